@@ -1,0 +1,1 @@
+"""Records: the columns that a run leaves behind, and the recorder that fills them."""

@@ -1,0 +1,91 @@
+"""``Result``: what a run leaves behind. Columns, no objects; a second question about a run needs no second run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sim.spec import Scenario
+
+OUTCOMES = ("completed", "escalated", "timed_out", "shed", "rejected", "failed")
+"""Every client request ends in exactly one of these."""
+
+ANSWERED = ("completed", "escalated")
+"""Outcomes that count as an answer; the rest are SLO misses."""
+
+REQUEST_COLUMNS = (
+    "request_id", "route", "feature", "tenant", "session_id", "turn", "arrival_s", "first_token_s", "finish_s",
+    "input_tokens", "output_tokens", "cached_tokens", "wasted_tokens", "attempts", "preemptions", "outcome", "reason",
+    "pool", "replica", "ttft_s", "tpot_s", "e2e_s", "queue_s", "cost_usd",
+)  # fmt: skip
+"""Columns of ``Result.requests`` and of ``requests.parquet``, one row a client request, in order of arrival.
+
+``output_tokens`` are those delivered to the client. ``first_token_s`` and the latencies are NaN where undefined (no
+first token; TPOT of a one-token answer). ``queue_s``: from the client's send to the first time an engine scheduled it.
+``cost_usd`` is NaN until ``sim.analysis`` prices the run."""
+
+REPLICA_COLUMNS = (
+    "pool", "replica", "gpu", "gpus", "market", "zone", "requested_s", "ready_s", "stopped_s", "billed_start_s",
+    "billed_stop_s", "busy_s", "starting_s", "draining_s", "dead_s", "seq_s", "kv_block_s", "max_num_seqs",
+    "kv_blocks", "engine_steps", "input_tokens", "output_tokens", "cached_tokens", "recomputed_tokens", "wasted_tokens",
+    "preemptions", "prefix_queries_tokens", "prefix_hits_tokens",
+)  # fmt: skip
+"""Columns of ``Result.replicas``, one row a replica that ever existed. ``busy_s``: time in which a step ran;
+``seq_s`` integrates scheduled sequences and ``kv_block_s`` used KV blocks over time (occupancy = integral / (time x
+capacity)); ``input_tokens`` are prompt tokens computed (cache hits not counted), ``output_tokens`` tokens sampled, of
+which ``wasted_tokens`` reached no client; ``recomputed_tokens`` were computed again after preemption."""
+
+TIMESERIES_COLUMNS = (
+    "time_s", "arrivals", "waiting", "running", "tokens_in_flight", "kv_used", "batch", "replicas_ready",
+    "replicas_starting", "replicas_draining", "replicas_dead", "ttft_p95_s", "e2e_p95_s", "usd_per_hour",
+)  # fmt: skip
+"""Columns of ``Result.timeseries`` on a regular grid: ``arrivals`` in the interval that ends at ``time_s``, the rest as
+the last completed step boundary before ``time_s`` left it; ``kv_used`` is a share of the fleet's blocks, ``batch`` the
+mean running per ready replica, the p95s roll over the requests finished in the last 60 s (NaN when none)."""
+
+STEP_COLUMNS = (
+    "replica", "step", "start_s", "end_s", "new_tokens", "context_tokens", "running", "waiting", "free_blocks",
+    "preempted",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ItlHistogram:
+    """Gaps between output tokens, weighted by how often each occurred. ``edges_s`` has one more entry than
+    ``counts``; neighbouring edges differ by at most 1 %."""
+
+    edges_s: np.ndarray
+    counts: np.ndarray
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run."""
+
+    scenario: Scenario
+    requests: pd.DataFrame
+    """``REQUEST_COLUMNS``; ``outcome`` and the label columns are categorical."""
+    replicas: pd.DataFrame
+    """``REPLICA_COLUMNS``."""
+    timeseries: pd.DataFrame
+    """``TIMESERIES_COLUMNS``."""
+    events: list[dict[str, Any]]
+    """``{"time_s", "event", "cause", ...}`` in order of time."""
+    itl: ItlHistogram
+    end_s: float
+    """Simulated time at which the last request had its outcome (the bill runs to here)."""
+    last_arrival_s: float
+    engine_steps: int
+    kernel_events: int
+    wall_s: float
+    cpu_s: float
+    """Process CPU from the first event to the last with records filled; imports, reading, analysis, writing apart."""
+    steps: pd.DataFrame | None = None
+    """``STEP_COLUMNS``, when ``output.steps`` is on."""
+    stopped_early: str | None = None
+    """Why the run was given up before its end (its SLO miss was certain), or None."""
+    inputs: dict[str, Any] = field(default_factory=dict)
+    """Provenance of input files: path -> {sha256, bytes}."""

@@ -1,0 +1,58 @@
+"""The engine's options, under vLLM's own argument names, so that a ``vllm serve`` line can be copied.
+
+``None`` means vLLM's default for that GPU (API-server column of ``EngineArgs.get_batch_defaults``, vLLM 0.32-0.33);
+``sim.perf.resolve_engine`` fills them in.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from sim.spec.strict import STRICT
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class EngineSpec:
+    """Scheduler, KV cache and parallelism of one engine (one replica)."""
+
+    name: str = "vllm"
+    max_num_seqs: int | None = Field(default=None, ge=1)
+    max_num_active_seqs: int | None = Field(default=None, ge=1)
+    max_num_batched_tokens: int | None = Field(default=None, ge=1)
+    max_num_scheduled_tokens: int | None = Field(default=None, ge=1)
+    max_model_len: int | None = Field(default=None, ge=2)
+    """None = the model's ``max_context``."""
+    block_size: int = Field(default=16, ge=1)
+    gpu_memory_utilization: float = Field(default=0.92, gt=0, le=1)
+    num_gpu_blocks_override: int | None = Field(default=None, ge=2)
+    """Replaces the memory arithmetic; as vLLM counts it, one of the blocks is reserved."""
+    kv_cache_dtype: Literal["auto", "bf16", "fp16", "fp8"] = "auto"
+    enable_prefix_caching: bool = True
+    enable_chunked_prefill: bool = True
+    long_prefill_token_threshold: int = Field(default=0, ge=0)
+    long_prefill_token_threshold_adaptive: bool = False
+    scheduling_policy: Literal["fcfs", "priority"] = "fcfs"
+    watermark: float = Field(default=0.0, ge=0, lt=1)
+    scheduler_reserve_full_isl: bool = True
+    prefill_schedule_interval: int = Field(default=1, ge=1)
+    async_scheduling: bool = True
+    enforce_eager: bool = False
+    tensor_parallel_size: int = Field(default=1, ge=1)
+    pipeline_parallel_size: int = Field(default=1, ge=1)
+    step_time: Literal["auto", "table", "roofline"] = "auto"
+    """auto = a fitted table where one exists for (GPU, model, TP, dtype), else the roofline."""
+    skip_decode: bool = True
+    """False steps every token instead of skipping ahead: same results, slower; for checking."""
+
+    @model_validator(mode="after")
+    def _check(self) -> EngineSpec:
+        if self.max_num_batched_tokens is not None and self.max_num_seqs is not None:
+            if self.max_num_batched_tokens < self.max_num_seqs:
+                raise ValueError(
+                    "`max_num_batched_tokens >= max_num_seqs` must hold, "
+                    f"but got {self.max_num_batched_tokens} and {self.max_num_seqs}"
+                )
+        return self

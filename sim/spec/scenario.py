@@ -1,0 +1,64 @@
+"""``Scenario``: everything a simulation needs to know, frozen and validated."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from sim.errors import ConfigError
+from sim.spec.cost import CostSpec
+from sim.spec.engine import EngineSpec
+from sim.spec.fleet import FleetSpec
+from sim.spec.gateway import GatewaySpec
+from sim.spec.gpu import GpuSpec
+from sim.spec.model import ModelSpec
+from sim.spec.search import OutputSpec, SearchSpec
+from sim.spec.slo import Slo
+from sim.spec.strict import STRICT
+from sim.spec.workload import WorkloadSpec
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Scenario:
+    """One question: this traffic, through this gateway, on this fleet, under this SLO, at these prices."""
+
+    model: ModelSpec
+    gpu: GpuSpec
+    engine: EngineSpec = Field(default_factory=EngineSpec)
+    fleet: FleetSpec = Field(default_factory=FleetSpec)
+    workload: WorkloadSpec
+    gateway: GatewaySpec = Field(default_factory=GatewaySpec)
+    slo: Slo = Field(default_factory=Slo)
+    cost: CostSpec = Field(default_factory=CostSpec)
+    search: SearchSpec = Field(default_factory=SearchSpec)
+    output: OutputSpec = Field(default_factory=OutputSpec)
+    seed: int = Field(default=0, ge=0)
+    check_invariants: bool = False
+
+
+_SCENARIO = TypeAdapter(Scenario)
+
+
+def parse_scenario(data: dict[str, Any]) -> Scenario:
+    """The scenario that plain ``data`` (a composed configuration) describes.
+
+    Raises:
+        ConfigError: every mistake at once, one line each: dotted key, what was found, what is legal.
+    """
+    try:
+        return _SCENARIO.validate_python(data)
+    except ValidationError as error:
+        lines = []
+        for item in error.errors():
+            key = ".".join(str(part) for part in item["loc"]) or "(whole configuration)"
+            found = "" if item["type"] in ("missing", "unexpected_keyword_argument") else f", but got {item['input']!r}"
+            lines.append(f"{key}: {item['msg']}{found}")
+        raise ConfigError("\n".join(lines)) from None
+
+
+def scenario_to_dict(scenario: Scenario) -> dict[str, Any]:
+    """Plain data from which ``parse_scenario`` makes the same scenario again."""
+    dumped: dict[str, Any] = _SCENARIO.dump_python(scenario, mode="json")
+    return dumped

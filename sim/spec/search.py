@@ -1,0 +1,35 @@
+"""What is searched, and how hard."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from sim.spec.strict import STRICT
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class SearchSpec:
+    """The inner problem of one job: the fewest replicas, or the highest load, whose percentiles meet the SLO."""
+
+    solve: Literal["auto", "none", "replicas", "load"] = "auto"
+    min_replicas: int = Field(default=1, ge=1)
+    max_replicas: int = Field(default=64, ge=1)
+    load_tolerance: float = Field(default=0.02, gt=0, lt=1)
+    """Relative width at which the bracket of the highest load is narrow enough."""
+    workers: int = Field(default=1, ge=1)
+    """Processes that evaluate points side by side inside one job."""
+    one_replica_load: bool = True
+    """Also find the highest load that one replica sustains within the SLO (the continuous cost curve)."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class OutputSpec:
+    """Which files a run leaves besides summary, cost, events and manifest."""
+
+    requests: bool = True
+    timeseries: bool = True
+    steps: bool = False
+    report: bool = True

@@ -1,0 +1,16 @@
+"""Units: the few factors that the house converts with. Names elsewhere carry the unit they hold."""
+
+from __future__ import annotations
+
+GIB = 1024**3
+GB = 10**9
+SECONDS_PER_HOUR = 3600.0
+SECONDS_PER_DAY = 86_400.0
+HOURS_PER_MONTH = 730.0
+TOKENS_PER_MILLION = 1_000_000
+NS_PER_S = 1_000_000_000
+
+DTYPE_BYTES: dict[str, float] = {
+    "fp32": 4.0, "bf16": 2.0, "fp16": 2.0, "fp8": 1.0, "int8": 1.0, "int4": 0.5, "fp4": 0.5,
+}  # fmt: skip
+"""Bytes of one stored element. int4 and fp4 weights carry group scales besides: see ``sim.perf.memory``."""

@@ -1,0 +1,54 @@
+"""``Trace``: arrivals as columns. No object per request exists until it enters the simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+OPTIONAL_COLUMNS = (
+    "route", "feature", "tenant", "priority", "session_id", "turn", "prefix_id", "prefix_tokens", "prompt_id",
+    "block_hashes", "max_output_tokens",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Requests in order of arrival; all arrays have one entry a request.
+
+    ``labels`` holds the optional columns of the native format that are present, each as an array; missing text is "",
+    missing numbers are -1. ``block_hashes`` is an object array of tuples of ints (prefix-chained block ids), with
+    ``block_tokens`` tokens to a block.
+    """
+
+    arrival_s: np.ndarray
+    """float64, non-decreasing, seconds from 0."""
+    input_tokens: np.ndarray
+    """int64 >= 1, shared parts included."""
+    output_tokens: np.ndarray
+    """int64 >= 1."""
+    labels: Mapping[str, np.ndarray] = field(default_factory=dict)
+    block_tokens: int = 512
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """Input files (path -> {sha256, bytes}) under "files"; what was dropped and why under "dropped"."""
+
+    def __len__(self) -> int:
+        return len(self.arrival_s)
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from 0 to the last arrival."""
+        return float(self.arrival_s[-1]) if len(self) else 0.0
+
+    def take(self, rows: np.ndarray, arrival_s: np.ndarray | None = None) -> Trace:
+        """The requests at ``rows`` (an index or mask array), with new arrival times where given."""
+        return Trace(
+            arrival_s=self.arrival_s[rows] if arrival_s is None else arrival_s,
+            input_tokens=self.input_tokens[rows],
+            output_tokens=self.output_tokens[rows],
+            labels={name: column[rows] for name, column in self.labels.items()},
+            block_tokens=self.block_tokens,
+            provenance=self.provenance,
+        )
