@@ -1,1 +1,11 @@
-"""search"""
+"""Searches: pure functions of an ``evaluate`` that answer sizing questions with few simulations."""
+
+from sim.search.caps import DEFAULT_CAPS, feasible_caps, refined_caps
+from sim.search.load import highest_load
+from sim.search.point import Evaluate, Point, Solution, nearest_miss
+from sim.search.replicas import fewest_replicas
+
+__all__ = [
+    "DEFAULT_CAPS", "Evaluate", "Point", "Solution", "feasible_caps", "fewest_replicas", "highest_load", "nearest_miss",
+    "refined_caps",
+]  # fmt: skip
