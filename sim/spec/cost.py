@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
@@ -10,10 +12,34 @@ from sim.spec.strict import STRICT
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class CostSpec:
-    """Assumptions of the bill. Defaults add nothing: the number is compute only until one says otherwise."""
+    """Assumptions of the bill. Defaults add nothing: the number is compute only until one says otherwise.
 
+    Fractions are shares of compute (the GPU bill). Monthly amounts are charged to a run by its share of a month of 730
+    hours.
+    """
+
+    name: str = "compute_only"
     overhead_fraction: float = Field(default=0.0, ge=0)
     """Software, storage, operations and safety as a share of compute; 0.2-0.4 is usual."""
-    market: str | None = None
-    """Overrides the market of every pool: on_demand, spot or reserved."""
+    safety_fraction: float = Field(default=0.0, ge=0)
+    """Safety classification billed apart from the overhead, as a share of compute; 0.05-0.2 is usual."""
+    market: Literal["on_demand", "spot", "reserved"] | None = None
+    """Overrides the market of every pool."""
+    reserved_discount_fraction: float = Field(default=0.0, ge=0, lt=1)
+    """Reserved price = on-demand less this, where a GPU preset holds no reserved price; 0.3-0.6 is usual."""
+    output_token_weight: float = Field(default=4.0, gt=0)
+    """Busy time is shared among requests by tokens: one sampled token weighs as much as so many prompt tokens."""
+    engineers_fte: float = Field(default=0.0, ge=0)
+    """Full-time engineers who run the service."""
+    engineer_usd_per_year: float = Field(default=0.0, ge=0)
+    """Loaded yearly cost of one of them."""
+    eval_gpu_hours_per_month: float = Field(default=0.0, ge=0)
+    """GPU-hours of evaluation and batch runs, priced as the dearest pool's GPU."""
+    log_bytes_per_token: float = Field(default=0.0, ge=0)
+    """Bytes stored for each token that passes (prompt and answer); text is about 4, with traces and metadata 10-20."""
+    log_retention_months: float = Field(default=1.0, ge=0)
+    storage_usd_per_gib_month: float = Field(default=0.0, ge=0)
+    egress_bytes_per_output_token: float = Field(default=0.0, ge=0)
+    """Bytes sent out for each token delivered; streamed as server-sent events 150-250."""
+    egress_usd_per_gib: float = Field(default=0.0, ge=0)
     source: str = ""

@@ -20,7 +20,7 @@ class GpuPrice:
     spot_usd_per_hour: float | None = Field(default=None, ge=0)
     reserved_usd_per_hour: float | None = Field(default=None, ge=0)
     instance_gpus: int = Field(default=1, ge=1)
-    """GPUs that are sold together; a replica pays for whole instances: ceil(gpus / instance_gpus)."""
+    """GPUs that are sold together: a pool pays for whole instances, which its replicas share (``sim.cost.bill``)."""
     source: str = ""
     date: str = ""
     """ISO date on which the price was read."""

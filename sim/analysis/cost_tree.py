@@ -1,0 +1,240 @@
+"""What a run cost, as a tree: each node is the exact sum (``math.fsum``) of its children.
+
+    total
+      compute                    GPUs from the start of their bill to its end, whole instances
+        busy                     while a step ran; this part is allocated to requests (``cost_usd``)
+          prompt tokens, output tokens, recomputed after preemption, retries and abandoned work
+        idle                     up, but nothing to do: nights, headroom for p95
+        cold start               starting: booting, pulling images, loading weights
+        draining                 told to stop, finishing (when not busy)
+        dead                     failed, still billed
+        unused GPUs              paid for because GPUs are sold by the instance
+      api                        tokens bought from providers
+      overhead, safety passes, evaluation, engineering, storage, egress     as ``CostSpec`` states them
+
+Busy time of a pool is shared by token weight: a computed prompt token weighs 1, a sampled token
+``cost.output_token_weight``. Monthly amounts are charged by the run's share of a month of 730 hours.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from sim.analysis.latency import answered_mask
+from sim.cost import paid_gpu_seconds, usd_per_gpu_hour
+from sim.record.result import Result
+from sim.spec import GpuSpec, Scenario
+from sim.units import GIB, HOURS_PER_MONTH, SECONDS_PER_HOUR
+
+BUSY_PARTS = ("prompt tokens", "output tokens", "recomputed after preemption", "retries and abandoned work")
+TIME_PARTS = ("idle", "cold start", "draining", "dead", "unused GPUs")
+
+
+@dataclass(frozen=True)
+class CostNode:
+    """A cost with its name; build inner nodes with ``CostNode.of``, so that the sum holds by construction."""
+
+    name: str
+    usd: float
+    children: tuple[CostNode, ...] = ()
+
+    @classmethod
+    def of(cls, name: str, children: Iterable[CostNode]) -> CostNode:
+        """The node whose dollars are the exact sum of ``children``."""
+        kept = tuple(children)
+        return cls(name, math.fsum(child.usd for child in kept), kept)
+
+    def scaled(self, factor: float) -> CostNode:
+        """The same tree with every leaf times ``factor`` (a run as a month)."""
+        if not self.children:
+            return CostNode(self.name, self.usd * factor)
+        return CostNode.of(self.name, (child.scaled(factor) for child in self.children))
+
+    def find(self, *path: str) -> CostNode | None:
+        """The node below this one along ``path`` of names, or None."""
+        node: CostNode | None = self
+        for name in path:
+            node = next((child for child in node.children if child.name == name), None) if node else None
+        return node
+
+    def as_dict(self) -> dict[str, Any]:
+        """``{name, usd, children}``, as ``cost.json`` holds it."""
+        return {"name": self.name, "usd": self.usd, "children": [child.as_dict() for child in self.children]}
+
+
+def gpu_of_pool(scenario: Scenario, pool: str) -> GpuSpec:
+    """The GPU of ``pool``; pools that the scenario does not name run on its own GPU."""
+    spec = scenario.fleet.all_pools().get(pool)
+    return (spec.gpu if spec else None) or scenario.gpu
+
+
+def price(result: Result) -> CostNode:
+    """The cost tree of a run; see the module's head. Its ``usd`` is ``summary.cost.total_usd``."""
+    scenario = result.scenario
+    pools = [_price_pool(result, str(pool), rows) for pool, rows in result.replicas.groupby("pool", observed=True)]
+    busy = [CostNode.of(part, _by_pool(pools, part)) if len(pools) > 1 else _only(pools, part) for part in BUSY_PARTS]
+    times = [CostNode.of(part, _by_pool(pools, part)) if len(pools) > 1 else _only(pools, part) for part in TIME_PARTS]
+    compute = CostNode.of("compute", [CostNode.of("busy", busy), *times])
+    return CostNode.of("total", [compute, *_assumed(result, scenario, compute.usd)])
+
+
+def _by_pool(pools: list[tuple[str, dict[str, float]]], part: str) -> list[CostNode]:
+    return [CostNode(pool, usd[part]) for pool, usd in pools]
+
+
+def _only(pools: list[tuple[str, dict[str, float]]], part: str) -> CostNode:
+    return CostNode(part, pools[0][1][part] if pools else 0.0)
+
+
+def _price_pool(result: Result, pool: str, replicas: pd.DataFrame) -> tuple[str, dict[str, float]]:
+    """Dollars of one pool by part."""
+    gpu = gpu_of_pool(result.scenario, pool)
+    usd = dict.fromkeys((*BUSY_PARTS, *TIME_PARTS), 0.0)
+    for key, rows in replicas.groupby(["gpus", "market"], observed=True):
+        gpus, market = cast("tuple[int, str]", key)
+        per_gpu_second = usd_per_gpu_hour(gpu, market, result.scenario.cost) / SECONDS_PER_HOUR
+        start_s, stop_s = billed_interval(rows, result.end_s)
+        spent = _time_parts(rows, stop_s - start_s)
+        for part, seconds in spent.items():
+            usd[part] = usd.get(part, 0.0) + math.fsum(seconds) * gpus * per_gpu_second
+        used = math.fsum(stop_s - start_s) * gpus
+        paid = paid_gpu_seconds(start_s, stop_s, gpus, gpu.price.instance_gpus)
+        usd["unused GPUs"] += max(paid - used, 0.0) * per_gpu_second
+    busy_usd = usd.pop("busy", 0.0)
+    for part, share in _busy_shares(result, pool, replicas).items():
+        usd[part] = busy_usd * share
+    return pool, usd
+
+
+def billed_interval(replicas: pd.DataFrame, end_s: float) -> tuple[np.ndarray, np.ndarray]:
+    """Start and stop of each replica's bill, seconds; one that was never stopped is billed to ``end_s``."""
+    start_s = replicas["billed_start_s"].to_numpy(dtype=float)
+    stop_s = replicas["billed_stop_s"].to_numpy(dtype=float)
+    start_s = np.where(np.isfinite(start_s), start_s, 0.0)
+    stop_s = np.where(np.isfinite(stop_s), stop_s, end_s)
+    return start_s, np.maximum(stop_s, start_s)
+
+
+def _time_parts(rows: pd.DataFrame, billed_s: np.ndarray) -> dict[str, np.ndarray]:
+    """Billed seconds of each replica by what it did; they add up to ``billed_s``. Draining overlaps with busy: only
+    what is left counts."""
+    left = billed_s
+    parts = {}
+    for part, column in (
+        ("busy", "busy_s"), ("cold start", "starting_s"), ("dead", "dead_s"), ("draining", "draining_s"),
+    ):  # fmt: skip
+        seconds = np.minimum(np.nan_to_num(rows[column].to_numpy(dtype=float)), left)
+        parts[part] = seconds
+        left = left - seconds
+    parts["idle"] = left
+    return parts
+
+
+def _busy_shares(result: Result, pool: str, replicas: pd.DataFrame) -> dict[str, float]:
+    """Shares of a pool's busy time by kind of token; they add up to 1 (all prompt when no token is known)."""
+    weight = result.scenario.cost.output_token_weight
+    requests = result.requests
+    mine = answered_mask(requests) & (requests["pool"].astype(object) == pool).to_numpy(dtype=bool)
+    needed = float((requests["input_tokens"] - requests["cached_tokens"]).to_numpy(dtype=float)[mine].sum())
+    computed = float(replicas["input_tokens"].sum())
+    useful = min(needed, computed)
+    wasted = float(replicas["wasted_tokens"].sum())
+    weights = (
+        useful,
+        weight * max(float(replicas["output_tokens"].sum()) - wasted, 0.0),
+        float(replicas["recomputed_tokens"].sum()),
+        (computed - useful) + weight * wasted,
+    )
+    total = math.fsum(weights)
+    shares = [value / total for value in weights] if total > 0 else [1.0, 0.0, 0.0, 0.0]
+    return dict(zip(BUSY_PARTS, shares, strict=True))
+
+
+def _assumed(result: Result, scenario: Scenario, compute_usd: float) -> list[CostNode]:
+    """The nodes that rest on stated assumptions; overhead always shows, the others when they are not zero."""
+    cost = scenario.cost
+    requests = result.requests
+    months = result.end_s / SECONDS_PER_HOUR / HOURS_PER_MONTH
+    output_tokens = float(requests["output_tokens"].sum())
+    tokens = float(requests["input_tokens"].sum()) + output_tokens
+    dearest = max(
+        (
+            usd_per_gpu_hour(gpu_of_pool(scenario, name), pool.market, cost)
+            for name, pool in scenario.fleet.all_pools().items()
+        ),
+        default=0.0,
+    )
+    stored_gib_months = tokens * cost.log_bytes_per_token / GIB * cost.log_retention_months
+    egress_gib = output_tokens * cost.egress_bytes_per_output_token / GIB
+    optional = [
+        CostNode("safety passes", compute_usd * cost.safety_fraction),
+        CostNode("evaluation and batch", cost.eval_gpu_hours_per_month * months * dearest),
+        CostNode("engineering", cost.engineers_fte * cost.engineer_usd_per_year / 12 * months),
+        CostNode("storage of traces and logs", stored_gib_months * cost.storage_usd_per_gib_month),
+        CostNode("egress", egress_gib * cost.egress_usd_per_gib),
+    ]
+    return [CostNode("overhead", compute_usd * cost.overhead_fraction), *(node for node in optional if node.usd > 0)]
+
+
+def request_costs_usd(result: Result, tree: CostNode | None = None) -> np.ndarray:
+    """Dollars of busy compute that each request used (one entry a row of ``result.requests``); they add up to the node
+    ``compute / busy`` but for rounding. NaN for all when nobody's tokens are known.
+
+    Each pool's busy dollars go to the requests it served by token weight, work on retries and abandoned answers
+    included. Busy dollars of a pool that no request names are spread over all requests.
+    """
+    tree = tree or price(result)
+    requests = result.requests
+    pool_of = requests["pool"].astype(object).to_numpy()
+    output_weight = result.scenario.cost.output_token_weight
+    wasted = requests["wasted_tokens"].to_numpy(dtype=float)
+    prompted = np.isfinite(requests["first_token_s"].to_numpy(dtype=float)) | (wasted > 0)
+    prompt = np.where(prompted, (requests["input_tokens"] - requests["cached_tokens"]).to_numpy(dtype=float), 0.0)
+    weights = prompt + output_weight * (requests["output_tokens"].to_numpy(dtype=float) + wasted)
+    by_pool = busy_usd_by_pool(result, tree)
+    served_by_engine = np.isin(pool_of, list(by_pool))
+    usd = np.zeros(len(requests))
+    unclaimed = 0.0
+    for pool, busy in by_pool.items():
+        mine = pool_of == pool
+        total = weights[mine].sum()
+        if total > 0:
+            usd[mine] += busy * weights[mine] / total
+        else:
+            unclaimed += busy
+    if unclaimed > 0:
+        anyone = np.where(served_by_engine, weights, 0.0) if weights[served_by_engine].sum() > 0 else weights
+        if anyone.sum() <= 0:
+            return np.full(len(requests), np.nan)
+        usd += unclaimed * anyone / anyone.sum()
+    return usd
+
+
+def busy_usd_by_pool(result: Result, tree: CostNode) -> dict[str, float]:
+    """Dollars of the node ``compute / busy`` by pool."""
+    busy = tree.find("compute", "busy")
+    assert busy is not None, "a cost tree has the node compute / busy"
+    names = [str(pool) for pool in result.replicas["pool"].unique()]
+    if len(names) <= 1:
+        return dict.fromkeys(names, busy.usd)
+    return {
+        name: math.fsum(child.usd for part in busy.children for child in part.children if child.name == name)
+        for name in names
+    }
+
+
+def with_costs(result: Result, tree: CostNode | None = None) -> Result:
+    """The same result with its requests' ``cost_usd`` filled in."""
+    requests = result.requests.assign(cost_usd=request_costs_usd(result, tree))
+    return replace(result, requests=requests)
+
+
+def per_month(tree: CostNode, simulated_s: float) -> CostNode:
+    """The tree of a month (730 hours) in which the run repeats itself without a pause."""
+    return tree.scaled(HOURS_PER_MONTH * SECONDS_PER_HOUR / simulated_s)

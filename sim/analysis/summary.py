@@ -1,0 +1,233 @@
+"""``summarize``: the numbers of a run, as ``summary.json`` holds them. None is an undefined number.
+
+Over what each is taken:
+
+    requests, tokens, amplification, fleet, cost, throughput_total    the whole run, warm-up and drain included
+    latency, goodput, slo                                             requests that arrived at or after ``warmup_s``
+    throughput                                                        the steady window: warm-up to the last arrival
+
+An answer's output tokens are spread evenly between its first and its last token, so that a window cuts them fairly; its
+prompt counts at the first token. Utilisations:
+
+    gpu_busy = time in which a step ran / time billed         (weighted by GPUs)
+    batch    = scheduled sequences / max_num_seqs             (mean over the time a replica was ready)
+    kv       = KV blocks in use / KV blocks                   (likewise)
+    token    = tokens delivered / tokens at the SLO's capacity  (only a capacity search knows it: else None)
+
+    amplification: attempts per client request; tokens sampled per token delivered. 1.0 when nothing is repeated.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sim.analysis.cost_tree import CostNode, billed_interval, price
+from sim.analysis.latency import answered_mask, latency_of, latency_table, measured_requests
+from sim.analysis.overload import is_overloaded
+from sim.analysis.slo import check_slo, good_mask, missed_by, verdict
+from sim.record.result import OUTCOMES, Result
+from sim.spec import Slo
+from sim.units import SECONDS_PER_HOUR, TOKENS_PER_MILLION
+
+SCHEMA_VERSION = 1
+
+
+def summarize(result: Result, slo: Slo | None = None, cost: CostNode | None = None) -> dict[str, Any]:
+    """The summary of a run against ``slo`` (default: the scenario's) and at ``cost`` (default: ``price(result)``)."""
+    slo = slo or result.scenario.slo
+    tree = cost or price(result)
+    requests = result.requests
+    measured = measured_requests(result)
+    good = good_mask(measured, slo)
+    window_s = result.last_arrival_s - result.scenario.workload.warmup_s
+    latency = latency_table(result)
+    summary = {
+        "schema_version": SCHEMA_VERSION,
+        "requests": _request_counts(requests),
+        "attempts": int(requests["attempts"].sum()),
+        "tokens": _tokens(result),
+        "latency": latency,
+        "throughput": _steady_throughput(result),
+        "throughput_total": _total_throughput(result),
+        "goodput": {
+            "requests_per_s": _ratio(float(good.sum()), window_s),
+            "fraction": _ratio(float(good.sum()), float(len(measured))),
+        },
+        "slo": _slo(result, slo, latency, measured),
+        "utilisation": utilisation(result),
+        "amplification": _amplification(result),
+        "preemptions": int(result.replicas["preemptions"].sum()),
+        "prefix_hit_rate": _ratio(
+            float(result.replicas["prefix_hits_tokens"].sum()), float(result.replicas["prefix_queries_tokens"].sum())
+        ),
+        "fleet": _fleet(result),
+        "cost": cost_numbers(result, tree, good, measured),
+        "simulation": {
+            "wall_s": result.wall_s,
+            "cpu_s": result.cpu_s,
+            "simulated_s": result.end_s,
+            "engine_steps": result.engine_steps,
+            "kernel_events": result.kernel_events,
+            "requests_per_cpu_s": _ratio(float(len(requests)), result.cpu_s),
+        },
+    }
+    cleaned: dict[str, Any] = undefined_to_none(summary)
+    return cleaned
+
+
+def undefined_to_none(value: Any) -> Any:
+    """``value`` with every NaN and infinity in its dicts and lists replaced by None, for JSON."""
+    if isinstance(value, dict):
+        return {key: undefined_to_none(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [undefined_to_none(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole > 0 else float("nan")
+
+
+def _request_counts(requests: pd.DataFrame) -> dict[str, int]:
+    counts = requests["outcome"].value_counts()
+    return {"offered": len(requests), **{outcome: int(counts.get(outcome, 0)) for outcome in OUTCOMES}}
+
+
+def _tokens(result: Result) -> dict[str, int]:
+    requests, replicas = result.requests, result.replicas
+    answered = answered_mask(requests)
+    return {
+        "input": int(requests["input_tokens"].to_numpy()[answered].sum()),
+        "output": int(requests["output_tokens"].sum()),
+        "cached": int(requests["cached_tokens"].sum()),
+        "recomputed": int(replicas["recomputed_tokens"].sum()),
+        "wasted": int(replicas["wasted_tokens"].sum()),
+    }
+
+
+def _steady_throughput(result: Result) -> dict[str, float]:
+    start_s, stop_s = result.scenario.workload.warmup_s, result.last_arrival_s
+    answered = result.requests[answered_mask(result.requests)]
+    first = answered["first_token_s"].to_numpy(dtype=float)
+    finish = answered["finish_s"].to_numpy(dtype=float)
+    first = np.where(np.isfinite(first), first, finish)
+    in_window = np.clip(finish, start_s, stop_s) - np.clip(first, start_s, stop_s)
+    whole = finish - first
+    at_once = (finish >= start_s) & (finish <= stop_s)
+    share = np.where(whole > 0, in_window / np.where(whole > 0, whole, 1.0), at_once)
+    prompted = (first >= start_s) & (first <= stop_s)
+    window_s = stop_s - start_s
+    return {
+        "requests_per_s": _ratio(float(at_once.sum()), window_s),
+        "output_tokens_per_s": _ratio(float(np.dot(share, answered["output_tokens"].to_numpy(dtype=float))), window_s),
+        "input_tokens_per_s": _ratio(float(answered["input_tokens"].to_numpy(dtype=float)[prompted].sum()), window_s),
+    }
+
+
+def _total_throughput(result: Result) -> dict[str, float]:
+    answered = result.requests[answered_mask(result.requests)]
+    return {
+        "requests_per_s": _ratio(float(len(answered)), result.end_s),
+        "output_tokens_per_s": _ratio(float(answered["output_tokens"].sum()), result.end_s),
+        "input_tokens_per_s": _ratio(float(answered["input_tokens"].sum()), result.end_s),
+    }
+
+
+def _slo(result: Result, slo: Slo, latency: dict[str, dict[str, float]], measured: pd.DataFrame) -> dict[str, Any]:
+    route_of = measured["route"].astype(object).to_numpy()
+    routes = {route: latency_of(measured[route_of == route]) for route in slo.routes}
+    checks = check_slo(latency, slo, routes)
+    answered = int(answered_mask(measured).sum())
+    failed_fraction = _ratio(float(len(measured) - answered), float(len(measured)))
+    limit = slo.max_failed_fraction
+    return {
+        "verdict": verdict(
+            checks,
+            answered,
+            failed_fraction,
+            limit,
+            overloaded=is_overloaded(measured),
+            stopped_early=result.stopped_early,
+        ),
+        "targets": {check.target: check.limit for check in checks},
+        "attained": {check.target: check.attained for check in checks},
+        "met": {check.target: check.met for check in checks},
+        "failed_fraction": failed_fraction,
+        "max_failed_fraction": limit,
+        "missed_by": missed_by(checks, failed_fraction, limit),
+        "stopped_early": result.stopped_early,
+    }
+
+
+def utilisation(result: Result) -> dict[str, float]:
+    """GPU busy, batch, KV and token utilisation of the fleet; see the module's head."""
+    replicas = result.replicas
+    start_s, stop_s = billed_interval(replicas, result.end_s)
+    gpus = replicas["gpus"].to_numpy(dtype=float)
+    ready = replicas["ready_s"].to_numpy(dtype=float)
+    stopped = replicas["stopped_s"].to_numpy(dtype=float)
+    up_s = np.nan_to_num(np.where(np.isfinite(stopped), stopped, result.end_s) - ready)
+    up_s = np.maximum(up_s - np.nan_to_num(replicas["dead_s"].to_numpy(dtype=float)), 0.0)
+
+    def occupancy(integral: str, capacity: str) -> float:
+        room = float(np.dot(up_s, replicas[capacity].to_numpy(dtype=float)))
+        return _ratio(float(replicas[integral].sum()), room)
+
+    return {
+        "gpu_busy": _ratio(
+            float(np.dot(gpus, replicas["busy_s"].to_numpy(dtype=float))), float(np.dot(gpus, stop_s - start_s))
+        ),
+        "batch": occupancy("seq_s", "max_num_seqs"),
+        "kv": occupancy("kv_block_s", "kv_blocks"),
+        "token": float("nan"),
+    }
+
+
+def _amplification(result: Result) -> dict[str, float]:
+    delivered = float(result.requests["output_tokens"].sum())
+    wasted = float(result.replicas["wasted_tokens"].sum())
+    return {
+        "attempts": _ratio(float(result.requests["attempts"].sum()), float(len(result.requests))),
+        "tokens": _ratio(delivered + wasted, delivered),
+    }
+
+
+def _fleet(result: Result) -> dict[str, float | int]:
+    start_s, stop_s = billed_interval(result.replicas, result.end_s)
+    gpus = result.replicas["gpus"].to_numpy(dtype=float)
+    edges = np.concatenate([start_s, stop_s])
+    deltas = np.concatenate([np.ones(len(start_s), dtype=int), -np.ones(len(stop_s), dtype=int)])
+    # at equal times stops come first: a replica replaced in an instant is one replica, not two
+    running = np.cumsum(deltas[np.lexsort((deltas, edges))])
+    return {
+        "gpu_hours": float(np.dot(gpus, stop_s - start_s)) / SECONDS_PER_HOUR,
+        "replicas_mean": _ratio(float((stop_s - start_s).sum()), result.end_s),
+        "replicas_max": int(running.max()) if len(running) else 0,
+    }
+
+
+def cost_numbers(result: Result, tree: CostNode, good: np.ndarray, measured: pd.DataFrame) -> dict[str, float]:
+    """Dollars of the run, an hour and a million tokens; the denominators are in the names. Goodput tokens are scaled
+    from the measured requests to the whole run, so that the warm-up's bill meets the warm-up's tokens."""
+    requests = result.requests
+    answered = requests[answered_mask(requests)]
+    output_tokens = float(requests["output_tokens"].sum())
+    measured_tokens = float(measured["output_tokens"].sum())
+    good_share = _ratio(float(measured["output_tokens"].to_numpy(dtype=float)[good].sum()), measured_tokens)
+
+    def per_1m(tokens: float) -> float:
+        return _ratio(tree.usd * TOKENS_PER_MILLION, tokens)
+
+    return {
+        "total_usd": tree.usd,
+        "usd_per_hour": _ratio(tree.usd * SECONDS_PER_HOUR, result.end_s),
+        "usd_per_1m_output_tokens": per_1m(output_tokens),
+        "usd_per_1m_tokens": per_1m(float(answered["input_tokens"].sum() + answered["output_tokens"].sum())),
+        "usd_per_1m_goodput_tokens": per_1m(output_tokens * good_share),
+    }
