@@ -1,0 +1,102 @@
+"""``Batch``: what the scheduler composed. One step, or a run of decode-only steps in closed form.
+
+A run of k steps with n sequences: step j (from 0) starts with context C + j n and takes a + s j, where
+``a = intercept + slope C`` and ``s = slope n`` come from the step-time model's affine piece. Hence
+
+    end of step j-1 = start + j a + s j (j - 1) / 2
+
+and the step in progress at a moment is found by solving the quadratic, then correcting by comparison so that the answer is
+exact for integer clocks and consistent with the sums above for floats.
+"""
+
+from __future__ import annotations
+
+from math import sqrt
+
+from sim.engine.request import EngineRequest
+
+
+class Batch:
+    """Composed work: ``steps`` engine steps with the same sequences.
+
+    Only a decode-only batch has ``steps > 1``; its plan may be cut short until it is closed.
+    """
+
+    __slots__ = (
+        "_increment", "admitted", "committed", "context", "end", "finishing", "first", "n_decode", "number", "order",
+        "preempted", "prefills", "sampled", "sched_at", "start", "steps", "used_blocks",
+    )  # fmt: skip
+
+    def __init__(self, n_decode: int, context: int) -> None:
+        self.n_decode = n_decode
+        self.context = context
+        """Sum over the decodes of the tokens computed before the first step."""
+        self.prefills: list[tuple[EngineRequest, int, int]] = []
+        """``(request, tokens, computed before)`` of every chunk."""
+        self.steps = 1
+        self.committed = 0
+        """Steps whose blocks and ticks are in the books."""
+        self.number = 0
+        """Number of its last composed step."""
+        self.admitted: list[EngineRequest] = []
+        self.preempted: list[EngineRequest] = []
+        self.sampled: list[EngineRequest] = []
+        """Requests whose chunk was their last: they sample a token at the end."""
+        self.finishing: list[EngineRequest] = []
+        """Requests that sample their last token in the last step."""
+        self.order: list[tuple[EngineRequest, int, int]] | None = None
+        """Composition in the scheduler's order, when it is being recorded."""
+        self.used_blocks = 0
+        """KV blocks in use when it was launched."""
+        self.first: float = 0
+        self._increment: float = 0
+        self.sched_at: float = 0
+        self.start: float = 0
+        self.end: float = 0
+
+    def set_times(self, start: float, first: float, increment: float) -> None:
+        """Place the batch on the clock: step j takes ``first + increment * j``."""
+        self.start = start
+        self.first = first
+        self._increment = increment
+        self.end = self.time_after(self.steps)
+
+    def time_after(self, steps: int) -> float:
+        """Clock at the end of the first ``steps`` steps."""
+        if steps <= 1:
+            return self.start + self.first * steps
+        return self.start + steps * self.first + self._sum_of_increments(steps)
+
+    def _sum_of_increments(self, steps: int) -> float:
+        total = self._increment * (steps * (steps - 1))
+        return total // 2 if isinstance(total, int) else total / 2
+
+    def duration_of(self, step: int) -> float:
+        """How long step ``step`` (from 0) takes."""
+        return self.first + self._increment * step
+
+    def steps_started(self, now: float) -> int:
+        """How many steps must be in the plan so that the step in progress at ``now`` is the last: the smallest k >= 1
+        with ``time_after(k) >= now``, and 0 when ``now`` is not after the start."""
+        if now <= self.start:
+            return 0
+        elapsed = now - self.start
+        a, half = float(self.first), self._increment / 2
+        if half:
+            b = a - half
+            k = int((sqrt(b * b + 4 * half * elapsed) - b) / (2 * half))
+        else:
+            k = int(elapsed / a)
+        k = max(1, min(k, self.steps))
+        while k > 1 and self.time_after(k - 1) >= now:
+            k -= 1
+        while k < self.steps and self.time_after(k) < now:
+            k += 1
+        return k
+
+    def steps_completed(self, now: float) -> int:
+        """Steps whose end is not after ``now``."""
+        if now >= self.end:
+            return self.steps
+        k = self.steps_started(now)
+        return k if k and self.time_after(k) <= now else max(0, k - 1)

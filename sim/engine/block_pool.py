@@ -1,0 +1,44 @@
+"""The paged KV cache without prefix caching: only counts matter.
+
+Blocks are interchangeable, so the pool is two integers. ``PrefixBlockPool`` has the same interface and keeps identity.
+Source of the rules: vLLM 0.33 ``v1/core/block_pool.py``; of the blocks vLLM reports, one is reserved.
+"""
+
+from __future__ import annotations
+
+from sim.engine.request import EngineRequest
+
+Match = list[tuple[object, int, int]]
+"""Pieces of a prefix hit: ``(run, first block, end block)``."""
+
+NO_MATCH: tuple[Match, int, int] = ([], 0, 0)
+
+
+class CountingBlockPool:
+    """KV blocks as a counter; nothing is ever found again."""
+
+    caching = False
+
+    def __init__(self, num_gpu_blocks: int, block_size: int) -> None:
+        self.block_size = block_size
+        self.usable = num_gpu_blocks - 1
+        self.free = self.usable
+
+    def match(self, request: EngineRequest) -> tuple[Match, int, int]:
+        """Longest cached prefix: its pieces, its blocks, and how many of them are free now. Here: none."""
+        return NO_MATCH
+
+    def admit(self, request: EngineRequest, pieces: Match, new_blocks: int) -> None:
+        """Give an admitted request its hit blocks and ``new_blocks`` fresh ones (the caller checked that they exist)."""
+        self.free -= new_blocks
+
+    def take(self, blocks: int) -> None:
+        """Allocate ``blocks`` from the head of the free list."""
+        self.free -= blocks
+
+    def register(self, request: EngineRequest, tokens: int) -> None:
+        """Make the full blocks below ``tokens`` findable. Here: nothing to do."""
+
+    def release(self, request: EngineRequest, held_blocks: int) -> None:
+        """Free everything a request holds."""
+        self.free += held_blocks

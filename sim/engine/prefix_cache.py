@@ -1,0 +1,251 @@
+"""The paged KV cache with prefix caching: vLLM's blocks, hashes and free list, held as runs instead of blocks.
+
+The rules (vLLM 0.33, ``v1/core/block_pool.py`` and ``single_type_kv_cache_manager.py``):
+
+* Only full blocks are hashed; a block's hash covers everything before it, so equal hash = equal prefix.
+* A look-up takes the longest unbroken run of registered blocks from block 0, over at most ``(tokens - 1) // B`` blocks;
+  of several blocks with one hash, the first registered that is still there. Nothing is ever de-duplicated.
+* Freeing walks a request's blocks from last to first: without a hash to the head of the free list, with one to its tail.
+  Allocation takes from the head; taking a hashed block evicts it. A hit on a free block pulls it out of the list.
+
+What is clever here, once: *blocks that are allocated, hashed and freed together are one ``Run``*, an interval of one
+``ContentNode``. Contents form a tree of named segments; block i of a request belongs to the node that holds its last token,
+so (node, i) identifies its hash. Since a request frees its blocks deepest first, a free run lies in the list with its
+deepest block nearest the head; eviction therefore shortens a run from its deep end, a hit takes its shallow end, and what
+is left is always an interval in its old place. Unhashed free blocks are interchangeable and always at the head: a counter.
+
+Registration is eager for prompts. Generated tokens are registered when the request lets go of its blocks (nobody can ask
+for them earlier: a later turn's prompt needs the finished answer).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from sim.engine.block_pool import Match
+from sim.engine.request import EngineRequest
+
+
+class ContentNode:
+    """A segment at one place of the tree of contents; it starts ``start`` tokens into the prompt."""
+
+    __slots__ = ("children", "key", "parent", "pins", "runs", "start")
+
+    def __init__(self, parent: ContentNode | None, key: tuple[int, Hashable], start: int) -> None:
+        self.parent = parent
+        self.key = key
+        self.start = start
+        self.children: dict[tuple[int, Hashable], ContentNode] = {}
+        self.runs: list[Run] = []
+        """Cached runs of this segment, first registered first."""
+        self.pins = 0
+        """Children, runs and live requests that end here; at 0 the node is forgotten."""
+
+    def child(self, key: tuple[int, Hashable]) -> ContentNode:
+        """The node of segment ``key[1]`` that starts ``key[0]`` tokens into the prompt, behind this one."""
+        node = self.children.get(key)
+        if node is None:
+            node = self.children[key] = ContentNode(self, key, key[0])
+            self.pins += 1
+        return node
+
+    def unpin(self) -> None:
+        """Drop one reason to exist."""
+        node: ContentNode | None = self
+        while node is not None:
+            node.pins -= 1
+            if node.pins or node.parent is None:
+                return
+            del node.parent.children[node.key]
+            node = node.parent
+
+
+class Run:
+    """Blocks [lo, hi) of one node with one fate: held by the same ``owners``, or together in the free list."""
+
+    __slots__ = ("after", "before", "hi", "lo", "node", "owners")
+
+    def __init__(self, node: ContentNode, lo: int, hi: int) -> None:
+        self.node = node
+        self.lo = lo
+        self.hi = hi
+        self.owners: set[EngineRequest] = set()
+        self.before: Run = self
+        self.after: Run = self
+
+
+class PrefixBlockPool:
+    """KV blocks with identity. Same interface as ``CountingBlockPool``."""
+
+    caching = True
+
+    def __init__(self, num_gpu_blocks: int, block_size: int) -> None:
+        self.block_size = block_size
+        self.usable = num_gpu_blocks - 1
+        self.unhashed = self.usable
+        """Free blocks without a hash: the head of the free list."""
+        self.free = self.usable
+        """Free blocks, cached but unreferenced ones included."""
+        self._root = ContentNode(None, (0, ""), 0)
+        self._root.pins = 1
+        self._list = Run(self._root, 0, 0)
+        """Ring of free hashed runs: ``after`` is the next to be evicted, ``before`` the most recently released."""
+
+    # -- the tree of contents ------------------------------------------------------------------------------------------
+
+    def _path(self, request: EngineRequest) -> list[tuple[ContentNode, int]]:
+        """``(node, end)`` for each segment of prompt and answer; the answer is the last one and grows."""
+        path = request.path
+        if path is None:
+            path = request.path = []
+            content = request.content or (((request.request_id,), request.prompt_len),)
+            node, end = self._root, 0
+            for name, tokens in content:
+                if tokens:
+                    node = node.child((end, name))
+                    end += tokens
+                    path.append((node, end))
+            node = node.child((end, request.output_name or (request.request_id, "output")))
+            path.append((node, request.prompt_len))
+            node.pins += 1
+        return path
+
+    def match(self, request: EngineRequest) -> tuple[Match, int, int]:
+        """Longest cached prefix of prompt and answer: its pieces, its blocks, and how many of them are free now."""
+        block_size = self.block_size
+        limit = (request.target - 1) // block_size
+        path = self._path(request)
+        pieces: Match = []
+        position = free = 0
+        for node, end in path:
+            if node is path[-1][0]:
+                end = request.target
+            stop = min(end // block_size, limit)
+            while position < stop:
+                found = None
+                piece_end = stop
+                for run in node.runs:
+                    if run.lo <= position < run.hi:
+                        found = run
+                        piece_end = min(piece_end, run.hi)
+                        break
+                    if position < run.lo < piece_end:
+                        piece_end = run.lo  # an earlier registration takes over there
+                if found is None:
+                    return pieces, position, free
+                pieces.append((found, position, piece_end))
+                if not found.owners:
+                    free += piece_end - position
+                position = piece_end
+            if position >= limit:
+                break
+        return pieces, position, free
+
+    # -- allocation ----------------------------------------------------------------------------------------------------
+
+    def admit(self, request: EngineRequest, pieces: Match, new_blocks: int) -> None:
+        """Touch the hit ``pieces`` and allocate ``new_blocks`` (the caller checked that both can be had)."""
+        request.runs = []
+        request.registered = 0
+        for run, lo, hi in pieces:
+            assert isinstance(run, Run)
+            if run.lo < lo:
+                run = self._split(run, lo)
+            if run.hi > hi:
+                self._split(run, hi)
+            if not run.owners:
+                self._unlink(run)
+                self.free -= hi - lo
+            run.owners.add(request)
+            request.runs.append(run)
+            request.registered = hi
+        self.take(new_blocks)
+
+    def take(self, blocks: int) -> None:
+        """Allocate from the head of the free list: unhashed blocks first, then the least recently released."""
+        self.free -= blocks
+        if blocks <= self.unhashed:
+            self.unhashed -= blocks
+            return
+        blocks -= self.unhashed
+        self.unhashed = 0
+        while blocks:
+            run = self._list.after
+            size = run.hi - run.lo
+            if size > blocks:
+                run.hi -= blocks
+                return
+            blocks -= size
+            self._unlink(run)
+            run.node.runs.remove(run)
+            run.node.unpin()
+
+    def register(self, request: EngineRequest, tokens: int) -> None:
+        """Make the full blocks below ``tokens`` findable."""
+        block_size = self.block_size
+        full = tokens // block_size
+        position = request.registered
+        if full <= position:
+            return
+        path = self._path(request)
+        last = len(path) - 1
+        for index, (node, end) in enumerate(path):
+            stop = full if index == last else min(end // block_size, full)
+            if stop <= position:
+                continue
+            run = request.runs[-1] if request.runs else None
+            if run is not None and run.node is node and run.hi == position and len(run.owners) == 1 and node.runs[-1] is run:
+                run.hi = stop
+            else:
+                run = Run(node, position, stop)
+                run.owners.add(request)
+                node.runs.append(run)
+                node.pins += 1
+                request.runs.append(run)
+            position = stop
+            if position >= full:
+                break
+        request.registered = position
+
+    def release(self, request: EngineRequest, held_blocks: int) -> None:
+        """Free what a request holds: unhashed blocks to the head, hashed runs to the tail, deepest first."""
+        unhashed = held_blocks - request.registered
+        self.unhashed += unhashed
+        self.free += unhashed
+        for run in reversed(request.runs):
+            run.owners.discard(request)
+            if not run.owners:
+                self.free += run.hi - run.lo
+                tail = self._list.before
+                run.before, run.after = tail, self._list
+                tail.after = self._list.before = run
+        request.runs = []
+        request.registered = 0
+
+    def forget(self, request: EngineRequest) -> None:
+        """The request will not come back: its contents live on only as far as something of them is cached."""
+        if request.path is not None:
+            request.path[-1][0].unpin()
+            request.path = None
+
+    # -- runs ----------------------------------------------------------------------------------------------------------
+
+    def _unlink(self, run: Run) -> None:
+        run.before.after = run.after
+        run.after.before = run.before
+
+    def _split(self, run: Run, at: int) -> Run:
+        """Cut ``run`` at block ``at``; returns the deep part. Owners, registration order and list place are kept."""
+        deep = Run(run.node, at, run.hi)
+        run.hi = at
+        runs = run.node.runs
+        runs.insert(runs.index(run) + 1, deep)
+        run.node.pins += 1
+        if run.owners:
+            deep.owners = set(run.owners)
+            for owner in run.owners:
+                owner.runs.insert(owner.runs.index(run) + 1, deep)
+        else:
+            deep.before, deep.after = run.before, run
+            run.before.after = run.before = deep
+        return deep

@@ -1,0 +1,299 @@
+"""``Replica``: the engine loop of one server on the clock.
+
+The loop of vLLM's engine core: take what has arrived, compose, launch; when the batch queue is full, wait for the oldest
+batch, apply its output, go on. The queue holds one batch (sync scheduling) or two (async scheduling: batch k is composed
+when batch k-2 has returned, that is at the start of batch k-1, and execution is back to back).
+
+Runs of decode-only steps are one batch with a plan. The plan stays open until the moment at which the step after it has to
+be composed: its end (sync) or the start of its last step (async). An arrival or abort that the scheduler would see cuts
+the plan after the step in progress, or the one after that which is already composed (async).
+
+    wake-ups = arrivals at an idle engine, ends of batches whose output matters, moments to compose
+
+Readers between wake-ups (``view``) get the state at the newest step composed by then, computed; they do not cut.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from sim.engine.batch import Batch
+from sim.engine.clock import COMPLETION, SCHEDULE, Clock, Moment
+from sim.engine.gaps import GapHistogram
+from sim.engine.request import EngineRequest
+from sim.engine.scheduler import Scheduler
+from sim.perf.step_time import StepTimeModel
+
+
+class EngineView(NamedTuple):
+    """What an engine's metrics endpoint would say; tokens and blocks are counts."""
+
+    waiting: int
+    running: int
+    context_tokens: int
+    waiting_tokens: int
+    used_blocks: int
+    usable_blocks: int
+
+
+class Replica:
+    """One engine with its clock.
+
+    Args:
+        clock: the simulation's clock, in seconds (float) or nanoseconds (int).
+        scheduler: the engine's scheduler.
+        step_time: how long a step takes, in the clock's unit.
+        async_scheduling: compose one batch ahead.
+        on_finish: called with the request when its last token is out (``finished_at`` is set).
+        on_step: called with every closed batch, for step records and conformance.
+        on_return: called with every batch whose output was applied.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        scheduler: Scheduler,
+        step_time: StepTimeModel,
+        async_scheduling: bool,
+        on_finish: Callable[[EngineRequest], None],
+        on_step: Callable[[Replica, Batch], None] | None = None,
+        on_return: Callable[[Batch], None] | None = None,
+        gaps: GapHistogram | None = None,
+    ) -> None:
+        self.clock = clock
+        self.scheduler = scheduler
+        self.step_time = step_time
+        self.depth = 2 if async_scheduling else 1
+        self.on_finish = on_finish
+        self.on_step = on_step
+        self.on_return = on_return
+        self.gaps = gaps
+        self._queue: deque[Batch] = deque()
+        self._open: Batch | None = None
+        """The newest batch of the queue while its plan may still be cut."""
+        self._plan = 0
+        """Version of the next wake-up; older ones in the heap are void."""
+        self._wake_at: float | None = None
+        self._deferred = False
+        self._aborts: list[EngineRequest] = []
+        self._end: float = 0
+        """When the last launched batch ends."""
+        self.waiting_tokens = 0
+        self.stopped = False
+        self.steps = 0
+        self.busy: float = 0
+        self.seq_time: float = 0
+        self.block_time: float = 0
+        self.scheduled_tokens = 0
+        self.recomputed_tokens = 0
+        self.sampled_tokens = 0
+
+    # -- from the gateway ----------------------------------------------------------------------------------------------
+
+    def submit(self, request: EngineRequest) -> None:
+        """A request reaches the engine's input queue now."""
+        scheduler = self.scheduler
+        blocked = scheduler.n_waiting and not scheduler.by_priority
+        scheduler.add(request)
+        if not self._queue:
+            self._wake_now()
+        elif self._open is not None and not blocked and len(scheduler.running) < scheduler.seats:
+            self._cut()
+
+    def abort(self, request: EngineRequest) -> None:
+        """The client is gone: the engine drops the request when it next looks at its input queue."""
+        self._aborts.append(request)
+        if not self._queue:
+            self._wake_now()
+        else:
+            self._cut()
+
+    def stop(self) -> list[EngineRequest]:
+        """The replica dies now: what it held is returned, and it never wakes again."""
+        self.stopped = True
+        self._plan += 1
+        now = self.clock.now
+        for batch in self._queue:
+            started = min(batch.end, now) - batch.start
+            self.busy -= (batch.end - batch.start) - max(0, started)
+        self._queue.clear()
+        self._open = None
+        held = list(self.scheduler.running) + self.scheduler.waiting_requests()
+        return [request for request in held if request.abort_reason is None]
+
+    def view(self) -> EngineView:
+        """State as the newest composed step left it, which is what vLLM's metrics say."""
+        scheduler = self.scheduler
+        pool = scheduler.pool
+        used = pool.usable - pool.free
+        context = scheduler.decodes.context + sum(r.computed for r in scheduler.prefilling)
+        batch = self._open
+        if batch is not None:
+            composed = min(batch.steps, batch.steps_started(self.clock.now) + self.depth - 1)
+            ahead = composed - batch.committed
+            if ahead > 0:
+                context += ahead * batch.n_decode
+                used += scheduler.decodes.blocks_needed(ahead)
+        return EngineView(
+            scheduler.n_waiting, len(scheduler.running), context, self.waiting_tokens, used, pool.usable
+        )
+
+    # -- the engine loop -----------------------------------------------------------------------------------------------
+
+    def _wake_now(self) -> None:
+        now = self.clock.now
+        if self._wake_at is None or self._wake_at > now:
+            self._plan += 1
+            self._wake_at = now
+            self.clock.at(now, SCHEDULE, self._on_compose, self._plan)
+
+    def _plan_wake(self) -> None:
+        """Next moment at which this engine has something to do."""
+        self._plan += 1
+        queue = self._queue
+        if not queue:
+            self._wake_at = None
+            return
+        newest = queue[-1]
+        compose_at = newest.end
+        if self.depth == 2 and self._open is newest:
+            compose_at = max(newest.time_after(newest.steps - 1), self.clock.now)
+        wake_at = compose_at
+        if len(queue) > 1:
+            oldest = queue[0]
+            if oldest.end < wake_at and (oldest.sampled or oldest.finishing or self._open is None):
+                wake_at = oldest.end
+        self._wake_at = wake_at
+        self.clock.at(wake_at, COMPLETION, self._on_wake, self._plan)
+
+    def _cut(self) -> None:
+        """The scheduler has news: end the open plan as soon as the engine would look."""
+        batch = self._open
+        if batch is None or batch.steps == 1:
+            return
+        steps = max(1, batch.steps_started(self.clock.now) + self.depth - 1)
+        if steps < batch.steps:
+            batch.steps = steps
+            batch.end = batch.time_after(steps)
+            self._end = batch.end
+            self._plan_wake()
+
+    def _on_wake(self, moment: Moment) -> None:
+        if moment.value != self._plan:
+            return
+        now = self.clock.now
+        queue = self._queue
+        released = False
+        while queue and queue[0].end <= now and not (queue[0] is self._open and self.depth == 2):
+            batch = queue.popleft()
+            if batch is self._open:
+                self._close(batch)
+            self._return(batch)
+            released = released or bool(batch.finishing)
+        if released and self._open is not None and self.scheduler.n_waiting:
+            self._cut()
+        if self.clock.peek() <= now:
+            self._plan += 1
+            self.clock.at(now, SCHEDULE, self._on_compose, self._plan)
+        else:
+            self._compose()
+
+    def _on_compose(self, moment: Moment) -> None:
+        if moment.value == self._plan:
+            self._compose()
+
+    def _compose(self) -> None:
+        """Fill the batch queue as far as it may be filled now."""
+        now = self.clock.now
+        scheduler = self.scheduler
+        queue = self._queue
+        while True:
+            opened = self._open
+            if opened is not None:
+                if opened.time_after(opened.steps - 1) > now:
+                    break  # the plan goes on
+                self._close(opened)
+            if len(queue) >= self.depth:
+                break
+            if self._aborts:
+                for request in self._aborts:
+                    if scheduler.abort(request):
+                        self.waiting_tokens -= request.prompt_len if request.scheduled_at is None else 0
+                self._aborts.clear()
+            batch = scheduler.compose()
+            if batch is None:
+                break
+            self._launch(batch, now)
+        self._plan_wake()
+
+    def _launch(self, batch: Batch, now: float) -> None:
+        scheduler = self.scheduler
+        batch.sched_at = now
+        batch.used_blocks = scheduler.pool.usable - scheduler.pool.free
+        start = self._end if self._end > now else now
+        if batch.prefills:
+            chunks = [(n, before) for _, n, before in batch.prefills]
+            first = self.step_time.step(chunks, batch.n_decode, batch.context)
+            batch.set_times(start, first, 0)
+            for request in batch.admitted:
+                if request.scheduled_at is None:
+                    request.scheduled_at = now
+                    self.waiting_tokens -= request.prompt_len
+        else:
+            n = batch.n_decode
+            intercept, slope, last_context = self.step_time.decode_line(n, batch.context)
+            steps = scheduler.longest_run()
+            if batch.context + n * (steps - 1) > last_context:
+                steps = max(1, int((last_context - batch.context) // n) + 1)
+            batch.steps = steps
+            batch.set_times(start, intercept + slope * batch.context, slope * n)
+        self._queue.append(batch)
+        self._end = batch.end
+        if batch.number:
+            self._account(batch)
+        elif batch.steps == 1:
+            self._close(batch)
+        else:
+            self._open = batch
+
+    def _close(self, batch: Batch) -> None:
+        """An open plan becomes final."""
+        self.scheduler.close(batch)
+        self._open = None
+        self._account(batch)
+
+    def _account(self, batch: Batch) -> None:
+        steps = batch.steps
+        duration = batch.end - batch.start
+        n = batch.n_decode
+        self.steps += steps
+        self.busy += duration
+        self.seq_time += duration * (n + len(batch.prefills))
+        pool = self.scheduler.pool
+        self.block_time += duration * (batch.used_blocks + pool.usable - pool.free) / 2
+        self.scheduled_tokens += n * steps
+        self.sampled_tokens += n * steps + len(batch.sampled)
+        for _, tokens, _ in batch.prefills:
+            self.scheduled_tokens += tokens
+        if self.gaps is not None and n:
+            self.gaps.add(batch.first, batch.duration_of(steps - 1), steps, n)
+        if self.on_step is not None:
+            self.on_step(self, batch)
+
+    def _return(self, batch: Batch) -> None:
+        """The output of ``batch`` is here."""
+        end = batch.end
+        for request in batch.sampled:
+            if request.first_token_at is None:
+                request.first_token_at = end
+        self.scheduler.complete(batch)
+        if self.on_return is not None:
+            self.on_return(batch)
+        for request in batch.finishing:
+            if request.abort_reason is None:
+                request.finished_at = end
+                self.on_finish(request)
+
+

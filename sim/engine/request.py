@@ -1,0 +1,83 @@
+"""``EngineRequest``: one attempt at a request, as the engine sees it.
+
+There is no prefill or decode phase in the scheduler's rules: a step gives a request tokens so that ``computed`` catches
+up with ``target``, and the request samples a token when it has. ``decoding`` marks the common special case, one token
+to compute and one sampled at every step; such a request's position follows from the step counter (``DecodeSet``), so
+nothing of it is touched while it runs.
+
+``output_len`` is the true length. Only the engine reads it; routers, admission and retry policies never see this class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+Content = tuple[tuple[Hashable, int], ...]
+"""What a prompt consists of: segments ``(name, tokens)``. The i-th token of a segment is the same wherever the segment's
+name occurs, and differs from every other token; equal leading segments are a shared prefix."""
+
+
+class EngineRequest:
+    """State of one attempt inside one engine. Counts are tokens; times are in the clock's unit, None until known."""
+
+    __slots__ = (
+        "abort_reason", "arrival", "cached_tokens", "computed", "content", "decoding", "finish_tick", "finished_at",
+        "first_token_at", "high_water", "key", "last_step", "max_output", "offset", "output_name", "owner", "path",
+        "preemptions", "priority", "prompt_len", "recomputed", "registered", "request_id", "running", "runs", "sampled",
+        "scheduled_at", "seq", "stale_until", "target",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        request_id: Any,
+        prompt_len: int,
+        output_len: int,
+        arrival: float = 0,
+        priority: int = 0,
+        content: Content | None = None,
+        output_name: Hashable | None = None,
+        owner: Any = None,
+    ) -> None:
+        self.request_id = request_id
+        self.prompt_len = prompt_len
+        self.max_output = output_len
+        self.arrival = arrival
+        self.priority = priority
+        self.key = (priority, arrival, request_id)
+        """Order under the priority policy."""
+        self.content = content
+        """None: nothing of the prompt is shared with anybody."""
+        self.output_name = output_name
+        """Segment name of the generated tokens, for prompts of later turns."""
+        self.owner = owner
+        """Whatever the caller wants to find again (the gateway's request)."""
+        self.computed = 0
+        """Tokens whose KV exists or is being computed; while ``decoding`` it is ``offset`` + the engine's tick."""
+        self.target = prompt_len
+        """Prompt plus sampled tokens (those in flight included)."""
+        self.sampled = 0
+        self.high_water = 0
+        """Most tokens ever computed: what lies below is recomputed after a preemption."""
+        self.recomputed = 0
+        self.cached_tokens = 0
+        """Prefix-cache hit of the first admission."""
+        self.preemptions = 0
+        self.running = False
+        self.decoding = False
+        self.offset = 0
+        self.finish_tick = 0
+        self.seq = 0
+        """Order of admission; output order within a step."""
+        self.last_step = 0
+        """Number of the last step that scheduled a chunk of it."""
+        self.stale_until = 0
+        """Not admitted again before this step has returned (its output is still in flight)."""
+        self.registered = 0
+        """Full blocks whose hash is in the prefix cache."""
+        self.runs: list[Any] = []
+        self.path: list[Any] | None = None
+        self.scheduled_at: float | None = None
+        self.first_token_at: float | None = None
+        self.finished_at: float | None = None
+        self.abort_reason: str | None = None

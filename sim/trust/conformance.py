@@ -1,0 +1,207 @@
+"""``servecap conformance``: the project's own engine against recordings of the real scheduler, step for step.
+
+A case folder holds ``case.json`` (engine options under vLLM's names, an integer-affine step time in nanoseconds, requests
+whose prompts are ``[segment, tokens]`` pieces) and ``steps.jsonl`` (or ``.gz``), one row a step of the real scheduler. The
+case is driven through ``sim.engine`` on an integer clock, the same code that simulations use, and every field of every row
+must agree. Requests may name ``arrival_step`` (number of non-empty steps composed so far) instead of ``arrival_ns``.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+from sim.engine.batch import Batch
+from sim.engine.clock import ARRIVAL, Clock, Moment
+from sim.engine.replica import Replica
+from sim.engine.request import EngineRequest
+from sim.engine.scheduler import Scheduler
+from sim.errors import SimError, TraceError
+from sim.perf.step_time import AffineStepTime
+from sim.spec import EngineSpec
+
+_DEFAULTS: dict[str, Any] = {
+    "max_num_seqs": 128, "max_num_batched_tokens": 2048, "max_model_len": 8192, "block_size": 16, "async_scheduling": False,
+}  # fmt: skip
+_COMPARED = (
+    "sched_ns", "start_ns", "end_ns", "arrived", "scheduled", "new", "resumed", "preempted", "sampled", "finished",
+    "new_tokens", "context_tokens", "running", "waiting", "free_blocks", "free_blocks_end",
+)  # fmt: skip
+
+
+def read_case(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """``case.json`` and the recorded rows of a case folder."""
+    case_file = folder / "case.json"
+    if not case_file.is_file():
+        raise TraceError(f"{folder}: no case.json there; a conformance case is a folder with case.json and steps.jsonl[.gz]")
+    case = json.loads(case_file.read_text())
+    plain, packed = folder / "steps.jsonl", folder / "steps.jsonl.gz"
+    if plain.is_file():
+        text = plain.read_text()
+    elif packed.is_file():
+        text = gzip.decompress(packed.read_bytes()).decode()
+    else:
+        raise TraceError(f"{folder}: neither steps.jsonl nor steps.jsonl.gz is there")
+    return case, [json.loads(line) for line in text.splitlines() if line.strip()]
+
+
+def engine_of(options: dict[str, Any]) -> tuple[EngineSpec, int]:
+    """The engine that a case's options describe, and its number of GPU blocks."""
+    options = {**_DEFAULTS, **{name: value for name, value in options.items() if value is not None}}
+    blocks = int(options.pop("num_gpu_blocks", 1000))
+    if "policy" in options:
+        options["scheduling_policy"] = options.pop("policy")
+    return EngineSpec(**options), blocks
+
+
+class Recording:
+    """Drives one case and collects rows in the recordings' own form."""
+
+    def __init__(self, case: dict[str, Any], skip_decode: bool = False) -> None:
+        spec, blocks = engine_of(case["engine"])
+        self.clock = Clock(initial_time=0)  # type: ignore[arg-type]
+        self.scheduler = Scheduler(spec, blocks)
+        self.scheduler.skip_decode = skip_decode
+        self.scheduler.record_order = not skip_decode
+        affine = case["step_time"]
+        self.replica = Replica(
+            self.clock,
+            self.scheduler,
+            AffineStepTime(
+                affine["base_ns"], affine["per_new_token_ns"], affine["per_context_token_ns"], affine["per_seq_ns"]
+            ),
+            spec.async_scheduling,
+            on_finish=self._finished,
+            on_step=self._step,
+            on_return=self._returned,
+        )
+        self.rows: list[dict[str, Any]] = []
+        self._row_of: dict[int, dict[str, Any]] = {}
+        self._arrived: list[str] = []
+        self.finished: dict[str, EngineRequest] = {}
+        self.rejected: list[str] = []
+        self._by_step: list[tuple[int, dict[str, Any]]] = []
+        for row in case["requests"]:
+            if "arrival_step" in row:
+                self._by_step.append((row["arrival_step"], row))
+            else:
+                self.clock.at(row["arrival_ns"], ARRIVAL, self._arrive, row)
+        self._by_step.sort(key=lambda pair: pair[0])
+        self._arrivals_by_step()
+
+    def run(self) -> list[dict[str, Any]]:
+        """The rows, once nothing more can happen."""
+        self.clock.run()
+        return self.rows
+
+    @property
+    def stalled(self) -> bool:
+        """Requests are left that can never be scheduled."""
+        return bool(self.scheduler.n_waiting or self.scheduler.running)
+
+    def _arrivals_by_step(self) -> None:
+        while self._by_step and self._by_step[0][0] <= len(self.rows):
+            row = self._by_step.pop(0)[1]
+            self.clock.at(self.clock.now, ARRIVAL, self._arrive, row)
+
+    def _arrive(self, moment: Moment) -> None:
+        row = moment.value
+        prompt_len = sum(tokens for _, tokens in row["prompt"])
+        if not 0 < prompt_len < self.scheduler.max_model_len:
+            self.rejected.append(row["id"])
+            return
+        self._arrived.append(row["id"])
+        self.replica.submit(
+            EngineRequest(
+                row["id"],
+                prompt_len,
+                row["output_len"],
+                self.clock.now,
+                row.get("priority", 0),
+                tuple((name, tokens) for name, tokens in row["prompt"]),
+                f"out:{row['id']}",
+            )
+        )
+
+    def _step(self, _: Replica, batch: Batch) -> None:
+        scheduler = self.scheduler
+        order = batch.order or []
+        row = {
+            "step": len(self.rows),
+            "sched_ns": batch.sched_at,
+            "start_ns": batch.start,
+            "end_ns": batch.end,
+            "arrived": self._arrived,
+            "scheduled": [[r.request_id, n, before] for r, n, before in order],
+            "new": [[r.request_id, r.cached_tokens] for r in batch.admitted if not r.preemptions],
+            "resumed": [
+                [r.request_id, before] for r, _, before in batch.prefills if r.preemptions and r in batch.admitted
+            ],
+            "preempted": [r.request_id for r in batch.preempted],
+            "sampled": [],
+            "new_tokens": sum(n for _, n, _ in order),
+            "context_tokens": sum(before for _, _, before in order),
+            "running": len(scheduler.running),
+            "waiting": scheduler.n_waiting,
+            "free_blocks": scheduler.pool.free,
+            "finished": [],
+            "free_blocks_end": None,
+        }
+        sampled = set(map(id, batch.sampled))
+        chunks = {id(r) for r, _, _ in batch.prefills}
+        row["sampled"] = [r.request_id for r, _, _ in order if id(r) in sampled or id(r) not in chunks]
+        self._arrived = []
+        self._row_of[id(batch)] = row
+        self.rows.append(row)
+        self._arrivals_by_step()
+
+    def _finished(self, request: EngineRequest) -> None:
+        self.finished[request.request_id] = request
+
+    def _returned(self, batch: Batch) -> None:
+        row = self._row_of.pop(id(batch), None)
+        if row is not None:
+            row["finished"] = [r.request_id for r in batch.finishing]
+            row["free_blocks_end"] = self.scheduler.pool.free
+
+
+def first_difference(recorded: list[dict[str, Any]], ours: list[dict[str, Any]]) -> str | None:
+    """What differs first, in words, or None."""
+    for index, (theirs, mine) in enumerate(zip(recorded, ours, strict=False)):
+        for field in _COMPARED:
+            if field in theirs and theirs[field] != mine[field]:
+                return f"step {index}, {field}: recorded {theirs[field]!r}, ours {mine[field]!r}"
+    if len(recorded) != len(ours):
+        return f"{len(recorded)} steps recorded, ours has {len(ours)}"
+    return None
+
+
+def check_case(folder: Path) -> str | None:
+    """The first difference between a recorded case and ours, or None when every step is identical."""
+    case, recorded = read_case(folder)
+    recording = Recording(case)
+    difference = first_difference(recorded, recording.run())
+    if difference is None and recording.stalled:
+        meta = folder / "meta.json"
+        expected = meta.is_file() and json.loads(meta.read_text()).get("stalled", False)
+        return None if expected else "ours stalled: a request that can never fit blocks the queue"
+    return difference
+
+
+def main(argv: list[str]) -> int:
+    """The verb: check each case, print the first differences, last line ``N of M identical``."""
+    folders = [Path(argument) for argument in argv]
+    if not folders:
+        raise SimError("conformance: name at least one case folder (with case.json and steps.jsonl)")
+    identical = 0
+    for folder in folders:
+        difference = check_case(folder)
+        if difference is None:
+            identical += 1
+            print(f"{folder.name}: identical")
+        else:
+            print(f"{folder.name}: {difference}")
+    print(f"{identical} of {len(folders)} identical")
+    return 0 if identical == len(folders) else 1
