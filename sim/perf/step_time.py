@@ -60,4 +60,5 @@ class AffineStepTime:
 
     def decode_line(self, n_decode: int, decode_context: int) -> DecodeLine:
         """See ``StepTimeModel``; one piece for all contexts."""
-        return DecodeLine(self.base + (self.per_new_token + self.per_seq) * n_decode, self.per_context_token, float("inf"))
+        intercept = self.base + (self.per_new_token + self.per_seq) * n_decode
+        return DecodeLine(intercept, self.per_context_token, float("inf"))

@@ -24,7 +24,7 @@ class EngineSpec:
     max_num_batched_tokens: int | None = Field(default=None, ge=1)
     max_num_scheduled_tokens: int | None = Field(default=None, ge=1)
     max_model_len: int | None = Field(default=None, ge=2)
-    """None = the model's ``max_context``."""
+    """None = the model's ``max_context``, or the longest that the KV pool can hold."""
     block_size: int = Field(default=16, ge=1)
     gpu_memory_utilization: float = Field(default=0.92, gt=0, le=1)
     num_gpu_blocks_override: int | None = Field(default=None, ge=2)
@@ -40,6 +40,8 @@ class EngineSpec:
     prefill_schedule_interval: int = Field(default=1, ge=1)
     async_scheduling: bool = True
     enforce_eager: bool = False
+    estimate_cudagraph_memory: bool = True
+    """Subtract CUDA graphs from the KV pool, as vLLM does since 0.21 (``VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS``)."""
     tensor_parallel_size: int = Field(default=1, ge=1)
     pipeline_parallel_size: int = Field(default=1, ge=1)
     step_time: Literal["auto", "table", "roofline"] = "auto"

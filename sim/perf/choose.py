@@ -1,0 +1,99 @@
+"""``step_time_model``: the step-time model of one engine, with the regime its numbers belong to.
+
+- interpolated: a table fitted to kernels of exactly this (GPU, model, tensor parallel, dtype);
+- extrapolated: the roofline, on a GPU generation whose efficiencies were fitted;
+- uncalibrated: the roofline with pooled efficiencies, on a generation that nothing was fitted to.
+
+``gpu.step_time_scale`` multiplies the shares: ``compute``, ``memory`` and ``host``. A time ``N(T)`` counts as memory
+as far as its level at one token reaches and as compute beyond: ``memory N(1) + compute (N(T) - N(1))``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sim.errors import ConfigError
+from sim.perf.constants import (
+    ASYNC_GAP_PER_SEQ_S,
+    ASYNC_GAP_S,
+    HOST_PER_PREFILL_S,
+    HOST_PER_SEQ_S,
+    HOST_PER_STEP_S,
+    MIXED_STEP_PER_LAYER_S,
+)
+from sim.perf.cuda_graphs import capture_sizes
+from sim.perf.floors import with_floors
+from sim.perf.host import HostOverhead
+from sim.perf.roofline import known_generation, roofline_tables
+from sim.perf.table import find_table, table_keys
+from sim.perf.tabulated import Regime, StepTables, TabulatedStepTime
+from sim.spec.engine import EngineSpec
+from sim.spec.gpu import GpuSpec
+from sim.spec.model import ModelSpec
+
+SCALES = ("compute", "memory", "host", "front_end")
+
+
+def step_time_model(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> TabulatedStepTime:
+    """The step-time model, seconds, for a resolved ``engine``.
+
+    Raises:
+        ConfigError: ``engine.step_time=table`` where no table ships, or an unknown key in ``gpu.step_time_scale``.
+    """
+    for key, value in gpu.step_time_scale.items():
+        if key not in SCALES or not value > 0:
+            raise ConfigError(
+                f"gpu.step_time_scale.{key}: known multipliers are {', '.join(SCALES)}, each above 0, but got {value!r}"
+            )
+    tables, source, regime = _tables(model, gpu, engine)
+    return TabulatedStepTime(
+        scaled(tables, gpu.step_time_scale.get("compute", 1.0), gpu.step_time_scale.get("memory", 1.0)),
+        host_overhead(model, gpu, engine),
+        capture_sizes=capture_sizes(engine, gpu),
+        stages=engine.pipeline_parallel_size,
+        regime=regime,
+        source=source,
+    )
+
+
+def host_overhead(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> HostOverhead:
+    """The CPU's part of a step of this engine."""
+    scale = gpu.step_time_scale.get("host", 1.0)
+    return HostOverhead(
+        per_step_s=scale * HOST_PER_STEP_S,
+        per_seq_s=scale * HOST_PER_SEQ_S,
+        per_prefill_s=scale * HOST_PER_PREFILL_S,
+        mixed_step_s=scale * MIXED_STEP_PER_LAYER_S * model.layers,
+        gap_s=scale * ASYNC_GAP_S,
+        gap_per_seq_s=scale * ASYNC_GAP_PER_SEQ_S,
+        hidden=engine.async_scheduling,
+    )
+
+
+def scaled(tables: StepTables, compute: float, memory: float) -> StepTables:
+    """``tables`` with the compute-bound and memory-bound shares multiplied."""
+    if compute == 1.0 and memory == 1.0:
+        return tables
+    first = tables.nonattention_s[0]
+    return replace(
+        tables,
+        nonattention_s=tuple(memory * first + compute * (t - first) for t in tables.nonattention_s),
+        decode_attention_s=tuple(tuple(memory * t for t in row) for row in tables.decode_attention_s),
+        prefill_pair_s=tuple(compute * t for t in tables.prefill_pair_s),
+        prefill_window_pair_s=tuple(compute * t for t in tables.prefill_window_pair_s),
+    )
+
+
+def _tables(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> tuple[StepTables, str, Regime]:
+    found = find_table(model, gpu, engine) if engine.step_time != "roofline" else None
+    if found is not None:
+        return found[0], found[1], "interpolated"
+    if engine.step_time == "table":
+        known = ", ".join(f"{g}/{m}/TP{tp}/{w}/kv {kv}" for g, m, tp, w, kv in table_keys())
+        raise ConfigError(
+            f"engine.step_time: no table for {gpu.name}/{model.name}/TP{engine.tensor_parallel_size}/"
+            f"{model.weight_dtype}; tables ship for {known}"
+        )
+    tables = with_floors(roofline_tables(model, gpu, engine), model, gpu, engine)
+    regime: Regime = "extrapolated" if known_generation(gpu) else "uncalibrated"
+    return tables, f"roofline {gpu.name} {model.name} TP{engine.tensor_parallel_size} {model.weight_dtype}", regime

@@ -1,0 +1,16 @@
+"""The few global constants of time outside the GPU, the same for every GPU, model and case.
+
+Fitted by ``experiments/step_time_fit/fit_host.py`` on measured servers; what each means is in ``sim.perf.host`` and
+``sim.perf.front_end``.
+"""
+
+from __future__ import annotations
+
+HOST_PER_STEP_S = 1.5e-3
+HOST_PER_SEQ_S = 6.0e-6
+HOST_PER_PREFILL_S = 1.0e-4
+MIXED_STEP_PER_LAYER_S = 2.0e-5
+ASYNC_GAP_S = 3.0e-4
+ASYNC_GAP_PER_SEQ_S = 0.0
+FRONT_END_PER_REQUEST_S = 4.0e-3
+FRONT_END_PER_TOKEN_S = 1.0e-6

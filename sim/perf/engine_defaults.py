@@ -1,0 +1,93 @@
+"""``resolve_engine``: every option that the user left open, as vLLM would choose it on that GPU.
+
+Batch limits (``EngineArgs.get_batch_defaults`` of vLLM 0.32-0.33, API-server column): at least 160 GiB 16384 tokens and
+1024 sequences; at least 70 GiB, A100 excepted, 8192 and 1024; otherwise 2048 and 256. The token budget is then cut to
+``max_num_seqs x max_model_len``, raised to ``max_model_len`` when prefill may not be chunked, and the sequences are cut
+to the budget. ``max_model_len`` is the model's own, or, where the KV pool cannot hold one such sequence, the longest
+that it can hold (what vLLM does with ``--max-model-len auto``).
+
+Leaves out: the offline ``LLM`` class's larger budgets, ``performance_mode``, CPU back ends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sim.errors import ConfigError
+from sim.perf.memory import largest_model_len
+from sim.spec.engine import EngineSpec
+from sim.spec.gpu import GpuSpec
+from sim.spec.model import ModelSpec
+
+
+def default_batch_limits(gpu: GpuSpec) -> tuple[int, int]:
+    """``(max_num_batched_tokens, max_num_seqs)`` of vLLM's API server on ``gpu`` when neither is set."""
+    if gpu.memory_gib >= 160:
+        return 16_384, 1024
+    if gpu.memory_gib >= 70 and not gpu.name.lower().startswith("a100"):
+        return 8192, 1024
+    return 2048, 256
+
+
+def resolve_engine(engine: EngineSpec, model: ModelSpec, gpu: GpuSpec) -> EngineSpec:
+    """``engine`` with nothing left open, checked against model and GPU.
+
+    Raises:
+        ConfigError: an option that vLLM would refuse, or that is not modelled.
+        DoesNotFitError: the weights leave no room for a KV cache.
+    """
+    _check_parallelism(engine, model, gpu)
+    default_tokens, default_seqs = default_batch_limits(gpu)
+    model_len = engine.max_model_len or model.max_context
+    seqs = engine.max_num_seqs or default_seqs
+    tokens = engine.max_num_batched_tokens
+    if tokens is None:
+        tokens = min(default_tokens, seqs * model_len)
+        if not engine.enable_chunked_prefill:
+            tokens = max(tokens, model_len)
+    if engine.max_num_seqs is None:
+        seqs = min(seqs, tokens)
+    if tokens < seqs:
+        raise ConfigError(
+            "engine.max_num_batched_tokens: `max_num_batched_tokens >= max_num_seqs` must hold, "
+            f"but got {tokens} and {seqs}"
+        )
+    resolved = replace(
+        engine,
+        max_num_seqs=seqs,
+        max_num_batched_tokens=tokens,
+        max_num_active_seqs=engine.max_num_active_seqs or seqs,
+        max_num_scheduled_tokens=engine.max_num_scheduled_tokens or tokens,
+        max_model_len=model_len,
+    )
+    if engine.max_model_len is None:
+        resolved = replace(resolved, max_model_len=min(model_len, largest_model_len(model, gpu, resolved)))
+    if not resolved.enable_chunked_prefill and tokens < (resolved.max_model_len or 0):
+        raise ConfigError(
+            "engine.max_num_batched_tokens: without chunked prefill it must be at least max_model_len "
+            f"({resolved.max_model_len}), but got {tokens}"
+        )
+    return resolved
+
+
+def _check_parallelism(engine: EngineSpec, model: ModelSpec, gpu: GpuSpec) -> None:
+    tensor, pipeline = engine.tensor_parallel_size, engine.pipeline_parallel_size
+    if model.heads % tensor:
+        raise ConfigError(
+            f"engine.tensor_parallel_size: must divide the {model.heads} attention heads of {model.name}, "
+            f"but got {tensor}"
+        )
+    if model.attention != "mla" and model.kv_heads % tensor and tensor % model.kv_heads:
+        raise ConfigError(
+            f"engine.tensor_parallel_size: must divide or be a multiple of the {model.kv_heads} KV heads of "
+            f"{model.name}, but got {tensor}"
+        )
+    if tensor > gpu.max_scaleup_gpus:
+        raise ConfigError(
+            f"engine.tensor_parallel_size: at most {gpu.max_scaleup_gpus} {gpu.name} GPUs share one machine's link "
+            f"(gpu.max_scaleup_gpus), but got {tensor}; tensor parallelism across machines is not modelled"
+        )
+    if pipeline > model.layers:
+        raise ConfigError(
+            f"engine.pipeline_parallel_size: at most one stage a layer ({model.layers}), but got {pipeline}"
+        )

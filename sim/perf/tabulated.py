@@ -1,0 +1,183 @@
+"""Step time from small tables, in closed form for decode runs: the hot path of every simulation.
+
+    GPU time of a step = N(T) + sum over prefill chunks C(s, p) + D(n, context)
+
+- ``N``: everything but attention, of ``T`` new tokens padded to the CUDA-graph capture size; piecewise linear in T.
+- ``C``: attention of a chunk of ``s`` tokens behind ``p``: ``pair(s)`` seconds for each of its ``s (p + (s+1)/2)``
+  (query, key) pairs; layers with a sliding window count theirs apart.
+- ``D``: attention of ``n`` decodes, piecewise linear in their mean context, so piecewise affine in the total.
+
+The host's part (``sim.perf.host``) joins it: hidden behind the GPU when scheduling is asynchronous, added when not.
+With pipeline stages the step is cut into ``m = min(stages, sequences)`` equal micro-batches that follow one another:
+each term is taken at a share ``1/m`` of the tokens, which is right for throughput and for the latency of a lone
+request.
+
+Leaves out: differences of context within a batch (attention is charged at the mean), noise from step to step.
+Tables come from ``sim.perf.table`` (fitted to measured kernels) and ``sim.perf.roofline`` (derived from geometry).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import Literal
+
+from sim.perf.cuda_graphs import padded_tokens
+from sim.perf.host import HostOverhead
+from sim.perf.step_time import DecodeLine
+
+Regime = Literal["interpolated", "extrapolated", "uncalibrated"]
+
+
+@dataclass(frozen=True)
+class StepTables:
+    """GPU times of one (GPU, model, parallelism, dtype), seconds."""
+
+    tokens: tuple[int, ...]
+    nonattention_s: tuple[float, ...]
+    decode_seqs: tuple[int, ...]
+    decode_context_tokens: tuple[int, ...]
+    """Mean context per sequence at which ``decode_attention_s`` is given; below the first it falls linearly to 0."""
+    decode_attention_s: tuple[tuple[float, ...], ...]
+    """One row a number of sequences, non-decreasing in context."""
+    prefill_tokens: tuple[int, ...]
+    prefill_pair_s: tuple[float, ...]
+    """Seconds per (query, key) pair, all layers without a window."""
+    window_tokens: int = 0
+    prefill_window_pair_s: tuple[float, ...] = ()
+
+
+class TabulatedStepTime:
+    """A ``StepTimeModel`` over ``StepTables``; times in seconds."""
+
+    def __init__(
+        self,
+        tables: StepTables,
+        host: HostOverhead,
+        *,
+        capture_sizes: tuple[int, ...] = (),
+        stages: int = 1,
+        regime: Regime = "interpolated",
+        source: str = "",
+    ) -> None:
+        self.tables = tables
+        self.host = host
+        self.capture_sizes = capture_sizes
+        self.stages = stages
+        self.regime: Regime = regime
+        self.source = source
+        self._decode_pieces: dict[int, tuple[list[float], list[DecodeLine]]] = {}
+        self._attention_pieces: dict[int, tuple[list[float], list[DecodeLine]]] = {}
+        self._nonattention: dict[tuple[int, int], float] = {}
+        self._chunk: dict[int, tuple[float, float]] = {}
+
+    def step(self, prefills: Sequence[tuple[int, int]], n_decode: int, decode_context: int) -> float:
+        """See ``StepTimeModel``; seconds."""
+        if not prefills:
+            line = self.decode_line(n_decode, decode_context)
+            return line.intercept + line.slope * decode_context
+        tokens = n_decode
+        attention = 0.0
+        for new, before in prefills:
+            tokens += new
+            coefficients = self._chunk.get(new)
+            if coefficients is None:
+                coefficients = self._chunk[new] = self._chunk_coefficients(new)
+            pair, window_pair = coefficients
+            attention += pair * new * (before + 0.5 * (new + 1))
+            if window_pair:
+                attention += window_pair * window_pairs(new, before, self.tables.window_tokens)
+        seqs = n_decode + len(prefills)
+        batches = min(self.stages, seqs)
+        if batches > 1:
+            attention /= batches
+        gpu = attention + self.nonattention(tokens, batches)
+        if n_decode:
+            breaks, lines = self._attention(n_decode)
+            line = lines[bisect_left(breaks, decode_context)]
+            gpu += line.intercept + line.slope * decode_context
+        return self.host.mixed_step(gpu, seqs, len(prefills))
+
+    def decode_line(self, n_decode: int, decode_context: int) -> DecodeLine:
+        """See ``StepTimeModel``; seconds and seconds per token of total context."""
+        pieces = self._decode_pieces.get(n_decode)
+        if pieces is None:
+            pieces = self._decode_pieces[n_decode] = self._build_decode(n_decode)
+        return pieces[1][bisect_left(pieces[0], decode_context)]
+
+    def nonattention(self, tokens: int, batches: int = 1) -> float:
+        """``N`` of ``tokens`` new tokens in ``batches`` equal micro-batches, seconds."""
+        key = (tokens, batches)
+        value = self._nonattention.get(key)
+        if value is None:
+            each = padded_tokens(-(-tokens // batches), self.capture_sizes)
+            value = self._nonattention[key] = _interpolate(self.tables.tokens, self.tables.nonattention_s, each)
+        return value
+
+    def _attention(self, n: int) -> tuple[list[float], list[DecodeLine]]:
+        pieces = self._attention_pieces.get(n)
+        if pieces is None:
+            pieces = self._attention_pieces[n] = self._build_attention(n)
+        return pieces
+
+    def _build_decode(self, n: int) -> tuple[list[float], list[DecodeLine]]:
+        nonattention = self.nonattention(n, min(self.stages, n)) if n else 0.0
+        breaks, lines = self._attention(n)
+        return self.host.decode_lines(breaks, lines, nonattention, n)
+
+    def _build_attention(self, n: int) -> tuple[list[float], list[DecodeLine]]:
+        """Pieces of D in the total context of ``n`` sequences: right ends (all but the last) and lines."""
+        if n == 0:
+            return [], [DecodeLine(0.0, 0.0, inf)]
+        tables = self.tables
+        each = n / min(self.stages, n)
+        row = _row_at(tables.decode_seqs, tables.decode_attention_s, each)
+        contexts = [0.0, *(float(c) for c in tables.decode_context_tokens)]
+        times = [0.0, *row]
+        breaks: list[float] = []
+        lines: list[DecodeLine] = []
+        for i in range(len(contexts) - 1):
+            slope_per_seq = (times[i + 1] - times[i]) / (contexts[i + 1] - contexts[i])
+            intercept = times[i] - slope_per_seq * contexts[i]
+            end = contexts[i + 1] * n if i + 2 < len(contexts) else inf
+            lines.append(DecodeLine(intercept, slope_per_seq / n, end))
+            if end < inf:
+                breaks.append(end)
+        return breaks, lines
+
+    def _chunk_coefficients(self, new: int) -> tuple[float, float]:
+        tables = self.tables
+        pair = _interpolate(tables.prefill_tokens, tables.prefill_pair_s, new, extrapolate=False)
+        if not tables.window_tokens:
+            return pair, 0.0
+        return pair, _interpolate(tables.prefill_tokens, tables.prefill_window_pair_s, new, extrapolate=False)
+
+
+def window_pairs(new: int, before: int, window: int) -> float:
+    """(query, key) pairs of ``new`` tokens behind ``before`` when each sees at most ``window`` keys with itself."""
+    growing = min(max(window - before, 0), new)
+    return growing * (before + 0.5 * (growing + 1)) + (new - growing) * float(window)
+
+
+def _interpolate(knots: tuple[int, ...], values: tuple[float, ...], at: float, *, extrapolate: bool = True) -> float:
+    """Piecewise linear; beyond the last knot the last slope goes on (or the last value, if not ``extrapolate``)."""
+    if at <= knots[0]:
+        return values[0]
+    if at >= knots[-1] and not extrapolate:
+        return values[-1]
+    i = min(bisect_left(knots, at), len(knots) - 1)
+    share = (at - knots[i - 1]) / (knots[i] - knots[i - 1])
+    return values[i - 1] + (values[i] - values[i - 1]) * share
+
+
+def _row_at(seqs: tuple[int, ...], rows: tuple[tuple[float, ...], ...], n: float) -> tuple[float, ...]:
+    """Decode attention at ``n`` sequences: linear between rows, proportional to ``n`` beyond the last."""
+    if n >= seqs[-1]:
+        return tuple(value * n / seqs[-1] for value in rows[-1])
+    if n <= seqs[0]:
+        return rows[0]
+    i = bisect_left(seqs, n)
+    share = (n - seqs[i - 1]) / (seqs[i] - seqs[i - 1])
+    return tuple(a + (b - a) * share for a, b in zip(rows[i - 1], rows[i], strict=True))
