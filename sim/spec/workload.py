@@ -8,83 +8,110 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from sim.spec.strict import STRICT
+from sim.spec.traffic import (
+    Arrivals,
+    ClientSpec,
+    ConstantLengths,
+    EmpiricalLengths,
+    GammaArrivals,
+    GeneratorSpec,
+    Lengths,
+    LognormalLengths,
+    PoissonArrivals,
+    RateProfile,
+)
+
+__all__ = [
+    "Arrivals", "ClientSpec", "ConstantLengths", "EmpiricalLengths", "GammaArrivals", "GeneratorSpec", "Lengths",
+    "LognormalLengths", "PoissonArrivals", "RateProfile", "Transform", "WorkloadSpec",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class PoissonArrivals:
-    """Independent arrivals: exponential gaps."""
+class Dequantise:
+    """Spreads the arrivals that share a clock tick uniformly over that tick."""
 
-    kind: Literal["poisson"] = "poisson"
-    rate_per_s: float = Field(gt=0)
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class GammaArrivals:
-    """Renewal arrivals with Gamma gaps; ``cv`` above 1 is burstier than Poisson."""
-
-    kind: Literal["gamma"] = "gamma"
-    rate_per_s: float = Field(gt=0)
-    cv: float = Field(gt=0)
-
-
-Arrivals = Annotated[PoissonArrivals | GammaArrivals, Field(discriminator="kind")]
+    kind: Literal["dequantise"] = "dequantise"
+    tick_s: float | None = Field(default=None, gt=0)
+    """None takes the smallest distance between two different arrival times."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class LognormalLengths:
-    """Token counts exp(Normal(mu, sigma)), rounded and clipped to [min_tokens, max_tokens]."""
+class Stretch:
+    """Repeats the trace along a rate profile for ``duration_s``: a week from an hour.
 
-    kind: Literal["lognormal"] = "lognormal"
-    mu: float
-    sigma: float = Field(ge=0)
-    min_tokens: int = Field(default=1, ge=1)
-    max_tokens: int = Field(default=1_000_000, ge=1)
+    In the profile's bin the rate is the trace's mean rate times the bin's multiplier.
+    """
 
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class ConstantLengths:
-    """Every request has the same length."""
-
-    kind: Literal["constant"] = "constant"
-    tokens: int = Field(ge=1)
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class EmpiricalLengths:
-    """Inverse of a piecewise-linear quantile function: ``probabilities`` and the ``tokens`` at them."""
-
-    kind: Literal["empirical"] = "empirical"
-    probabilities: tuple[float, ...]
-    tokens: tuple[float, ...]
-
-
-Lengths = Annotated[LognormalLengths | ConstantLengths | EmpiricalLengths, Field(discriminator="kind")]
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class GeneratorSpec:
-    """A synthetic workload: arrivals, input lengths, output lengths, drawn from independent named streams."""
-
-    arrivals: Arrivals
-    input_tokens: Lengths
-    output_tokens: Lengths
+    kind: Literal["stretch"] = "stretch"
     duration_s: float = Field(gt=0)
+    profile: RateProfile
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ScaleContext:
+    """From ``from_s`` on every prompt is ``factor`` times as long (a feature that sends more context)."""
+
+    kind: Literal["scale_context"] = "scale_context"
+    factor: float = Field(gt=0)
+    from_s: float = Field(default=0.0, ge=0)
+    max_tokens: int | None = Field(default=None, ge=1)
+    routes: tuple[str, ...] = ()
+    """Only these routes; empty means all."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Mix:
+    """Gives every request (every session as a whole) a label by chance: ``shares`` of value -> weight."""
+
+    kind: Literal["mix"] = "mix"
+    label: Literal["route", "feature", "tenant"]
+    shares: dict[str, float] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> Mix:
+        if min(self.shares.values()) < 0 or sum(self.shares.values()) <= 0:
+            raise ValueError(f"shares must be at least 0 with a sum above 0, but got {self.shares}")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Filter:
+    """Keeps the requests whose tokens and labels are within."""
+
+    kind: Literal["filter"] = "filter"
+    min_input_tokens: int = Field(default=1, ge=1)
+    max_input_tokens: int | None = Field(default=None, ge=1)
+    min_output_tokens: int = Field(default=1, ge=1)
+    max_output_tokens: int | None = Field(default=None, ge=1)
+    routes: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    tenants: tuple[str, ...] = ()
+
+
+Transform = Annotated[Dequantise | Stretch | ScaleContext | Mix | Filter, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class WorkloadSpec:
-    """One source (``path``, or the packaged trace ``packaged``, or ``generator``) and what is done to it, in this order:
-    window (``start_s``, ``duration_s``), ``limit``, ``rate_scale``."""
+    """One source (``path``, else the packaged trace ``packaged``, else ``generator``, else ``fetch``) and what is done
+    to it, in this order: window (``start_s``, ``duration_s``), ``limit``, ``transforms``, ``rate_scale``."""
 
     name: str = "custom"
     path: str | None = None
+    """A trace file; replaces every other source."""
     packaged: str | None = None
     """File name of a trace that ships with servecap."""
     generator: GeneratorSpec | None = None
+    fetch: str | None = None
+    """Name of a public trace that ``servecap traces fetch NAME`` has put into the cache."""
     format: str = "auto"
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Native column -> the file's column: reads any CSV."""
     start_s: float = Field(default=0.0, ge=0)
     duration_s: float | None = Field(default=None, gt=0)
     limit: int | None = Field(default=None, ge=1)
+    transforms: tuple[Transform, ...] = ()
     rate_scale: float = Field(default=1.0, gt=0)
     """Below 1 thins by one fixed uniform per request (rates nest); above 1 superposes circularly shifted copies."""
     rate_mode: Literal["superpose", "squeeze"] = "superpose"
@@ -94,10 +121,14 @@ class WorkloadSpec:
     """Tokens in one block of a trace's ``block_hashes``."""
     lenient: bool = False
     """True drops rows that cannot be used and counts them by reason, instead of refusing the file."""
+    session_rate_per_s: float = Field(default=0.1, gt=0)
+    """Sessions a second, for formats that record no time between sessions."""
+    pool_rate_per_s: float | None = Field(default=None, gt=0)
+    """Mean requests a second of a client pool's folder; None keeps the recorded rate."""
     source: str = ""
 
     @model_validator(mode="after")
     def _check(self) -> WorkloadSpec:
-        if self.path is None and self.packaged is None and self.generator is None:
-            raise ValueError("needs one of path (a trace file), packaged or generator")
+        if self.path is None and self.packaged is None and self.generator is None and self.fetch is None:
+            raise ValueError("needs one of path (a trace file), packaged, generator or fetch (a public trace's name)")
         return self

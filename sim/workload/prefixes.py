@@ -1,0 +1,91 @@
+"""Prompts that begin alike: groups with a common beginning, or trees in which prompts grow out of earlier prompts.
+
+The tree keeps three things that decide what a prefix cache is worth: how much of a prompt was sent before, as a
+share of the prompt and depending on its length, how long ago, and the beginning that all share. It does not keep who
+sent it.
+"""
+
+from __future__ import annotations
+
+import bisect
+import functools
+
+import numpy as np
+
+from sim.spec.traffic import PrefixGroups, PrefixTree
+from sim.workload.columns import tuples
+from sim.workload.lengths import seconds_at
+from sim.workload.sessions import Streams
+from sim.workload.trace import Trace
+
+_SEARCHED = 48
+"""Neighbours in time looked at for a prompt long enough to share the wanted blocks."""
+
+
+@functools.singledispatch
+def with_prefixes(spec: object, trace: Trace, name: str, rng: Streams) -> Trace:
+    """``trace`` with shared beginnings."""
+    raise TypeError(f"no shared prefixes for {type(spec).__name__}")
+
+
+@with_prefixes.register
+def _groups(spec: PrefixGroups, trace: Trace, name: str, rng: Streams) -> Trace:
+    weights = np.cumsum(spec.weights) / np.sum(spec.weights)
+    tokens = np.asarray(spec.tokens, dtype=np.int64)
+    group = np.searchsorted(weights, _one_a_session(trace, rng("prefix").random(len(trace))), side="right")
+    names = np.array([f"{name}p{i}" if length else "" for i, length in enumerate(tokens)], dtype=object)
+    labels = dict(trace.labels, prefix_id=names[group], prefix_tokens=tokens[group])
+    longer = np.maximum(trace.input_tokens, tokens[group] + 1)
+    return Trace(trace.arrival_s, longer, trace.output_tokens, labels, trace.block_tokens, trace.provenance)
+
+
+def _one_a_session(trace: Trace, uniforms: np.ndarray) -> np.ndarray:
+    """All turns of a session get the uniform of its first."""
+    if "session_id" not in trace.labels:
+        return uniforms
+    _, first, inverse = np.unique(trace.labels["session_id"].astype(str), return_index=True, return_inverse=True)
+    return uniforms[first][inverse]
+
+
+@with_prefixes.register
+def _tree(spec: PrefixTree, trace: Trace, name: str, rng: Streams) -> Trace:
+    n = len(trace)
+    blocks = -(-trace.input_tokens // spec.block_tokens)
+    length_part = (np.argsort(np.argsort(trace.input_tokens, kind="stable")) * len(spec.shared_fraction)) // max(n, 1)
+    share_rank = rng("shared").random(n)
+    share = np.empty(n)
+    for part, quantiles in enumerate(spec.shared_fraction):
+        mine = length_part == part
+        share[mine] = np.interp(share_rank[mine], spec.probabilities, quantiles)
+    wanted = np.rint(share * blocks).astype(np.int64).tolist()
+    sent_s = (trace.arrival_s - seconds_at(spec.age_s, rng("age").random(n))).tolist()
+    arrival_s, lengths = trace.arrival_s.tolist(), blocks.tolist()
+    trunk = tuple(range(spec.trunk_blocks))
+    next_id = spec.trunk_blocks
+    prompts: list[tuple[int, ...]] = []
+    for i in range(n):
+        shared = trunk[: lengths[i]]
+        if i and wanted[i] > len(shared):
+            parent = _parent(bisect.bisect_left(arrival_s, sent_s[i], 0, i), i, wanted[i], lengths)
+            shared = prompts[parent][: wanted[i]]
+        fresh = lengths[i] - len(shared)
+        prompts.append((*shared, *range(next_id, next_id + fresh)))
+        next_id += fresh
+    labels = {key: column for key, column in trace.labels.items() if key != "session_id"}
+    return Trace(
+        trace.arrival_s, trace.input_tokens, trace.output_tokens, {**labels, "block_hashes": tuples(prompts)},
+        spec.block_tokens, trace.provenance,
+    )  # fmt: skip
+
+
+def _parent(start: int, before: int, wanted: int, lengths: list[int]) -> int:
+    """The request nearest to ``start``, before ``before``, with at least ``wanted`` blocks; else the longest seen."""
+    best = min(start, before - 1)
+    for step in range(_SEARCHED):
+        for candidate in (start - step, start + step):
+            if 0 <= candidate < before:
+                if lengths[candidate] >= wanted:
+                    return candidate
+                if lengths[candidate] > lengths[best]:
+                    best = candidate
+    return best
