@@ -47,6 +47,7 @@ class Replica:
         step_time: how long a step takes, in the clock's unit.
         async_scheduling: compose one batch ahead.
         on_finish: called with the request when its last token is out (``finished_at`` is set).
+        on_abort: called with a request that the engine dropped after ``abort``.
         on_step: called with every closed batch, for step records and conformance.
         on_return: called with every batch whose output was applied.
     """
@@ -58,18 +59,22 @@ class Replica:
         step_time: StepTimeModel,
         async_scheduling: bool,
         on_finish: Callable[[EngineRequest], None],
+        on_abort: Callable[[EngineRequest], None] | None = None,
         on_step: Callable[[Replica, Batch], None] | None = None,
         on_return: Callable[[Batch], None] | None = None,
         gaps: GapHistogram | None = None,
+        name: str = "",
     ) -> None:
         self.clock = clock
         self.scheduler = scheduler
         self.step_time = step_time
         self.depth = 2 if async_scheduling else 1
         self.on_finish = on_finish
+        self.on_abort = on_abort
         self.on_step = on_step
         self.on_return = on_return
         self.gaps = gaps
+        self.name = name
         self._queue: deque[Batch] = deque()
         self._open: Batch | None = None
         """The newest batch of the queue while its plan may still be cut."""
@@ -86,8 +91,7 @@ class Replica:
         self.busy: float = 0
         self.seq_time: float = 0
         self.block_time: float = 0
-        self.scheduled_tokens = 0
-        self.recomputed_tokens = 0
+        self.prefill_tokens = 0
         self.sampled_tokens = 0
 
     # -- from the gateway ----------------------------------------------------------------------------------------------
@@ -97,6 +101,8 @@ class Replica:
         scheduler = self.scheduler
         blocked = scheduler.n_waiting and not scheduler.by_priority
         scheduler.add(request)
+        request.submitted = True
+        self.waiting_tokens += request.prompt_len
         if not self._queue:
             self._wake_now()
         elif self._open is not None and not blocked and len(scheduler.running) < scheduler.seats:
@@ -220,7 +226,10 @@ class Replica:
             if self._aborts:
                 for request in self._aborts:
                     if scheduler.abort(request):
-                        self.waiting_tokens -= request.prompt_len if request.scheduled_at is None else 0
+                        if request.scheduled_at is None:
+                            self.waiting_tokens -= request.prompt_len
+                        if self.on_abort is not None:
+                            self.on_abort(request)
                 self._aborts.clear()
             batch = scheduler.compose()
             if batch is None:
@@ -273,10 +282,9 @@ class Replica:
         self.seq_time += duration * (n + len(batch.prefills))
         pool = self.scheduler.pool
         self.block_time += duration * (batch.used_blocks + pool.usable - pool.free) / 2
-        self.scheduled_tokens += n * steps
         self.sampled_tokens += n * steps + len(batch.sampled)
         for _, tokens, _ in batch.prefills:
-            self.scheduled_tokens += tokens
+            self.prefill_tokens += tokens
         if self.gaps is not None and n:
             self.gaps.add(batch.first, batch.duration_of(steps - 1), steps, n)
         if self.on_step is not None:

@@ -25,7 +25,7 @@ class EngineRequest:
         "abort_reason", "arrival", "cached_tokens", "computed", "content", "decoding", "finish_tick", "finished_at",
         "first_token_at", "high_water", "key", "last_step", "max_output", "offset", "output_name", "owner", "path",
         "preemptions", "priority", "prompt_len", "recomputed", "registered", "request_id", "running", "runs", "sampled",
-        "scheduled_at", "seq", "stale_until", "target",
+        "scheduled_at", "seq", "stale_until", "submitted", "target",
     )  # fmt: skip
 
     def __init__(
@@ -63,6 +63,7 @@ class EngineRequest:
         self.cached_tokens = 0
         """Prefix-cache hit of the first admission."""
         self.preemptions = 0
+        self.submitted = False
         self.running = False
         self.decoding = False
         self.offset = 0

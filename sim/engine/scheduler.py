@@ -79,6 +79,7 @@ class Scheduler:
         self._last_prefill_step = -self.interval
         self._capacity_bound = False
         self.preemptions = 0
+        self.recomputed_tokens = 0
         self.prefix_queries_tokens = 0
         self.prefix_hits_tokens = 0
 
@@ -312,7 +313,9 @@ class Scheduler:
             self.prefilling[request] = None
             request.computed = hit
             if request.preemptions:
-                request.recomputed += max(0, request.high_water - hit)
+                recomputed = max(0, request.high_water - hit)
+                request.recomputed += recomputed
+                self.recomputed_tokens += recomputed
             else:
                 request.cached_tokens = hit
                 self.prefix_queries_tokens += total

@@ -1,0 +1,78 @@
+"""The time series: fleet state on a regular grid, read without disturbing the engines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sim.engine.clock import DEADLINE, Clock, Moment
+from sim.fleet.fleet import Fleet
+from sim.gateway.gateway import Gateway
+from sim.record import Recorder
+from sim.record.result import TIMESERIES_COLUMNS
+
+ROLLING_S = 60.0
+"""Window of the rolling p95s."""
+
+
+def grid_s(duration_s: float) -> float:
+    """Grid spacing: about a thousand points, rounded to 1, 2, 5, 10, ... seconds, at least one."""
+    wanted = max(1.0, duration_s / 1000)
+    power = 10.0 ** np.floor(np.log10(wanted))
+    return float(next(step * power for step in (1, 2, 5, 10) if step * power >= wanted))
+
+
+class Sampler:
+    """Reads the fleet every ``every_s`` until no request is open."""
+
+    def __init__(self, clock: Clock, fleet: Fleet, gateway: Gateway, recorder: Recorder, every_s: float) -> None:
+        self._clock = clock
+        self._fleet = fleet
+        self._gateway = gateway
+        self._recorder = recorder
+        self.every_s = every_s
+        self._arrived = 0
+        self._rows: list[dict[str, Any]] = []
+        clock.at(every_s, DEADLINE, self._sample, 1)
+
+    def _sample(self, moment: Moment) -> None:
+        servers = self._fleet.ready
+        views = [server.replica.view() for server in servers]
+        usable = sum(view.usable_blocks for view in views)
+        arrived = self._gateway.arrived
+        self._rows.append(
+            {
+                "time_s": self._clock.now,
+                "arrivals": arrived - self._arrived,
+                "waiting": sum(view.waiting for view in views),
+                "running": sum(view.running for view in views),
+                "tokens_in_flight": sum(view.context_tokens + view.waiting_tokens for view in views),
+                "kv_used": sum(view.used_blocks for view in views) / usable if usable else np.nan,
+                "batch": sum(view.running for view in views) / len(views) if views else np.nan,
+                "replicas_ready": len(servers),
+                "replicas_starting": 0,
+                "replicas_draining": 0,
+                "replicas_dead": 0,
+                "usd_per_hour": sum(server.usd_per_hour for server in servers),
+            }
+        )
+        self._arrived = arrived
+        if self._recorder.open_requests and self._recorder.stopped_early is None:
+            self._clock.at(self.every_s * (moment.value + 1), DEADLINE, self._sample, moment.value + 1)
+
+    def frame(self, requests: pd.DataFrame) -> pd.DataFrame:
+        """``Result.timeseries``, the rolling p95s filled in from the finished requests."""
+        frame = pd.DataFrame(self._rows)
+        answered = requests.dropna(subset=["e2e_s"]).sort_values("finish_s")
+        finish = answered["finish_s"].to_numpy()
+        for name in ("ttft_s", "e2e_s"):
+            values = answered[name].to_numpy()
+            column = f"{name[:-2]}_p95_s"
+            rolled = []
+            for time_s in frame["time_s"] if len(frame) else []:
+                low, high = np.searchsorted(finish, [time_s - ROLLING_S, time_s], side="right")
+                rolled.append(float(np.quantile(values[low:high], 0.95)) if high > low else np.nan)
+            frame[column] = rolled
+        return frame.reindex(columns=list(TIMESERIES_COLUMNS))

@@ -1,0 +1,40 @@
+"""Step records: one row an engine step. Engines step every token while their steps are recorded (same results, slower)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from sim.engine.batch import Batch
+from sim.engine.replica import Replica
+from sim.record.result import STEP_COLUMNS
+
+
+class StepRecords:
+    """Listens to every engine of a fleet (``Fleet``'s ``on_step``)."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[Any, ...]] = []
+
+    def record(self, replica: Replica, batch: Batch) -> None:
+        """Note the step that ``replica`` has just composed."""
+        scheduler = replica.scheduler
+        self._rows.append(
+            (
+                replica.name,
+                replica.steps - 1,
+                batch.start,
+                batch.end,
+                batch.n_decode + sum(n for _, n, _ in batch.prefills),
+                batch.context + sum(before for _, _, before in batch.prefills),
+                len(scheduler.running),
+                scheduler.n_waiting,
+                scheduler.pool.free,
+                len(batch.preempted),
+            )
+        )
+
+    def frame(self) -> pd.DataFrame:
+        """``Result.steps``."""
+        return pd.DataFrame(self._rows, columns=list(STEP_COLUMNS))
