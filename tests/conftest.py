@@ -1,16 +1,34 @@
-"""Fixtures that tests of several rooms share."""
+"""Fixtures that tests of several rooms share, hypothesis profiles, and where outside data lies."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, settings
 
 from sim.record.result import REPLICA_COLUMNS, REQUEST_COLUMNS, TIMESERIES_COLUMNS, ItlHistogram, Result
 from sim.spec import Scenario, parse_scenario
+
+settings.register_profile("ci", max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+settings.register_profile("deep", max_examples=3000, deadline=None, suppress_health_check=list(HealthCheck))
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+SHARED = Path(__file__).resolve().parents[1].parent / "shared"
+
+
+@pytest.fixture
+def shared() -> Path:
+    """The folder of outside data, where there is one beside the checkout."""
+    if not SHARED.is_dir():
+        pytest.skip(f"outside data is not here: {SHARED}")
+    return SHARED
+
 
 L40S = {
     "name": "l40s", "memory_gib": 44.4, "bandwidth_gb_s": 864, "tflops_bf16": 362, "link_gb_s_per_direction": 32,

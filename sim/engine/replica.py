@@ -253,7 +253,7 @@ class Replica:
         else:
             n = batch.n_decode
             intercept, slope, last_context = self.step_time.decode_line(n, batch.context)
-            steps = scheduler.longest_run()
+            steps = 1 if batch.number else scheduler.longest_run()
             if batch.context + n * (steps - 1) > last_context:
                 steps = max(1, int((last_context - batch.context) // n) + 1)
             batch.steps = steps
