@@ -38,9 +38,10 @@ def open_bytes(path: Path) -> IO[bytes]:
         raise TraceError(f"{path}: no such trace file") from None
     except OSError as error:
         raise TraceError(f"{path}: cannot be read ({error.strerror})") from None
-    if file.peek(2)[:2] == b"\x1f\x8b":
-        return gzip.open(file, "rb")  # type: ignore[return-value]
-    return file
+    if file.peek(2)[:2] != b"\x1f\x8b":
+        return file
+    file.close()
+    return gzip.open(path, "rb")  # type: ignore[return-value]
 
 
 def head_of(path: Path) -> bytes:
