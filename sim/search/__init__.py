@@ -1,11 +1,14 @@
 """Searches: pure functions of an ``evaluate`` that answer sizing questions with few simulations."""
 
 from sim.search.caps import DEFAULT_CAPS, feasible_caps, refined_caps
+from sim.search.certain_miss import CertainMiss
+from sim.search.evaluator import ScenarioEvaluator, with_point
 from sim.search.load import highest_load
 from sim.search.point import Evaluate, Point, Solution, nearest_miss
 from sim.search.replicas import fewest_replicas
+from sim.search.solve import Answer, Solve, solve
 
 __all__ = [
-    "DEFAULT_CAPS", "Evaluate", "Point", "Solution", "feasible_caps", "fewest_replicas", "highest_load", "nearest_miss",
-    "refined_caps",
+    "DEFAULT_CAPS", "Answer", "CertainMiss", "Evaluate", "Point", "ScenarioEvaluator", "Solution", "Solve",
+    "feasible_caps", "fewest_replicas", "highest_load", "nearest_miss", "refined_caps", "solve", "with_point",
 ]  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from sim.spec.strict import STRICT
@@ -15,14 +15,23 @@ class SearchSpec:
     """The inner problem of one job: the fewest replicas, or the highest load, whose percentiles meet the SLO."""
 
     solve: Literal["auto", "none", "replicas", "load"] = "auto"
+    """auto: none in a single run; replicas in a sweep and in ``size``; none in a sweep over ``fleet.replicas``."""
     min_replicas: int = Field(default=1, ge=1)
     max_replicas: int = Field(default=64, ge=1)
     load_tolerance: float = Field(default=0.02, gt=0, lt=1)
     """Relative width at which the bracket of the highest load is narrow enough."""
-    workers: int = Field(default=1, ge=1)
-    """Processes that evaluate points side by side inside one job."""
     one_replica_load: bool = True
     """Also find the highest load that one replica sustains within the SLO (the continuous cost curve)."""
+    early_stop: bool = True
+    """Give a run up as soon as its miss is certain. The verdicts are the same; False runs every miss to its end."""
+
+    @model_validator(mode="after")
+    def _check(self) -> SearchSpec:
+        if self.min_replicas > self.max_replicas:
+            raise ValueError(
+                f"`min_replicas <= max_replicas` must hold, but got {self.min_replicas} and {self.max_replicas}"
+            )
+        return self
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -1,0 +1,1 @@
+"""What Hydra finds as ``hydra_plugins.servecap``: the sweeper."""

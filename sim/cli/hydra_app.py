@@ -1,0 +1,127 @@
+"""Hydra at the door: starts the application, and turns its ways of failing into ours.
+
+Hydra ends its own override errors with exit code 1 and prints tracebacks of its own making. With ``HYDRA_FULL_ERROR``
+set it raises instead, so every error passes through ``_message`` here and becomes exit code 2 and one message. Jobs
+raise nothing: ``sim.cli.job`` returns outcomes and leaves ``job.json`` in its folder. That is why the sweep is finished
+here, after Hydra has returned: its callbacks' exceptions would be swallowed, and skipped when a job fails.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import hydra
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
+from hydra_plugins.servecap.slo_sweeper import SloSweeper
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from sim.cli import sweep_watch
+from sim.cli.hydra_errors import message_of
+from sim.cli.job import JobOutcome, run_job
+from sim.cli.sweep import finish_sweep
+from sim.errors import ConfigError, OutputError
+from sim.search import DEFAULT_CAPS
+
+_CAP = "engine.max_num_seqs"
+
+
+def run(argv: Sequence[str]) -> int:
+    """One run, or whatever the Hydra flags in ``argv`` ask for (``-m``, ``--cfg``, ``--help``)."""
+    arguments = list(argv)
+    return _start(arguments, multirun="-m" in arguments or "--multirun" in arguments)
+
+
+def sweep(argv: Sequence[str]) -> int:
+    """A grid of jobs."""
+    return _start(list(argv), multirun=True)
+
+
+def size(argv: Sequence[str]) -> int:
+    """The headline job: the fewest replicas for each batch cap and pool choice, then the cheapest of these."""
+    caps = ",".join(map(str, DEFAULT_CAPS))
+    defaults = {"search.solve": "replicas", "hydra/sweeper": "slo", _CAP: caps}
+    return _start(_with_defaults(argv, defaults), multirun=True)
+
+
+def capacity(argv: Sequence[str]) -> int:
+    """The highest load that one given configuration (or each of a grid) sustains within the SLO."""
+    return run(_with_defaults(argv, {"search.solve": "load"}))
+
+
+def _start(arguments: list[str], *, multirun: bool) -> int:
+    if multirun:
+        arguments = _as_sweep(arguments)
+    outcomes: list[JobOutcome] = []
+
+    def job(config: DictConfig) -> JobOutcome:
+        outcome = run_job(config)
+        outcomes.append(outcome)  # reaches the caller only from jobs that ran in this process
+        return outcome
+
+    # Hydra's scanner does not see mapped packages in editable installs.
+    Plugins.instance().register(SloSweeper)
+    sweep_watch.forget()
+    interrupted = False
+    try:
+        with _hydra_arguments(arguments):
+            hydra.main(config_path="pkg://sim.configs", config_name="config", version_base="1.3")(job)()
+    except KeyboardInterrupt:
+        interrupted = True
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(message_of(error)) from None
+    except OSError as error:
+        raise OutputError(f"cannot write: {error}") from None
+    finally:
+        watched = sweep_watch.stop()
+    if watched is not None:
+        return finish_sweep(Path(watched), interrupted=interrupted)
+    if interrupted:
+        raise KeyboardInterrupt
+    return outcomes[-1].tell() if outcomes else 0
+
+
+def _as_sweep(argv: Sequence[str]) -> list[str]:
+    """``argv`` as a multirun, with what a sweep adds by itself: all cores, and no inner search where the fleet's size is
+    an axis."""
+    arguments = [argument for argument in argv if argument not in ("-m", "--multirun")]
+    defaults = {}
+    if any(a.startswith("fleet.replicas=") and _is_sweep(a.partition("=")[2]) for a in arguments):
+        defaults["search.solve"] = "none"
+    if (os.cpu_count() or 1) > 1:
+        defaults["hydra/launcher"] = "joblib"
+    return ["--multirun", *_with_defaults(arguments, defaults)]
+
+
+def _with_defaults(argv: Sequence[str], defaults: Mapping[str, str]) -> list[str]:
+    """``argv`` with each default that it does not set itself, put before its first override (flags may follow)."""
+    arguments = list(argv)
+    set_here = {argument.lstrip("+~").partition("=")[0] for argument in arguments}
+    added = [f"{key}={value}" for key, value in defaults.items() if key not in set_here]
+    first = next((i for i, a in enumerate(arguments) if "=" in a and not a.startswith("-")), len(arguments))
+    return [*arguments[:first], *added, *arguments[first:]]
+
+
+def _is_sweep(value: str) -> bool:
+    return value.startswith(("choice(", "range(", "glob(")) or ("," in value and value[:1] not in "[{'\"")
+
+
+@contextmanager
+def _hydra_arguments(arguments: list[str]) -> Iterator[None]:
+    """Hydra reads ``sys.argv`` and the environment; both are as they were afterwards."""
+    argv, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    sys.argv = [argv[0], *arguments]
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    finally:
+        sys.argv = argv
+        if full_error is None:
+            os.environ.pop("HYDRA_FULL_ERROR", None)
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = full_error

@@ -1,0 +1,183 @@
+"""One Hydra job: compose, solve, write the run folder. It returns an outcome and raises nothing but Ctrl-C.
+
+Hydra loses what a job raises (or loses the other jobs with it), and a launcher may run jobs in other processes or on
+other machines. So how a job ended stands in ``job.json``, written last: a folder that has one is finished. The same
+file, with the digest of configuration and inputs, lets an interrupted sweep resume: a finished job is not run again.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from sim.analysis import price
+from sim.cli.manifest import manifest_of
+from sim.cli.scenario import digest_of, scenario_from
+from sim.cli.search_table import write_search_table
+from sim.errors import InfeasibleError, SimError
+from sim.perf import resolve_engine
+from sim.report import print_run_summary, write_json, write_parquet, write_run
+from sim.search import Answer, Point, Solve, solve
+from sim.spec import Scenario, scenario_to_dict
+
+Status = Literal["done", "infeasible", "cannot_run", "crashed"]
+
+
+@dataclass(frozen=True)
+class JobOutcome:
+    """How a job ended; ``job.json`` holds the same. ``float(outcome)`` is what a sweeper minimises."""
+
+    status: Status
+    folder: str
+    overrides: tuple[str, ...] = ()
+    reason: str = ""
+    """Why it is not done, in one line or more."""
+    digest: str = ""
+    solve: str = ""
+    gpu: str = ""
+    max_num_seqs: int | None = None
+    replicas: int | None = None
+    rate_scale: float | None = None
+    verdict: str = ""
+    usd_per_1m_output_tokens: float | None = None
+    usd_per_hour: float | None = None
+    one_replica: dict[str, float] | None = None
+    """Highest load of one replica: rate_scale, requests_per_s, output_tokens_per_s, usd_per_1m_output_tokens."""
+    targets: dict[str, float] = field(default_factory=dict)
+    points: int = 0
+    engine_steps: int = 0
+    wall_s: float = 0.0
+
+    def __float__(self) -> float:
+        usd = self.usd_per_1m_output_tokens
+        return usd if self.status == "done" and self.verdict == "pass" and usd is not None else math.inf
+
+    def tell(self) -> int:
+        """Print how a single run ended and return its exit code."""
+        if self.status == "cannot_run":
+            raise SimError(self.reason)
+        if self.status == "crashed":
+            return 1
+        print_run_summary(json.loads((Path(self.folder) / "summary.json").read_text(encoding="utf-8")))
+        print(f"Written to {self.folder}")
+        if self.solve == "none":
+            return 0
+        if self.status == "infeasible":
+            raise InfeasibleError(f"nothing that was allowed meets the SLO: {self.reason}. The nearest miss is above.")
+        print(self.sentence())
+        return 0
+
+    def sentence(self) -> str:
+        """The solved answer in one sentence."""
+        cost = f"at ${self.usd_per_1m_output_tokens:.3g} per 1M output tokens"
+        fleet = f"{self.replicas} x {self.gpu} with max_num_seqs={self.max_num_seqs}"
+        if self.solve == "load":
+            return f"The highest load within the SLO is {self.rate_scale:.4g} times the trace's, on {fleet}, {cost}."
+        return f"The fewest replicas within the SLO: {fleet}, {cost}."
+
+
+def run_job(config: DictConfig) -> JobOutcome:
+    """Run the job that Hydra composed."""
+    hydra = HydraConfig.get()
+    folder, overrides = Path(hydra.runtime.output_dir), tuple(hydra.overrides.task)
+    multirun = hydra.mode == RunMode.MULTIRUN
+    try:
+        scenario = scenario_from(config, overrides)
+        digest = digest_of(scenario)
+        if multirun and (finished := read_outcome(folder)) is not None and finished.digest == digest:
+            return finished
+        how = how_to_solve(scenario, multirun=multirun, axes=tuple(hydra.sweeper.get("params") or ()))
+        outcome = _solve_and_write(scenario, how, folder, overrides, digest)
+    except SimError as error:
+        outcome = JobOutcome("cannot_run", str(folder), overrides, reason=str(error))
+    except Exception as error:
+        traceback.print_exc()
+        outcome = JobOutcome("crashed", str(folder), overrides, reason=f"{type(error).__name__}: {error}")
+    if multirun:
+        write_json(folder / "job.json", asdict(outcome))
+    return outcome
+
+
+def read_outcome(folder: Path) -> JobOutcome | None:
+    """How the job in ``folder`` ended, where it has ended well enough not to be run again."""
+    try:
+        data = json.loads((folder / "job.json").read_text(encoding="utf-8"))
+        data["overrides"] = tuple(data["overrides"])
+        return JobOutcome(**data)
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def how_to_solve(scenario: Scenario, *, multirun: bool, axes: Sequence[str]) -> Solve:
+    """What ``search.solve=auto`` means here. ``axes`` are those a configuration file states; the command line's own are
+    looked at before Hydra starts."""
+    asked = scenario.search.solve
+    if asked != "auto":
+        return asked
+    if not multirun or "fleet.replicas" in axes or scenario.fleet.pools:
+        return "none"
+    return "replicas"
+
+
+def _solve_and_write(
+    scenario: Scenario, how: Solve, folder: Path, overrides: tuple[str, ...], digest: str
+) -> JobOutcome:
+    wall_s, cpu_s = time.perf_counter(), time.process_time()
+    answer = solve(scenario, how)
+    tree = price(answer.result)
+    if how != "none":
+        write_search_table(folder / "search.csv", answer.points)
+    config_text = yaml.safe_dump(scenario_to_dict(answer.scenario), sort_keys=False, allow_unicode=True)
+    wall_s, cpu_s = time.perf_counter() - wall_s, time.process_time() - cpu_s
+    write_parquet(folder / "replicas.parquet", answer.result.replicas)
+    manifest = manifest_of(answer.result, digest, wall_s, cpu_s)
+    write_run(folder, answer.result, answer.summary, tree, config_text, manifest)
+    return _outcome(answer, folder, overrides, digest, wall_s)
+
+
+def _outcome(answer: Answer, folder: Path, overrides: tuple[str, ...], digest: str, wall_s: float) -> JobOutcome:
+    scenario, point = answer.scenario, answer.point
+    missed = str(answer.summary["slo"].get("missed_by") or point.verdict)
+    infeasible = not answer.feasible and answer.solve != "none"
+    return JobOutcome(
+        status="infeasible" if infeasible else "done",
+        folder=str(folder),
+        overrides=overrides,
+        reason="; ".join(part for part in (answer.note, missed) if part) if infeasible else answer.note,
+        digest=digest,
+        solve=answer.solve,
+        gpu=scenario.gpu.name,
+        max_num_seqs=resolve_engine(scenario.engine, scenario.model, scenario.gpu).max_num_seqs,
+        replicas=point.replicas,
+        rate_scale=point.rate_scale,
+        verdict=point.verdict,
+        usd_per_1m_output_tokens=point.usd_per_1m_output_tokens,
+        usd_per_hour=point.usd_per_hour,
+        one_replica=_one_replica(answer.one_replica),
+        targets=dict(point.targets),
+        points=len(answer.points),
+        engine_steps=sum(seen.engine_steps for seen in answer.points),
+        wall_s=wall_s,
+    )
+
+
+def _one_replica(point: Point | None) -> dict[str, float] | None:
+    if point is None:
+        return None
+    return {
+        "rate_scale": point.rate_scale,
+        "requests_per_s": point.summary["throughput"]["requests_per_s"],
+        "output_tokens_per_s": point.output_tokens_per_s,
+        "usd_per_1m_output_tokens": point.usd_per_1m_output_tokens,
+    }

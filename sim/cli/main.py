@@ -1,0 +1,71 @@
+"""The door: verbs, and what the process ends with.
+
+``python -m sim [overrides]`` is a Hydra application; ``servecap VERB ...`` and ``python -m sim VERB ...`` are the same
+program with verbs. Exit codes: 0 done, 1 a job crashed, 2 bad configuration, trace or argument (one message, no
+traceback), 3 nothing that was allowed meets the SLO, 130 interrupted with everything finished so far kept.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from sim.errors import SimError
+
+CRASHED = 1
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+VERBS = {
+    "run": ("sim.cli.hydra_app:run", "one run of one configuration (what is meant without a verb)"),
+    "sweep": ("sim.cli.hydra_app:sweep", "a grid of configurations; the same as -m"),
+    "size": ("sim.cli.hydra_app:size", "for each batch size the fewest replicas that meet the SLO; then the cheapest"),
+    "capacity": ("sim.cli.hydra_app:capacity", "the highest arrival rate one configuration sustains within the SLO"),
+    "compare": ("sim.cli.compare:main", "run folders or override sets side by side, with confidence intervals"),
+    "calc": ("sim.cli.calc:main", "the closed formula: $ per 1M tokens, KV bytes, blocks that fit; no simulation"),
+    "traces": ("sim.cli.traces:main", "stats, convert, synth, fit, fetch"),
+    "calibrate": ("sim.trust.calibrate:main", "fit step times to measurements of your own server"),
+    "conformance": ("sim.trust.conformance:main", "replay recorded scheduler cases step by step"),
+    "validate": ("sim.trust.validate:main", "predict measured cases and print the error"),
+    "report": ("sim.cli.rewrite_report:main", "write the page of a run or sweep folder again"),
+}
+"""Verb -> (where its ``main(argv) -> exit code`` lives, one line of help). Imported only when asked for."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line ``argv`` (default: the process's own) and return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] in (["-h"], ["--help"], ["help"]):
+        print(_verb_help(), file=sys.stdout)
+        arguments = ["--help"]
+    verb, rest = (arguments[0], arguments[1:]) if arguments[:1] and arguments[0] in VERBS else ("run", arguments)
+    try:
+        return _verb(verb)(rest)
+    except SimError as error:
+        print(f"servecap: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("servecap: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left, e.g. `| head`
+        return CRASHED
+    except Exception:
+        traceback.print_exc()
+        print("servecap: this is a defect of servecap, not of your input", file=sys.stderr)
+        return CRASHED
+
+
+def _verb(name: str):  # type: ignore[no-untyped-def]
+    module, _, function = VERBS[name][0].partition(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def _verb_help() -> str:
+    lines = ["servecap [VERB] [overrides]: what will self-hosted LLM serving cost, at p95?", "", "Verbs:"]
+    lines += [f"  {verb:<12} {text}" for verb, (_, text) in VERBS.items()]
+    lines += ["", "Exit codes: 0 done, 1 crash, 2 bad input, 3 nothing meets the SLO, 130 interrupted", ""]
+    return "\n".join(lines)

@@ -1,0 +1,44 @@
+"""``search.csv``: one row a point that a job evaluated, in order."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sim.report import write_text
+from sim.search import Point
+
+_LAST = ("verdict", "missed", "usd_per_hour", "usd_per_1m_output_tokens", "engine_steps", "stopped_early")
+
+
+def write_search_table(path: Path, points: Sequence[Point]) -> None:
+    """Write ``points`` to ``path``; undefined numbers (the percentiles of a run given up early) are empty."""
+    targets = sorted({name for point in points for name in point.targets})
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["replicas", "rate_scale", "seed", *targets, *_LAST])
+    for point in points:
+        readable = point.stopped_early is None and point.verdict != "overloaded"
+        percentiles = [point.attained.get(name, math.nan) if readable else math.nan for name in targets]
+        row = [
+            point.replicas, point.rate_scale, point.seed, *percentiles, point.verdict, "; ".join(point.missed),
+            point.usd_per_hour, point.usd_per_1m_output_tokens, point.engine_steps, point.stopped_early or "",
+        ]  # fmt: skip
+        writer.writerow([_cell(value) for value in row])
+    write_text(path, text.getvalue())
+
+
+def read_search_table(path: Path) -> list[dict[str, str]]:
+    """The rows of a ``search.csv``; none where the job evaluated nothing."""
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _cell(value: Any) -> Any:
+    return "" if isinstance(value, float) and math.isnan(value) else value

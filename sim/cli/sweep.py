@@ -1,0 +1,280 @@
+"""The end of a sweep: from the job folders to ``sweep.csv``, ``answer.json``, ``frontier.html``, a table, one sentence.
+
+Everything is read back from files, so it does not matter which launcher ran the jobs, on which machine, or whether the
+sweep was interrupted; ``servecap report DIR`` calls the same function again.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sim.cli.job import JobOutcome, read_outcome
+from sim.cli.search_table import read_search_table
+from sim.report import frontier_html, print_frontier_table, write_json, write_text
+
+_LOSERS_DROP = ("requests.parquet", "timeseries.parquet", "steps.parquet", "replicas.parquet", "report.html")
+_CAP, _GPU, _REPLICAS = "engine.max_num_seqs", "gpu", "fleet.replicas"
+_STATISTICS = ("p50", "p95", "p99")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One finished job of a sweep."""
+
+    number: int
+    outcome: JobOutcome
+    summary: Mapping[str, Any]
+    """``summary.json``; empty for a job that could not run."""
+
+    @property
+    def holds(self) -> bool:
+        """True when the job's answer meets the SLO."""
+        return self.outcome.status == "done" and self.outcome.verdict == "pass"
+
+
+def finish_sweep(folder: Path, *, interrupted: bool = False, quiet: bool = False) -> int:
+    """Write what belongs beside the jobs in ``folder``, print table and answer, and return the exit code."""
+    jobs = read_jobs(folder)
+    if not jobs:
+        print(f"No job has finished in {folder}")
+        return 130 if interrupted else 1
+    best = best_job(jobs)
+    rows = [frontier_row(job, axes_of(jobs)) for job in jobs]
+    sentence = answer_sentence(jobs, best)
+    write_text(folder / "sweep.csv", sweep_csv(jobs))
+    write_json(folder / "answer.json", answer_of(folder, jobs, best))
+    targets = next((job.outcome.targets for job in jobs if job.outcome.targets), {})
+    write_text(folder / "frontier.html", frontier_html(rows, answer=sentence, targets=targets))
+    _keep_winner_only(folder, jobs, best)
+    if not quiet:
+        print_frontier_table(rows)
+        for job in jobs:
+            if job.outcome.status in ("cannot_run", "crashed"):
+                print(f"job {job.number} ({' '.join(axes_of_job(job, axes_of(jobs)))}): {job.outcome.reason}")
+        print(f"Written to {folder}")
+        print(sentence)
+    return 130 if interrupted else exit_code(jobs)
+
+
+def exit_code(jobs: Sequence[Job]) -> int:
+    """1 if a job crashed, 2 if no job could run, 3 if none meets the SLO, else 0."""
+    if any(job.outcome.status == "crashed" for job in jobs):
+        return 1
+    if all(job.outcome.status == "cannot_run" for job in jobs):
+        return 2
+    return 0 if any(job.holds for job in jobs) else 3
+
+
+def read_jobs(folder: Path) -> list[Job]:
+    """The finished jobs of a sweep folder, by number."""
+    jobs = []
+    for path in folder.glob("*/job.json"):
+        outcome = read_outcome(path.parent)
+        if outcome is None or not path.parent.name.isdigit():
+            continue
+        summary_path = path.parent / "summary.json"
+        ran = outcome.status in ("done", "infeasible") and summary_path.is_file()
+        summary = json.loads(summary_path.read_text(encoding="utf-8")) if ran else {}
+        jobs.append(Job(int(path.parent.name), outcome, summary))
+    return sorted(jobs, key=lambda job: job.number)
+
+
+def best_job(jobs: Sequence[Job]) -> Job | None:
+    """The cheapest job that holds (ties: the smallest batch cap); else the nearest miss; None when none ran."""
+    ran = [job for job in jobs if job.summary]
+    holding = [job for job in ran if job.holds]
+    if holding:
+        return min(holding, key=lambda job: (_usd(job), job.outcome.max_num_seqs or 0, job.number))
+    return min(ran, key=lambda job: (_tightness(job), job.number), default=None)
+
+
+def _usd(job: Job) -> float:
+    usd = job.outcome.usd_per_1m_output_tokens
+    return math.inf if usd is None else round(usd, 9)
+
+
+def _tightness(job: Job) -> float:
+    slo = job.summary["slo"]
+    if slo["verdict"] == "overloaded":
+        return math.inf
+    ratios = [
+        slo["attained"][name] / limit for name, limit in slo["targets"].items() if slo["attained"].get(name) is not None
+    ]
+    return max(ratios, default=math.inf)
+
+
+def axes_of(jobs: Sequence[Job]) -> list[str]:
+    """The keys whose values differ between the jobs, in the order in which they were given."""
+    values: dict[str, set[str]] = {}
+    for job in jobs:
+        for override in job.outcome.overrides:
+            key, _, value = override.partition("=")
+            values.setdefault(key, set()).add(value)
+    return [key for key, found in values.items() if len(found) > 1] or list(values)[:1]
+
+
+def axes_of_job(job: Job, axes: Sequence[str]) -> list[str]:
+    """The overrides of ``job`` that lie on ``axes``."""
+    return [override for override in job.outcome.overrides if override.partition("=")[0] in axes]
+
+
+def pool_label(job: Job, axes: Sequence[str]) -> str:
+    """How the job's pool is called: the GPU, and whatever else is swept besides the batch cap."""
+    others = [
+        override for override in axes_of_job(job, axes) if override.partition("=")[0] not in (_CAP, _GPU, _REPLICAS)
+    ]
+    return " ".join([job.outcome.gpu or _from_overrides(job, _GPU), *others]).strip()
+
+
+def _from_overrides(job: Job, key: str) -> str:
+    return next((o.partition("=")[2] for o in job.outcome.overrides if o.partition("=")[0] == key), "")
+
+
+def frontier_row(job: Job, axes: Sequence[str]) -> dict[str, Any]:
+    """What ``sim.report`` shows of a job."""
+    outcome, summary = job.outcome, job.summary
+    cap = outcome.max_num_seqs if outcome.max_num_seqs is not None else _from_overrides(job, _CAP)
+    row: dict[str, Any] = {"gpu": pool_label(job, axes), "max_num_seqs": cap}
+    if not summary:
+        lines = outcome.reason.splitlines()
+        return row | {"verdict": "cannot run", "reason": lines[0] if lines else outcome.status}
+    one = outcome.one_replica
+    row |= {
+        "replicas": outcome.replicas,
+        "rate_scale": outcome.rate_scale,
+        "verdict": summary["slo"]["verdict"],
+        "missed_by": summary["slo"]["missed_by"],
+        "reason": outcome.reason,
+        "output_tokens_per_s": summary["throughput"]["output_tokens_per_s"],
+        "usd_per_1m_output_tokens": summary["cost"]["usd_per_1m_output_tokens"],
+        "utilisation": summary["utilisation"],
+        "one_replica_load": one,
+        "one_replica_usd_per_1m_output_tokens": one["usd_per_1m_output_tokens"] if one else None,
+    }
+    for metric in ("ttft", "tpot", "e2e"):
+        for statistic in _STATISTICS:
+            row[f"{metric}_{statistic}_s"] = summary["latency"][f"{metric}_s"][statistic]
+    return row
+
+
+def sweep_csv(jobs: Sequence[Job]) -> str:
+    """One row a job: overrides, how it ended, then the flat keys of its summary. Empty = undefined."""
+    flats = [flat(job.summary) for job in jobs]
+    keys = list(dict.fromkeys(key for one in flats for key in one))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    head = ("job", "overrides", "status", "reason", "solve", "gpu", "max_num_seqs", "replicas", "rate_scale")
+    writer.writerow([*head, "one_replica_rate_scale", "one_replica_usd_per_1m_output_tokens", "evaluated", *keys])
+    for job, values in zip(jobs, flats, strict=True):
+        outcome, one = job.outcome, job.outcome.one_replica or {}
+        cells = [
+            job.number, " ".join(outcome.overrides), outcome.status, outcome.reason, outcome.solve, outcome.gpu,
+            outcome.max_num_seqs, outcome.replicas, outcome.rate_scale, one.get("rate_scale"),
+            one.get("usd_per_1m_output_tokens"), outcome.points, *(values.get(key) for key in keys),
+        ]  # fmt: skip
+        writer.writerow(["" if cell is None else cell for cell in cells])
+    return text.getvalue()
+
+
+def flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """``data`` with nested keys joined by dots."""
+    result: dict[str, Any] = {}
+    for key, value in data.items():
+        if isinstance(value, Mapping):
+            result |= flat(value, f"{prefix}{key}.")
+        else:
+            result[f"{prefix}{key}"] = value
+    return result
+
+
+def answer_of(folder: Path, jobs: Sequence[Job], best: Job | None) -> dict[str, Any]:
+    """``answer.json``."""
+    return {
+        "feasible": best is not None and best.holds,
+        "best": None if best is None else _best(best),
+        "confidence": None if best is None else best.summary["slo"].get("confidence"),
+        "evaluated": sum(max(job.outcome.points, 1 if job.summary else 0) for job in jobs),
+        "cheaper_rejected": cheaper_rejected(folder, jobs, best),
+    }
+
+
+def _best(job: Job) -> dict[str, Any]:
+    latency = job.summary["latency"]
+    return {
+        "job": job.number,
+        "overrides": reproducing_overrides(job.outcome),
+        "replicas": job.outcome.replicas,
+        "ttft_p95_s": latency["ttft_s"]["p95"],
+        "tpot_p95_s": latency["tpot_s"]["p95"],
+        "e2e_p95_s": latency["e2e_s"]["p95"],
+        "usd_per_1m_output_tokens": job.summary["cost"]["usd_per_1m_output_tokens"],
+    }
+
+
+def reproducing_overrides(outcome: JobOutcome) -> list[str]:
+    """Overrides with which ``python -m sim`` runs exactly this point, once."""
+    solved = {"fleet.replicas": f"{outcome.replicas}", "search.solve": "none", "hydra.mode": "RUN"}
+    if outcome.solve == "load":
+        solved["workload.rate_scale"] = repr(outcome.rate_scale)
+    kept = [override for override in outcome.overrides if override.lstrip("+").partition("=")[0] not in solved]
+    return [*kept, *(f"{key}={value}" for key, value in solved.items())]
+
+
+def cheaper_rejected(folder: Path, jobs: Sequence[Job], best: Job | None) -> list[dict[str, Any]]:
+    """What would have been cheaper than the answer and missed: of each job the dearest such candidate, and why."""
+    if best is None or not best.holds:
+        return []
+    limit = best.outcome.usd_per_hour or math.inf
+    rejected = []
+    for job in jobs:
+        candidates = [
+            row for row in read_search_table(folder / str(job.number) / "search.csv")
+            if row["verdict"] != "pass" and row["usd_per_hour"] and float(row["usd_per_hour"]) < limit
+            and float(row["rate_scale"]) == job.outcome.rate_scale
+        ]  # fmt: skip
+        if not candidates:
+            continue
+        nearest = max(candidates, key=lambda row: float(row["usd_per_hour"]))
+        kept = [o for o in job.outcome.overrides if o.partition("=")[0] not in (_REPLICAS, "search.solve")]
+        overrides = [*kept, f"{_REPLICAS}={nearest['replicas']}"]
+        rejected.append({"overrides": overrides, "reason": nearest["missed"] or nearest["verdict"]})
+    return rejected
+
+
+def answer_sentence(jobs: Sequence[Job], best: Job | None) -> str:
+    """The answer in one sentence."""
+    if best is None:
+        return "No cell could run: " + jobs[0].outcome.reason.splitlines()[0]
+    outcome, summary = best.outcome, best.summary
+    limits = ", ".join(f"{name} <= {limit:g}" for name, limit in outcome.targets.items()) or "no target"
+    pool = pool_label(best, axes_of(jobs))
+    if not best.holds:
+        missed = summary["slo"]["missed_by"] or summary["slo"]["verdict"]
+        return (
+            f"Nothing that was allowed meets the SLO ({limits}); the nearest miss is "
+            f"max_num_seqs={outcome.max_num_seqs} on {outcome.replicas} x {pool}: {missed}."
+        )
+    latency, cost = summary["latency"], summary["cost"]["usd_per_1m_output_tokens"]
+    tpot = latency["tpot_s"]["p95"]
+    attained = f"TTFT p95 {latency['ttft_s']['p95']:.3g} s" + (f", TPOT p95 {tpot * 1000:.3g} ms" if tpot else "")
+    load = f" at {outcome.rate_scale:.4g} times the trace's load" if outcome.solve == "load" else ""
+    return (
+        f"Cheapest within the SLO ({limits}): max_num_seqs={outcome.max_num_seqs} on {outcome.replicas} x {pool}"
+        f"{load}, ${cost:.3g} per 1M output tokens ({attained})."
+    )
+
+
+def _keep_winner_only(folder: Path, jobs: Sequence[Job], best: Job | None) -> None:
+    """Large files stay with the winner alone, except where a job's own overrides ask for them (``output.*``)."""
+    for job in jobs:
+        asked = any(override.lstrip("+").startswith("output.") for override in job.outcome.overrides)
+        if best is not None and job.number != best.number and not asked:
+            for name in _LOSERS_DROP:
+                (folder / str(job.number) / name).unlink(missing_ok=True)

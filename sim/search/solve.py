@@ -1,0 +1,104 @@
+"""``solve``: the inner problem of one job, from a scenario to its answer.
+
+    none      one run as it is
+    replicas  the highest load of one replica (on the thinned trace: cheap); then the fewest replicas at the scenario's
+              own load, started where a closed formula points
+    load      the highest load of the fleet as it is
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sim.errors import ConfigError
+from sim.record import Result
+from sim.search.evaluator import ScenarioEvaluator, with_point
+from sim.search.guess import ALONE, pooled_rate_per_s
+from sim.search.load import highest_load
+from sim.search.point import Point, Solution
+from sim.search.replicas import fewest_replicas
+from sim.spec import Scenario
+
+Solve = Literal["none", "replicas", "load"]
+
+_FEWEST_REQUESTS = 200
+"""A load is not searched below what leaves so many requests: the percentiles would be noise."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How a job ended."""
+
+    solve: Solve
+    scenario: Scenario
+    """The scenario with what was solved filled in; it reproduces ``result`` with ``search.solve=none``."""
+    point: Point
+    """The best point, or the nearest miss."""
+    result: Result
+    """The whole run of ``point``."""
+    summary: dict[str, Any]
+    points: tuple[Point, ...]
+    """Every simulation, in order."""
+    one_replica: Point | None
+    """One replica at the highest load it sustains, where that was asked for and exists."""
+    note: str = ""
+
+    @property
+    def feasible(self) -> bool:
+        """True when the point holds."""
+        return self.point.holds
+
+
+def solve(scenario: Scenario, how: Solve, evaluator: ScenarioEvaluator | None = None) -> Answer:
+    """The answer of ``scenario`` to the question ``how``."""
+    evaluate = evaluator or ScenarioEvaluator(scenario)
+    rate_scale = scenario.workload.rate_scale
+    if how == "replicas" and scenario.fleet.pools:
+        raise ConfigError(
+            f"search.solve: replicas needs a plain fleet (fleet.replicas), but got {len(scenario.fleet.pools)} "
+            "fleet.pools; use none or load"
+        )
+    one: Solution | None = None
+    if how == "none":
+        return _answer(how, Point(scenario.fleet.replicas, rate_scale, "undecided"), evaluate, one)
+    guess = _guess(scenario, evaluate)
+    if how == "replicas":
+        if scenario.search.one_replica_load:
+            one = _load(scenario, evaluate, 1, guess * ALONE)
+        per_replica = max(guess, one.best.rate_scale if one is not None and one.best is not None else 0.0)
+        found = fewest_replicas(
+            evaluate, low=scenario.search.min_replicas, high=scenario.search.max_replicas,
+            start=math.ceil(rate_scale / per_replica), rate_scale=rate_scale,
+        )  # fmt: skip
+    else:
+        alone = ALONE if scenario.fleet.replicas == 1 else 1.0
+        found = _load(scenario, evaluate, scenario.fleet.replicas, guess * alone * scenario.fleet.replicas)
+    return _answer(how, found.nearest, evaluate, one, found.note)
+
+
+def _guess(scenario: Scenario, evaluate: ScenarioEvaluator) -> float:
+    trace = evaluate.trace(scenario.workload.rate_scale)
+    rate_per_s = len(trace) / trace.duration_s if trace.duration_s > 0 else float(len(trace))
+    return scenario.workload.rate_scale * pooled_rate_per_s(scenario, trace) / rate_per_s
+
+
+def _load(scenario: Scenario, evaluate: ScenarioEvaluator, replicas: int, start: float) -> Solution:
+    requests_at_one = len(evaluate.trace(scenario.workload.rate_scale)) / scenario.workload.rate_scale
+    return highest_load(
+        evaluate, replicas=replicas, start=start, tolerance=scenario.search.load_tolerance,
+        low=min(scenario.workload.rate_scale, _FEWEST_REQUESTS / requests_at_one),
+    )  # fmt: skip
+
+
+def _answer(how: Solve, end: Point, evaluate: ScenarioEvaluator, one: Solution | None, note: str = "") -> Answer:
+    point, result = evaluate.whole_run(end)
+    summary = dict(point.summary)
+    best_of_one = one.best if one is not None else None
+    if best_of_one is not None and best_of_one.output_tokens_per_s > 0:
+        capacity = best_of_one.output_tokens_per_s * point.replicas
+        delivered = point.output_tokens_per_s
+        summary["utilisation"] = {**summary["utilisation"], "token": delivered / capacity}
+    solved = with_point(evaluate.scenario, point.replicas, point.rate_scale)
+    return Answer(how, solved, point, result, summary, tuple(evaluate.points), best_of_one, note)
