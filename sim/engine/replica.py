@@ -135,12 +135,14 @@ class Replica:
         pool = scheduler.pool
         used = pool.usable - pool.free
         context = scheduler.decodes.context + sum(r.computed for r in scheduler.prefilling)
-        batch = self._open
-        if batch is not None:
-            composed = min(batch.steps, batch.steps_started(self.clock.now) + self.depth - 1)
-            ahead = composed - batch.committed
+        for batch in self._queue:
+            context += sum(r.computed for r in batch.finishing if r.running)
+        plan = self._open
+        if plan is not None:
+            composed = min(plan.steps, plan.steps_started(self.clock.now) + self.depth - 1)
+            ahead = composed - plan.committed
             if ahead > 0:
-                context += ahead * batch.n_decode
+                context += ahead * plan.n_decode
                 used += scheduler.decodes.blocks_needed(ahead)
         return EngineView(
             scheduler.n_waiting, len(scheduler.running), context, self.waiting_tokens, used, pool.usable
