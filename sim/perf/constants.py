@@ -6,11 +6,11 @@ Fitted by ``experiments/step_time_fit/fit_host.py`` on measured servers; what ea
 
 from __future__ import annotations
 
-HOST_PER_STEP_S = 1.5e-3
-HOST_PER_SEQ_S = 6.0e-6
+HOST_PER_STEP_S = 0.85e-3
+HOST_PER_SEQ_S = 4.0e-5
 HOST_PER_PREFILL_S = 1.0e-4
-MIXED_STEP_PER_LAYER_S = 2.0e-5
-ASYNC_GAP_S = 3.0e-4
-ASYNC_GAP_PER_SEQ_S = 0.0
-FRONT_END_PER_REQUEST_S = 4.0e-3
+MIXED_STEP_PER_LAYER_S = 1.0e-5
+ASYNC_GAP_S = 1.0e-4
+ASYNC_GAP_PER_SEQ_S = 1.5e-6
+FRONT_END_PER_REQUEST_S = 3.7e-3
 FRONT_END_PER_TOKEN_S = 1.0e-6

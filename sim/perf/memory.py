@@ -163,7 +163,8 @@ def _no_room(plan: MemoryPlan, model: ModelSpec, engine: EngineSpec) -> str:
     gpus = engine.tensor_parallel_size * engine.pipeline_parallel_size
     return (
         f"{model.name} ({parameter_count(model) / 1e9:.1f}B parameters, {model.weight_dtype}) does not fit on {gpus} "
-        f"GPU(s): the weights leave no KV pool. Use more GPUs (engine.tensor_parallel_size), a smaller model.weight_dtype or a "
+        "GPU(s): the weights leave no KV pool. Use more GPUs (engine.tensor_parallel_size), a smaller "
+        "model.weight_dtype or a "
         f"larger GPU.\n{plan.explain()}"
     )
 

@@ -7,11 +7,11 @@ Per layer, with ``T`` new tokens on each of ``tp`` GPUs:
     all-reduce  2 x (latency + 2 (tp-1)/tp x T x H x 2 B / (link e_link))                    when tp > 1
     fixed       kernel starts inside a captured graph
 
-``e_comp(T) = e_comp T / (T + T_half)`` is the filling of the GPU's tiles. A plain maximum instead of the knee is 30-67
-% optimistic at 128-256 tokens. Mixtures read the experts that at least one token chooses (``floors.expected_experts``)
+``T_half`` is the filling of the GPU's tiles, ``tile`` a share of the rows up to the next multiple of 128. %
+optimistic at 128-256 tokens. Mixtures read the experts that at least one token chooses (``floors.expected_experts``)
 and compute ``k`` for each token. Attention: decode reads KV bytes at ``e_kv``, after a ramp for few bytes; prefill
-computes ``4 x heads x head_dim`` FLOP a (query, key) pair at ``e_pair(s)``. Sliding-window layers stop growing at the
-window; an MLA latent is read once for all heads and not split by ``tp``. Weight-only types read fewer bytes and
+computes ``4 x heads x head_dim`` FLOP a (query, key) pair at ``e_pair(s)``. Sliding-window layers stop growing at
+the window; an MLA latent is read once for all heads and not split by ``tp``. Weight-only types read fewer bytes and
 compute in bf16.
 
 The floors of ``sim.perf.floors`` apply on top. The constants come from ``experiments/step_time_fit/fit_roofline.py``,
@@ -56,14 +56,24 @@ class Efficiencies:
     """What fraction of the datasheet is reached, and the fixed times; of one GPU generation."""
 
     memory: float
-    compute: float
-    compute_8bit: float
+    tflops_per_w: float
+    """What the board's power lets 16-bit matrix products reach: a 72 W card never sees what its tensor cores could
+    do."""
+    tflops_8bit_per_w: float
+    row_slope: float
+    """Reading a matrix slows by this share for each factor e of rows, up to a tile's: thin products stream best."""
     half_tokens: float
+    tile: float
+    """Share of the way to the next multiple of 128 rows that a matrix product is charged for."""
     knee: float
     layer_s: float
+    quantise_layer_s: float
+    """Added to a layer that turns its activations into 8 bits on the way."""
     elementwise_passes: float
-    expert_memory: float
-    """Of ``memory``, when the weights are routed experts."""
+    expert_s: float
+    """Added for each expert touched in a layer: small matrices do not fill the memory system."""
+    expert_layer_s: float
+    """Routing, sorting tokens by expert and gathering them back, a mixture layer."""
     allreduce_latency_s: float
     link: float
     kv: float
@@ -71,6 +81,11 @@ class Efficiencies:
     """Added to a decode attention layer as its bytes grow from none."""
     pair: float
     pair_half_tokens: float
+
+
+TILE_ROWS = 128.0
+UNLIMITED_SHARE = 0.92
+"""Of peak FLOPS, reached by large matrix products on a board whose power does not hold them back."""
 
 
 def efficiencies(gpu: GpuSpec) -> Efficiencies:
@@ -107,38 +122,57 @@ def roofline_tables(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec, eff: Eff
 def nonattention_s(model: ModelSpec, gpu: GpuSpec, tensor_parallel: int, tokens: Array, eff: Efficiencies) -> Array:
     """Seconds of everything but attention for each count of new ``tokens``; vectorised."""
     layer, mixtures = layer_parameters(model), moe_layers(model)
-    dense = model.layers - mixtures
     element = weight_element_bytes(model.weight_dtype)
-    peak = peak_flops(model, gpu)
-    reach = eff.compute if peak == gpu.tflops_bf16 * 1e12 else eff.compute_8bit
-    bandwidth = gpu.bandwidth_gb_s * 1e9 * eff.memory
+    rate = compute_rate(model, gpu, eff) * tensor_parallel
+    bandwidth = gpu.bandwidth_gb_s * 1e9 * eff.memory * tensor_parallel
 
-    def matrices(parameters: float, rows: Array, read: Array | float, slow: float = 1.0) -> Array:
-        memory = read * element / tensor_parallel / (bandwidth * slow)
-        compute = 2.0 * parameters * (rows + eff.half_tokens) / tensor_parallel / (peak * reach)
-        return np.asarray((memory**eff.knee + np.where(rows > 0, compute, 0.0) ** eff.knee) ** (1.0 / eff.knee))
+    def matrices(parameters: float, rows: Array, touched: Array | float = 1.0) -> Array:
+        """``touched`` copies of a matrix, each multiplied with ``rows`` rows."""
+        thin = 1.0 + eff.row_slope * np.log(np.minimum(rows, TILE_ROWS))
+        memory = touched * parameters * element / bandwidth * np.maximum(thin, 1.0)
+        beyond = np.where(rows > TILE_ROWS, np.ceil(rows / TILE_ROWS) * TILE_ROWS - rows, 0.0)
+        compute = touched * 2.0 * parameters * (rows + eff.half_tokens + eff.tile * beyond) / rate
+        return np.asarray((memory**eff.knee + compute**eff.knee) ** (1.0 / eff.knee))
 
     total = np.zeros_like(tokens)
     for parameters, count in (
-        (layer.attention_in, model.layers), (layer.attention_out, model.layers), (layer.dense_mlp, dense),
+        (layer.attention_in, model.layers),
+        (layer.attention_out, model.layers),
+        (layer.dense_mlp, model.layers - mixtures),
         (layer.shared_experts, mixtures),
-    ):  # fmt: skip
+    ):
         if parameters and count:
-            total += count * matrices(parameters, tokens, float(parameters))
+            total += count * matrices(float(parameters), tokens)
     if mixtures:
         touched = np.array([expected_experts(model, t) for t in tokens])
-        rows = tokens * model.moe_active_experts / np.maximum(touched, 1e-9)  # tokens that one touched expert serves
-        memory = touched * layer.one_expert * element / tensor_parallel / (bandwidth * eff.expert_memory)
-        compute = 2.0 * touched * layer.one_expert * (rows + eff.half_tokens) / tensor_parallel / (peak * reach)
-        total += mixtures * (memory**eff.knee + compute**eff.knee) ** (1.0 / eff.knee)
-    head = 2.0 * model.vocab_size * model.hidden_size / tensor_parallel / bandwidth
-    moved = eff.elementwise_passes * tokens * model.hidden_size * 2.0 / bandwidth
-    total += head + model.layers * (moved + eff.layer_s)
+        rows = tokens * model.moe_active_experts / touched
+        total += mixtures * (
+            matrices(float(layer.one_expert), rows, touched) + touched * eff.expert_s + eff.expert_layer_s
+        )
+    total += 2.0 * model.vocab_size * model.hidden_size / bandwidth
+    moved = eff.elementwise_passes * tokens * model.hidden_size * 2.0 / (gpu.bandwidth_gb_s * 1e9 * eff.memory)
+    quantise = eff.quantise_layer_s if computes_in_8_bits(model, gpu) else 0.0
+    total += model.layers * (moved + eff.layer_s + quantise)
     if tensor_parallel > 1:
         share = 2.0 * (tensor_parallel - 1) / tensor_parallel
         message = tokens * model.hidden_size * 2.0 * share / (gpu.link_gb_s_per_direction * 1e9 * eff.link)
         total += 2.0 * model.layers * (eff.allreduce_latency_s + message)
     return np.asarray(np.maximum.accumulate(total))
+
+
+def compute_rate(model: ModelSpec, gpu: GpuSpec, eff: Efficiencies) -> float:
+    """FLOP/s that matrix products reach on one GPU: a share of the peak, and no more than the board's power allows."""
+    peak = peak_flops(model, gpu)
+    if gpu.tdp_w <= 0:
+        return peak * UNLIMITED_SHARE
+    per_w = eff.tflops_8bit_per_w if computes_in_8_bits(model, gpu) else eff.tflops_per_w
+    unlimited, powered = peak * UNLIMITED_SHARE, per_w * 1e12 * gpu.tdp_w
+    return float((unlimited**-4 + powered**-4) ** -0.25)
+
+
+def computes_in_8_bits(model: ModelSpec, gpu: GpuSpec) -> bool:
+    """Whether weight type and GPU make the matrix products run faster than bf16."""
+    return peak_flops(model, gpu) > gpu.tflops_bf16 * 1e12
 
 
 def decode_attention_s(  # noqa: PLR0917  three specs and three numbers, read in that order

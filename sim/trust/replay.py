@@ -1,0 +1,147 @@
+"""One engine and a list of requests, without gateway or fleet: the inner loop of fitting.
+
+``replay`` is open loop (recorded arrivals), ``closed_loop`` keeps a fixed number of requests in flight. Both add the
+front end's time before the engine. What they return agrees with ``sim.run.simulate`` on one replica; they exist
+because a fit needs hundreds of such runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.engine.clock import ARRIVAL, Clock, Moment
+from sim.engine.replica import Replica
+from sim.engine.request import Content, EngineRequest
+from sim.engine.scheduler import Scheduler
+from sim.perf.step_time import StepTimeModel
+from sim.spec import EngineSpec
+from sim.workload.trace import Trace
+
+Floats = NDArray[np.float64]
+FrontEnd = Callable[[int], float]
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Latencies in seconds from the client's send, one entry a request in order of arrival; NaN = never answered."""
+
+    arrival_s: Floats
+    ttft_s: Floats
+    e2e_s: Floats
+    output_tokens: Floats
+    preemptions: int
+    max_waiting: int
+    busy_s: float
+    end_s: float
+
+    @property
+    def tpot_s(self) -> Floats:
+        """(e2e - ttft) / (output tokens - 1); NaN for a single token."""
+        gaps = np.where(self.output_tokens > 1, self.output_tokens - 1, np.nan)
+        return np.asarray((self.e2e_s - self.ttft_s) / gaps)
+
+
+def replay(
+    trace: Trace, engine: EngineSpec, num_gpu_blocks: int, step_time: StepTimeModel, front_end: FrontEnd
+) -> Replay:
+    """Run ``trace`` through one engine (resolved options) with its own arrivals."""
+    contents = prompt_contents(trace)
+    bench = _Bench(engine, num_gpu_blocks, step_time, front_end)
+    for i in range(len(trace)):
+        bench.send(i, float(trace.arrival_s[i]), int(trace.input_tokens[i]), int(trace.output_tokens[i]), contents[i])
+    bench.clock.run()
+    return bench.result(trace.arrival_s, trace.output_tokens)
+
+
+def closed_loop(  # noqa: PLR0917  the engine's four parts come last, as in ``replay``
+    lengths: Sequence[tuple[int, int]],
+    concurrency: int,
+    engine: EngineSpec,
+    num_gpu_blocks: int,
+    step_time: StepTimeModel,
+    front_end: FrontEnd,
+) -> Replay:  # fmt: skip
+    """Keep ``concurrency`` requests in flight until all of ``lengths`` (input, output tokens) are answered."""
+    bench = _Bench(engine, num_gpu_blocks, step_time, front_end)
+    sent = np.zeros(len(lengths))
+    order = iter(range(len(lengths)))
+
+    def send_next() -> None:
+        for i in order:
+            sent[i] = bench.clock.now
+            bench.send(i, bench.clock.now, *lengths[i], None)
+            return
+
+    bench.after_finish = send_next
+    for _ in range(concurrency):
+        send_next()
+    bench.clock.run()
+    return bench.result(sent, np.array([output for _, output in lengths]))
+
+
+def prompt_contents(trace: Trace) -> list[Content | None]:
+    """What each prompt shares with others: a whole ``prompt_id``, or the first ``prefix_tokens`` of a ``prefix_id``."""
+    labels = trace.labels
+    out: list[Content | None] = []
+    for i, tokens in enumerate(trace.input_tokens):
+        prompt = str(labels["prompt_id"][i]) if "prompt_id" in labels else ""
+        prefix = str(labels["prefix_id"][i]) if "prefix_id" in labels else ""
+        if prompt not in ("", "-1", "nan"):
+            out.append(((("prompt", prompt), int(tokens)),))
+        elif prefix not in ("", "-1", "nan"):
+            shared = min(int(labels["prefix_tokens"][i]), int(tokens))
+            out.append(((("prefix", prefix), shared), (("request", i), int(tokens) - shared)))
+        else:
+            out.append(None)
+    return out
+
+
+class _Bench:
+    """A clock, a replica, and where the results go."""
+
+    def __init__(self, engine: EngineSpec, num_gpu_blocks: int, step_time: StepTimeModel, front_end: FrontEnd) -> None:
+        self.clock = Clock()
+        self.scheduler = Scheduler(engine, num_gpu_blocks)
+        self.replica = Replica(self.clock, self.scheduler, step_time, engine.async_scheduling, self._finished)
+        self.front_end = front_end
+        self.after_finish: Callable[[], None] | None = None
+        self.requests: dict[int, EngineRequest] = {}
+        self.max_waiting = 0
+        self._front_free = 0.0
+
+    def send(self, i: int, at: float, prompt: int, output: int, content: Content | None) -> None:
+        request = EngineRequest(i, prompt, output, at, content=content)
+        self.requests[i] = request
+        if self.scheduler.refusal(prompt, output) is None:
+            self._front_free = max(at, self._front_free) + self.front_end(prompt)
+            self.clock.at(self._front_free, ARRIVAL, self._arrive, request)
+
+    def _arrive(self, moment: Moment) -> None:
+        self.replica.submit(moment.value)
+        self.max_waiting = max(self.max_waiting, self.scheduler.n_waiting)
+
+    def _finished(self, request: EngineRequest) -> None:
+        if self.after_finish is not None:
+            self.after_finish()
+
+    def result(self, sent: Floats, output_tokens: NDArray[np.int64]) -> Replay:
+        first = np.array([_seconds(self.requests[i].first_token_at) for i in range(len(sent))])
+        last = np.array([_seconds(self.requests[i].finished_at) for i in range(len(sent))])
+        return Replay(
+            arrival_s=np.asarray(sent, dtype=float),
+            ttft_s=first - sent,
+            e2e_s=last - sent,
+            output_tokens=np.asarray(output_tokens, dtype=float),
+            preemptions=self.scheduler.preemptions,
+            max_waiting=self.max_waiting,
+            busy_s=float(self.replica.busy),
+            end_s=float(np.nanmax(last)) if len(last) else 0.0,
+        )
+
+
+def _seconds(value: float | None) -> float:
+    return float("nan") if value is None else float(value)
