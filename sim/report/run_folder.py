@@ -1,0 +1,97 @@
+"""Write a run folder: every file is written beside its place and renamed, so that nothing half-written looks finished.
+
+Undefined numbers are null in JSON and NaN in Parquet. ``summary.json`` comes last: a folder that has one is complete.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sim.analysis import CostNode, with_costs
+from sim.analysis.summary import undefined_to_none
+from sim.errors import OutputError
+from sim.record.result import Result
+from sim.report.run_page import run_page
+
+
+def write_run(  # noqa: PLR0917  (the parts of a run folder, in the order of its table)
+    folder: Path,
+    result: Result,
+    summary: Mapping[str, Any],
+    cost_tree: CostNode,
+    config_yaml_text: str,
+    manifest: Mapping[str, Any],
+    *,
+    badge: str = "",
+) -> None:
+    """Write what ``scenario.output`` asks for, and always config, manifest, summary, cost and events.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    output = result.scenario.output
+    write_text(folder / "config.yaml", config_yaml_text)
+    write_json(folder / "manifest.json", manifest)
+    write_json(folder / "cost.json", cost_tree.as_dict())
+    write_text(folder / "events.jsonl", "".join(_json(event, indent=None) + "\n" for event in result.events))
+    if output.requests:
+        write_parquet(folder / "requests.parquet", with_costs(result, cost_tree).requests)
+    if output.timeseries:
+        write_parquet(folder / "timeseries.parquet", result.timeseries)
+    if output.steps and result.steps is not None:
+        write_parquet(folder / "steps.parquet", result.steps)
+    if output.report:
+        write_report_html(folder, result, summary, cost_tree, badge=badge)
+    write_json(folder / "summary.json", summary)
+
+
+def write_report_html(
+    folder: Path, result: Result, summary: Mapping[str, Any], cost_tree: CostNode, *, extra: str = "", badge: str = ""
+) -> None:
+    """Write ``report.html`` of a run."""
+    write_text(folder / "report.html", run_page(result, summary, cost_tree, extra=extra, badge=badge))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` to ``path``, whole or not at all."""
+    _write(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write ``data`` as JSON; NaN and infinity become null."""
+    write_text(path, _json(data, indent=2) + "\n")
+
+
+def write_parquet(path: Path, frame: pd.DataFrame) -> None:
+    """Write a table as Parquet."""
+    _write(path, lambda beside: frame.to_parquet(beside, index=False))
+
+
+def _json(data: Any, indent: int | None) -> str:
+    return json.dumps(undefined_to_none(data), indent=indent, allow_nan=False, default=_plain, ensure_ascii=False)
+
+
+def _plain(value: Any) -> Any:
+    """NumPy scalars and paths as JSON knows them."""
+    if hasattr(value, "item"):
+        return undefined_to_none(value.item())
+    return str(value)
+
+
+def _write(path: Path, write: Callable[[Path], object]) -> None:
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(beside)
+        beside.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error

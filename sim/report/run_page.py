@@ -1,0 +1,305 @@
+"""``report.html`` of one run: the verdict for who decides, the pictures and tables for who digs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sim.analysis import CostNode, per_month
+from sim.analysis.attribution import tail_attribution
+from sim.analysis.by_label import by_label
+from sim.record.result import Result
+from sim.report.bars import Bar, bar_figure
+from sim.report.chart import Chart, Series, figure
+from sim.report.frontier import percent
+from sim.report.page import charts, page, paragraph, section, table, tiles
+from sim.report.scale import number
+
+_MOST_POINTS = 400
+
+
+def run_page(result: Result, summary: Mapping[str, Any], tree: CostNode, *, extra: str = "", badge: str = "") -> str:
+    """The page of a run. ``extra`` is HTML of further sections (break-even, sensitivity); ``badge`` a line that states
+    how far the simulator was validated for this configuration."""
+    scenario = result.scenario
+    title = f"{scenario.model.name} on {scenario.gpu.name}: {scenario.workload.name} under the SLO {scenario.slo.name}"
+    return page(
+        title,
+        [
+            f"<h1>{escape(title)}</h1>",
+            verdict_block(summary),
+            _tiles(summary),
+            section("Where the dollars go", charts(_cost_figure(tree), _month_table(tree, result.end_s))),
+            section("Latency", _latency(result, summary)),
+            section("The run over time", charts(*_time_figures(result))),
+            section("Why the tail waits", _tail(result)),
+            section("By route and tenant", _labels(result)),
+            extra,
+            section("What happened", _events(result)),
+            section("Assumptions", _assumptions(result), paragraph(badge, quiet=True) if badge else ""),
+        ],
+        f"Simulated {result.end_s:,.0f} s with {result.engine_steps:,} engine steps, seed {scenario.seed}. "
+        "Percentiles are linear-interpolated over answered requests; TTFT from the client's send, queue and retries "
+        "included; TPOT without the first token.",
+    )
+
+
+def verdict_block(summary: Mapping[str, Any]) -> str:
+    """The verdict, what it means and the condition that would flip it."""
+    slo, cost = summary["slo"], summary["cost"]
+    verdict = slo["verdict"]
+    meaning = {
+        "pass": "This fleet meets the SLO.",
+        "fail": f"This fleet misses the SLO: {slo.get('missed_by') or slo.get('stopped_early') or ''}.",
+        "overloaded": "More work arrives than the fleet can serve: waiting grows to the end of the run.",
+        "undecided": "Too few answered requests to tell a percentile.",
+    }[verdict]
+    price = cost["usd_per_1m_output_tokens"]
+    dollars = f" It costs ${number(price)} per 1M output tokens." if price is not None else ""
+    flip = flip_words(summary)
+    return (
+        f'<div class="verdict {verdict}"><p><b class="word">{verdict.capitalize()}.</b> {escape(meaning + dollars)}</p>'
+        + (f"<p class=quiet>{escape(flip)}</p>" if flip else "")
+        + "</div>"
+    )
+
+
+def flip_words(summary: Mapping[str, Any]) -> str:
+    """The tightest target and how far it is from flipping the verdict."""
+    slo = summary["slo"]
+    ratios = {name: found / slo["targets"][name] for name, found in slo["attained"].items() if found is not None}
+    if not ratios or slo["verdict"] in ("overloaded", "undecided"):
+        return ""
+    name = max(ratios, key=lambda key: ratios[key])
+    metric, statistic, _ = name.rsplit(".", 1)[-1].rsplit("_", 2)
+    at = f"{metric.upper()} {statistic} at {number(slo['attained'][name])} s of {slo['targets'][name]:g} s"
+    if slo["verdict"] == "pass":
+        return f"What flips it first: {at}, {percent(1 - ratios[name])} of headroom left."
+    if ratios[name] > 1:
+        return f"What must change: {at}, {percent(ratios[name] - 1)} over its limit."
+    return f"Latency holds ({at}); too many requests are lost."
+
+
+def _tiles(summary: Mapping[str, Any]) -> str:
+    latency, cost, requests = summary["latency"], summary["cost"], summary["requests"]
+    overloaded = summary["slo"]["verdict"] == "overloaded"
+
+    def p95(metric: str) -> str:
+        return "overloaded" if overloaded else f"{number(latency[metric]['p95'])} s"
+
+    goodput = summary["goodput"]["fraction"]
+    return tiles(
+        [
+            (f"${number(cost['usd_per_1m_output_tokens'])}", "per 1M output tokens"),
+            (f"${number(cost['usd_per_hour'])}", "an hour"),
+            (p95("ttft_s"), "TTFT p95"),
+            (p95("tpot_s"), "TPOT p95"),
+            (f"{number(summary['throughput']['output_tokens_per_s'])}", "output tokens/s"),
+            (percent(goodput) if goodput is not None else "–", f"of {requests['offered']:,} requests within the SLO"),
+            (percent(summary["utilisation"]["gpu_busy"] or 0.0), "GPU busy"),
+            (number(summary["fleet"]["replicas_mean"]), "replicas on average"),
+        ]
+    )
+
+
+def leaves(node: CostNode, prefix: str = "") -> list[tuple[str, float]]:
+    """The nodes worth a bar: children of busy, the other parts of compute, and what stands beside compute."""
+    found = []
+    for child in node.children:
+        if child.name in ("compute", "busy"):
+            found += leaves(child, child.name)
+        else:
+            found.append((child.name, child.usd))
+    return found
+
+
+def _cost_figure(tree: CostNode) -> str:
+    parts = [(name, usd) for name, usd in leaves(tree) if usd > 0]
+    total = tree.usd or 1.0
+    bars = [
+        Bar(name, usd / total * 100, colour=index % 8, text=f"{usd / total:.1%}")
+        for index, (name, usd) in enumerate(parts)
+    ]
+    words = ", ".join(f"{name} {usd / total:.0%}" for name, usd in parts)
+    return bar_figure(
+        f"Share of the bill of ${number(tree.usd)}",
+        bars,
+        description=f"Shares of the bill: {words}.",
+        unit="% of the bill",
+    )
+
+
+def _month_table(tree: CostNode, simulated_s: float) -> str:
+    if simulated_s <= 0:
+        return ""
+    month = per_month(tree, simulated_s)
+    rows = [
+        [name, f"{usd:,.2f}", f"{then:,.0f}"]
+        for (name, usd), (_, then) in zip(leaves(tree), leaves(month), strict=True)
+    ]
+    rows.append(["total", f"{tree.usd:,.2f}", f"{month.usd:,.0f}"])
+    body = table(["", "this run, US$", "a month of it, US$"], rows, text=(0,), best=len(rows) - 1)
+    caption = "The bill, for the run and for a month (730 h) of the same traffic"
+    return f"<figure><figcaption>{caption}</figcaption>{body}</figure>"
+
+
+def _latency(result: Result, summary: Mapping[str, Any]) -> str:
+    overloaded = summary["slo"]["verdict"] == "overloaded"
+    rows = []
+    for metric, statistics in summary["latency"].items():
+        cells = ["overloaded"] * 6 if overloaded else [number(found) for found in statistics.values()]
+        rows.append([metric.removesuffix("_s").upper() if metric != "queue_s" else "queue", *cells])
+    slo = summary["slo"]
+    checks = [
+        [name, f"{limit:g}", number(slo["attained"][name]), "pass" if slo["met"][name] else "fail"]
+        for name, limit in slo["targets"].items()
+    ]
+    distribution = "" if overloaded or result.requests.empty else figure(_distribution(result), table=False)
+    return charts(
+        table(["seconds", "mean", "p50", "p90", "p95", "p99", "max"], rows, text=(0,))
+        + table(["SLO target", "limit, s", "attained, s", ""], checks, text=(0, 3)),
+        distribution,
+    )
+
+
+def _distribution(result: Result) -> Chart:
+    levels = np.concatenate([np.linspace(0.01, 0.95, 48), np.linspace(0.955, 0.999, 24)])
+    series = []
+    for index, metric in enumerate(("ttft_s", "e2e_s")):
+        values = result.requests[metric].dropna().to_numpy(dtype=float)
+        values = values[values > 0]
+        if len(values):
+            series.append(
+                Series(metric[:-2].upper(), np.quantile(values, levels).tolist(), (levels * 100).tolist(), colour=index)
+            )
+    return Chart(
+        "Share of requests answered within",
+        "seconds",
+        "% of requests",
+        series,
+        "Cumulative distribution of the time to the first token and of the whole answer.",
+        x_log=True,
+        limits=[(95.0, "p95")],
+    )
+
+
+def _thin(frame: pd.DataFrame) -> pd.DataFrame:
+    """At most ``_MOST_POINTS`` rows: every n-th, the last one kept."""
+    every = max(1, -(-len(frame) // _MOST_POINTS))
+    return frame.iloc[::-1].iloc[::every].iloc[::-1]
+
+
+def _time_figures(result: Result) -> list[str]:
+    series = result.timeseries
+    if series.empty:
+        return []
+    step_s = float(series["time_s"].diff().median()) if len(series) > 1 else 1.0
+    every = max(1, -(-len(series) // _MOST_POINTS))
+    rates = series["arrivals"].rolling(every, min_periods=1).mean() / (step_s or 1.0)
+    view = _thin(series.assign(rate=rates))
+    time = view["time_s"].tolist()
+
+    def draw(title: str, y_label: str, *lines: tuple[str, str], scale: float = 1.0, kind: Any = "line") -> str:
+        drawn = [
+            Series(name, time, (view[column] * scale).tolist(), kind=kind, colour=index)
+            for index, (name, column) in enumerate(lines)
+        ]
+        peaks = "; ".join(
+            f"{name} peaks at {number(float(np.nanmax([*line.y, 0.0])))}"
+            for (name, _), line in zip(lines, drawn, strict=True)
+        )
+        return figure(
+            Chart(title, "seconds into the run", y_label, drawn, f"{title}: {peaks}.", height=220), table=False
+        )
+
+    return [
+        draw("Arrivals", "requests per second", ("arrivals", "rate")),
+        draw("Requests in the engines", "requests", ("running", "running"), ("waiting", "waiting")),
+        draw("KV cache in use", "% of the blocks", ("KV", "kv_used"), scale=100.0),
+        draw("Batch per replica", "sequences", ("batch", "batch")),
+        draw(
+            "Replicas", "replicas", ("ready", "replicas_ready"), ("starting", "replicas_starting"),
+            ("draining", "replicas_draining"), ("dead", "replicas_dead"), kind="step",
+        ),
+        draw("Rolling p95 of the last minute", "seconds", ("TTFT p95", "ttft_p95_s"), ("E2E p95", "e2e_p95_s")),
+    ]  # fmt: skip
+
+
+def _tail(result: Result) -> str:
+    causes = tail_attribution(result)
+    if not causes:
+        return ""
+    bars = [
+        Bar(name, share * 100, colour=index, text=f"{share:.0%}") for index, (name, share) in enumerate(causes.items())
+    ]
+    words = ", ".join(f"{name} {share:.0%}" for name, share in causes.items())
+    return charts(
+        bar_figure(
+            "Where the slowest 5 % of first tokens spent their wait",
+            bars,
+            description=f"Causes of the tail: {words}.",
+            unit="% of the tail's waiting time",
+        )
+    )
+
+
+def _labels(result: Result) -> str:
+    tables = []
+    for label in ("route", "feature", "tenant"):
+        rows = by_label(result, label)
+        if len(rows) > 1:
+            body = [
+                [
+                    row["name"],
+                    f"{row['requests']:,}",
+                    percent(row["good"]),
+                    number(row["ttft_p95_s"]),
+                    number(row["tpot_p95_s"]),
+                    number(row["usd"]),
+                    number(row["usd_per_1m_output_tokens"]),
+                ]
+                for row in rows[:30]
+            ]
+            tables.append(
+                table(
+                    [label, "requests", "within SLO", "TTFT p95 s", "TPOT p95 s", "busy US$", "busy US$/1M out"],
+                    body,
+                    text=(0,),
+                )
+            )
+    return "".join(tables)
+
+
+def _events(result: Result, most: int = 60) -> str:
+    if not result.events:
+        return ""
+    rows = [
+        [f"{event.get('time_s', 0.0):,.1f}", str(event.get("event", "")), str(event.get("cause", ""))]
+        for event in result.events[:most]
+    ]
+    more = (
+        paragraph(f"and {len(result.events) - most:,} more in events.jsonl", quiet=True)
+        if len(result.events) > most
+        else ""
+    )
+    return table(["time, s", "event", "cause"], rows, text=(1, 2)) + more
+
+
+def _assumptions(result: Result) -> str:
+    scenario = result.scenario
+    gpu, model, workload, cost = scenario.gpu, scenario.model, scenario.workload, scenario.cost
+    on_demand, spot = number(gpu.price.on_demand_usd_per_hour), number(gpu.price.spot_usd_per_hour)
+    targets = ", ".join(f"{name} ≤ {limit:g} s" for name, limit in scenario.slo.targets().items())
+    rows = [
+        ["GPU price", f"${on_demand} on demand, ${spot} spot a GPU-hour", f"{gpu.price.source} ({gpu.price.date})"],
+        ["GPU", f"{gpu.name}, {gpu.memory_gib:g} GiB, {gpu.bandwidth_gb_s:g} GB/s", gpu.source],
+        ["Model", f"{model.name}, {model.weight_dtype}", model.source],
+        ["Traffic", f"{workload.name}, {len(result.requests):,} requests", workload.source],
+        ["Other costs", f"{cost.name}: overhead {cost.overhead_fraction:.0%} of compute", cost.source],
+        ["SLO", targets, scenario.slo.source],
+    ]
+    return table(["what", "value", "source"], rows, text=(0, 1, 2))

@@ -1,0 +1,114 @@
+"""What the terminal shows: the frontier of a sweep and the summary of a run, as tables of rich."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from sim.report.frontier import Row, cheapest, percent, pool_name, value
+from sim.report.scale import number
+
+_WIDE_COLUMNS = 130
+_STYLES = {"pass": "green", "fail": "red", "overloaded": "red", "undecided": "yellow"}
+
+
+def frontier_table(rows: Sequence[Row], *, wide: bool = True) -> Table:
+    """One line a row; the cheapest that passes is bold. ``wide`` shows p50 / p95 / p99 and the utilisations, otherwise
+    p95 alone, which fits into 100 columns."""
+    best = cheapest(rows)
+    several_pools = len({pool_name(row) for row in rows}) > 1
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, padding=(0, 1))
+    if several_pools:
+        table.add_column("pool", overflow="fold")
+    which = "p50/95/99" if wide else "p95"
+    names = [
+        "batch", "repl.", f"TTFT s\n{which}", f"TPOT ms\n{which}", f"E2E s\n{which}", "out\ntok/s",
+        *(["busy/batch/\nKV/token %"] if wide else []), "$ per 1M\nout tok", "1 repl.\nreq/s", "1 repl.\n$/1M out",
+    ]  # fmt: skip
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("SLO", overflow="fold", min_width=10)
+    for row in rows:
+        verdict = str(row.get("verdict") or "cannot run")
+        why = str(row.get("missed_by") or row.get("reason") or "") if verdict != "pass" else ""
+        colour = _STYLES.get(verdict, "yellow")
+        shares = "/".join(_bare(value(row, f"utilisation.{name}")) for name in ("gpu_busy", "batch", "kv", "token"))
+        cells = [
+            number(value(row, "max_num_seqs")), number(value(row, "replicas")),
+            *(_percentiles(row, metric, scale, wide) for metric, scale in (("ttft", 1), ("tpot", 1000), ("e2e", 1))),
+            number(value(row, "output_tokens_per_s")), *([shares] if wide else []),
+            number(value(row, "usd_per_1m_output_tokens")), number(value(row, "one_replica_load.requests_per_s")),
+            number(value(row, "one_replica_usd_per_1m_output_tokens")),
+            f"[{colour}]{verdict}[/]" + (f": {escape(why)}" if why else ""),
+        ]  # fmt: skip
+        table.add_row(*([escape(pool_name(row))] if several_pools else []), *cells, style="bold" if row is best else "")
+    return table
+
+
+def _percentiles(row: Row, metric: str, scale: float, wide: bool) -> str:
+    if row.get("verdict") == "overloaded":
+        return "overloaded"
+    names = ("p50", "p95", "p99") if wide else ("p95",)
+    return "/".join(number(value(row, f"{metric}_{name}_s") * scale, 2 if wide else 3) for name in names)
+
+
+def _bare(share: float) -> str:
+    return percent(share).removesuffix("%")
+
+
+def print_frontier_table(rows: Sequence[Row], console: Console | None = None) -> None:
+    """Print ``frontier_table``: wide where there is room, and always wide into a file or a pipe."""
+    console = console or Console()
+    if not console.is_terminal and console.width < _WIDE_COLUMNS:
+        console = Console(file=console.file, width=_WIDE_COLUMNS + 30)
+    console.print(frontier_table(rows, wide=console.width >= _WIDE_COLUMNS))
+
+
+def print_run_summary(summary: Mapping[str, Any], console: Console | None = None) -> None:
+    """Print what a run's summary says, on one screen."""
+    console = console or Console()
+    verdict = summary["slo"]["verdict"]
+    why = summary["slo"].get("missed_by") or ""
+    requests, cost = summary["requests"], summary["cost"]
+    latency = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("seconds", "mean", "p50", "p90", "p95", "p99", "max"):
+        latency.add_column(name, justify="left" if name == "seconds" else "right")
+    for metric, statistics in summary["latency"].items():
+        label = metric.removesuffix("_s").upper() if metric != "queue_s" else "queue"
+        shown = ["overloaded"] * 6 if verdict == "overloaded" else [number(found) for found in statistics.values()]
+        latency.add_row(label, *shown)
+    console.print(latency)
+    lost = {name: count for name, count in requests.items() if name not in ("offered", "completed") and count}
+    facts = Table(box=None, show_header=False, pad_edge=False)
+    facts.add_column(style="dim")
+    facts.add_column()
+    facts.add_row(
+        "requests",
+        f"{requests['offered']:,} offered, {requests['completed']:,} completed"
+        + "".join(f", {count:,} {name.replace('_', ' ')}" for name, count in lost.items()),
+    )
+    facts.add_row(
+        "throughput",
+        f"{number(summary['throughput']['output_tokens_per_s'])} output tokens/s, "
+        f"{number(summary['throughput']['requests_per_s'])} requests/s",
+    )
+    shares = summary["utilisation"]
+    facts.add_row(
+        "utilisation",
+        ", ".join(
+            f"{label} {percent(value(shares, name))}"
+            for name, label in (("gpu_busy", "GPU busy"), ("batch", "batch"), ("kv", "KV"), ("token", "token"))
+        ),
+    )
+    facts.add_row(
+        "cost",
+        f"${number(cost['usd_per_hour'])} an hour, ${number(cost['usd_per_1m_output_tokens'])} per 1M output tokens, "
+        f"${number(cost['usd_per_1m_tokens'])} per 1M tokens",
+    )
+    facts.add_row("SLO", f"[{_STYLES.get(verdict, '')}]{verdict}[/]" + (f": {why}" if why else ""))
+    console.print(facts)
