@@ -87,8 +87,7 @@ def _start(arguments: list[str], *, multirun: bool) -> int:
 
 
 def _as_sweep(argv: Sequence[str]) -> list[str]:
-    """``argv`` as a multirun, with what a sweep adds by itself: all cores, and no inner search where the fleet's size is
-    an axis."""
+    """``argv`` as a multirun on all cores, without the inner search where the fleet's size is an axis."""
     arguments = [argument for argument in argv if argument not in ("-m", "--multirun")]
     defaults = {}
     if any(a.startswith("fleet.replicas=") and _is_sweep(a.partition("=")[2]) for a in arguments):

@@ -11,7 +11,7 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sim.errors import SimError
 
@@ -59,9 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return CRASHED
 
 
-def _verb(name: str):  # type: ignore[no-untyped-def]
+def _verb(name: str) -> Callable[[Sequence[str]], int]:
     module, _, function = VERBS[name][0].partition(":")
-    return getattr(importlib.import_module(module), function)
+    found: Callable[[Sequence[str]], int] = getattr(importlib.import_module(module), function)
+    return found
 
 
 def _verb_help() -> str:

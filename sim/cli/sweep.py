@@ -22,6 +22,7 @@ from sim.report import frontier_html, print_frontier_table, write_json, write_te
 _LOSERS_DROP = ("requests.parquet", "timeseries.parquet", "steps.parquet", "replicas.parquet", "report.html")
 _CAP, _GPU, _REPLICAS = "engine.max_num_seqs", "gpu", "fleet.replicas"
 _STATISTICS = ("p50", "p95", "p99")
+_TIE = 0.005
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def finish_sweep(folder: Path, *, interrupted: bool = False, quiet: bool = False
         print(f"No job has finished in {folder}")
         return 130 if interrupted else 1
     best = best_job(jobs)
-    rows = [frontier_row(job, axes_of(jobs)) for job in jobs]
+    rows = [frontier_row(job, axes_of(jobs)) for job in sorted(jobs, key=_display_order)]
     sentence = answer_sentence(jobs, best)
     write_text(folder / "sweep.csv", sweep_csv(jobs))
     write_json(folder / "answer.json", answer_of(folder, jobs, best))
@@ -61,6 +62,10 @@ def finish_sweep(folder: Path, *, interrupted: bool = False, quiet: bool = False
         print(f"Written to {folder}")
         print(sentence)
     return 130 if interrupted else exit_code(jobs)
+
+
+def _display_order(job: Job) -> tuple[str, int, int]:
+    return job.outcome.gpu, job.outcome.max_num_seqs or 0, job.number
 
 
 def exit_code(jobs: Sequence[Job]) -> int:
@@ -87,17 +92,20 @@ def read_jobs(folder: Path) -> list[Job]:
 
 
 def best_job(jobs: Sequence[Job]) -> Job | None:
-    """The cheapest job that holds (ties: the smallest batch cap); else the nearest miss; None when none ran."""
+    """The cheapest job that holds (within 0.5 % it is a tie: the smallest batch cap wins, it spares KV and tail); else the
+    nearest miss; None when none ran."""
     ran = [job for job in jobs if job.summary]
     holding = [job for job in ran if job.holds]
     if holding:
-        return min(holding, key=lambda job: (_usd(job), job.outcome.max_num_seqs or 0, job.number))
+        cheapest = min(map(_usd, holding))
+        tied = [job for job in holding if _usd(job) <= cheapest * (1 + _TIE)]
+        return min(tied, key=lambda job: (job.outcome.max_num_seqs or 0, _usd(job), job.number))
     return min(ran, key=lambda job: (_tightness(job), job.number), default=None)
 
 
 def _usd(job: Job) -> float:
     usd = job.outcome.usd_per_1m_output_tokens
-    return math.inf if usd is None else round(usd, 9)
+    return math.inf if usd is None else usd
 
 
 def _tightness(job: Job) -> float:

@@ -9,7 +9,7 @@ admits as many prompts, so that in the steady state a step takes
 ``B`` is the largest batch within the cap, the KV pool and the TPOT target. The rate is then derated to ``POOLED``: p95
 of the waiting time is spent before the engine is full. A replica on its own has nobody to share a burst with and
 sustains less, ``ALONE`` of that again. Leaves out prefix hits, burstiness and the spread of lengths, hence a guess
-only: no verdict rests on it. (Both shares were read off the default sweep; they only decide how many runs a search needs.)
+only: no verdict rests on it. (Both shares were read off the default sweep; they only decide how many runs are needed.)
 """
 
 from __future__ import annotations

@@ -6,27 +6,44 @@ around each best (``refine``); a candidate is not given more replicas than could
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import OmegaConf
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
 
 from sim.search import refined_caps
 
 _CAP = "engine.max_num_seqs"
 
 
-class SloSweeper(BasicSweeper):
-    """A grid first, then a finer grid of batch caps around the best of each pool."""
+class SloSweeper(Sweeper):
+    """A grid first, then a finer grid of batch caps around the best of each pool.
 
-    def __init__(
-        self, max_batch_size: int | None = None, params: dict[str, str] | None = None, refine: bool = True
-    ) -> None:
-        super().__init__(max_batch_size, params)
+    Not a subclass of ``BasicSweeper``: Hydra executes that module a second time when it scans for plugins, and the
+    class imported before is no longer the one its ``super()`` names.
+    """
+
+    def __init__(self, params: Mapping[str, str] | None = None, refine: bool = True) -> None:
+        self._params = dict(params or {})
         self._refine = refine
+        self.config: DictConfig | None = None
+        self.launcher: Launcher | None = None
+        self.hydra_context: HydraContext | None = None
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Hydra hands over what is needed to launch jobs."""
+        self.hydra_context, self.config = hydra_context, config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run the grid and its refinement; returns the jobs' returns, batch by batch."""
@@ -35,8 +52,8 @@ class SloSweeper(BasicSweeper):
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
-        (grid,) = self.split_arguments(overrides, max_batch_size=None)
+        overrides = parser.parse_overrides([*(f"{key}={axis}" for key, axis in self._params.items()), *arguments])
+        (grid,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
         self.validate_batch_is_legal(grid)
         returns = [self.launcher.launch(grid, initial_job_idx=0)]
         if self._refine:
@@ -68,7 +85,6 @@ ConfigStore.instance().store(
     name="slo",
     node={
         "_target_": "hydra_plugins.servecap.slo_sweeper.SloSweeper",
-        "max_batch_size": None,
         "params": None,
         "refine": True,
     },

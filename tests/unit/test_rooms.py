@@ -1,0 +1,89 @@
+"""The house keeps its order: a room imports only from rooms below it, and clocks and configuration stay at their doors."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import sim
+
+ROOT = Path(sim.__file__).parent
+ROOMS = [
+    {"errors", "units", "rng"}, {"spec"}, {"cost"}, {"workload"}, {"perf"}, {"record"}, {"engine"}, {"fleet"}, {"gateway"},
+    {"run"}, {"analysis"}, {"search"}, {"trust"}, {"report"}, {"cli"},
+]  # fmt: skip
+LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+def imports(path: Path) -> list[tuple[int, str]]:
+    """(line, module) of every import in a file; ``from sim import x`` counts as ``sim.x``."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [(node.lineno, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            module = node.module or ""
+            names = [f"sim.{alias.name}" for alias in node.names] if module == "sim" else [module]
+            found += [(node.lineno, name) for name in names]
+    return found
+
+
+def room_of(path: Path) -> str:
+    first = path.relative_to(ROOT).parts[0]
+    return first.removesuffix(".py")
+
+
+def test_every_room_has_its_place_in_the_order() -> None:
+    rooms = {room_of(path) for path in FILES} - {"__init__", "__main__"}
+    assert rooms == set(LEVEL)
+
+
+@pytest.mark.parametrize("room", [room for rooms in ROOMS for room in sorted(rooms)])
+def test_a_room_imports_only_from_rooms_before_it(room: str) -> None:
+    breaches = [
+        f"{path.relative_to(ROOT)}:{line} imports {module}"
+        for path in FILES
+        if room_of(path) == room
+        for line, module in imports(path)
+        if module.startswith("sim.") and LEVEL[module.split(".")[1]] > LEVEL[room]
+    ]
+    assert breaches == []
+
+
+def test_the_ground_floor_imports_no_room() -> None:
+    for name in ROOMS[0]:
+        assert [module for _, module in imports(ROOT / f"{name}.py") if module.startswith("sim")] == []
+
+
+@pytest.mark.parametrize(
+    ("packages", "rooms"),
+    [
+        pytest.param({"simpy"}, {"engine", "fleet", "gateway", "run"}, id="simpy_where_time_passes"),
+        pytest.param({"hydra", "omegaconf", "hydra_plugins"}, {"cli"}, id="hydra_at_the_door"),
+    ],
+)
+def test_a_package_stays_in_its_rooms(packages: set[str], rooms: set[str]) -> None:
+    breaches = [
+        f"{path.relative_to(ROOT)}:{line} imports {module}"
+        for path in FILES
+        if room_of(path) not in rooms
+        for line, module in imports(path)
+        if module.split(".")[0] in packages
+    ]
+    assert breaches == []
+
+
+def test_plain_code_of_the_engine_has_no_clock() -> None:
+    """Scheduler, block pool and routers are plain code: SimPy shows only in the files that wait."""
+    for path in ("engine/scheduler.py", "engine/block_pool.py", "gateway/routers.py"):
+        assert "simpy" not in {module.split(".")[0] for _, module in imports(ROOT / path)}
+
+
+def test_no_file_is_longer_than_four_hundred_lines() -> None:
+    """One hot file may be, with its reason at its head."""
+    long = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
+    assert {name: lines for name, lines in long.items() if lines > 400 and name != "engine/scheduler.py"} == {}
