@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ def read_trace(path: str | Path, format: str = "auto", **options: Any) -> Trace:
     path = Path(path)
     found = _format_of(path, format, bool(options.get("columns")))
     reading = Reading(path, **options)
-    return assemble(found.chunks(reading), reading, found.name, zero_based=found.zero_based, ordered=found.ordered)
+    trace = assemble(found.chunks(reading), reading, found.name, zero_based=found.zero_based, ordered=found.ordered)
+    finish: Callable[[Trace], Trace] | None = getattr(found, "finish", None)
+    return trace if finish is None else finish(trace)
 
 
 def _format_of(path: Path, name: str, mapped: bool) -> TraceFormat:

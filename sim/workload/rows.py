@@ -68,7 +68,13 @@ class Reading:
     pool_rate_per_s: float | None = None
     """Target mean rate of a client pool; None keeps the recorded one."""
     seed: int = 0
+    row_name: str = ""
+    """What a row is called in messages ("line", "request"); empty: a table's data row, with its line."""
     dropped: Counter[str] = field(default_factory=Counter)
+
+    def at(self, row: int) -> str:
+        """Where ``row`` is, for a message."""
+        return f"{self.path}, {self.row_name} {row}" if self.row_name else at_row(self.path, row)
 
     def refuse(self, row: int, why: str, reason: str) -> None:
         """A row cannot be used: an error that says ``why``, or one more row dropped for ``reason``.
@@ -77,7 +83,7 @@ class Reading:
             TraceError: unless lenient.
         """
         if not self.lenient:
-            raise TraceError(f"{at_row(self.path, row)}: {why}")
+            raise TraceError(f"{self.at(row)}: {why}")
         self.dropped[reason] += 1
 
 
@@ -108,7 +114,7 @@ def _checked(chunk: Chunk, reading: Reading, zero_based: bool) -> Chunk:
         first = int(np.argmax(any_wrong))
         for name, (mask, legal) in wrong.items():
             if mask[first]:
-                where = at_row(reading.path, int(chunk.rows[first]))
+                where = reading.at(int(chunk.rows[first]))
                 raise TraceError(f"{where}: {name} is {chunk.echo(name, first)!r}; legal is {legal}")
     counted = np.zeros(len(any_wrong), dtype=bool)
     for name, (mask, legal) in wrong.items():
@@ -154,7 +160,7 @@ def _in_order(chunk: Chunk, reading: Reading, last_s: float) -> tuple[Chunk, flo
         first = int(np.argmax(back))
         previous = f"{float(before[first]):.6f}" if first == 0 else chunk.echo("arrival_s", first - 1)
         if not reading.lenient:
-            where, found = at_row(reading.path, int(chunk.rows[first])), chunk.echo("arrival_s", first)
+            where, found = reading.at(int(chunk.rows[first])), chunk.echo("arrival_s", first)
             raise TraceError(
                 f"{where}: arrival_s is {found!r}, earlier than the row before it ({previous}); legal is a time that "
                 "does not step back"
@@ -190,6 +196,6 @@ def _finished(kept: list[Chunk], reading: Reading, format_name: str, rows_read: 
     if not zero_based:
         arrival_s -= arrival_s[0]
     provenance: dict[str, Any] = {"format": format_name, "files": {}, "dropped": dropped, "rows_read": rows_read}
-    if reading.path.is_file():
-        provenance["files"] = {str(reading.path): fingerprint(reading.path)}
+    files = [reading.path] if reading.path.is_file() else sorted(p for p in reading.path.iterdir() if p.is_file())
+    provenance["files"] = {str(path): fingerprint(path) for path in files}
     return Trace(arrival_s, input_tokens, output_tokens, labels, reading.block_tokens, provenance)

@@ -10,6 +10,7 @@ import csv
 import gzip
 import hashlib
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -21,6 +22,7 @@ from sim.errors import TraceError
 
 PARQUET_MAGIC = b"PAR1"
 _HEAD_BYTES = 65_536
+_JSON_KEY = re.compile(r'"([^"\\]+)"\s*:')
 _BLOCK_BYTES = 4 << 20
 
 
@@ -64,6 +66,12 @@ def csv_header(head: bytes) -> list[str]:
     except UnicodeDecodeError:
         return []
     return [name.strip() for name in next(csv.reader([line]), [])]
+
+
+def json_keys(head: bytes) -> set[str]:
+    """Every key name in ``head`` when it begins like JSON; empty otherwise."""
+    text = head.decode("utf-8", errors="replace").lstrip("\ufeff \r\n\t")
+    return set(_JSON_KEY.findall(text)) if text[:1] in ("{", "[") else set()
 
 
 def at_row(path: Path, row: int) -> str:

@@ -6,8 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
+from sim.workload.formats.agentic import AgenticFormat
 from sim.workload.formats.azure import AzureFormat
+from sim.workload.formats.benchmarks import AiperfFormat, GuideLlmFormat, LlmServingSimFormat, VllmBenchFormat
+from sim.workload.formats.blocks import BailianFormat, MooncakeFormat, RagPulseFormat
+from sim.workload.formats.logs import LiteLlmFormat, OpenTelemetryFormat
 from sim.workload.formats.native import NativeFormat
+from sim.workload.formats.servegen import ServeGenFormat
+from sim.workload.formats.tables import BurstGptFormat, LiteLlmTableFormat, MappedFormat, VidurFormat
 from sim.workload.rows import Chunk, Reading
 
 
@@ -27,4 +33,8 @@ class TraceFormat(Protocol):
         """The file's rows, in order."""
 
 
-FORMATS: tuple[TraceFormat, ...] = (NativeFormat(), AzureFormat())
+FORMATS: tuple[TraceFormat, ...] = (
+    NativeFormat(), AzureFormat(), BurstGptFormat(), VidurFormat(), LiteLlmTableFormat(), RagPulseFormat(),
+    BailianFormat(), MooncakeFormat(), AgenticFormat(), ServeGenFormat(), LlmServingSimFormat(), VllmBenchFormat(),
+    AiperfFormat(), LiteLlmFormat(), OpenTelemetryFormat(), GuideLlmFormat(), MappedFormat(),
+)  # fmt: skip

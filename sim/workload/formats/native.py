@@ -1,8 +1,8 @@
 """The native format, CSV or Parquet: ``arrival_s,input_tokens,output_tokens`` and the optional label columns.
 
 Columns may stand in any order; those it does not know are ignored and named once on stderr. Times are seconds from 0
-and do not step back. In one row ``block_hashes`` excludes ``prefix_id``, ``prompt_id`` and ``session_id``: they
-would tell the same prompt twice.
+and do not step back. In one row ``block_hashes`` excludes ``prefix_id`` and ``prompt_id``, which would tell the same
+prompt twice; a ``session_id`` beside it says who asked, not what.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def native_chunks(batches: Iterator[pa.RecordBatch], reading: Reading, names: di
             numbers(raw["arrival_s"]), numbers(raw["input_tokens"]), numbers(raw["output_tokens"]), rows,
             echo=lambda name, index, raw=raw: _shown(raw[name][index].as_py()),  # type: ignore[misc]
         )  # fmt: skip
-        wrong = _add_labels(chunk, raw, reading)
+        wrong = add_labels(chunk, raw, reading)
         yield chunk.take(~wrong) if wrong.any() else chunk
 
 
@@ -75,7 +75,7 @@ def _shown(value: Any) -> Any:
     return "" if value is None else value
 
 
-def _add_labels(chunk: Chunk, raw: dict[str, pa.Array], reading: Reading) -> np.ndarray:
+def add_labels(chunk: Chunk, raw: dict[str, pa.Array], reading: Reading) -> np.ndarray:
     """Fills ``chunk.labels``; returns the mask of rows to drop (strict: raises at the first)."""
     drop = np.zeros(len(chunk.rows), dtype=bool)
 
@@ -100,7 +100,7 @@ def _add_labels(chunk: Chunk, raw: dict[str, pa.Array], reading: Reading) -> np.
         refuse(chunk.labels["prefix_tokens"] > chunk.input_tokens, "prefix_tokens", "at most input_tokens")
     if "block_hashes" in chunk.labels:
         hashed = np.array([bool(ids) for ids in chunk.labels["block_hashes"]], dtype=bool)
-        for name in ("prefix_id", "prompt_id", "session_id"):
+        for name in ("prefix_id", "prompt_id"):
             if name in chunk.labels:
                 refuse(hashed & (chunk.labels[name] != ""), name, "empty where block_hashes is given")
     return drop

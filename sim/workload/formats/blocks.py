@@ -1,0 +1,184 @@
+"""Traces whose prompts are lists of block hashes: Mooncake, Qwen-Bailian, RAGPulse.
+
+Mooncake (Apache-2.0): JSON lines, ``timestamp`` in ms, one global namespace of prefix-chained ids, 512 tokens each; the
+last id may cover a partial block. Conversation and tool-agent stamps tick every 3 s (transform ``dequantise``).
+
+Qwen-Bailian (Apache-2.0): seconds, 16-token blocks, ``parent_chat_id`` -1 at a conversation's root.
+
+RAGPulse (MIT): ``timestamp`` is text, seconds; ``hash_ids`` names the *segments* of a prompt (system prompt, passages,
+history, web search, user input), whose lengths stand in files 1 to 5 beside the trace. Passages come back in another
+order, which no prefix cache can use, so segments become chained 16-token blocks: two prompts share a block if all
+segments up to its end are the same. Tokens that no segment accounts for (about ten a prompt) are unique at the end.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sim.errors import TraceError
+from sim.workload.formats.records import Record, as_number, json_lines, record_chunks
+from sim.workload.rows import Chunk, Reading
+from sim.workload.source import json_keys, text_lines
+
+
+class MooncakeFormat:
+    """Mooncake traces of Kimi."""
+
+    name = "mooncake"
+    zero_based = True
+    ordered = True
+
+    def matches(self, head: bytes, path: Path) -> bool:
+        """Block ids as a list, without conversation ids."""
+        keys = json_keys(head)
+        return {"timestamp", "input_length", "output_length"} <= keys and not keys & {"chat_id", "sys_prompt"}
+
+    def chunks(self, reading: Reading) -> Iterator[Chunk]:
+        """The rows of the file."""
+        reading.block_tokens = 512
+        return record_chunks(self._records(reading), ("block_hashes",))
+
+    def _records(self, reading: Reading) -> Iterator[Record]:
+        for line, entry in json_lines(reading):
+            hashes = _hash_list(reading, line, entry, 512)
+            if hashes is not None:
+                yield Record(
+                    line, as_number(entry.get("timestamp")) / 1000.0, entry.get("input_length"),
+                    entry.get("output_length"), {"block_hashes": hashes},
+                )  # fmt: skip
+
+
+def _hash_list(reading: Reading, line: int, entry: dict[str, Any], block_tokens: int) -> tuple[int, ...] | None:
+    """The row's block ids; None when they cannot be used."""
+    hashes = entry.get("hash_ids", [])
+    if not isinstance(hashes, list) or not all(isinstance(block, int) for block in hashes):
+        reading.refuse(line, f"hash_ids is {hashes!r:.60}; legal is a list of integers", "hash_ids no list of integers")
+        return None
+    blocks = -(-int(max(as_number(entry.get("input_length")), 0) or 0) // block_tokens)
+    if hashes and len(hashes) > blocks:
+        reading.refuse(
+            line, f"hash_ids has {len(hashes)} ids; legal are at most {blocks}, one for each {block_tokens} tokens of "
+            f"input_length", "more hash_ids than blocks",
+        )  # fmt: skip
+        return None
+    return tuple(hashes)
+
+
+class BailianFormat:
+    """Qwen-Bailian usage traces."""
+
+    name = "bailian"
+    zero_based = False
+    ordered = False
+
+    def matches(self, head: bytes, path: Path) -> bool:
+        """By its conversation ids."""
+        return {"chat_id", "parent_chat_id", "hash_ids"} <= json_keys(head)
+
+    def chunks(self, reading: Reading) -> Iterator[Chunk]:
+        """The rows of the file."""
+        reading.block_tokens = 16
+        return record_chunks(self._records(reading), ("block_hashes", "session_id", "turn", "route"))
+
+    def _records(self, reading: Reading) -> Iterator[Record]:
+        roots: dict[Any, Any] = {}
+        for line, entry in json_lines(reading):
+            hashes = _hash_list(reading, line, entry, 16)
+            if hashes is None:
+                continue
+            chat, parent = entry.get("chat_id"), entry.get("parent_chat_id", -1)
+            roots[chat] = chat if parent == -1 else roots.get(parent, parent)
+            labels = {"block_hashes": hashes, "session_id": roots[chat], "route": entry.get("type", "")}
+            turn = as_number(entry.get("turn"))
+            if turn >= 1:
+                labels["turn"] = int(turn)
+            yield Record(line, entry.get("timestamp"), entry.get("input_length"), entry.get("output_length"), labels)
+
+
+_SEGMENTS = ("sys_prompt", "passages_ids", "history", "web_search", "user_input")
+"""In the order in which a prompt is put together."""
+_LENGTH_FILES = {
+    "1_sys_prompt.jsonl": "sys_prompt_id", "2_passages.jsonl": "passage_id", "3_history.jsonl": "history_id",
+    "4_user_input.jsonl": "user_input_id", "5_web_search.jsonl": "web_search_id",
+}  # fmt: skip
+_RAG_BLOCK_TOKENS = 16
+
+
+class RagPulseFormat:
+    """RAGPulse: a university's retrieval-augmented assistant."""
+
+    name = "ragpulse"
+    zero_based = False
+    ordered = False
+
+    def matches(self, head: bytes, path: Path) -> bool:
+        """By the segments of its prompts."""
+        return {"sys_prompt", "passages_ids", "hash_ids"} <= json_keys(head)
+
+    def chunks(self, reading: Reading) -> Iterator[Chunk]:
+        """The rows of the file."""
+        reading.block_tokens = _RAG_BLOCK_TOKENS
+        return record_chunks(self._records(reading), ("block_hashes", "session_id"))
+
+    def _records(self, reading: Reading) -> Iterator[Record]:
+        lengths = _segment_lengths(reading)
+        chained: dict[Any, int] = {}
+        for line, entry in json_lines(reading):
+            segments = entry.get("hash_ids")
+            if not isinstance(segments, dict):
+                reading.refuse(line, f"hash_ids is {segments!r:.60}; legal is an object of five lists", "no segments")
+                continue
+            names = [name for kind in _SEGMENTS for name in segments.get(kind, [])]
+            unknown = [name for name in names if name not in lengths]
+            if unknown:
+                reading.refuse(line, f"segment {unknown[0]} has no length in files 1 to 5", "segment without a length")
+                continue
+            tokens = as_number(entry.get("input_length"))
+            hashes = _blocks_of(names, lengths, int(tokens) if tokens > 0 else 0, line, chained)
+            yield Record(
+                line, entry.get("timestamp"), entry.get("input_length"), entry.get("output_length"),
+                {"block_hashes": hashes, "session_id": entry.get("session_id", "")},
+            )  # fmt: skip
+
+
+def _segment_lengths(reading: Reading) -> dict[int, int]:
+    lengths: dict[int, int] = {}
+    for file, key in _LENGTH_FILES.items():
+        path = reading.path.with_name(file)
+        if not path.is_file():
+            raise TraceError(f"{reading.path}: needs {file} beside it, with the segments' token lengths")
+        for line, text in text_lines(path):
+            try:
+                entry = json.loads(text)
+                lengths[int(entry[key])] = int(entry["token_length"])
+            except (ValueError, KeyError, TypeError):
+                raise TraceError(f"{path}, line {line}: legal is an object with {key} and token_length") from None
+    return lengths
+
+
+def _blocks_of(
+    names: list[int], lengths: dict[int, int], tokens: int, line: int, chained: dict[Any, int]
+) -> tuple[int, ...]:
+    """Chained ids of the prompt's blocks: a block's id stands for the one before and the segments that reach into
+    it."""
+    ends, total = [], 0
+    for name in names:
+        total += lengths[name]
+        ends.append((total, name))
+    blocks: list[int] = []
+    segment, parent = 0, -1
+    for end in range(_RAG_BLOCK_TOKENS, tokens + _RAG_BLOCK_TOKENS, _RAG_BLOCK_TOKENS):
+        touched: list[Any] = []
+        while segment < len(ends) and ends[segment][0] <= end:
+            touched.append(ends[segment][1])
+            segment += 1
+        if segment < len(ends):
+            touched.append(ends[segment][1])
+        if segment == len(ends) and (not ends or ends[-1][0] < min(end, tokens)):
+            touched.append(("unique", line))
+        parent = chained.setdefault((parent, tuple(touched)), len(chained))
+        blocks.append(parent)
+    return tuple(blocks)

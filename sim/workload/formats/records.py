@@ -1,0 +1,112 @@
+"""JSON records to chunks: what the formats written as JSON lines or JSON documents share."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from sim.errors import TraceError
+from sim.workload.columns import tuples
+from sim.workload.formats.native import INTEGER_LABELS
+from sim.workload.merge import missing_column
+from sim.workload.rows import Chunk, Reading
+from sim.workload.source import head_of, open_bytes, text_lines
+
+_BATCH = 65_536
+
+
+@dataclass(slots=True)
+class Record:
+    """One request as its format tells it; numbers may still be anything."""
+
+    row: int
+    arrival_s: Any
+    input_tokens: Any
+    output_tokens: Any
+    labels: dict[str, Any] = field(default_factory=dict)
+    failed: bool = False
+
+
+def as_number(value: Any) -> float:
+    """The number that ``value`` is or, as text, holds; NaN otherwise."""
+    if isinstance(value, bool) or value is None:
+        return np.nan
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return np.nan
+
+
+def json_lines(reading: Reading) -> Iterator[tuple[int, dict[str, Any]]]:
+    """``(line, object)`` of JSON lines; a JSON list of objects is read whole, with its entries numbered instead."""
+    if head_of(reading.path).lstrip(b"\xef\xbb\xbf \r\n\t")[:1] == b"[":
+        reading.row_name = "entry"
+        for number, entry in enumerate(json_document(reading), start=1):
+            if isinstance(entry, dict):
+                yield number, entry
+            else:
+                reading.refuse(number, f"is {entry!r:.60}; legal is an object", "no JSON object")
+        return
+    reading.row_name = "line"
+    for number, line in text_lines(reading.path):
+        try:
+            entry = json.loads(line)
+        except ValueError as error:
+            reading.refuse(number, f"is no JSON ({error}); legal is one object a line", "no JSON object")
+            continue
+        if isinstance(entry, dict):
+            yield number, entry
+        else:
+            reading.refuse(number, f"is {entry!r:.60}; legal is an object", "no JSON object")
+
+
+def json_document(reading: Reading) -> Any:
+    """The one JSON value that the file is.
+
+    Raises:
+        TraceError: it is none.
+    """
+    with open_bytes(reading.path) as file:
+        try:
+            return json.load(io.TextIOWrapper(file, encoding="utf-8-sig"))
+        except ValueError as error:
+            raise TraceError(f"{reading.path}: is no JSON ({error})") from None
+
+
+def record_chunks(records: Iterable[Record], columns: tuple[str, ...]) -> Iterator[Chunk]:
+    """Chunks of ``records`` with the label ``columns``; a record without a label has the missing value."""
+    batch: list[Record] = []
+    for record in records:
+        batch.append(record)
+        if len(batch) == _BATCH:
+            yield _chunk(batch, columns)
+            batch = []
+    if batch:
+        yield _chunk(batch, columns)
+
+
+def _chunk(batch: list[Record], columns: tuple[str, ...]) -> Chunk:
+    labels = {}
+    for name in columns:
+        missing = missing_column(name, 1)[0]
+        values = [record.labels.get(name, missing) for record in batch]
+        if name == "block_hashes":
+            labels[name] = tuples(values)
+        elif name in INTEGER_LABELS:
+            labels[name] = np.array(values, dtype=np.int64)
+        else:
+            labels[name] = np.array([str(value) for value in values], dtype=object)
+    return Chunk(
+        np.array([as_number(record.arrival_s) for record in batch]),
+        np.array([as_number(record.input_tokens) for record in batch]),
+        np.array([as_number(record.output_tokens) for record in batch]),
+        np.array([record.row for record in batch]),
+        labels,
+        np.array([record.failed for record in batch]),
+        lambda name, index: getattr(batch[index], name),
+    )
