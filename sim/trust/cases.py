@@ -51,6 +51,8 @@ class MeasuredCase:
     engine: EngineSpec
     """Resolved."""
     num_gpu_blocks: int
+    """Of our own memory arithmetic; ``recorded_blocks`` is what the server had."""
+    recorded_blocks: int | None
     trace: Trace
     stage: np.ndarray
     """Load stage of each request, 0 where the source has one."""
@@ -60,6 +62,7 @@ class MeasuredCase:
     measured: dict[str, dict[str, float]]
     """Milliseconds: ``{"ttft": {"mean": ..}, "tpot": .., "e2e": ..}``; throughput under ``output_tokens_per_s``."""
     stages: list[dict[str, dict[str, float]]] = field(default_factory=list)
+    client_timeout_s: float | None = None
     per_request: dict[str, np.ndarray] = field(default_factory=dict)
     """Measured seconds by request: ``ttft_s e2e_s tpot_s`` (per-request cases)."""
     failures: int = 0
@@ -135,14 +138,14 @@ def read_case(folder: Path) -> MeasuredCase:
         **flags,
     )
     engine = resolve_engine(engine, model, gpu)
-    blocks = spec.get("num_gpu_blocks") or memory_plan(model, gpu, engine).num_gpu_blocks
     trace, stage = _read_workload(folder / run.get("csv", "workload.csv"))
     return MeasuredCase(
         name=folder.name,
         model=model,
         gpu=gpu,
         engine=engine,
-        num_gpu_blocks=int(blocks),
+        num_gpu_blocks=memory_plan(model, gpu, engine).num_gpu_blocks,
+        recorded_blocks=spec.get("num_gpu_blocks"),
         trace=trace,
         stage=stage,
         latency_point="server" if folder.name.startswith("blis-") else "client",

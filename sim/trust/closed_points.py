@@ -1,0 +1,90 @@
+"""Closed-loop measurements in one CSV: mean TTFT and TPOT at a fixed number of requests in flight.
+
+Columns: ``hardware model dtype backend_version tp isl osl concurrency measured_ttft_ms measured_tpot_ms bench_harness``.
+Lengths are uniform in 80-100 % of nominal where the harness says ``rr0.8``, fixed otherwise. With fixed lengths requests that
+start in the same step end in the same step, so the order of arrivals never washes out and TTFT depends on how the
+harness began; TPOT does not. Ten requests a seat are sent, as InferenceMAX does.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sim.errors import TraceError
+from sim.perf import memory_plan, resolve_engine
+from sim.perf.step_time import StepTimeModel
+from sim.spec import EngineSpec, GpuSpec, ModelSpec
+from sim.trust.cases import engine_of_version, find_preset, preset_gpu, preset_model
+from sim.trust.replay import FrontEnd, Replay, closed_loop
+
+_REQUESTS_A_SEAT = 10
+_OLDEST = (0, 11, 0)
+"""Release assumed where the row names none (measured in October 2025)."""
+
+
+@dataclass(frozen=True)
+class ClosedPoint:
+    """One row: an engine under a fixed concurrency, and what was measured."""
+
+    name: str
+    model: ModelSpec
+    gpu: GpuSpec
+    engine: EngineSpec
+    num_gpu_blocks: int
+    lengths: tuple[tuple[int, int], ...]
+    concurrency: int
+    ttft_s: float
+    tpot_s: float
+    fixed_lengths: bool
+
+    def run(self, step_time: StepTimeModel, front_end: FrontEnd) -> Replay:
+        """Simulate the point."""
+        return closed_loop(self.lengths, self.concurrency, self.engine, self.num_gpu_blocks, step_time, front_end)
+
+
+def read_closed_points(path: Path) -> list[ClosedPoint]:
+    """All rows of ``path``.
+
+    Raises:
+        TraceError: the file cannot be read, or a row lacks a column.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        return [_point(row) for row in rows]
+    except (OSError, KeyError, ValueError) as error:
+        raise TraceError(f"{path}: not a table of closed-loop points ({error})") from None
+
+
+def _point(row: dict[str, Any]) -> ClosedPoint:
+    version = tuple(int(part) for part in re.findall(r"\d+", row["backend_version"])) or _OLDEST
+    model = preset_model(find_preset(row["model"], "model"))
+    model = replace(model, weight_dtype="fp8" if row["dtype"] == "fp8" else "bf16")
+    gpu = preset_gpu(find_preset(row["hardware"], "gpu"))
+    engine = engine_of_version(version, tensor_parallel_size=int(float(row["tp"])))
+    engine = resolve_engine(engine, model, gpu)
+    seats, isl, osl = int(float(row["concurrency"])), int(row["isl"]), int(row["osl"])
+    random_lengths = "rr0.8" in row["bench_harness"]
+    low = 0.8 if random_lengths else 1.0
+    draw = np.random.default_rng(0).integers
+    lengths = tuple(
+        (int(draw(int(low * isl), isl + 1)), int(draw(int(low * osl), osl + 1))) for _ in range(_REQUESTS_A_SEAT * seats)
+    )
+    return ClosedPoint(
+        name=f"{model.name} {row['dtype']} TP{engine.tensor_parallel_size} {isl}/{osl} c{seats}",
+        model=model,
+        gpu=gpu,
+        engine=engine,
+        num_gpu_blocks=memory_plan(model, gpu, engine).num_gpu_blocks,
+        lengths=lengths,
+        concurrency=seats,
+        ttft_s=float(row["measured_ttft_ms"]) / 1e3,
+        tpot_s=float(row["measured_tpot_ms"]) / 1e3,
+        fixed_lengths=not random_lengths,
+    )
