@@ -157,9 +157,9 @@ class Scheduler:
         else:
             budget -= n_decode
             blocks = decodes.needs_block[tick % self.block_size] if n_decode else 0
-            for _, n, before, _ in chunks:
+            for _, n, _, new in chunks:
                 budget -= n
-            blocks += sum(chunk[3] for chunk in chunks)
+                blocks += new
             self.pool.take(blocks)
             for request, n, before, _ in chunks:
                 batch.prefills.append((request, n, before))

@@ -59,4 +59,4 @@ def _cut(pieces: list[tuple[object, int]], tokens: int) -> Content:
             break
         content.append((name, min(length, tokens)))
         tokens -= length
-    return tuple(content)  # type: ignore[arg-type]
+    return tuple(content)

@@ -7,7 +7,7 @@ costs a few hundred nanoseconds.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -114,10 +114,10 @@ class Recorder:
             "wasted_tokens": np.frombuffer(self.wasted_tokens, dtype=np.int64),
             "attempts": np.frombuffer(self.attempts, dtype=np.int32),
             "preemptions": np.frombuffer(self.preemptions, dtype=np.int32),
-            "outcome": pd.Categorical.from_codes(outcome, categories=list(OUTCOMES)),
-            "reason": pd.Categorical.from_codes(np.frombuffer(self.reason, dtype=np.int16), categories=list(self._reasons)),
-            "pool": pd.Categorical.from_codes(np.frombuffer(self.pool, dtype=np.int16), categories=list(self.pools)),
-            "replica": pd.Categorical.from_codes(np.frombuffer(self.replica, dtype=np.int32), categories=replica_names),
+            "outcome": _labels(outcome, OUTCOMES),
+            "reason": _labels(np.frombuffer(self.reason, dtype=np.int16), self._reasons),
+            "pool": _labels(np.frombuffer(self.pool, dtype=np.int16), self.pools),
+            "replica": _labels(np.frombuffer(self.replica, dtype=np.int32), replica_names),
             "ttft_s": first - arrival_s,
             "tpot_s": tpot,
             "e2e_s": e2e,
@@ -126,6 +126,11 @@ class Recorder:
         }
         for name in ("route", "feature", "tenant", "session_id"):
             values = labels.get(name)
-            columns[name] = pd.Categorical(values) if values is not None else pd.Categorical.from_codes([0] * n, [""])
+            columns[name] = pd.Categorical(values) if values is not None else _labels(np.zeros(n, dtype=np.int8), ("",))
         frame = pd.DataFrame({name: columns[name] for name in REQUEST_COLUMNS})
         return frame if rows.all() else frame[rows].reset_index(drop=True)
+
+
+def _labels(codes: np.ndarray, names: Iterable[str]) -> pd.Categorical:
+    """A categorical column; code -1 is missing."""
+    return pd.Categorical.from_codes(codes, pd.Index(list(names), dtype=object))

@@ -51,10 +51,7 @@ class EngineSpec:
 
     @model_validator(mode="after")
     def _check(self) -> EngineSpec:
-        if self.max_num_batched_tokens is not None and self.max_num_seqs is not None:
-            if self.max_num_batched_tokens < self.max_num_seqs:
-                raise ValueError(
-                    "`max_num_batched_tokens >= max_num_seqs` must hold, "
-                    f"but got {self.max_num_batched_tokens} and {self.max_num_seqs}"
-                )
+        tokens, seqs = self.max_num_batched_tokens, self.max_num_seqs
+        if tokens is not None and seqs is not None and tokens < seqs:
+            raise ValueError(f"`max_num_batched_tokens >= max_num_seqs` must hold, but got {tokens} and {seqs}")
         return self
