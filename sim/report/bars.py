@@ -23,9 +23,7 @@ class Bar:
     text: str = ""
 
 
-def bar_figure(
-    title: str, bars: Sequence[Bar], *, description: str, unit: str = "", centre: float | None = None
-) -> str:
+def bar_figure(title: str, bars: Sequence[Bar], *, description: str, unit: str = "", centre: float | None = None) -> str:
     """Horizontal bars, longest label on the left; ``centre`` draws the line that a tornado turns about."""
     low, high = extent(
         [edge for bar in bars for edge in (bar.low, bar.high)] + ([centre] if centre else []), zero=not centre

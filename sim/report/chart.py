@@ -127,8 +127,7 @@ def _axes(chart: Chart, x_of: Scale, y_of: Scale, x_ticks: Sequence[float], y_ti
     parts.append(f'<path class="axis" d="M{_LEFT} {bottom}H{WIDTH - _RIGHT}"/>')
     middle = (_LEFT + WIDTH - _RIGHT) / 2
     parts.append(
-        f'<text class="label" x="{middle:.0f}" y="{chart.height - 7}" text-anchor="middle">'
-        f"{escape(chart.x_label)}</text>"
+        f'<text class="label" x="{middle:.0f}" y="{chart.height - 7}" text-anchor="middle">{escape(chart.x_label)}</text>'
     )
     half = (bottom + _TOP) / 2
     parts.append(
@@ -139,9 +138,7 @@ def _axes(chart: Chart, x_of: Scale, y_of: Scale, x_ticks: Sequence[float], y_ti
 
 
 def _series(series: Series, x_of: Scale, y_of: Scale) -> list[str]:
-    points = [
-        (x_of(x), y_of(y)) if _drawable(x, y, x_of, y_of) else None for x, y in zip(series.x, series.y, strict=True)
-    ]
+    points = [(x_of(x), y_of(y)) if _drawable(x, y, x_of, y_of) else None for x, y in zip(series.x, series.y, strict=True)]
     colour = f"c{series.colour}"
     if series.kind == "dots":
         labels = list(series.labels) + [""] * len(points)
@@ -200,9 +197,7 @@ def _limits(chart: Chart, x_of: Scale, y_of: Scale) -> list[str]:
             continue
         y = y_of(value)
         parts.append(f'<path class="limit" d="M{_LEFT} {y:.1f}H{WIDTH - _RIGHT}"/>')
-        parts.append(
-            f'<text class="note" x="{WIDTH - _RIGHT - 3}" y="{y - 5:.1f}" text-anchor="end">{escape(words)}</text>'
-        )
+        parts.append(f'<text class="note" x="{WIDTH - _RIGHT - 3}" y="{y - 5:.1f}" text-anchor="end">{escape(words)}</text>')
     for value, words in chart.verticals:
         x = x_of(value)
         right = x > WIDTH * 0.6
@@ -226,9 +221,7 @@ def _marks(chart: Chart, x_of: Scale, y_of: Scale) -> list[str]:
             parts.append(f'<path class="leader" d="M{x:.1f} {_TOP + 24}V{y - 9:.1f}"/>')
         parts.append(f'<circle class="ring" cx="{x:.1f}" cy="{y:.1f}" r="9"/>')
         place = _TOP + 16 if y > _TOP + 40 else y + 28
-        parts.append(
-            f'<text class="mark" x="{x:.1f}" y="{place:.1f}" text-anchor="{anchor}">{escape(mark.text)}</text>'
-        )
+        parts.append(f'<text class="mark" x="{x:.1f}" y="{place:.1f}" text-anchor="{anchor}">{escape(mark.text)}</text>')
     return parts
 
 
@@ -244,8 +237,7 @@ def _legend(chart: Chart) -> str:
             else f'<path class="line c{series.colour}" stroke-dasharray="{dash}" d="M1 6H25"/>'
         )
         items.append(
-            f'<span><svg class="swatch" viewBox="0 0 26 12" aria-hidden="true">{swatch}</svg>'
-            f"{escape(series.name)}</span>"
+            f'<span><svg class="swatch" viewBox="0 0 26 12" aria-hidden="true">{swatch}</svg>{escape(series.name)}</span>'
         )
     return f'<div class="legend">{"".join(items)}</div>'
 

@@ -41,11 +41,12 @@ def passes(row: Row) -> bool:
 
 
 def cheapest(rows: Sequence[Row]) -> Row | None:
-    """The row that answers the question: the cheapest that passes; ties go to the smaller batch size."""
+    """The row that answers the question: the cheapest that passes. Within 0.5 % it is a tie, which goes to the smaller
+    batch size."""
     priced = [row for row in rows if passes(row) and math.isfinite(value(row, "usd_per_1m_output_tokens"))]
-    return min(
-        priced, key=lambda row: (value(row, "usd_per_1m_output_tokens"), value(row, "max_num_seqs")), default=None
-    )
+    least = min((value(row, "usd_per_1m_output_tokens") for row in priced), default=math.nan)
+    tied = [row for row in priced if value(row, "usd_per_1m_output_tokens") <= least * 1.005]
+    return min(tied, key=lambda row: (value(row, "max_num_seqs"), value(row, "usd_per_1m_output_tokens")), default=None)
 
 
 def latency_text(row: Row, key: str) -> str:
@@ -169,9 +170,7 @@ HEAD = (
 def table_row(row: Row) -> list[str]:
     """A row of the sweep's table, as text, in the order of ``HEAD``."""
     latency = [
-        latency_text(row, f"{metric}_{percentile}_s")
-        for metric in ("ttft", "tpot", "e2e")
-        for percentile in _PERCENTILES
+        latency_text(row, f"{metric}_{percentile}_s") for metric in ("ttft", "tpot", "e2e") for percentile in _PERCENTILES
     ]
     shares = [percent(value(row, f"utilisation.{name}")) for name in ("gpu_busy", "batch", "kv", "token")]
     return [

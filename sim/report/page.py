@@ -29,15 +29,11 @@ def page(title: str, parts: Iterable[str], footer: str = "") -> str:
 
 def tiles(numbers: Iterable[tuple[str, str]]) -> str:
     """Key numbers side by side: (value, what it is)."""
-    inner = "".join(
-        f'<div class="tile"><b>{escape(value)}</b><span>{escape(name)}</span></div>' for value, name in numbers
-    )
+    inner = "".join(f'<div class="tile"><b>{escape(value)}</b><span>{escape(name)}</span></div>' for value, name in numbers)
     return f'<div class="tiles">{inner}</div>'
 
 
-def table(
-    head: Sequence[str], rows: Iterable[Sequence[str]], *, text: Iterable[int] = (), best: int | None = None
-) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, text: Iterable[int] = (), best: int | None = None) -> str:
     """A table; ``text``: the columns that hold words, ``best``: the row to stress. Verdict words get their colour."""
     words = set(text)
     header = "".join(f"<th{_class(i, words)}>{escape(name)}</th>" for i, name in enumerate(head))

@@ -121,8 +121,7 @@ def _cost_figure(tree: CostNode) -> str:
     parts = [(name, usd) for name, usd in leaves(tree) if usd > 0]
     total = tree.usd or 1.0
     bars = [
-        Bar(name, usd / total * 100, colour=index % 8, text=f"{usd / total:.1%}")
-        for index, (name, usd) in enumerate(parts)
+        Bar(name, usd / total * 100, colour=index % 8, text=f"{usd / total:.1%}") for index, (name, usd) in enumerate(parts)
     ]
     words = ", ".join(f"{name} {usd / total:.0%}" for name, usd in parts)
     return bar_figure(
@@ -138,8 +137,7 @@ def _month_table(tree: CostNode, simulated_s: float) -> str:
         return ""
     month = per_month(tree, simulated_s)
     rows = [
-        [name, f"{usd:,.2f}", f"{then:,.0f}"]
-        for (name, usd), (_, then) in zip(leaves(tree), leaves(month), strict=True)
+        [name, f"{usd:,.2f}", f"{then:,.0f}"] for (name, usd), (_, then) in zip(leaves(tree), leaves(month), strict=True)
     ]
     rows.append(["total", f"{tree.usd:,.2f}", f"{month.usd:,.0f}"])
     body = table(["", "this run, US$", "a month of it, US$"], rows, text=(0,), best=len(rows) - 1)
@@ -155,7 +153,7 @@ def _latency(result: Result, summary: Mapping[str, Any]) -> str:
         rows.append([metric.removesuffix("_s").upper() if metric != "queue_s" else "queue", *cells])
     slo = summary["slo"]
     checks = [
-        [name, f"{limit:g}", number(slo["attained"][name]), "pass" if slo["met"][name] else "fail"]
+        [name, f"{limit:g}", "overloaded" if overloaded else number(slo["attained"][name]), _word(slo["met"][name])]
         for name, limit in slo["targets"].items()
     ]
     distribution = "" if overloaded or result.requests.empty else figure(_distribution(result), table=False)
@@ -164,6 +162,10 @@ def _latency(result: Result, summary: Mapping[str, Any]) -> str:
         + table(["SLO target", "limit, s", "attained, s", ""], checks, text=(0, 3)),
         distribution,
     )
+
+
+def _word(met: bool) -> str:
+    return "pass" if met else "fail"
 
 
 def _distribution(result: Result) -> Chart:
@@ -212,9 +214,7 @@ def _time_figures(result: Result) -> list[str]:
             f"{name} peaks at {number(float(np.nanmax([*line.y, 0.0])))}"
             for (name, _), line in zip(lines, drawn, strict=True)
         )
-        return figure(
-            Chart(title, "seconds into the run", y_label, drawn, f"{title}: {peaks}.", height=220), table=False
-        )
+        return figure(Chart(title, "seconds into the run", y_label, drawn, f"{title}: {peaks}.", height=220), table=False)
 
     return [
         draw("Arrivals", "requests per second", ("arrivals", "rate")),
@@ -233,9 +233,7 @@ def _tail(result: Result) -> str:
     causes = tail_attribution(result)
     if not causes:
         return ""
-    bars = [
-        Bar(name, share * 100, colour=index, text=f"{share:.0%}") for index, (name, share) in enumerate(causes.items())
-    ]
+    bars = [Bar(name, share * 100, colour=index, text=f"{share:.0%}") for index, (name, share) in enumerate(causes.items())]
     words = ", ".join(f"{name} {share:.0%}" for name, share in causes.items())
     return charts(
         bar_figure(
@@ -282,9 +280,7 @@ def _events(result: Result, most: int = 60) -> str:
         for event in result.events[:most]
     ]
     more = (
-        paragraph(f"and {len(result.events) - most:,} more in events.jsonl", quiet=True)
-        if len(result.events) > most
-        else ""
+        paragraph(f"and {len(result.events) - most:,} more in events.jsonl", quiet=True) if len(result.events) > most else ""
     )
     return table(["time, s", "event", "cause"], rows, text=(1, 2)) + more
 
