@@ -11,21 +11,23 @@ Overload and KV-bound runs are left out: their TTFT measures the queue. The resu
 
 from __future__ import annotations
 
-import csv
 import sys
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from scipy.optimize import least_squares
 
 from sim.perf import choose as perf
-from sim.perf import memory_plan, resolve_engine
 from sim.perf.host import HostOverhead
 from sim.perf.tabulated import TabulatedStepTime
 from sim.spec import EngineSpec, ModelSpec
-from sim.trust.cases import MeasuredCase, engine_of_version, find_preset, preset_gpu, preset_model, read_case
-from sim.trust.replay import Replay, closed_loop, replay
+from sim.trust.cases import MeasuredCase, read_case
+from sim.trust.closed_points import read_closed_points
+from sim.trust.replay import FrontEnd, Replay, replay
+from sim.workload.trace import Trace
 
 WINDOW_S = 60.0
 NAMES = ("per_step", "per_seq", "mixed_layer", "gap", "gap_seq", "front_end", "front_end_token")
@@ -34,79 +36,70 @@ START = np.array([1.2e-3, 15e-6, 15e-6, 1.5e-4, 2e-6, 4e-3, 1e-6])
 
 @dataclass
 class Point:
+    """One load of one server: how to run it, and the means that were measured."""
+
     name: str
     model: ModelSpec
     time: TabulatedStepTime
-    run: object
+    engine: EngineSpec
+    run: Callable[[TabulatedStepTime, FrontEnd], Replay]
     ttft_s: float
     tpot_s: float
-    client: bool
+    ttft_counts: bool
+    counted: np.ndarray
 
 
-def host(x: np.ndarray, point: Point, engine: EngineSpec) -> HostOverhead:
+def host(x: np.ndarray, point: Point) -> HostOverhead:
     return HostOverhead(
         per_step_s=x[0], per_seq_s=x[1], mixed_step_s=x[2] * point.model.layers, gap_s=x[3], gap_per_seq_s=x[4],
-        hidden=engine.async_scheduling,
+        hidden=point.engine.async_scheduling,
     )  # fmt: skip
 
 
 def aggregate_points(case: MeasuredCase) -> list[Point]:
+    """Warm windows of each load stage: requests whose prompt was not seen before are sent, but not counted."""
     out = []
     for number, stage in enumerate(case.stages or [case.measured]):
         rows = np.flatnonzero(case.stage == number)
         if case.level == "aggregate":
-            start = case.trace.arrival_s[rows[0]]
-            rows = rows[case.trace.arrival_s[rows] < start + WINDOW_S]
+            within = int((case.trace.arrival_s[rows] < case.trace.arrival_s[rows[0]] + WINDOW_S).sum())
+            rows = rows[: max(within, 300)]
         elif number == 1:
             continue  # everything at once: a queue
         trace = case.trace.take(rows, case.trace.arrival_s[rows] - case.trace.arrival_s[rows[0]])
-        time = perf.step_time_model(case.model, case.gpu, case.engine)
+        counted = np.ones(len(rows), dtype=bool)
+        if "prompt_id" in trace.labels:
+            counted[np.unique(trace.labels["prompt_id"].astype(str), return_index=True)[1]] = False
 
-        def run(time: TabulatedStepTime, front: object, trace=trace, case=case) -> Replay:
+        def run(time: TabulatedStepTime, front: FrontEnd, trace: Trace = trace) -> Replay:
             return replay(trace, case.engine, case.num_gpu_blocks, time, front)
 
         out.append(Point(
-            f"{case.name}#{number}", case.model, time, (run, case.engine), stage["ttft"]["mean"] / 1e3,
-            stage["tpot"]["mean"] / 1e3, case.latency_point == "client",
+            f"{case.name}#{number}", case.model, perf.step_time_model(case.model, case.gpu, case.engine), case.engine, run,
+            stage["ttft"]["mean"] / 1e3, stage["tpot"]["mean"] / 1e3, case.latency_point == "client", counted,
         ))  # fmt: skip
     return out
 
 
 def closed_points(path: Path) -> list[Point]:
-    out = []
-    for row in csv.DictReader(path.open()):
-        if row["isl"] == "4096" and row["tp"] == "2.0" and row["concurrency"] == "128.0":
-            continue  # KV-bound
-        version = tuple(int(v) for v in row["backend_version"].split(".")) if row["backend_version"] else (0, 11, 0)
-        dtype = "fp8" if row["dtype"] == "fp8" else "bf16"
-        model, gpu = replace(preset_model(find_preset(row["model"], "model")), weight_dtype=dtype), preset_gpu("h100")
-        engine = resolve_engine(engine_of_version(version, tensor_parallel_size=int(float(row["tp"]))), model, gpu)
-        seats, isl, osl = int(float(row["concurrency"])), int(row["isl"]), int(row["osl"])
-        rng = np.random.default_rng(0)
-        low = 0.8 if "rr0.8" in row["bench_harness"] else 1.0
-        lengths = [
-            (int(rng.integers(low * isl, isl + 1)), int(rng.integers(low * osl, osl + 1))) for _ in range(6 * seats)
-        ]
-        blocks = memory_plan(model, gpu, engine).num_gpu_blocks
-
-        def run(time, front, plan=(lengths, seats, engine, blocks)) -> Replay:
-            return closed_loop(*plan, time, front)
-
-        out.append(Point(
-            f"{row['model']} tp{row['tp']} {isl}/{osl} c{seats}", model, perf.step_time_model(model, gpu, engine),
-            (run, engine), float(row["measured_ttft_ms"]) / 1e3, float(row["measured_tpot_ms"]) / 1e3,
-            "rr0.8" in row["bench_harness"],
-        ))  # fmt: skip
-    return out
+    """TTFT counts only where lengths were random: with fixed ones it remembers how the harness began."""
+    return [
+        Point(
+            p.name, p.model, perf.step_time_model(p.model, p.gpu, p.engine), p.engine, p.run, p.ttft_s, p.tpot_s,
+            not p.fixed_lengths, np.ones(len(p.lengths), dtype=bool),
+        )
+        for p in read_closed_points(path)
+        if p.ttft_s < 10.0  # beyond: KV-bound
+    ]  # fmt: skip
 
 
 def predict(point: Point, x: np.ndarray) -> tuple[float, float]:
-    run, engine = point.run
+    """Mean TTFT and TPOT, seconds."""
     t = point.time
-    time = TabulatedStepTime(t.tables, host(x, point, engine), capture_sizes=t.capture_sizes, stages=t.stages)
-    served = "blis" in point.name
-    result = run(time, (lambda _: 0.0) if served else (lambda prompt: x[5] + x[6] * prompt))
-    return float(np.nanmean(result.ttft_s)), float(np.nanmean(result.tpot_s))
+    time = TabulatedStepTime(t.tables, host(x, point), capture_sizes=t.capture_sizes, stages=t.stages)
+    served = point.name.startswith("blis")
+    result = point.run(time, (lambda _: 0.0) if served else (lambda prompt: x[5] + x[6] * prompt))
+    return float(np.nanmean(result.ttft_s[point.counted])), float(np.nanmean(result.tpot_s[point.counted]))
 
 
 def residuals(points: list[Point], logs: np.ndarray) -> np.ndarray:
@@ -116,13 +109,14 @@ def residuals(points: list[Point], logs: np.ndarray) -> np.ndarray:
     for p in points:
         ttft, tpot = predict(p, x)
         weight = counts[p.model.name] ** -0.5
-        out += [weight * np.log(tpot / p.tpot_s), 0.5 * weight * p.client * np.log(ttft / p.ttft_s)]
+        out += [weight * np.log(tpot / p.tpot_s), 0.5 * weight * p.ttft_counts * np.log(ttft / p.ttft_s)]
     return np.array([*out, *(0.03 * (logs - np.log(START)))])
 
 
-def fit(points: list[Point]) -> np.ndarray:
+def fit(points: list[Point], start: np.ndarray = START, rounds: int = 8) -> np.ndarray:
+    """The constants that fit ``points`` best."""
     best = least_squares(
-        lambda v: residuals(points, v), np.log(START), loss="soft_l1", f_scale=0.05, max_nfev=8, diff_step=0.05,
+        lambda v: residuals(points, v), np.log(start), loss="soft_l1", f_scale=0.05, max_nfev=rounds, diff_step=0.01,
         bounds=(np.log(START) - 3, np.log(START) + 1.5),
     )  # fmt: skip
     return np.exp(best.x)
@@ -134,17 +128,19 @@ def main(folder: Path) -> None:
         if "lss-" not in str(path) and not str(path.parent).endswith("reasoning"):
             points += aggregate_points(read_case(path.parent))
     x = fit(points)
-    print("all models:", dict(zip(NAMES, (float(f"{v:.3g}") for v in x), strict=True)))
-    for p in points:
-        ttft, tpot = predict(p, x)
-        print(f"{p.name[:60]:60s} ttft {100 * (ttft / p.ttft_s - 1):+5.0f}%  tpot {100 * (tpot / p.tpot_s - 1):+5.1f}%")
-    if "--held-out" in sys.argv:
-        for name in sorted({p.model.name for p in points}):
-            held = fit([p for p in points if p.model.name != name])
-            errors = np.array([predict(p, held) for p in points if p.model.name == name])
-            truth = np.array([(p.ttft_s, p.tpot_s) for p in points if p.model.name == name])
-            off = np.median(np.abs(errors / truth - 1), axis=0) * 100
-            print(f"without {name:18s} TTFT {off[0]:5.1f} %  TPOT {off[1]:5.1f} %", flush=True)
+    print("all models:", dict(zip(NAMES, (float(f"{v:.3g}") for v in x), strict=True)), flush=True)
+    rows = []
+    for name in sorted({p.model.name for p in points}):
+        held = fit([p for p in points if p.model.name != name], x, rounds=4)
+        for p in (p for p in points if p.model.name == name):
+            ttft, tpot = predict(p, held)
+            rows.append((p.name, name, p.ttft_counts, ttft / p.ttft_s - 1, tpot / p.tpot_s - 1))
+        print(f"without {name}:", dict(zip(NAMES, (float(f"{v:.3g}") for v in held), strict=True)), flush=True)
+    table = pd.DataFrame(rows, columns=["point", "left_out", "ttft_counts", "ttft_error", "tpot_error"])
+    table.round(4).to_csv(Path(__file__).parent / "host_errors.csv", index=False)
+    aggregate = table[table.point.str.startswith("ip-")]
+    errors = aggregate[["ttft_error", "tpot_error"]].abs().median().round(3)
+    print("aggregate runs, leave-one-model-out, median |error|:", errors.to_dict())
 
 
 if __name__ == "__main__":

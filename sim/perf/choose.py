@@ -16,7 +16,6 @@ from sim.errors import ConfigError
 from sim.perf.constants import (
     ASYNC_GAP_PER_SEQ_S,
     ASYNC_GAP_S,
-    HOST_PER_PREFILL_S,
     HOST_PER_SEQ_S,
     HOST_PER_STEP_S,
     MIXED_STEP_PER_LAYER_S,
@@ -62,7 +61,6 @@ def host_overhead(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> HostOve
     return HostOverhead(
         per_step_s=scale * HOST_PER_STEP_S,
         per_seq_s=scale * HOST_PER_SEQ_S,
-        per_prefill_s=scale * HOST_PER_PREFILL_S,
         mixed_step_s=scale * MIXED_STEP_PER_LAYER_S * model.layers,
         gap_s=scale * ASYNC_GAP_S,
         gap_per_seq_s=scale * ASYNC_GAP_PER_SEQ_S,

@@ -6,11 +6,10 @@ Fitted by ``experiments/step_time_fit/fit_host.py`` on measured servers; what ea
 
 from __future__ import annotations
 
-HOST_PER_STEP_S = 0.85e-3
-HOST_PER_SEQ_S = 4.0e-5
-HOST_PER_PREFILL_S = 1.0e-4
-MIXED_STEP_PER_LAYER_S = 1.0e-5
-ASYNC_GAP_S = 1.0e-4
-ASYNC_GAP_PER_SEQ_S = 1.5e-6
-FRONT_END_PER_REQUEST_S = 3.7e-3
-FRONT_END_PER_TOKEN_S = 1.0e-6
+HOST_PER_STEP_S = 0.98e-3
+HOST_PER_SEQ_S = 3.3e-5
+MIXED_STEP_PER_LAYER_S = 1.45e-5
+ASYNC_GAP_S = 1.8e-4
+ASYNC_GAP_PER_SEQ_S = 1.9e-6
+FRONT_END_PER_REQUEST_S = 6.4e-3
+FRONT_END_PER_TOKEN_S = 1.2e-6

@@ -49,8 +49,7 @@ def resolve_engine(engine: EngineSpec, model: ModelSpec, gpu: GpuSpec) -> Engine
         seqs = min(seqs, tokens)
     if tokens < seqs:
         raise ConfigError(
-            "engine.max_num_batched_tokens: `max_num_batched_tokens >= max_num_seqs` must hold, "
-            f"but got {tokens} and {seqs}"
+            f"engine.max_num_batched_tokens: `max_num_batched_tokens >= max_num_seqs` must hold, but got {tokens} and {seqs}"
         )
     resolved = replace(
         engine,
@@ -74,8 +73,7 @@ def _check_parallelism(engine: EngineSpec, model: ModelSpec, gpu: GpuSpec) -> No
     tensor, pipeline = engine.tensor_parallel_size, engine.pipeline_parallel_size
     if model.heads % tensor:
         raise ConfigError(
-            f"engine.tensor_parallel_size: must divide the {model.heads} attention heads of {model.name}, "
-            f"but got {tensor}"
+            f"engine.tensor_parallel_size: must divide the {model.heads} attention heads of {model.name}, but got {tensor}"
         )
     if model.attention != "mla" and model.kv_heads % tensor and tensor % model.kv_heads:
         raise ConfigError(
@@ -88,6 +86,4 @@ def _check_parallelism(engine: EngineSpec, model: ModelSpec, gpu: GpuSpec) -> No
             f"(gpu.max_scaleup_gpus), but got {tensor}; tensor parallelism across machines is not modelled"
         )
     if pipeline > model.layers:
-        raise ConfigError(
-            f"engine.pipeline_parallel_size: at most one stage a layer ({model.layers}), but got {pipeline}"
-        )
+        raise ConfigError(f"engine.pipeline_parallel_size: at most one stage a layer ({model.layers}), but got {pipeline}")

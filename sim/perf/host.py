@@ -1,8 +1,8 @@
 """What the CPU adds to a step: scheduling, input preparation, kernel launches, output handling.
 
-    host = per_step + per_seq x sequences + per_prefill x prefill chunks
+    host = per_step + per_seq x sequences
     synchronous:   step = GPU + host
-    asynchronous:  step = max(GPU + gap, host)          the next step is prepared while this one runs
+    asynchronous:  step = max(GPU + gap + gap_per_seq x sequences, host)     the next step is prepared meanwhile
 
 Steps with prefill leave the full CUDA graph: every layer's attention is launched by the CPU, ``per_layer x layers``
 added to the GPU time. The constants are global (no GPU, model or case of their own) and fitted by
@@ -26,7 +26,6 @@ class HostOverhead:
 
     per_step_s: float = 0.0
     per_seq_s: float = 0.0
-    per_prefill_s: float = 0.0
     mixed_step_s: float = 0.0
     """Added to the GPU's time whenever a step has prefill: launches outside the full graph."""
     gap_s: float = 0.0
@@ -34,10 +33,10 @@ class HostOverhead:
     gap_per_seq_s: float = 0.0
     hidden: bool = False
 
-    def mixed_step(self, gpu_s: float, seqs: int, prefills: int) -> float:
+    def mixed_step(self, gpu_s: float, seqs: int) -> float:
         """Seconds of a step with prefill chunks."""
         gpu_s += self.mixed_step_s
-        host = self.per_step_s + self.per_seq_s * seqs + self.per_prefill_s * prefills
+        host = self.per_step_s + self.per_seq_s * seqs
         if self.hidden:
             return max(gpu_s + self.gap_s + self.gap_per_seq_s * seqs, host)
         return gpu_s + host

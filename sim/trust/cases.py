@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -91,9 +92,7 @@ def find_preset(text: str, kind: Literal["model", "gpu"]) -> str:
     for pattern, name in _MODELS if kind == "model" else _GPUS:
         if re.search(pattern, text, re.IGNORECASE):
             return name
-    raise ConfigError(
-        f"{kind}: no preset for {text!r}; add configs/{kind}/NAME.yaml and its pattern in sim/trust/cases.py"
-    )
+    raise ConfigError(f"{kind}: no preset for {text!r}; add configs/{kind}/NAME.yaml and its pattern in sim/trust/cases.py")
 
 
 def engine_of_version(version: tuple[int, ...], **flags: Any) -> EngineSpec:
@@ -152,10 +151,21 @@ def read_case(folder: Path) -> MeasuredCase:
         level="per_request" if data.get("level") == "per_request" else "aggregate",
         measured=_metrics(data.get("metrics", {})),
         stages=[_metrics(part) for part in data.get("stages", data.get("segments", []))],
+        client_timeout_s=_client_timeout_s(data),
         per_request=_read_per_request(folder / "per_request.csv"),
         failures=int(sum(part.get("failures", 0) for part in data.get("stages", []))),
         vllm=version,
     )
+
+
+def _client_timeout_s(data: dict[str, Any]) -> float | None:
+    """The client's patience, seconds: as recorded; else, where requests failed, the minute after the slowest answer."""
+    recorded = data["workload"].get("client_timeout_s")
+    if recorded is not None:
+        return float(recorded)
+    failed = [stage for stage in data.get("stages", []) if stage.get("failures")]
+    slowest_ms = max((float(stage["e2e_ms"].get("max", 0.0)) for stage in failed), default=0.0)
+    return 60.0 * math.ceil(slowest_ms / 60_000.0) or None
 
 
 def _metrics(data: dict[str, Any]) -> dict[str, dict[str, float]]:

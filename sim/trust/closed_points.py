@@ -1,9 +1,9 @@
 """Closed-loop measurements in one CSV: mean TTFT and TPOT at a fixed number of requests in flight.
 
-Columns: ``hardware model dtype backend_version tp isl osl concurrency measured_ttft_ms measured_tpot_ms bench_harness``.
-Lengths are uniform in 80-100 % of nominal where the harness says ``rr0.8``, fixed otherwise. With fixed lengths requests that
-start in the same step end in the same step, so the order of arrivals never washes out and TTFT depends on how the
-harness began; TPOT does not. Ten requests a seat are sent, as InferenceMAX does.
+Columns: ``hardware model dtype backend_version tp isl osl concurrency measured_ttft_ms measured_tpot_ms
+bench_harness``. Lengths are uniform in 80-100 % of nominal where the harness says ``rr0.8``, fixed otherwise. With
+fixed lengths requests that start in the same step end in the same step, so the order of arrivals never washes out
+and TTFT depends on how the harness began; TPOT does not. Ten requests a seat are sent, as InferenceMAX does.
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ def _point(row: dict[str, Any]) -> ClosedPoint:
     low = 0.8 if random_lengths else 1.0
     draw = np.random.default_rng(0).integers
     lengths = tuple(
-        (int(draw(int(low * isl), isl + 1)), int(draw(int(low * osl), osl + 1))) for _ in range(_REQUESTS_A_SEAT * seats)
+        (int(draw(int(low * isl), isl + 1)), int(draw(int(low * osl), osl + 1))) for _ in range(_REQUESTS_A_SEAT *
+        seats)
     )
     return ClosedPoint(
         name=f"{model.name} {row['dtype']} TP{engine.tensor_parallel_size} {isl}/{osl} c{seats}",

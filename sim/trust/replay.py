@@ -8,7 +8,7 @@ because a fit needs hundreds of such runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,13 @@ class Replay:
     busy_s: float
     end_s: float
 
+    def first(self, n: int) -> Replay:
+        """The first ``n`` requests only."""
+        return replace(
+            self, arrival_s=self.arrival_s[:n], ttft_s=self.ttft_s[:n], e2e_s=self.e2e_s[:n],
+            output_tokens=self.output_tokens[:n],
+        )  # fmt: skip
+
     @property
     def tpot_s(self) -> Floats:
         """(e2e - ttft) / (output tokens - 1); NaN for a single token."""
@@ -45,9 +52,8 @@ class Replay:
         return np.asarray((self.e2e_s - self.ttft_s) / gaps)
 
 
-def replay(
-    trace: Trace, engine: EngineSpec, num_gpu_blocks: int, step_time: StepTimeModel, front_end: FrontEnd
-) -> Replay:
+def replay(trace: Trace, engine: EngineSpec, num_gpu_blocks: int, step_time: StepTimeModel, front_end: FrontEnd) ->
+Replay:
     """Run ``trace`` through one engine (resolved options) with its own arrivals."""
     contents = prompt_contents(trace)
     bench = _Bench(engine, num_gpu_blocks, step_time, front_end)

@@ -1,13 +1,15 @@
 """``validate``: predict measured runs, and say by how much the prediction is off.
 
-A folder is searched for cases (``measured.json``), closed-loop tables (``closed_loop*.csv``) and ``kv_capacity.csv``. Each case
-runs through ``sim.run.simulate``, with its arrivals, its repeated prompts, its engine flags, our own memory arithmetic and
-the latency definition of its source (server spans have no front end). Nothing is fitted here.
+A folder is searched for cases (``measured.json``), closed-loop tables (``closed_loop*.csv``) and
+``kv_capacity.csv``. Each case runs through ``sim.run.simulate``, with its arrivals, its repeated prompts, its engine
+flags, our own memory arithmetic and the latency definition of its source (server spans have no front end). Nothing
+is fitted here.
 
-    error = predicted / measured - 1            of mean, p50, p95, p99 of TTFT, TPOT, E2E, and of output tokens per second
+    error = predicted / measured - 1            of mean, p50, p95, p99 of TTFT, TPOT, E2E, and of output tokens per
+    second
 
-Regimes: ``overloaded`` (requests failed, or the median wait exceeds a second), ``KV-bound`` (preemptions), ``idle`` (at most two
-requests in flight on average), ``busy`` (the rest), each of the whole case as simulated.
+Regimes: ``overloaded`` (requests failed, or the median wait exceeds a second), ``KV-bound`` (preemptions), ``idle``
+(at most two requests in flight on average), ``busy`` (the rest), each of the whole case as simulated.
 """
 
 from __future__ import annotations

@@ -59,9 +59,11 @@ def summary_table(rows: Sequence[ErrorRow]) -> list[list[str]]:
     for group, regime, metric in keys:
         error, count = median_error(
             rows,
-            lambda r, key=(group, regime, metric): (r.group, r.regime, r.metric) == key  # type: ignore[misc]
-            and r.statistic in ("mean", "count")
-            and r.stage == "all",
+            lambda r, key=(group, regime, metric): (
+                (r.group, r.regime, r.metric) == key  # type: ignore[misc]
+                and r.statistic in ("mean", "count")
+                and r.stage == "all"
+            ),
         )
         lines.append([group, regime, metric, f"{100 * error:.1f} %", str(count)])
     return lines
