@@ -80,8 +80,7 @@ def pair_floor_s(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> float:
     """Seconds of one (query, key) pair over all layers without a window at peak bf16 rate."""
     width = model.head_dim
     if model.attention == "mla":
-        width = ((model.mla_qk_nope_head_dim or 0) + (model.mla_qk_rope_head_dim or 0) + (model.mla_v_head_dim or 0))
-        // 2
+        width = ((model.mla_qk_nope_head_dim or 0) + (model.mla_qk_rope_head_dim or 0) + (model.mla_v_head_dim or 0)) // 2
     full_layers = model.layers - model.sliding_window_layers
     flop = 4.0 * full_layers * model.heads * width / engine.tensor_parallel_size
     peak = 1e12 * (max(gpu.tflops_fp8, gpu.tflops_bf16) if engine.kv_cache_dtype == "fp8" else gpu.tflops_bf16)
@@ -93,8 +92,9 @@ def with_floors(tables: StepTables, model: ModelSpec, gpu: GpuSpec, engine: Engi
     gpus = engine.tensor_parallel_size
     per_token = decode_floor_s_per_token(model, gpu, engine)
     pair = pair_floor_s(model, gpu, engine)
-    read_own_kv = kv_bytes_per_token(model, engine.kv_cache_dtype) / kv_heads_share(model, gpus) /
-    (gpu.bandwidth_gb_s * 1e9) full = 1.0 - model.sliding_window_layers / model.layers
+    read_own_kv = kv_bytes_per_token(model, engine.kv_cache_dtype) / kv_heads_share(model, gpus)
+    read_own_kv /= gpu.bandwidth_gb_s * 1e9
+    full = 1.0 - model.sliding_window_layers / model.layers
     return replace(
         tables,
         nonattention_s=tuple(
@@ -106,8 +106,7 @@ def with_floors(tables: StepTables, model: ModelSpec, gpu: GpuSpec, engine: Engi
             for n, row in zip(tables.decode_seqs, tables.decode_attention_s, strict=True)
         ),
         prefill_pair_s=tuple(
-            max(t, pair, read_own_kv * full / n) for n, t in zip(tables.prefill_tokens, tables.prefill_pair_s,
-            strict=True)
+            max(t, pair, read_own_kv * full / n) for n, t in zip(tables.prefill_tokens, tables.prefill_pair_s, strict=True)
         ),
     )
 

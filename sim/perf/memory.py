@@ -112,8 +112,9 @@ def activation_bytes(model: ModelSpec, engine: EngineSpec) -> float:
     """Peak of vLLM's profiling pass and the runtime's own memory on one GPU, bytes."""
     tokens, seqs = engine.max_num_batched_tokens or 2048, engine.max_num_seqs or 256
     tensor = engine.tensor_parallel_size
-    width = max(model.intermediate_size, model.moe_intermediate_size * (model.moe_active_experts +
-    model.moe_shared_experts)) forward = tokens * 2.0 * (3 * width / tensor + _HIDDEN_COPIES * model.hidden_size)
+    experts = model.moe_active_experts + model.moe_shared_experts
+    width = max(model.intermediate_size, model.moe_intermediate_size * experts)
+    forward = tokens * 2.0 * (3 * width / tensor + _HIDDEN_COPIES * model.hidden_size)
     sampler = seqs * model.vocab_size * _SAMPLER_BYTES_PER_LOGIT
     communicates = tensor * engine.pipeline_parallel_size > 1
     return forward + sampler + _RUNTIME_BYTES + (_COMMUNICATION_BYTES if communicates else 0.0)

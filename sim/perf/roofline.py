@@ -43,8 +43,8 @@ from sim.spec.model import ModelSpec
 
 Array = NDArray[np.float64]
 
-TOKENS = np.unique(np.round(np.concatenate([np.arange(1, 17), np.geomspace(16, 512, 41), np.geomspace(512, 65_536,
-57)]))) DECODE_SEQS = np.array([1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024], dtype=float)
+TOKENS = np.unique(np.round(np.concatenate([np.arange(1, 17), np.geomspace(16, 512, 41), np.geomspace(512, 65_536, 57)])))
+DECODE_SEQS = np.array([1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024], dtype=float)
 DECODE_CONTEXT = np.array([64, 128, 256, 512, 1024, 2048, 4096, 8192, 16_384, 32_768, 131_072], dtype=float)
 PREFILL_TOKENS = np.array([1, 4, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16_384], dtype=float)
 
@@ -144,8 +144,7 @@ def nonattention_s(model: ModelSpec, gpu: GpuSpec, tensor_parallel: int, tokens:
     if mixtures:
         touched = np.array([expected_experts(model, t) for t in tokens])
         rows = tokens * model.moe_active_experts / touched
-        total += mixtures * (matrices(float(layer.one_expert), rows, touched) + touched * eff.expert_s +
-        eff.expert_layer_s)
+        total += mixtures * (matrices(float(layer.one_expert), rows, touched) + touched * eff.expert_s + eff.expert_layer_s)
     total += 2.0 * model.vocab_size * model.hidden_size / bandwidth
     moved = eff.elementwise_passes * tokens * model.hidden_size * 2.0 / (gpu.bandwidth_gb_s * 1e9 * eff.memory)
     quantise = eff.quantise_layer_s if computes_in_8_bits(model, gpu) else 0.0
@@ -202,8 +201,7 @@ def pair_s(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec, chunk: Array, eff
     """Seconds of one (query, key) pair in one layer when ``chunk`` queries share the keys; vectorised."""
     width = float(model.head_dim)
     if model.attention == "mla":
-        width = ((model.mla_qk_nope_head_dim or 0) + (model.mla_qk_rope_head_dim or 0) + (model.mla_v_head_dim or 0))
-        / 2
+        width = ((model.mla_qk_nope_head_dim or 0) + (model.mla_qk_rope_head_dim or 0) + (model.mla_v_head_dim or 0)) / 2
     flop = 4.0 * model.heads / engine.tensor_parallel_size * width
     return np.asarray(flop * (1.0 + eff.pair_half_tokens / chunk) / (gpu.tflops_bf16 * 1e12 * eff.pair))
 

@@ -52,8 +52,7 @@ class Replay:
         return np.asarray((self.e2e_s - self.ttft_s) / gaps)
 
 
-def replay(trace: Trace, engine: EngineSpec, num_gpu_blocks: int, step_time: StepTimeModel, front_end: FrontEnd) ->
-Replay:
+def replay(trace: Trace, engine: EngineSpec, num_gpu_blocks: int, step_time: StepTimeModel, front_end: FrontEnd) -> Replay:
     """Run ``trace`` through one engine (resolved options) with its own arrivals."""
     contents = prompt_contents(trace)
     bench = _Bench(engine, num_gpu_blocks, step_time, front_end)

@@ -134,7 +134,7 @@ def closed_rows(path: Path) -> list[ErrorRow]:
     rows = []
     for point in read_closed_points(path):
         step_time = step_time_model(point.model, point.gpu, point.engine)
-        result = point.run(step_time, lambda prompt: front_end_s(prompt))
+        result = point.run(step_time, front_end_s)
         for metric, values, measured in (
             ("ttft", result.ttft_s, point.ttft_s),
             ("tpot", result.tpot_s, point.tpot_s),
