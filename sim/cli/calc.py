@@ -1,0 +1,104 @@
+"""``servecap calc``: the closed formula and the memory arithmetic of one configuration, without a simulation.
+
+    servecap calc --usd-per-hour 1.5 --tokens-per-s 1500 [--overhead 0.3]
+    servecap calc model=llama2_7b gpu=a100_80 --context-tokens 8192 --json
+
+The overrides are those of a run. Dollars need ``--tokens-per-s``, the number that a spreadsheet has to assume; the hourly
+price is the replica's own unless ``--usd-per-hour`` says otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from sim.cli.compose import composed_scenario
+from sim.cost import cost_per_1m_usd, pool_usd_per_hour
+from sim.errors import DoesNotFitError
+from sim.perf import kv_bytes_per_token, memory_plan, parameter_count, resolve_engine
+from sim.spec import Scenario
+
+
+def main(argv: Sequence[str]) -> int:
+    """The verb; prints a table, or one JSON object with ``--json``."""
+    parser = argparse.ArgumentParser(prog="servecap calc", description="The closed formula; no simulation.")
+    parser.add_argument("overrides", nargs="*", help="as for a run: model=... gpu=... engine.KEY=... cost=...")
+    parser.add_argument("--usd-per-hour", type=float, help="of all machines together (default: the replica's price)")
+    parser.add_argument("--tokens-per-s", type=float, help="effective output tokens per second of all machines together")
+    parser.add_argument("--overhead", type=float, help="software, storage, operations, safety as a share of compute")
+    parser.add_argument("--context-tokens", type=int, default=8192, help="context of one stream for the KV arithmetic")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    options = parser.parse_intermixed_args(list(argv))
+    answer = calculate(
+        composed_scenario(options.overrides),
+        options.usd_per_hour,
+        options.tokens_per_s,
+        options.overhead,
+        options.context_tokens,
+    )
+    if options.json:
+        print(json.dumps({key: None if _undefined(value) else value for key, value in answer.items()}, indent=2))
+        return 0
+    table = Table(show_header=False, box=None)
+    for key, value in answer.items():
+        table.add_row(key, "-" if _undefined(value) else f"{value:,.4f}" if isinstance(value, float) else f"{value}")
+    Console().print(table)
+    return 0
+
+
+def calculate(
+    scenario: Scenario,
+    usd_per_hour: float | None = None,
+    tokens_per_s: float | None = None,
+    overhead_fraction: float | None = None,
+    context_tokens: int = 8192,
+) -> dict[str, Any]:
+    """What the formulas say of ``scenario``'s model, GPU and engine; NaN where nothing was assumed or nothing fits."""
+    model, gpu, engine = scenario.model, scenario.gpu, scenario.engine
+    gpus = engine.tensor_parallel_size * engine.pipeline_parallel_size
+    overhead = scenario.cost.overhead_fraction if overhead_fraction is None else overhead_fraction
+    if usd_per_hour is None:
+        usd_per_hour = pool_usd_per_hour(gpu, gpus, 1, scenario.fleet.market, scenario.cost)
+    kv_bytes = kv_bytes_per_token(model, engine.kv_cache_dtype)
+    answer: dict[str, Any] = {
+        "model": model.name,
+        "gpu": gpu.name,
+        "gpus_per_replica": gpus,
+        "usd_per_hour": usd_per_hour,
+        "tokens_per_s": math.nan if tokens_per_s is None else tokens_per_s,
+        "usd_per_1m_output_tokens": math.nan if tokens_per_s is None else cost_per_1m_usd(usd_per_hour, tokens_per_s),
+        "overhead_fraction": overhead,
+        "usd_per_1m_output_tokens_with_overhead": (
+            math.nan if tokens_per_s is None else cost_per_1m_usd(usd_per_hour, tokens_per_s, overhead)
+        ),
+        "parameters": parameter_count(model),
+        "kv_bytes_per_token": kv_bytes,
+        "context_tokens": context_tokens,
+        "kv_bytes_at_context": kv_bytes * context_tokens,
+        "num_gpu_blocks": math.nan,
+        "kv_tokens": math.nan,
+        "streams_at_context": math.nan,
+        "does_not_fit": "",
+    }
+    try:
+        resolved = resolve_engine(replace(engine), model, gpu)
+        plan = memory_plan(model, gpu, resolved)
+    except DoesNotFitError as error:
+        return {**answer, "does_not_fit": str(error)}
+    return {
+        **answer,
+        "num_gpu_blocks": plan.num_gpu_blocks,
+        "kv_tokens": plan.kv_tokens,
+        "streams_at_context": plan.kv_tokens // context_tokens,
+    }
+
+
+def _undefined(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)

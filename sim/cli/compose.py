@@ -1,0 +1,28 @@
+"""A scenario from override strings, for verbs that are not Hydra applications themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hydra import compose, initialize_config_module
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from sim.cli.hydra_errors import message_of
+from sim.cli.scenario import scenario_from
+from sim.errors import ConfigError
+from sim.spec import Scenario
+
+
+def composed_scenario(overrides: Sequence[str]) -> Scenario:
+    """The scenario of the packaged configuration under ``overrides``.
+
+    Raises:
+        ConfigError: an override names what does not exist, or a value is illegal.
+    """
+    try:
+        with initialize_config_module("sim.configs", version_base="1.3"):
+            config = compose("config", overrides=list(overrides))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(message_of(error)) from None
+    return scenario_from(config, overrides)
