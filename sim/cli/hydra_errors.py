@@ -7,6 +7,7 @@ import re
 
 from hydra import compose, initialize_config_module
 from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 
 _FULL_KEY = re.compile(r"full_key: (\S+)")
@@ -14,6 +15,8 @@ _FULL_KEY = re.compile(r"full_key: (\S+)")
 
 def message_of(error: Exception) -> str:
     """One message for ``error``, without a traceback; names the nearest legal keys where a key is unknown."""
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: expected key=value or one of the verbs; {error.message.splitlines()[0]}"
     cause = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = "\n".join(lines)

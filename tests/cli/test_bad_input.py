@@ -47,7 +47,7 @@ def test_a_bad_configuration_is_one_message(servecap, tmp_path: Path, overrides:
         pytest.param(HEAD + "0.0,10,5\n1.0,-3,5\n", ["row 2", "-3", "input_tokens"], id="negative"),
         pytest.param(HEAD + "0.0,10,5\nnan,10,5\n", ["row 2", "arrival_s"], id="nan"),
         pytest.param(HEAD + "5.0,10,5\n1.0,10,5\n", ["row 2", "arrival_s"], id="unsorted"),
-        pytest.param(HEAD, ["no request"], id="empty"),
+        pytest.param(HEAD, ["no usable request"], id="empty"),
         pytest.param("", [], id="no_bytes"),
         pytest.param("when,what\n1,2\n", ["arrival_s"], id="unknown_columns"),
     ],

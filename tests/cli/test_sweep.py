@@ -1,0 +1,190 @@
+"""A sweep: what it writes, that a failing cell hides no other, and that it resumes where it was interrupted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import sim.cli.job
+from sim.cli.job import how_to_solve
+from sim.search import solve
+from sim.spec import parse_scenario
+from tests.cli.conftest import FAST, SMALL
+from tests.conftest import L40S, LLAMA3_8B
+
+SWEEP = (*SMALL, *FAST, "hydra.sweep.dir=sweep")
+
+
+def answer(tmp_path: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((tmp_path / "sweep" / "answer.json").read_text())
+    return loaded
+
+
+def test_a_sweep_sizes_the_fleet_for_each_cap(servecap, tmp_path: Path) -> None:
+    ended = servecap("-m", "engine.max_num_seqs=8,128", *SWEEP, "slo.ttft_p95_s=1.5")
+    assert ended.code == 0, ended.err
+    folder = tmp_path / "sweep"
+    found = answer(tmp_path)
+    rows = pd.read_csv(folder / "sweep.csv")
+    assert found["feasible"] and list(rows["job"]) == [0, 1] and list(rows["max_num_seqs"]) == [8, 128]
+    assert rows["replicas"][0] > rows["replicas"][1]
+    best = rows.loc[rows["cost.usd_per_1m_output_tokens"].idxmin()]
+    assert found["best"]["job"] == best["job"] and found["best"]["replicas"] == best["replicas"]
+    assert ended.out.rstrip().splitlines()[-1].startswith("Cheapest within the SLO")
+    assert (folder / "frontier.html").stat().st_size < 1_500_000
+    for job in (0, 1):
+        points = pd.read_csv(folder / str(job) / "search.csv")
+        winner = rows["replicas"][job]
+        assert points[points["replicas"] == winner]["verdict"].tolist() == ["pass"]
+        if winner > 1:
+            assert "pass" not in points[points["replicas"] == winner - 1]["verdict"].tolist()
+    big = {"requests.parquet", "timeseries.parquet", "report.html"}
+    assert big <= {path.name for path in (folder / str(found["best"]["job"])).iterdir()}
+    assert big.isdisjoint({path.name for path in (folder / str(1 - found["best"]["job"])).iterdir()})
+    assert found["evaluated"] == sum(len(pd.read_csv(folder / str(job) / "search.csv")) for job in (0, 1))
+
+
+def test_the_answer_reproduces(servecap, tmp_path: Path) -> None:
+    assert servecap("-m", "engine.max_num_seqs=64", *SWEEP).code == 0
+    best = answer(tmp_path)["best"]
+    assert servecap(*best["overrides"], "hydra.run.dir=again").code == 0
+    summary = json.loads((tmp_path / "again" / "summary.json").read_text())
+    for metric in ("ttft", "tpot", "e2e"):
+        assert summary["latency"][f"{metric}_s"]["p95"] == best[f"{metric}_p95_s"]
+    assert summary["cost"]["usd_per_1m_output_tokens"] == best["usd_per_1m_output_tokens"]
+
+
+def test_a_cell_that_does_not_fit_is_a_row_with_its_reason(servecap, tmp_path: Path) -> None:
+    ended = servecap("-m", "model=llama3_70b,llama3_8b", *SWEEP)
+    assert ended.code == 0, ended.err
+    rows = pd.read_csv(tmp_path / "sweep" / "sweep.csv")
+    assert list(rows["status"]) == ["cannot_run", "done"]
+    assert "GiB" in rows["reason"][0] and "GiB" in ended.out
+    assert answer(tmp_path)["best"]["job"] == 1
+
+
+def test_no_cell_that_can_run_is_bad_input(servecap, tmp_path: Path) -> None:
+    ended = servecap("-m", "model=llama3_70b,llama2_70b", *SWEEP)
+    assert ended.code == 2
+    assert answer(tmp_path) == {
+        "feasible": False, "best": None, "confidence": None, "evaluated": 0, "cheaper_rejected": []
+    }  # fmt: skip
+
+
+def test_nothing_meets_the_slo(servecap, tmp_path: Path) -> None:
+    ended = servecap("-m", "engine.max_num_seqs=16,64", *SWEEP, "slo.tpot_p95_s=0.002")
+    assert ended.code == 3
+    found = answer(tmp_path)
+    assert found["feasible"] is False and found["best"]["tpot_p95_s"] > 0.002
+    assert "nearest miss" in ended.out.splitlines()[-1]
+
+
+def test_a_crashing_job_hides_no_other(servecap, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(scenario, how):
+        if scenario.engine.max_num_seqs == 16:
+            raise RuntimeError("a defect")
+        return solve(scenario, how)
+
+    monkeypatch.setattr(sim.cli.job, "solve", broken)
+    ended = servecap("-m", "engine.max_num_seqs=16,64", *SWEEP)
+    assert ended.code == 1
+    assert "a defect" in ended.err and "a defect" in ended.out
+    assert answer(tmp_path)["best"]["job"] == 1
+
+
+def test_an_interrupted_sweep_keeps_what_is_finished_and_resumes(
+    servecap, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int | None] = []
+
+    def interrupted(scenario, how):
+        asked.append(scenario.engine.max_num_seqs)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return solve(scenario, how)
+
+    monkeypatch.setattr(sim.cli.job, "solve", interrupted)
+    ended = servecap("-m", "engine.max_num_seqs=32,64,128", *SWEEP)
+    assert ended.code == 130
+    assert answer(tmp_path)["best"]["job"] == 0
+    assert len(pd.read_csv(tmp_path / "sweep" / "sweep.csv")) == 1
+    again = servecap("-m", "engine.max_num_seqs=32,64,128", *SWEEP)
+    assert again.code == 0
+    assert asked == [32, 64, 64, 128]
+    changed = servecap("-m", "engine.max_num_seqs=32,64,128", *SWEEP, "seed=1")
+    assert changed.code == 0 and asked == [32, 64, 64, 128, 32, 64, 128]
+
+
+def test_a_changed_input_file_is_a_changed_job(servecap, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trace = tmp_path / "mine.csv"
+    asked: list[str] = []
+
+    def counted(scenario, how):
+        asked.append(trace.read_text())
+        return solve(scenario, how)
+
+    monkeypatch.setattr(sim.cli.job, "solve", counted)
+    rows = "".join(f"{0.5 * i},100,20\n" for i in range(60))
+    for text in (rows, rows, rows + "30.5,100,20\n"):
+        trace.write_text("arrival_s,input_tokens,output_tokens\n" + text)
+        assert servecap("-m", "workload.path=mine.csv", *FAST, "hydra.sweep.dir=sweep").code == 0
+    assert len(asked) == 2
+
+
+def test_a_sweep_over_replicas_searches_nothing(servecap, tmp_path: Path) -> None:
+    assert servecap("-m", "fleet.replicas=1,3", *SWEEP).code == 0
+    rows = pd.read_csv(tmp_path / "sweep" / "sweep.csv")
+    assert list(rows["replicas"]) == [1, 3] and set(rows["solve"]) == {"none"}
+    assert not (tmp_path / "sweep" / "0" / "search.csv").exists()
+
+
+def test_an_experiment_can_be_a_sweep_by_itself(servecap, tmp_path: Path) -> None:
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    (tmp_path / "mine" / "experiment" / "knee.yaml").write_text(
+        "# @package _global_\nhydra: {mode: MULTIRUN, sweeper: {params: {engine.max_num_seqs: '32,64'}}}\n"
+    )
+    assert servecap("--config-dir", "mine", "experiment=knee", *SWEEP).code == 0
+    best = answer(tmp_path)["best"]
+    assert "experiment=knee" in best["overrides"]
+    assert servecap("--config-dir", "mine", *best["overrides"], "hydra.run.dir=again").code == 0
+    assert (tmp_path / "again" / "summary.json").exists()
+
+
+def test_size_refines_the_caps_around_the_best(servecap, tmp_path: Path) -> None:
+    ended = servecap("size", "engine.max_num_seqs=16,64", *SWEEP)
+    assert ended.code == 0, ended.err
+    rows = pd.read_csv(tmp_path / "sweep" / "sweep.csv")
+    best = {16: [32, 48], 64: [32, 48]}
+    assert list(rows["max_num_seqs"]) == [16, 64, *best[64]]
+    assert set(rows["solve"]) == {"replicas"}
+
+
+def test_joblib_gives_the_same_answer(servecap, tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    axes = ("engine.max_num_seqs=32,64", *SMALL, "search.one_replica_load=false", "search.max_replicas=8")
+    assert servecap("-m", *axes, "hydra/launcher=basic", "hydra.sweep.dir=one").code == 0
+    assert servecap("-m", *axes, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=two").code == 0
+    one, two = (json.loads((tmp_path / name / "answer.json").read_text()) for name in ("one", "two"))
+    assert one == two
+
+
+@pytest.mark.parametrize(
+    ("asked", "multirun", "axes", "pools", "means"),
+    [
+        ("auto", False, (), {}, "none"),
+        ("auto", True, ("engine.max_num_seqs",), {}, "replicas"),
+        ("auto", True, ("fleet.replicas",), {}, "none"),
+        ("auto", True, (), {"a": {"replicas": 1}}, "none"),
+        ("load", True, ("fleet.replicas",), {}, "load"),
+        ("replicas", False, (), {}, "replicas"),
+    ],
+)
+def test_what_auto_means(asked: str, multirun: bool, axes: tuple[str, ...], pools: dict[str, Any], means: str) -> None:
+    scenario = parse_scenario(
+        {"model": LLAMA3_8B, "gpu": L40S, "workload": {"path": "x"}, "search": {"solve": asked}, "fleet": {"pools": pools}}
+    )
+    assert how_to_solve(scenario, multirun=multirun, axes=axes) == means
