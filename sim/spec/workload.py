@@ -33,7 +33,7 @@ class Dequantise:
 
     kind: Literal["dequantise"] = "dequantise"
     tick_s: float | None = Field(default=None, gt=0)
-    """None takes the smallest distance between two different arrival times."""
+    """None takes the median distance between different arrival times."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

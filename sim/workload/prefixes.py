@@ -61,12 +61,15 @@ def _tree(spec: PrefixTree, trace: Trace, name: str, rng: Streams) -> Trace:
     sent_s = (trace.arrival_s - seconds_at(spec.age_s, rng("age").random(n))).tolist()
     arrival_s, lengths = trace.arrival_s.tolist(), blocks.tolist()
     trunk = tuple(range(spec.trunk_blocks))
+    # a text that was sent again is younger than its first request says: it is found through the younger one
+    usable = list(lengths)
     next_id = spec.trunk_blocks
     prompts: list[tuple[int, ...]] = []
     for i in range(n):
         shared = trunk[: lengths[i]]
         if i and wanted[i] > len(shared):
-            parent = _parent(bisect.bisect_left(arrival_s, sent_s[i], 0, i), i, wanted[i], lengths)
+            parent = _parent(bisect.bisect_left(arrival_s, sent_s[i], 0, i), i, wanted[i], usable)
+            usable[parent] = min(usable[parent], wanted[i] - 1)
             shared = prompts[parent][: wanted[i]]
         fresh = lengths[i] - len(shared)
         prompts.append((*shared, *range(next_id, next_id + fresh)))
@@ -78,14 +81,14 @@ def _tree(spec: PrefixTree, trace: Trace, name: str, rng: Streams) -> Trace:
     )  # fmt: skip
 
 
-def _parent(start: int, before: int, wanted: int, lengths: list[int]) -> int:
-    """The request nearest to ``start``, before ``before``, with at least ``wanted`` blocks; else the longest seen."""
+def _parent(start: int, before: int, wanted: int, usable: list[int]) -> int:
+    """The request nearest to ``start``, before ``before``, with ``wanted`` usable blocks; else the most seen."""
     best = min(start, before - 1)
     for step in range(_SEARCHED):
         for candidate in (start - step, start + step):
             if 0 <= candidate < before:
-                if lengths[candidate] >= wanted:
+                if usable[candidate] >= wanted:
                     return candidate
-                if lengths[candidate] > lengths[best]:
+                if usable[candidate] > usable[best]:
                     best = candidate
     return best
