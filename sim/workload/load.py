@@ -9,6 +9,7 @@ import numpy as np
 
 from sim.errors import TraceError
 from sim.spec import WorkloadSpec
+from sim.workload.fetch import cached
 from sim.workload.generate import generate
 from sim.workload.read import read_trace, reading_options
 from sim.workload.scale import rate_scaled, windowed
@@ -42,6 +43,9 @@ def _source(spec: WorkloadSpec, seed: int) -> Trace:
         return read_trace(file)
     if spec.generator is not None:
         return generate(spec.generator, seed)
+    found = cached(spec.fetch or "")
+    if found is not None:
+        return read_trace(found, spec.format, until_s=until_s, seed=seed, **options)
     raise TraceError(
         f"workload={spec.name} needs its trace file: workload.path=FILE, or `servecap traces fetch {spec.fetch}` once"
     )
