@@ -12,7 +12,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sim.errors import ConfigError
+from sim.cost import usd_per_gpu_hour
+from sim.errors import ConfigError, InfeasibleError
 from sim.record import Result
 from sim.search.evaluator import ScenarioEvaluator, with_point
 from sim.search.guess import ALONE, pooled_rate_per_s
@@ -69,13 +70,32 @@ def solve(scenario: Scenario, how: Solve, evaluator: ScenarioEvaluator | None = 
             one = _load(scenario, evaluate, 1, guess * ALONE)
         per_replica = max(guess, one.best.rate_scale if one is not None and one.best is not None else 0.0)
         found = fewest_replicas(
-            evaluate, low=scenario.search.min_replicas, high=scenario.search.max_replicas,
+            evaluate, low=scenario.search.min_replicas, high=_most_replicas(scenario),
             start=math.ceil(rate_scale / per_replica), rate_scale=rate_scale,
         )  # fmt: skip
     else:
         alone = ALONE if scenario.fleet.replicas == 1 else 1.0
         found = _load(scenario, evaluate, scenario.fleet.replicas, guess * alone * scenario.fleet.replicas)
     return _answer(how, found.nearest, evaluate, one, found.note)
+
+
+def replica_usd_per_hour(scenario: Scenario) -> float:
+    """What the GPUs of one replica cost an hour, before instances are rounded up."""
+    gpus = scenario.engine.tensor_parallel_size * scenario.engine.pipeline_parallel_size
+    return gpus * usd_per_gpu_hour(scenario.gpu, scenario.fleet.market, scenario.cost)
+
+
+def _most_replicas(scenario: Scenario) -> int:
+    search, each = scenario.search, replica_usd_per_hour(scenario)
+    if search.max_usd_per_hour is None or each <= 0:
+        return search.max_replicas
+    affordable = math.floor(search.max_usd_per_hour / each * (1 + 1e-9))
+    if affordable < search.min_replicas:
+        raise InfeasibleError(
+            f"search.max_usd_per_hour={search.max_usd_per_hour:g} does not pay for {search.min_replicas} replica(s) at "
+            f"${each:g} an hour"
+        )
+    return min(search.max_replicas, affordable)
 
 
 def _guess(scenario: Scenario, evaluate: ScenarioEvaluator) -> float:

@@ -18,6 +18,8 @@ class SearchSpec:
     """auto: none in a single run; replicas in a sweep and in ``size``; none in a sweep over ``fleet.replicas``."""
     min_replicas: int = Field(default=1, ge=1)
     max_replicas: int = Field(default=64, ge=1)
+    max_usd_per_hour: float | None = Field(default=None, gt=0)
+    """A fleet whose GPUs cost more an hour is not run; None = no budget."""
     load_tolerance: float = Field(default=0.02, gt=0, lt=1)
     """Relative width at which the bracket of the highest load is narrow enough."""
     one_replica_load: bool = True

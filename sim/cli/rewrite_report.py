@@ -1,0 +1,71 @@
+"""``servecap report DIR``: write the page of a run folder, or the answer of a sweep folder, again from stored results."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from sim.analysis import CostNode
+from sim.cli.sweep import finish_sweep
+from sim.errors import ConfigError
+from sim.record.result import ItlHistogram, Result
+from sim.report import write_report_html
+from sim.spec import parse_scenario
+
+_NEEDED = ("config.yaml", "summary.json", "cost.json", "requests.parquet", "timeseries.parquet", "replicas.parquet")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Rewrite what belongs to the folder named in ``argv``; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="servecap report", description=__doc__)
+    parser.add_argument("folder", type=Path, help="a run folder or a sweep folder")
+    folder: Path = parser.parse_args(list(argv)).folder
+    if any(folder.glob("*/job.json")):
+        return finish_sweep(folder)
+    missing = [name for name in _NEEDED if not (folder / name).is_file()]
+    if missing:
+        raise ConfigError(f"{folder}: neither a sweep folder nor a complete run folder ({', '.join(missing)} missing)")
+    result, summary = stored_result(folder)
+    tree = cost_tree(json.loads((folder / "cost.json").read_text(encoding="utf-8")))
+    write_report_html(folder, result, summary, tree)
+    print(f"Written to {folder / 'report.html'}")
+    return 0
+
+
+def stored_result(folder: Path) -> tuple[Result, dict[str, Any]]:
+    """The result that a run folder holds, and its summary. The ITL histogram is not stored: its quantiles are in the
+    summary."""
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    scenario = parse_scenario(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")))
+    requests = pd.read_parquet(folder / "requests.parquet")
+    events = [json.loads(line) for line in (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()]
+    simulation = summary["simulation"]
+    result = Result(
+        scenario=scenario,
+        requests=requests,
+        replicas=pd.read_parquet(folder / "replicas.parquet"),
+        timeseries=pd.read_parquet(folder / "timeseries.parquet"),
+        events=events,
+        itl=ItlHistogram(np.array([1e-3, 1e-2]), np.array([0])),
+        end_s=simulation["simulated_s"],
+        last_arrival_s=float(requests["arrival_s"].max()) if len(requests) else math.nan,
+        engine_steps=simulation["engine_steps"],
+        kernel_events=simulation["kernel_events"],
+        wall_s=simulation["wall_s"],
+        cpu_s=simulation["cpu_s"],
+        stopped_early=summary["slo"].get("stopped_early"),
+    )
+    return result, summary
+
+
+def cost_tree(data: dict[str, Any]) -> CostNode:
+    """The tree that ``cost.json`` holds."""
+    return CostNode(data["name"], data["usd"], tuple(cost_tree(child) for child in data["children"]))
