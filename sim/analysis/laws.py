@@ -50,8 +50,7 @@ def causality(result: Result) -> list[str]:
         "arrivals are out of order": np.diff(arrival, prepend=-np.inf) < 0,
         "an answer has no first token": answered & ~np.isfinite(first),
         "ttft_s is not first_token_s - arrival_s": _differs(requests["ttft_s"], first - arrival, slack),
-        "e2e_s of an answer is not finish_s - arrival_s": answered
-        & _differs(requests["e2e_s"], finish - arrival, slack),
+        "e2e_s of an answer is not finish_s - arrival_s": answered & _differs(requests["e2e_s"], finish - arrival, slack),
         "queue_s is negative": requests["queue_s"].to_numpy(dtype=float) < -slack,
         "an answer waited in the queue past its first token": answered
         & (requests["queue_s"].to_numpy(dtype=float) > requests["ttft_s"].to_numpy(dtype=float) + slack),

@@ -21,7 +21,7 @@ from sim.record.result import Result
 from sim.report.run_page import run_page
 
 
-def write_run(  # noqa: PLR0917  (the parts of a run folder, in the order of its table)
+def write_run(
     folder: Path,
     result: Result,
     summary: Mapping[str, Any],

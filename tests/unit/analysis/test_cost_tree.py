@@ -104,8 +104,7 @@ def test_the_tree_adds_up_whatever_the_fleet_did(make_result, make_scenario, fle
     tree = price(result)
     assert _sums_hold(tree)
     paid = sum(
-        (row["billed_stop_s"] - row["billed_start_s"]) * (1.8 if row["market"] == "on_demand" else 0.9)
-        for row in replicas
+        (row["billed_stop_s"] - row["billed_start_s"]) * (1.8 if row["market"] == "on_demand" else 0.9) for row in replicas
     )
     assert tree.usd == pytest.approx(paid / 3600 * (1 + overhead), rel=1e-9, abs=1e-12)
     assert all(child.usd >= 0 for child in tree.find("compute").children)
