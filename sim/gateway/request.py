@@ -1,36 +1,136 @@
-"""A client's request on its way through the gateway."""
+"""A client's request on its way through the gateway, and the attempts that serve it."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
-from sim.engine.request import EngineRequest
+import simpy
+
+from sim.engine.request import Content, EngineRequest
+from sim.spec.gateway.retrying import FailureKind
 
 
 class RequestView(Protocol):
     """What a policy may know of a request: everything a real gateway sees, and nothing of the answer's length."""
 
-    row: int
-    arrival_s: float
-    input_tokens: int
-    route: str
-    tenant: str
-    session_id: str
+    @property
+    def row(self) -> int:
+        """Its number."""
+        ...
+
+    @property
+    def arrival_s(self) -> float:
+        """When the client first sent it."""
+        ...
+
+    @property
+    def input_tokens(self) -> int:
+        """Tokens of its prompt."""
+        ...
+
+    @property
+    def priority(self) -> int:
+        """Lower is sooner."""
+        ...
+
+    @property
+    def route(self) -> str:
+        """Label, "" when the trace has none; likewise the next three."""
+        ...
+
+    @property
+    def tenant(self) -> str:
+        """Who pays."""
+        ...
+
+    @property
+    def session_id(self) -> str:
+        """Its conversation."""
+        ...
+
+    @property
+    def prompt_id(self) -> str:
+        """Equal for equal prompts."""
+        ...
+
+    @property
+    def content(self) -> Content | None:
+        """What the prompt consists of; None = shares nothing with anybody."""
+        ...
+
+    @property
+    def attempts(self) -> int:
+        """Attempts so far, the present one included."""
+        ...
+
+
+class Failure(NamedTuple):
+    """Why an attempt brought no answer."""
+
+    kind: FailureKind | str
+    """A ``FailureKind``, or ``rejected``: no use trying again."""
+    reason: str
+    retry_after_s: float | None = None
+    server: int = -1
+    """Index of the replica that failed, -1 = none in particular."""
 
 
 class ClientRequest:
-    """One client request and the attempt that serves it now."""
+    """One client request. Satisfies ``RequestView``."""
 
-    __slots__ = ("arrival_s", "attempt", "input_tokens", "priority", "route", "row", "server", "session_id", "tenant")
+    __slots__ = (
+        "arrival_s", "attempts", "content", "expired", "hedges", "input_tokens", "live", "passed", "priority", "prompt_id",
+        "retrying", "route", "row", "session_id", "tenant", "tries", "wait",
+    )  # fmt: skip
 
-    def __init__(self, row: int, arrival_s: float, input_tokens: int) -> None:
+    def __init__(self, row: int, arrival_s: float, input_tokens: int, priority: int = 0) -> None:
         self.row = row
         self.arrival_s = arrival_s
         self.input_tokens = input_tokens
-        self.priority = 0
+        self.priority = priority
         self.route = ""
         self.tenant = ""
         self.session_id = ""
-        self.attempt: EngineRequest | None = None
-        """None once the request has its outcome."""
-        self.server: object = None
+        self.prompt_id = ""
+        self.content: Content | None = None
+        self.attempts = 1
+        self.hedges = 0
+        self.tries = 0
+        """Sends by the client; tells an old deadline from the present one."""
+        self.live: list[Attempt] = []
+        """Attempts whose answer somebody waits for."""
+        self.wait: simpy.Event | None = None
+        """What its process waits for; triggered with an ``Attempt`` that answers, a ``Failure`` or an ``Answer``."""
+        self.expired = False
+        """The client's patience for this try is over."""
+        self.retrying = False
+        self.passed = False
+        """The passes before serving are done."""
+
+    def wake(self, signal: Any) -> None:
+        """Let the request's process go on with ``signal``, unless it already has news."""
+        if self.wait is not None and not self.wait.triggered:
+            self.wait.succeed(signal)
+
+
+class Attempt:
+    """One try at one server: the owner of an ``EngineRequest``."""
+
+    __slots__ = ("done", "engine", "live", "request", "server")
+
+    def __init__(self, request: ClientRequest, server: Any) -> None:
+        self.request = request
+        self.server = server
+        self.engine: EngineRequest
+        self.live = True
+        """Somebody waits for its answer."""
+        self.done: simpy.Event | None = None
+        """Set for the work of a pass: triggered with whether it was done."""
+
+
+class Answer(NamedTuple):
+    """A whole answer, wherever it comes from."""
+
+    first_token_s: float
+    finish_s: float
+    output_tokens: int

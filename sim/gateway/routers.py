@@ -1,25 +1,44 @@
-"""Routers: which replica gets the request. A router sees the servers as a gateway does, never an answer's true length.
+"""Routers: which replica gets the request. A router sees what a gateway sees, never an answer's true length.
 
-One small class each with one method, ``choose(request, servers)``. ``servers`` are the ready replicas of the pool, in a
-fixed order; the answer is one of them.
+One small class each with one method, ``choose(request, servers)``. ``servers`` are the replicas that may take it now, in
+a fixed order and not none; the answer is one of them. Loads come from the gateway's own books, or from scraped
+``Signals`` when the router has a staleness. Prefix and session affinity are in ``sim.gateway.affinity``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
 
-from sim.fleet.server import Server
+import numpy as np
+
+from sim.gateway.affinity import SessionAffinityRouter, SglangCacheAwareRouter, WeightedScoreRouter
+from sim.gateway.plugins import ROUTERS, load_plugin
 from sim.gateway.request import RequestView
-from sim.spec.gateway import LeastTokensInFlight, RoundRobin
-from sim.spec.gateway import Router as RouterSpec
+from sim.gateway.signals import ScrapedServer, ServerView, Signals
+from sim.spec.gateway.routing import (
+    LeastKv,
+    LeastRequests,
+    LeastTokensInFlight,
+    PluginRouter,
+    PowerOfTwo,
+    RandomRouter,
+    RoundRobin,
+    SessionAffinity,
+    SglangCacheAware,
+    WeightedScore,
+)
+from sim.spec.gateway.routing import Router as RouterSpec
+
+S = TypeVar("S", bound=ServerView)
+C = TypeVar("C", bound=ScrapedServer)
 
 
 class Router(Protocol):
     """A routing policy."""
 
-    def choose(self, request: RequestView, servers: Sequence[Server]) -> Server:
-        """The server that gets ``request``; ``servers`` is not empty."""
+    def choose(self, request: RequestView, servers: Sequence[Any]) -> Any:
+        """The one of ``servers`` (``ServerView``; ``ScrapedServer`` for its ``Signals``) that gets ``request``."""
         ...
 
 
@@ -29,17 +48,28 @@ class RoundRobinRouter:
     def __init__(self) -> None:
         self._next = 0
 
-    def choose(self, request: RequestView, servers: Sequence[Server]) -> Server:
+    def choose(self, request: RequestView, servers: Sequence[S]) -> S:
         """See ``Router``."""
         server = servers[self._next % len(servers)]
         self._next += 1
         return server
 
 
+class RandomChoiceRouter:
+    """Any server with equal chance."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+
+    def choose(self, request: RequestView, servers: Sequence[S]) -> S:
+        """See ``Router``."""
+        return servers[int(self._rng.random() * len(servers))]
+
+
 class LeastTokensInFlightRouter:
     """The server with the fewest prompt tokens of unfinished requests; first of equals."""
 
-    def choose(self, request: RequestView, servers: Sequence[Server]) -> Server:
+    def choose(self, request: RequestView, servers: Sequence[S]) -> S:
         """See ``Router``."""
         best = servers[0]
         least = best.tokens_in_flight
@@ -49,10 +79,60 @@ class LeastTokensInFlightRouter:
         return best
 
 
-def make_router(spec: RouterSpec) -> Router:
-    """The router that ``spec`` names."""
+class LeastLoadRouter:
+    """The server with the least ``load``; first of equals."""
+
+    def __init__(self, load: Callable[[Any], float]) -> None:
+        self._load = load
+
+    def choose(self, request: RequestView, servers: Sequence[C]) -> C:
+        """See ``Router``."""
+        return min(servers, key=self._load)
+
+
+class PowerOfTwoRouter:
+    """The less loaded of ``choices`` servers drawn at random with replacement (Mitzenmacher; Envoy's LEAST_REQUEST)."""
+
+    def __init__(self, choices: int, load: Callable[[Any], float], rng: np.random.Generator) -> None:
+        self._choices = choices
+        self._load = load
+        self._rng = rng
+
+    def choose(self, request: RequestView, servers: Sequence[C]) -> C:
+        """See ``Router``."""
+        n = len(servers)
+        drawn = [servers[int(u * n)] for u in self._rng.random(self._choices).tolist()]
+        return min(drawn, key=self._load)
+
+
+def _load_of(signal: str, signals: Signals) -> Callable[[Any], float]:
+    if not signals.staleness_s and signal in ("requests", "tokens"):
+        name = f"{signal}_in_flight"
+        return lambda server: float(getattr(server, name))
+    return lambda server: float(getattr(signals.of(server), signal))
+
+
+def make_router(spec: RouterSpec, signals: Callable[[float], Signals], rng: np.random.Generator) -> Router:
+    """The router that ``spec`` names; ``signals(staleness_s)`` makes what it may read of the replicas."""
     match spec:
         case RoundRobin():
             return RoundRobinRouter()
+        case RandomRouter():
+            return RandomChoiceRouter(rng)
         case LeastTokensInFlight():
             return LeastTokensInFlightRouter()
+        case LeastRequests():
+            return LeastLoadRouter(_load_of("requests", signals(spec.staleness_s)))
+        case LeastKv():
+            return LeastLoadRouter(_load_of("kv_used", signals(spec.staleness_s)))
+        case PowerOfTwo():
+            return PowerOfTwoRouter(spec.choices, _load_of(spec.signal, signals(spec.staleness_s)), rng)
+        case SessionAffinity():
+            return SessionAffinityRouter()
+        case SglangCacheAware():
+            return SglangCacheAwareRouter(spec)
+        case WeightedScore():
+            return WeightedScoreRouter(spec, signals(spec.staleness_s))
+        case PluginRouter():
+            plugin: Router = load_plugin(ROUTERS, spec.name, spec.options)
+            return plugin

@@ -1,0 +1,163 @@
+"""Routers that send a request where its prefix or its session already is.
+
+``PrefixIndex`` is the gateway's own guess of a replica's cache: it remembers what it sent there, not what the engine has
+kept. It works on segments of prompts instead of blocks (equal leading segments are equal blocks), so a look-up costs the
+number of segments.
+
+    SGLang      matched share of the prompt > cache_threshold: the replica with the longest match
+                else: the replica whose index is smallest
+                load unbalanced ((max - min) > abs and max > rel x min): the fewest unfinished requests
+    weighted    argmax of queue_weight x (1 - waiting / max waiting) + kv_weight x (1 - KV used) + prefix_weight x matched
+
+Sources: sgl-router ``cache_aware.rs``; llm-d inference scheduler's queue, kv-cache-utilization and prefix-cache scorers
+(the approximate index: an LRU a replica). Left out: SGLang's separate eviction thread (ours evicts at insertion).
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+from typing import TypeVar
+
+from sim.gateway.request import RequestView
+from sim.gateway.signals import ScrapedServer, ServerView, Signals
+from sim.spec.gateway.routing import SglangCacheAware, WeightedScore
+
+S = TypeVar("S", bound=ServerView)
+C = TypeVar("C", bound=ScrapedServer)
+
+Path = list[tuple[Hashable, int]]
+"""Segments of a prompt: a key that names segment and everything before it, and where it ends, tokens."""
+
+
+def path_of(request: RequestView) -> Path:
+    """The segments of the prompt of ``request``."""
+    if request.content is None:
+        return [(("row", request.row), request.input_tokens)]
+    path: Path = []
+    key: Hashable = None
+    end = 0
+    for name, tokens in request.content:
+        key = hash((key, end, name))
+        end += tokens
+        path.append((key, end))
+    return path
+
+
+class PrefixIndex:
+    """What was sent to one replica lately: an LRU of at most ``max_blocks`` blocks of ``block_tokens``."""
+
+    def __init__(self, block_tokens: int, max_blocks: int) -> None:
+        self.block_tokens = block_tokens
+        self.max_blocks = max_blocks
+        self.blocks = 0
+        self._ends: OrderedDict[Hashable, tuple[int, int]] = OrderedDict()
+
+    def matched_tokens(self, path: Path) -> int:
+        """Tokens of the longest known prefix, whole blocks."""
+        matched = 0
+        for key, end in path:
+            known = self._ends.get(key)
+            if known is None:
+                break
+            matched = min(known[0], end)
+            if known[0] < end:
+                break
+        return matched // self.block_tokens * self.block_tokens
+
+    def insert(self, path: Path) -> None:
+        """Remember a prompt that was sent; the deepest segments are the first to be forgotten."""
+        start = 0
+        spans = []
+        for key, end in path:
+            spans.append((key, start, end))
+            start = end
+        for key, start, end in reversed(spans):
+            before = self._ends.pop(key, None)
+            if before is not None:
+                self.blocks -= before[1]
+                end = max(end, before[0])
+            blocks = end // self.block_tokens - start // self.block_tokens
+            self._ends[key] = (end, blocks)
+            self.blocks += blocks
+        while self.blocks > self.max_blocks:
+            self.blocks -= self._ends.popitem(last=False)[1][1]
+
+
+class SglangCacheAwareRouter:
+    """See the module's head."""
+
+    def __init__(self, spec: SglangCacheAware) -> None:
+        self._spec = spec
+        self._indices: dict[str, PrefixIndex] = {}
+
+    def choose(self, request: RequestView, servers: Sequence[S]) -> S:
+        """See ``Router``."""
+        spec = self._spec
+        path = path_of(request)
+        loads = [server.requests_in_flight for server in servers]
+        most, least = max(loads), min(loads)
+        if most - least > spec.balance_abs_threshold and most > spec.balance_rel_threshold * least:
+            chosen = servers[loads.index(least)]
+        else:
+            indices = [self._index(server) for server in servers]
+            matches = [index.matched_tokens(path) for index in indices]
+            longest = max(matches)
+            if longest > spec.cache_threshold * request.input_tokens:
+                chosen = servers[matches.index(longest)]
+            else:
+                sizes = [index.blocks for index in indices]
+                chosen = servers[sizes.index(min(sizes))]
+        self._index(chosen).insert(path)
+        return chosen
+
+    def _index(self, server: ServerView) -> PrefixIndex:
+        index = self._indices.get(server.name)
+        if index is None:
+            index = self._indices[server.name] = PrefixIndex(self._spec.block_tokens, self._spec.max_tree_blocks)
+        return index
+
+
+class WeightedScoreRouter:
+    """See the module's head."""
+
+    def __init__(self, spec: WeightedScore, signals: Signals) -> None:
+        self._spec = spec
+        self._signals = signals
+        self._indices: dict[str, PrefixIndex] = {}
+
+    def choose(self, request: RequestView, servers: Sequence[C]) -> C:
+        """See ``Router``."""
+        spec = self._spec
+        path = path_of(request)
+        seen = [self._signals.of(server) for server in servers]
+        longest_queue = max(snapshot.waiting for snapshot in seen) or 1
+        best, best_score = servers[0], float("-inf")
+        for server, snapshot in zip(servers, seen, strict=True):
+            matched = self._index(server).matched_tokens(path) / request.input_tokens
+            score = (
+                spec.queue_weight * (1 - snapshot.waiting / longest_queue)
+                + spec.kv_weight * (1 - snapshot.kv_used)
+                + spec.prefix_weight * matched
+            )
+            if score > best_score:
+                best, best_score = server, score
+        self._index(best).insert(path)
+        return best
+
+    def _index(self, server: ServerView) -> PrefixIndex:
+        index = self._indices.get(server.name)
+        if index is None:
+            index = PrefixIndex(self._spec.block_tokens, self._spec.lru_blocks_per_replica)
+            self._indices[server.name] = index
+        return index
+
+
+class SessionAffinityRouter:
+    """Highest-random-weight hashing of the session over the servers; requests without one by their number."""
+
+    def choose(self, request: RequestView, servers: Sequence[S]) -> S:
+        """See ``Router``."""
+        session = request.session_id or f"row{request.row}"
+        return max(servers, key=lambda server: zlib.crc32(f"{session}|{server.name}".encode()))

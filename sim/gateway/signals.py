@@ -1,0 +1,88 @@
+"""What a gateway knows of its replicas: numbers scraped every ``staleness_s`` seconds, so up to that old.
+
+A scrape reads every ready replica at once, on a fixed grid, while requests are under way; between scrapes everybody sees
+the same numbers. With ``staleness_s`` = 0 they are read at the moment they are asked for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from sim.engine.clock import DEADLINE, Clock, Moment
+from sim.engine.replica import Replica
+
+
+class ServerView(Protocol):
+    """What a router sees of a replica without asking it: the gateway's own books."""
+
+    index: int
+    name: str
+    pool: str
+    requests_in_flight: int
+    tokens_in_flight: int
+
+
+class ScrapedServer(ServerView, Protocol):
+    """A replica whose metrics endpoint can be read."""
+
+    replica: Replica
+
+
+class Snapshot(NamedTuple):
+    """A replica's state as of the last scrape."""
+
+    requests: int
+    tokens: int
+    waiting: int
+    kv_used: float
+    """Share of KV blocks in use."""
+
+
+def read(server: ScrapedServer) -> Snapshot:
+    """The state of ``server`` now."""
+    view = server.replica.view()
+    kv_used = view.used_blocks / view.usable_blocks
+    return Snapshot(server.requests_in_flight, server.tokens_in_flight, view.waiting, kv_used)
+
+
+class Signals:
+    """Snapshots of all replicas, refreshed every ``staleness_s``."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        staleness_s: float,
+        servers: Callable[[], Sequence[ScrapedServer]],
+        active: Callable[[], bool],
+    ) -> None:
+        self._clock = clock
+        self.staleness_s = staleness_s
+        self._servers = servers
+        self._active = active
+        self._snapshots: dict[int, Snapshot] = {}
+        self._armed = False
+
+    def of(self, server: ScrapedServer) -> Snapshot:
+        """The newest known state of ``server``."""
+        if not self.staleness_s:
+            return read(server)
+        if not self._armed:
+            self._scrape_now()
+            self._armed = True
+            period = self.staleness_s
+            self._clock.at((math.floor(self._clock.now / period) + 1) * period, DEADLINE, self._scrape)
+        found = self._snapshots.get(server.index)
+        if found is None:  # came up since the last scrape
+            found = self._snapshots[server.index] = read(server)
+        return found
+
+    def _scrape(self, _: Moment) -> None:
+        self._scrape_now()
+        self._armed = self._active()
+        if self._armed:
+            self._clock.at(self._clock.now + self.staleness_s, DEADLINE, self._scrape)
+
+    def _scrape_now(self) -> None:
+        self._snapshots = {server.index: read(server) for server in self._servers()}

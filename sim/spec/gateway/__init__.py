@@ -1,0 +1,56 @@
+"""What stands between the user and the engines: users, deadlines, retries, admission, routing, caches, passes, APIs."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from sim.spec.gateway.admission import Admission, QueueSpec
+from sim.spec.gateway.answers import ApiSpec, Hybrid, PassSpec, ResponseCache
+from sim.spec.gateway.retrying import Hedging, Outliers, Retries
+from sim.spec.gateway.routing import LeastTokensInFlight, RoundRobin, Router
+from sim.spec.gateway.users import OpenLoop, Users
+from sim.spec.strict import STRICT
+
+__all__ = ["ApiSpec", "GatewaySpec", "LeastTokensInFlight", "RoundRobin", "Router"]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class GatewaySpec:
+    """The life of a request outside the engines. The defaults route, and do nothing else."""
+
+    name: str = "plain"
+    router: Router = Field(default_factory=LeastTokensInFlight)
+    users: Users = Field(default_factory=OpenLoop)
+    client_timeout_s: float | None = Field(default=None, gt=0)
+    """The client gives an attempt up this long after it sent it; None = waits for ever."""
+    abort_on_disconnect: bool = True
+    """False: the engine finishes the dead request, and its tokens are wasted."""
+    max_queue_requests: int | None = Field(default=None, ge=0)
+    """Shed a request when so many already wait (not yet running) in the replica it is routed to; None = unbounded."""
+    retries: Retries | None = None
+    hedging: Hedging | None = None
+    outliers: Outliers | None = None
+    queue: QueueSpec = Field(default_factory=QueueSpec)
+    admission: tuple[Admission, ...] = ()
+    """Asked in this order; the first that refuses decides."""
+    cache: ResponseCache | None = None
+    dedupe: bool = False
+    """A request equal to one under way (same ``prompt_id``) waits for its answer."""
+    passes: tuple[PassSpec, ...] = ()
+    apis: dict[str, ApiSpec] = Field(default_factory=dict)
+    """Providers, tried in this order."""
+    hybrid: Hybrid | None = None
+    pools: tuple[str, ...] = ()
+    """Fleet pools that ordinary requests go to; empty = all that neither a pass nor ``hybrid.larger_pool`` names."""
+    plain_routes: tuple[str, ...] = ()
+    """Routes that are only routed: no policy applies to them, and they cost the simulation nothing extra."""
+
+    @model_validator(mode="after")
+    def _check(self) -> GatewaySpec:
+        if self.hybrid is not None and self.hybrid.api_first and not self.apis:
+            raise ValueError("hybrid.api_first needs a provider: choose one with api=NAME")
+        reserved = sorted(set(self.apis) & {"cache", "dedupe"})
+        if reserved:
+            raise ValueError(f"an API cannot be called {reserved}: the records use these names for other answers")
+        return self

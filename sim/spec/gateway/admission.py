@@ -1,0 +1,91 @@
+"""Who is let in: rate limits, shedding, budgets, and the queue in front of the replicas."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from sim.spec.strict import STRICT
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class RateLimit:
+    """Token buckets of requests and of tokens, one for all or one for each tenant or route; a refusal is a 429 with the
+    time until the bucket suffices as Retry-After. Tokens are the prompt's and ``assumed_output_tokens``."""
+
+    kind: Literal["rate_limit"] = "rate_limit"
+    per: Literal["all", "tenant", "route"] = "all"
+    requests_per_s: float | None = Field(default=None, gt=0)
+    burst_requests: float = Field(default=1.0, ge=1)
+    tokens_per_s: float | None = Field(default=None, gt=0)
+    burst_tokens: float = Field(default=100_000.0, ge=1)
+    assumed_output_tokens: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> RateLimit:
+        if self.requests_per_s is None and self.tokens_per_s is None:
+            raise ValueError("a rate limit needs requests_per_s or tokens_per_s")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class SaturationShedding:
+    """The gateway API inference extension's saturation detector: shed while the mean over replicas of
+    max(waiting / ``queue_depth``, KV in use / ``kv_share``) is 1 or more, on signals ``staleness_s`` old. Requests whose
+    priority is at most ``protected_priority`` pass (lower is sooner)."""
+
+    kind: Literal["saturation"] = "saturation"
+    queue_depth: float = Field(default=5.0, gt=0)
+    kv_share: float = Field(default=0.8, gt=0, le=1)
+    staleness_s: float = Field(default=0.2, ge=0)
+    protected_priority: int | None = None
+    retry_after_s: float | None = Field(default=None, ge=0)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class TenantBudgets:
+    """Dollars a tenant may spend in each ``period_s``, at list prices per million tokens (a virtual bill, as gateways
+    keep it); answers are booked when they are complete, so a tenant overshoots by what is in flight."""
+
+    kind: Literal["tenant_budget"] = "tenant_budget"
+    usd: dict[str, float] = Field(default_factory=dict)
+    default_usd: float | None = Field(default=None, ge=0)
+    """Of tenants that ``usd`` does not name; None = unlimited."""
+    period_s: float = Field(default=86_400.0, gt=0)
+    input_usd_per_1m: float = Field(default=0.1, ge=0)
+    output_usd_per_1m: float = Field(default=0.4, ge=0)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class PluginAdmission:
+    """An admission policy from an installed distribution: entry point ``name`` of the group ``servecap.admission``."""
+
+    kind: Literal["plugin"] = "plugin"
+    name: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+Admission = Annotated[
+    RateLimit | SaturationShedding | TenantBudgets | PluginAdmission, Field(discriminator="kind")
+]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class QueueSpec:
+    """The gateway's own queue: requests wait here while no replica is ready, or while each has ``max_in_flight`` of them.
+
+    Lower ``priority`` first; within one, tenants share by weight (start-time fair queueing by prompt tokens), each in
+    order of arrival.
+    """
+
+    max_in_flight: int | None = Field(default=None, ge=1)
+    """Requests of this gateway that one replica may hold at once; None = send at once."""
+    max_requests: int | None = Field(default=None, ge=0)
+    """Shed beyond so many waiting; None = unbounded."""
+    ttl_s: float | None = Field(default=None, gt=0)
+    """Shed after waiting so long."""
+    fair: bool = True
+    weights: dict[str, float] = Field(default_factory=dict)
+    """Tenant -> weight; 1 for those it does not name."""

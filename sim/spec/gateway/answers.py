@@ -1,0 +1,140 @@
+"""What else answers or touches a request: caches, safety and rewriting passes, API providers, the hybrid rule."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from sim.spec.strict import STRICT
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ResponseCache:
+    """Exact answers by ``prompt_id``, least recently used out first."""
+
+    max_entries: int = Field(default=100_000, ge=1)
+    ttl_s: float = Field(default=3600.0, gt=0)
+    latency_s: float = Field(default=0.005, ge=0)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class PassSpec:
+    """A classifier or rewriter before the prompt is served, or after the answer and before the client sees any of it.
+
+    As real work: a request to ``pool`` that reads ``read_fraction`` of the text (prompt; after: prompt and answer) and
+    ``template_tokens`` of instructions, and writes ``output_tokens``. As overhead: ``latency_s``, and
+    ``added_prompt_fraction`` more prompt tokens for the main request (a rewritten, longer prompt).
+    """
+
+    stage: Literal["before", "after"] = "before"
+    pool: str | None = None
+    """None = no engine works for it."""
+    read_fraction: float = Field(default=1.0, ge=0)
+    template_tokens: int = Field(default=0, ge=0)
+    output_tokens: int = Field(default=1, ge=1)
+    latency_s: float = Field(default=0.0, ge=0)
+    added_prompt_fraction: float = Field(default=0.0, ge=0)
+    block_probability: float = Field(default=0.0, ge=0, le=1)
+    """Share of requests that end here, rejected with reason ``safety``."""
+    routes: tuple[str, ...] = ()
+    """Only these; empty = all."""
+
+    @model_validator(mode="after")
+    def _check(self) -> PassSpec:
+        if self.stage == "after" and self.added_prompt_fraction:
+            raise ValueError("added_prompt_fraction lengthens the prompt, so it needs stage=before")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class PriceTier:
+    """From ``from_input_tokens`` on, the whole call is billed at these prices."""
+
+    from_input_tokens: int = Field(ge=1)
+    input_usd_per_1m: float = Field(ge=0)
+    cached_input_usd_per_1m: float = Field(ge=0)
+    output_usd_per_1m: float = Field(ge=0)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class PeakHours:
+    """Between these hours of the simulated day (0 = its first midnight) prices are ``factor`` times as high."""
+
+    from_hour: float = Field(ge=0, le=24)
+    to_hour: float = Field(ge=0, le=24)
+    factor: float = Field(gt=0)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Outage:
+    """Calls fail at once."""
+
+    start_s: float = Field(ge=0)
+    duration_s: float = Field(gt=0)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ApiSpec:
+    """A provider that sells answers by the token. Latencies are lognormal, given by median and 95th percentile."""
+
+    model: str = ""
+    input_usd_per_1m: float = Field(ge=0)
+    cached_input_usd_per_1m: float | None = Field(default=None, ge=0)
+    """None = no discount."""
+    output_usd_per_1m: float = Field(ge=0)
+    tiers: tuple[PriceTier, ...] = ()
+    peak_hours: tuple[PeakHours, ...] = ()
+    cached_input_fraction: float = Field(default=0.0, ge=0, le=1)
+    """Share of a prompt that the provider finds in its cache: an assumption."""
+    output_tokens_factor: float = Field(default=1.0, gt=0)
+    """Its answers' length relative to the trace's (a more verbose or a reasoning model)."""
+    ttft_p50_s: float = Field(default=0.5, gt=0)
+    ttft_p95_s: float = Field(default=1.5, gt=0)
+    tokens_per_s_p50: float = Field(default=80.0, gt=0)
+    tokens_per_s_p05: float = Field(default=40.0, gt=0)
+    context_window: int | None = Field(default=None, ge=1)
+    requests_per_min: float | None = Field(default=None, gt=0)
+    tokens_per_min: float | None = Field(default=None, gt=0)
+    error_fraction: float = Field(default=0.0, ge=0, lt=1)
+    outages: tuple[Outage, ...] = ()
+    max_attempts: int = Field(default=3, ge=1)
+    """Calls the gateway makes for one request (429, 5xx); waits as OpenAI's client does, 0.5 s doubling to 8 s."""
+    guardrail_usd_per_1m: float = Field(default=0.0, ge=0)
+    """Moderation or guardrail service in front of it, dollars per million tokens that pass."""
+    logging_usd_per_1m: float = Field(default=0.0, ge=0)
+    source: str = ""
+    date: str = ""
+
+    @model_validator(mode="after")
+    def _check(self) -> ApiSpec:
+        if self.ttft_p95_s < self.ttft_p50_s or self.tokens_per_s_p05 > self.tokens_per_s_p50:
+            raise ValueError("ttft_p50_s <= ttft_p95_s and tokens_per_s_p05 <= tokens_per_s_p50 must hold")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Hybrid:
+    """Local pool first; a request leaves for ``larger_pool``, or else for the first API that takes it, when
+
+    it is uncertain, with probability min(1, (``uncertain_fraction`` + ``uncertain_per_1k_tokens`` x prompt / 1000) x
+    (1 - ``monthly_improvement``)^``month``), judged before serving or after the small model's answer (which stays paid);
+    its prompt is longer than ``local_max_input_tokens``; every local replica has ``overload_waiting`` or more waiting; or
+    its local attempt has failed (``after_failure``). Pinned routes and tenants never leave.
+    """
+
+    uncertain_fraction: float = Field(default=0.0, ge=0, le=1)
+    uncertain_per_1k_tokens: float = Field(default=0.0, ge=0)
+    judged: Literal["before", "after"] = "before"
+    monthly_improvement: float = Field(default=0.0, ge=0, lt=1)
+    month: float = Field(default=0.0, ge=0)
+    """Months since the small model's tuning began."""
+    local_max_input_tokens: int | None = Field(default=None, ge=1)
+    overload_waiting: int | None = Field(default=None, ge=0)
+    after_failure: bool = True
+    larger_pool: str | None = None
+    api_first: bool = False
+    """True: everything that is not pinned goes to the API (all-API, for comparison)."""
+    pinned_routes: tuple[str, ...] = ()
+    pinned_tenants: tuple[str, ...] = ()

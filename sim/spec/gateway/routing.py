@@ -1,0 +1,113 @@
+"""Routers: which replica gets a request. The policies themselves are in ``sim.gateway.routers``.
+
+``staleness_s`` is the period at which a gateway scrapes its replicas' metrics: decisions between two scrapes see the
+same old numbers. 0 = the gateway's own counters, which are exact at every moment.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from sim.spec.strict import STRICT
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class RoundRobin:
+    """Replicas in turn."""
+
+    kind: Literal["round_robin"] = "round_robin"
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class RandomRouter:
+    """Any replica with equal chance."""
+
+    kind: Literal["random"] = "random"
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class PowerOfTwo:
+    """The less loaded of ``choices`` replicas drawn at random (Envoy's LEAST_REQUEST, whose choice_count is 2)."""
+
+    kind: Literal["power_of_two"] = "power_of_two"
+    choices: int = Field(default=2, ge=2)
+    signal: Literal["requests", "tokens"] = "requests"
+    staleness_s: float = Field(default=0.0, ge=0)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class LeastRequests:
+    """The replica with the fewest unfinished requests."""
+
+    kind: Literal["least_requests"] = "least_requests"
+    staleness_s: float = Field(default=0.0, ge=0)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class LeastTokensInFlight:
+    """The replica with the fewest prompt tokens of unfinished requests sent to it by this gateway."""
+
+    kind: Literal["least_tokens_in_flight"] = "least_tokens_in_flight"
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class LeastKv:
+    """The replica with the smallest share of KV blocks in use."""
+
+    kind: Literal["least_kv"] = "least_kv"
+    staleness_s: float = Field(default=0.2, ge=0)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class WeightedScore:
+    """The highest sum of weights x scores in [0, 1], as llm-d's scorers: 1 = the shortest queue among the replicas, an
+    empty KV cache, the whole prompt cached. Default weights are those of llm-d's example: queue 2, KV 2, prefix 3."""
+
+    kind: Literal["weighted_score"] = "weighted_score"
+    queue_weight: float = Field(default=2.0, ge=0)
+    kv_weight: float = Field(default=2.0, ge=0)
+    prefix_weight: float = Field(default=3.0, ge=0)
+    block_tokens: int = Field(default=64, ge=1)
+    lru_blocks_per_replica: int = Field(default=31250, ge=1)
+    staleness_s: float = Field(default=0.2, ge=0)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class SessionAffinity:
+    """A session stays on the replica of its first turn (consistent hashing, so that few move when replicas change)."""
+
+    kind: Literal["session_affinity"] = "session_affinity"
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class SglangCacheAware:
+    """SGLang's cache-aware router: to the replica that saw the longest matching prefix when it covers more than
+    ``cache_threshold`` of the prompt, else to the one that has cached least; shortest queue while the load is unbalanced,
+    (max - min) > ``balance_abs_threshold`` and max > ``balance_rel_threshold`` x min unfinished requests."""
+
+    kind: Literal["sglang_cache_aware"] = "sglang_cache_aware"
+    cache_threshold: float = Field(default=0.3, ge=0, le=1)
+    balance_abs_threshold: int = Field(default=64, ge=0)
+    balance_rel_threshold: float = Field(default=1.5, ge=1)
+    block_tokens: int = Field(default=16, ge=1)
+    max_tree_blocks: int = Field(default=4_194_304, ge=1)
+    """Blocks that the router remembers a replica (SGLang's max_tree_size is 2^26 characters; 16 a block)."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class PluginRouter:
+    """A router from an installed distribution: entry point ``name`` of the group ``servecap.routers``."""
+
+    kind: Literal["plugin"] = "plugin"
+    name: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+Router = Annotated[
+    RoundRobin | RandomRouter | PowerOfTwo | LeastRequests | LeastTokensInFlight | LeastKv | WeightedScore
+    | SessionAffinity | SglangCacheAware | PluginRouter,
+    Field(discriminator="kind"),
+]  # fmt: skip
