@@ -54,7 +54,7 @@ def case_table(rows: Sequence[ErrorRow]) -> list[list[str]]:
 
 def summary_table(rows: Sequence[ErrorRow]) -> list[list[str]]:
     """Median absolute error of the means by group and by regime."""
-    lines = [["group", "regime", "metric", "median |error|", "rows"]]
+    lines = [["group", "regime", "metric", "median abs error", "rows"]]
     keys = dict.fromkeys((row.group, row.regime, row.metric) for row in rows if row.metric != "failures")
     for group, regime, metric in keys:
         error, count = median_error(

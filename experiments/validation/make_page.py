@@ -1,0 +1,124 @@
+"""Write the validation page: predict every measured case and draw predicted against measured.
+
+    python experiments/validation/make_page.py ../shared/measured
+
+Writes ``README.md``, ``validation.json`` and two pictures beside this file. The text around the tables is in ``page.md``.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+
+from sim.trust.validate import validate
+from sim.trust.validation_table import ErrorRow, case_table, median_error, summary_table
+
+HERE = Path(__file__).parent
+COLOURS = {
+    "idle": "#4c956c", "busy": "#2f6690", "KV-bound": "#d17a22", "overloaded": "#a4243b",
+    "KV-bound, overloaded": "#a4243b",
+}  # fmt: skip
+SIZE, MARGIN = 380, 52
+
+
+def markdown(lines: list[list[str]]) -> str:
+    head, *rest = lines
+    return "\n".join(["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rest)])
+
+
+def scatter(rows: list[ErrorRow], title: str, unit: str) -> str:
+    """Predicted against measured on logarithmic axes; grey band = within 15 %."""
+    points = [r for r in rows if r.measured > 0 and math.isfinite(r.predicted) and r.predicted > 0]
+    low = math.floor(math.log10(min(min(r.measured, r.predicted) for r in points)) * 2) / 2
+    high = math.ceil(math.log10(max(max(r.measured, r.predicted) for r in points)) * 2) / 2
+    span = SIZE - 2 * MARGIN
+
+    def x(value: float) -> float:
+        return MARGIN + span * (math.log10(value) - low) / (high - low)
+
+    def y(value: float) -> float:
+        return SIZE - x(value)
+
+    a, b = 10**low, 10**high
+    band = f"M{x(a):.1f},{y(a) - shift(low, high, span):.1f}L{x(b):.1f},{y(b) - shift(low, high, span):.1f}"
+    band += f"L{x(b):.1f},{y(b) + shift(low, high, span):.1f}L{x(a):.1f},{y(a) + shift(low, high, span):.1f}Z"
+    parts = [
+        f'<text x="{SIZE / 2}" y="20" text-anchor="middle" font-weight="bold">{title}</text>',
+        f'<clipPath id="c{title[:3]}"><rect x="{MARGIN}" y="{MARGIN}" width="{span}" height="{span}"/></clipPath>',
+        f'<path d="{band}" fill="#ddd" clip-path="url(#c{title[:3]})"/>',
+        f'<rect x="{MARGIN}" y="{MARGIN}" width="{span}" height="{span}" fill="none" stroke="#999"/>',
+        f'<line x1="{x(a)}" y1="{y(a)}" x2="{x(b)}" y2="{y(b)}" stroke="#666"/>',
+    ]
+    for power in range(math.ceil(low), math.floor(high) + 1):
+        value = 10.0**power
+        parts.append(f'<text x="{x(value):.1f}" y="{SIZE - MARGIN + 15}" text-anchor="middle">{value:g}</text>')
+        parts.append(f'<text x="{MARGIN - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{value:g}</text>')
+    parts += [
+        f'<circle cx="{x(r.measured):.1f}" cy="{y(r.predicted):.1f}" r="3.2" fill="{COLOURS.get(r.regime, "#555")}" '
+        f'fill-opacity="0.75"><title>{r.case} stage {r.stage} {r.statistic}: {r.measured:.4g} -> {r.predicted:.4g}'
+        "</title></circle>"
+        for r in points
+    ]
+    parts.append(f'<text x="{SIZE / 2}" y="{SIZE - 14}" text-anchor="middle">measured, {unit}</text>')
+    parts.append(f'<text transform="translate(14,{SIZE / 2})rotate(-90)" text-anchor="middle">predicted, {unit}</text>')
+    return "".join(parts)
+
+
+def shift(low: float, high: float, span: float) -> float:
+    """Half height of the 15 % band, pixels."""
+    return span * math.log10(1.15) / (high - low)
+
+
+def picture(panels: list[str], legend: list[str]) -> str:
+    keys = "".join(
+        f'<circle cx="{60 + 170 * i}" cy="{SIZE + 8}" r="5" fill="{COLOURS[name]}"/>'
+        f'<text x="{70 + 170 * i}" y="{SIZE + 12}">{name}</text>'
+        for i, name in enumerate(legend)
+    )
+    body = "".join(f'<g transform="translate({SIZE * i},0)">{panel}</g>' for i, panel in enumerate(panels))
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {SIZE * len(panels)} {SIZE + 24}" font-family="sans-serif" '
+        f'font-size="12"><rect width="100%" height="100%" fill="white"/>{body}{keys}</svg>\n'
+    )
+
+
+def bars(rows: list[ErrorRow]) -> list[list[str]]:
+    """The bars the project set itself, and what was reached."""
+
+    def below(r: ErrorRow) -> bool:
+        return r.group == "aggregate" and r.stage == "all" and r.statistic == "mean" and "overloaded" not in r.regime
+
+    table = [["bar", "median error", "limit", "numbers"]]
+    for metric, limit in (("e2e", 7), ("tpot", 6), ("ttft", 18)):
+        error, count = median_error(rows, lambda r, m=metric: below(r) and r.metric == m)
+        table.append([f"aggregate runs, {metric.upper()} mean", f"{100 * error:.1f} %", f"{limit} %", str(count)])
+    for metric, limit in (("tpot", 6), ("ttft", 20)):
+        error, count = median_error(rows, lambda r, m=metric: r.group == "closed loop" and r.metric == m)
+        table.append([f"closed-loop points, {metric.upper()} mean", f"{100 * error:.1f} %", f"{limit} %", str(count)])
+    worst = max(abs(r.error) for r in rows if r.metric == "kv_blocks")
+    table.append(["KV blocks, worst row", f"{100 * worst:.1f} %", "3 %", "6"])
+    return table
+
+
+def main(folder: Path) -> None:
+    rows = validate(folder, HERE / "validation.json")
+    runs = [r for r in rows if r.group in ("per request", "aggregate") and r.statistic in ("mean", "p50", "p95", "p99")]
+    legend = ["idle", "busy", "KV-bound", "overloaded"]
+    panels = [
+        scatter([r for r in runs if r.metric == m], m.upper(), "ms") for m in ("ttft", "tpot", "e2e")
+    ]  # fmt: skip
+    (HERE / "runs.svg").write_text(picture(panels, legend))
+    closed = [r for r in rows if r.group == "closed loop"]
+    panels = [scatter([r for r in closed if r.metric == m], f"{m.upper()} closed loop", "ms") for m in ("ttft", "tpot")]
+    (HERE / "closed_loop.svg").write_text(picture(panels, ["busy", "KV-bound"]))
+    text = (HERE / "page.md").read_text()
+    for name, lines in (("BARS", bars(rows)), ("CASES", case_table(rows)), ("SUMMARY", summary_table(rows))):
+        text = text.replace(f"<!-- {name} -->", markdown(lines))
+    failures = [r for r in rows if r.metric == "failures"]
+    shown = [f"`{r.case}`: measured {r.measured:.0f} of its requests failed, predicted {r.predicted:.0f}." for r in failures]
+    (HERE / "README.md").write_text(text.replace("<!-- FAILURES -->", "\n".join(shown)))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
