@@ -78,8 +78,8 @@ def at_row(path: Path, row: int) -> str:
     """``file, data row N (line M)``: the line is found by reading a CSV again, blank and quoted lines counted."""
     if head_of(path)[:4] == PARQUET_MAGIC:
         return f"{path}, data row {row}"
-    with open_bytes(path) as file:
-        reader = csv.reader(io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline=""))
+    with io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", errors="replace", newline="") as text:
+        reader = csv.reader(text)
         seen = -1
         for record in reader:
             seen += bool(record)
@@ -126,7 +126,7 @@ def csv_batches(path: Path, columns: list[str] | None, ragged: list[int]) -> Ite
 
 def text_lines(path: Path) -> Iterator[tuple[int, str]]:
     """``(line number from 1, text)`` of every line that is not blank."""
-    with open_bytes(path) as file:
-        for number, line in enumerate(io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace"), start=1):
+    with io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", errors="replace") as text:
+        for number, line in enumerate(text, start=1):
             if not line.isspace():
                 yield number, line

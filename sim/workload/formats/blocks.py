@@ -175,7 +175,7 @@ def _blocks_of(
         while segment < len(ends) and ends[segment][0] <= end:
             touched.append(ends[segment][1])
             segment += 1
-        if segment < len(ends):
+        if segment < len(ends) and (segment == 0 or ends[segment - 1][0] < end):
             touched.append(ends[segment][1])
         if segment == len(ends) and (not ends or ends[-1][0] < min(end, tokens)):
             touched.append(("unique", line))

@@ -71,9 +71,9 @@ def json_document(reading: Reading) -> Any:
     Raises:
         TraceError: it is none.
     """
-    with open_bytes(reading.path) as file:
+    with io.TextIOWrapper(open_bytes(reading.path), encoding="utf-8-sig", errors="replace") as text:
         try:
-            return json.load(io.TextIOWrapper(file, encoding="utf-8-sig"))
+            return json.load(text)
         except ValueError as error:
             raise TraceError(f"{reading.path}: is no JSON ({error})") from None
 
