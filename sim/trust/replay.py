@@ -62,7 +62,7 @@ def replay(trace: Trace, engine: EngineSpec, num_gpu_blocks: int, step_time: Ste
     return bench.result(trace.arrival_s, trace.output_tokens)
 
 
-def closed_loop(  # noqa: PLR0917  the engine's four parts come last, as in ``replay``
+def closed_loop(
     lengths: Sequence[tuple[int, int]],
     concurrency: int,
     engine: EngineSpec,
