@@ -8,7 +8,7 @@ the scatter of twenty blocks of neighbouring requests, because requests that ran
 a part of a longer run, its last requests then having had company that it does not name: both readings are fitted,
 silence after the last arrival and the same load going on, and the one that explains the data better is kept.
 
-Two multipliers that the data cannot tell apart (their estimates are correlated beyond 0.98) are refused, not
+Two multipliers that the data cannot tell apart (their estimates are correlated beyond 0.99) are refused, not
 guessed: one load level cannot separate reading weights from the CPU's share. Hold one with ``--fix host=1``, or
 measure idle and busy, short and long prompts. One that hardly shows in the data at all (a front end behind a queue
 of minutes) stays at 1.
@@ -42,10 +42,11 @@ from sim.workload.trace import Trace
 _LOWEST, _HIGHEST = 0.01, 1e6
 _BLOCKS = 20
 _OFFSET = 10.0
-"""Added to the logarithms, so that the solver's relative steps are about 5 % of a multiplier wherever it stands:
-smaller ones would measure the noise of a discrete simulation."""
-_TOO_CORRELATED = 0.98
-_CLEARLY_BETTER = 0.9
+"""Added to the logarithms, so that the solver's relative steps are a share of the multiplier wherever it stands."""
+_STEPS = (0.05, 0.01)
+"""Differences are taken coarsely first (a discrete simulation is rough from near by), then finely."""
+_TOO_CORRELATED = 0.99
+_CLEARLY_BETTER = 0.8
 """The load is taken to have gone on only where that leaves at most this share of the silent reading's error."""
 _MOST_COPIES = 3
 _UNSEEN = 0.005
@@ -87,9 +88,14 @@ def fit_multipliers(
         if goes_on and any(run.concurrency is not None for run in runs):
             continue
         bench = _Bench(runs, model, gpu, resolved, dict(fixed or {}), goes_on)
-        readings.append(_fit_reading(bench, dict(fixed or {})))
-    silent, goes_on = readings[0], readings[-1]
-    return goes_on[0] if goes_on[1] < _CLEARLY_BETTER * silent[1] else silent[0]
+        try:
+            readings.append(_fit_reading(bench, dict(fixed or {})))
+        except ConfigError as refusal:
+            refused = refusal
+    if not readings:
+        raise refused
+    silent, busy = readings[0], readings[-1]
+    return busy[0] if busy[1] < _CLEARLY_BETTER * silent[1] else silent[0]
 
 
 def _fit_reading(bench: _Bench, held: dict[str, float]) -> tuple[Calibration, float]:
@@ -153,15 +159,18 @@ def _minimise(
     def residuals(x: np.ndarray) -> np.ndarray:
         return bench.residuals(dict(zip(free, np.exp(x - _OFFSET), strict=True)))
 
-    best = least_squares(
-        residuals,
-        np.log([start[name] for name in free]) + _OFFSET,
-        bounds=(np.log(_LOWEST) + _OFFSET - 1e-9, np.log(_HIGHEST) + _OFFSET),
-        loss="soft_l1",
-        f_scale=0.2,
-        diff_step=0.05 / _OFFSET,
-        max_nfev=25,
-    )
+    x = np.log([start[name] for name in free]) + _OFFSET
+    for step in _STEPS:
+        best = least_squares(
+            residuals,
+            x,
+            bounds=(np.log(_LOWEST) + _OFFSET - 1e-9, np.log(_HIGHEST) + _OFFSET),
+            loss="soft_l1",
+            f_scale=0.2,
+            diff_step=step / _OFFSET,
+            max_nfev=25,
+        )
+        x = best.x
     found = {name: float(value) for name, value in zip(free, np.exp(best.x - _OFFSET), strict=True)}
     errors, unseen = _standard_errors(best.jac, best.fun, free, found)
     return found, errors, unseen
@@ -335,8 +344,8 @@ def main(argv: Iterable[str]) -> int:
         low, high = result.interval_95.get(name, (value, value))
         known = f"95 % {low:.3g} to {high:.3g}" if name in result.interval_95 else "held"
         print(f"{name:<10} x {value:8.4g}   {known}")
-    for name, error in result.errors_after.items():
-        print(f"mean {name.upper():<5} off by {100 * result.errors_before[name]:+.1f} % before, {100 * error:+.1f} % after")
+    for name, after in result.errors_after.items():
+        print(f"mean {name.upper():<5} off by {100 * result.errors_before[name]:+.1f} % before, {100 * after:+.1f} % after")
     print(f"{options.out}/gpu/{options.name}.yaml: select it with --config-dir {options.out} gpu={options.name}")
     return 0
 
