@@ -1,0 +1,43 @@
+"""The answer as Markdown: the same facts as the page, for a ticket or a pull request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sim.report.frontier import HEAD, Row, best_words, cheapest, table_row
+from sim.report.scale import number
+
+
+def frontier_markdown(rows: Sequence[Row], *, answer: str = "", notes: Sequence[str] = ()) -> str:
+    """A sweep: the answer, and a table of every point."""
+    best = cheapest(rows)
+    sentence = answer or (
+        f"Cheapest within the SLO: {best_words(best)} per 1M output tokens." if best else "Nothing meets the SLO."
+    )
+    lines = [f"**{sentence}**", "", _line(HEAD), _line("---" for _ in HEAD)]
+    lines += [_line(table_row(row)) for row in rows]
+    return "\n".join([*lines, "", *(f"- {note}" for note in notes)]).rstrip() + "\n"
+
+
+def run_markdown(summary: Mapping[str, Any], title: str = "Run") -> str:
+    """A run: verdict, latency, cost."""
+    slo, cost = summary["slo"], summary["cost"]
+    overloaded = slo["verdict"] == "overloaded"
+    lines = [f"## {title}", "", f"**{slo['verdict']}**" + (f": {slo['missed_by']}" if slo.get("missed_by") else ""), ""]
+    names = ("mean", "p50", "p90", "p95", "p99", "max")
+    lines += [_line(("seconds", *names)), _line("---" for _ in range(7))]
+    for metric, statistics in summary["latency"].items():
+        shown = ["overloaded" if overloaded else number(statistics[name]) for name in names]
+        lines.append(_line((metric.removesuffix("_s"), *shown)))
+    lines += [
+        "",
+        f"- ${number(cost['usd_per_1m_output_tokens'])} per 1M output tokens, ${number(cost['usd_per_hour'])} an hour",
+        f"- {number(summary['throughput']['output_tokens_per_s'])} output tokens/s, "
+        f"{summary['requests']['completed']:,} of {summary['requests']['offered']:,} requests completed",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _line(cells: Any) -> str:
+    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
