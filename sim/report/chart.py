@@ -197,7 +197,9 @@ def _limits(chart: Chart, x_of: Scale, y_of: Scale) -> list[str]:
             continue
         y = y_of(value)
         parts.append(f'<path class="limit" d="M{_LEFT} {y:.1f}H{WIDTH - _RIGHT}"/>')
-        parts.append(f'<text class="note" x="{WIDTH - _RIGHT - 3}" y="{y - 5:.1f}" text-anchor="end">{escape(words)}</text>')
+        parts.append(
+            f'<text class="note" x="{WIDTH - _RIGHT - 3}" y="{y - 5 if y > _TOP + 18 else y + 15:.1f}" text-anchor="end">{escape(words)}</text>'
+        )
     for value, words in chart.verticals:
         x = x_of(value)
         right = x > WIDTH * 0.6

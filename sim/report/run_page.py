@@ -7,19 +7,19 @@ from html import escape
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from sim.analysis import CostNode, per_month
 from sim.analysis.attribution import tail_attribution
 from sim.analysis.by_label import by_label
+from sim.analysis.economics import decide
 from sim.record.result import Result
 from sim.report.bars import Bar, bar_figure
 from sim.report.chart import Chart, Series, figure
+from sim.report.decision import decision_section
 from sim.report.frontier import percent
 from sim.report.page import charts, page, paragraph, section, table, tiles
 from sim.report.scale import number
-
-_MOST_POINTS = 400
+from sim.report.time_charts import time_figures
 
 
 def run_page(result: Result, summary: Mapping[str, Any], tree: CostNode, *, extra: str = "", badge: str = "") -> str:
@@ -34,8 +34,9 @@ def run_page(result: Result, summary: Mapping[str, Any], tree: CostNode, *, extr
             verdict_block(summary),
             _tiles(summary),
             section("Where the dollars go", charts(_cost_figure(tree), _month_table(tree, result.end_s))),
+            decision_section(decide(scenario, summary)),
             section("Latency", _latency(result, summary)),
-            section("The run over time", charts(*_time_figures(result))),
+            section("The run over time", charts(*time_figures(result))),
             section("Why the tail waits", _tail(result)),
             section("By route and tenant", _labels(result)),
             extra,
@@ -187,46 +188,6 @@ def _distribution(result: Result) -> Chart:
         x_log=True,
         limits=[(95.0, "p95")],
     )
-
-
-def _thin(frame: pd.DataFrame) -> pd.DataFrame:
-    """At most ``_MOST_POINTS`` rows: every n-th, the last one kept."""
-    every = max(1, -(-len(frame) // _MOST_POINTS))
-    return frame.iloc[::-1].iloc[::every].iloc[::-1]
-
-
-def _time_figures(result: Result) -> list[str]:
-    series = result.timeseries
-    if series.empty:
-        return []
-    step_s = float(series["time_s"].diff().median()) if len(series) > 1 else 1.0
-    every = max(1, -(-len(series) // _MOST_POINTS))
-    rates = series["arrivals"].rolling(every, min_periods=1).mean() / (step_s or 1.0)
-    view = _thin(series.assign(rate=rates))
-    time = view["time_s"].tolist()
-
-    def draw(title: str, y_label: str, *lines: tuple[str, str], scale: float = 1.0, kind: Any = "line") -> str:
-        drawn = [
-            Series(name, time, (view[column] * scale).tolist(), kind=kind, colour=index)
-            for index, (name, column) in enumerate(lines)
-        ]
-        peaks = "; ".join(
-            f"{name} peaks at {number(float(np.nanmax([*line.y, 0.0])))}"
-            for (name, _), line in zip(lines, drawn, strict=True)
-        )
-        return figure(Chart(title, "seconds into the run", y_label, drawn, f"{title}: {peaks}.", height=220), table=False)
-
-    return [
-        draw("Arrivals", "requests per second", ("arrivals", "rate")),
-        draw("Requests in the engines", "requests", ("running", "running"), ("waiting", "waiting")),
-        draw("KV cache in use", "% of the blocks", ("KV", "kv_used"), scale=100.0),
-        draw("Batch per replica", "sequences", ("batch", "batch")),
-        draw(
-            "Replicas", "replicas", ("ready", "replicas_ready"), ("starting", "replicas_starting"),
-            ("draining", "replicas_draining"), ("dead", "replicas_dead"), kind="step",
-        ),
-        draw("Rolling p95 of the last minute", "seconds", ("TTFT p95", "ttft_p95_s"), ("E2E p95", "e2e_p95_s")),
-    ]  # fmt: skip
 
 
 def _tail(result: Result) -> str:

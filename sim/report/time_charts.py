@@ -1,0 +1,55 @@
+"""The run over time: what the time series holds, thinned to what a picture can show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sim.record.result import Result
+from sim.report.chart import Chart, Series, figure
+from sim.report.scale import number
+
+_MOST_POINTS = 400
+
+
+def _thin(frame: pd.DataFrame) -> pd.DataFrame:
+    """At most ``_MOST_POINTS`` rows: every n-th, the last one kept."""
+    every = max(1, -(-len(frame) // _MOST_POINTS))
+    return frame.iloc[::-1].iloc[::every].iloc[::-1]
+
+
+def time_figures(result: Result) -> list[str]:
+    """Arrivals, requests in the engines, KV, batch, replicas and the rolling p95, over the run."""
+    series = result.timeseries
+    if series.empty:
+        return []
+    step_s = float(series["time_s"].diff().median()) if len(series) > 1 else 1.0
+    every = max(1, -(-len(series) // _MOST_POINTS))
+    rates = series["arrivals"].rolling(every, min_periods=1).mean() / (step_s or 1.0)
+    view = _thin(series.assign(rate=rates))
+    time = view["time_s"].tolist()
+
+    def draw(title: str, y_label: str, *lines: tuple[str, str], scale: float = 1.0, kind: Any = "line") -> str:
+        drawn = [
+            Series(name, time, (view[column] * scale).tolist(), kind=kind, colour=index)
+            for index, (name, column) in enumerate(lines)
+        ]
+        peaks = "; ".join(
+            f"{name} peaks at {number(float(np.nanmax([*line.y, 0.0])))}"
+            for (name, _), line in zip(lines, drawn, strict=True)
+        )
+        return figure(Chart(title, "seconds into the run", y_label, drawn, f"{title}: {peaks}.", height=220), table=False)
+
+    return [
+        draw("Arrivals", "requests per second", ("arrivals", "rate")),
+        draw("Requests in the engines", "requests", ("running", "running"), ("waiting", "waiting")),
+        draw("KV cache in use", "% of the blocks", ("KV", "kv_used"), scale=100.0),
+        draw("Batch per replica", "sequences", ("batch", "batch")),
+        draw(
+            "Replicas", "replicas", ("ready", "replicas_ready"), ("starting", "replicas_starting"),
+            ("draining", "replicas_draining"), ("dead", "replicas_dead"), kind="step",
+        ),
+        draw("Rolling p95 of the last minute", "seconds", ("TTFT p95", "ttft_p95_s"), ("E2E p95", "e2e_p95_s")),
+    ]  # fmt: skip
