@@ -69,10 +69,11 @@ def main() -> None:
         f'<g transform="translate({WIDTH * (i % 2)},{HEIGHT * (i // 2)})">{panel(*shown)}</g>'
         for i, shown in enumerate(SHOWN)
     )
-    key = f'<text x="{WIDTH}" y="{2 * HEIGHT + 8}" text-anchor="middle">milliseconds against new tokens of a step, attention apart: table (line), roofline (dashes)</text>'
+    caption = "milliseconds against new tokens of a step, attention apart: table (line), roofline (dashes)"
+    key = f'<text x="{WIDTH}" y="{2 * HEIGHT + 8}" text-anchor="middle">{caption}</text>'
+    box = f'viewBox="0 0 {2 * WIDTH} {2 * HEIGHT + 20}" font-family="sans-serif" font-size="11"'
     (HERE / "roofline.svg").write_text(
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {2 * WIDTH} {2 * HEIGHT + 20}" font-family="sans-serif" font-size="11">'
-        f'<rect width="100%" height="100%" fill="white"/>{panels}{key}</svg>\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" {box}><rect width="100%" height="100%" fill="white"/>{panels}{key}</svg>\n'
     )
     tables = (
         pd.read_csv(HERE / "table_errors.csv").groupby("step", as_index=False)[["median_pct", "p95_pct"]].median().round(1)
@@ -85,7 +86,7 @@ def main() -> None:
     host = pd.read_csv(HERE / "host_errors.csv")
     host["TTFT"] = (100 * host.ttft_error.where(host.ttft_counts).abs()).round(1)
     host["TPOT"] = (100 * host.tpot_error.abs()).round(1)
-    left = host.groupby("left_out", as_index=False)[["TTFT", "TPOT"]].median().round(1).fillna("")
+    left = host.groupby("left_out", as_index=False)[["TTFT", "TPOT"]].median().round(1)
     text = (HERE / "page.md").read_text()
     for name, table in (("TABLES", tables), ("ROOFLINE", held), ("GPUS", by_gpu), ("MODELS", by_model), ("HOST", left)):
         text = text.replace(f"<!-- {name} -->", markdown(table))

@@ -1,0 +1,90 @@
+"""``validate``: a case folder is read, predicted and compared; what cannot be used ends with exit code 2."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sim.trust.cases import engine_of_version, find_preset, read_case
+from sim.trust.validate import main, validate
+
+
+def case(folder: Path, ttft_ms: float, failures: int = 0) -> Path:
+    """Forty requests, ten a second, on one H100; every second prompt is the same one."""
+    folder.mkdir()
+    stage = {"ttft_ms": {"mean": ttft_ms}, "e2e_ms": {"mean": 200.0, "max": 61_000.0}, "failures": failures}
+    data = {
+        "model": "meta-llama/Llama-3.1-8B-Instruct", "dtype": "bfloat16", "level": "aggregate",
+        "hardware": {"gpu": "NVIDIA H100 80GB HBM3 SXM"}, "parallelism": {"tp": 1},
+        "engine": {"version": "0.15.1", "flags": {"max_model_len": 4096, "max_num_seqs": 128}},
+        "workload": {"csv": "workload.csv"}, "metrics": stage, "stages": [stage],
+    }  # fmt: skip
+    (folder / "measured.json").write_text(json.dumps(data))
+    rows = [f"{i / 10},512,20,{'same' if i % 2 else f'own{i}'}" for i in range(40)]
+    (folder / "workload.csv").write_text("arrival_s,input_tokens,output_tokens,prompt_id\n" + "\n".join(rows) + "\n")
+    return folder
+
+
+def test_errors_are_predicted_over_measured(tmp_path: Path) -> None:
+    first = {r.metric: r for r in validate(case(tmp_path / "a", 50.0)) if r.stage == "all"}
+    again = {r.metric: r for r in validate(case(tmp_path / "b", first["ttft"].predicted)) if r.stage == "all"}
+    assert first["ttft"].predicted > 0
+    assert again["ttft"].error == pytest.approx(0.0, abs=1e-9)
+    assert again["e2e"].error == pytest.approx(first["e2e"].predicted / 200.0 - 1)
+    assert (first["ttft"].regime, first["ttft"].step_time) == ("idle", "interpolated")
+
+
+def test_the_version_decides_what_the_file_leaves_open(tmp_path: Path) -> None:
+    found = read_case(case(tmp_path / "a", 50.0))
+    assert found.engine.async_scheduling
+    assert not found.engine.scheduler_reserve_full_isl
+    assert found.engine.gpu_memory_utilization == 0.90
+    assert not engine_of_version((0, 12)).async_scheduling
+    newest = engine_of_version((0, 33, 0))
+    assert (newest.gpu_memory_utilization, newest.estimate_cudagraph_memory) == (0.92, True)
+
+
+def test_failures_make_a_case_overloaded_and_give_the_client_a_patience(tmp_path: Path) -> None:
+    folder = case(tmp_path / "a", 50.0, failures=7)
+    assert read_case(folder).client_timeout_s == 120.0  # the minute after the slowest answer, 61 s
+    rows = validate(folder)
+    assert {r.regime for r in rows} == {"overloaded"}
+    assert [(r.measured, r.predicted) for r in rows if r.metric == "failures"] == [(7, 0)]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "preset"),
+    [
+        ("RedHatAI/Llama-4-Scout-17B-16E-Instruct-FP8-dynamic", "model", "llama4_scout"),
+        ("codellama/CodeLlama-34b-Instruct-hf", "model", "codellama_34b"),
+        ("meta-llama/Llama-3.3-70B-Instruct", "model", "llama3_70b"),
+        ("NVIDIA RTX PRO 6000 Blackwell 96GB", "gpu", "rtx_pro_6000"),
+        ("NVIDIA L40S", "gpu", "l40s"),
+        ("NVIDIA L4", "gpu", "l4"),
+    ],
+)
+def test_published_names_find_their_preset(name: str, kind: str, preset: str) -> None:
+    assert find_preset(name, kind) == preset  # type: ignore[arg-type]
+
+
+def test_the_command_prints_tables_and_writes_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    case(tmp_path / "a", 50.0)
+    assert main([str(tmp_path), "--json", str(tmp_path / "rows.json")]) == 0
+    shown = capsys.readouterr().out
+    assert "TTFT mean" in shown
+    assert "median abs error" in shown
+    assert json.loads((tmp_path / "rows.json").read_text())[0]["case"] == "a"
+
+
+def test_bad_folders_end_with_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path / "nowhere")]) == 2
+    assert "measured.json" in capsys.readouterr().err
+    broken = case(tmp_path / "a", 50.0)
+    (broken / "workload.csv").unlink()
+    assert main([str(tmp_path)]) == 2
+    assert "workload.csv" in capsys.readouterr().err
+    (broken / "measured.json").write_text("{")
+    assert main([str(tmp_path)]) == 2
+    assert "not a measured case" in capsys.readouterr().err
