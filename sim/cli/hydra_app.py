@@ -45,7 +45,9 @@ def sweep(argv: Sequence[str]) -> int:
 def size(argv: Sequence[str]) -> int:
     """The headline job: the fewest replicas for each batch cap and pool choice, then the cheapest of these."""
     caps = ",".join(map(str, DEFAULT_CAPS))
-    defaults = {"search.solve": "replicas", "hydra/sweeper": "slo", _CAP: caps}
+    defaults = {"search.solve": "replicas", _CAP: caps}
+    if not any(argument.startswith("hydra/sweeper=") for argument in argv):
+        defaults |= {"hydra/sweeper": "slo", "hydra.sweeper.walk": "grid"}
     return _start(_with_defaults(argv, defaults), multirun=True)
 
 

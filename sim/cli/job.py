@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from hydra.core.hydra_config import HydraConfig
@@ -22,13 +22,14 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from sim.analysis import price
+from sim.analysis.intervals import slo_intervals
 from sim.cli.manifest import manifest_of
 from sim.cli.scenario import digest_of, scenario_from
 from sim.cli.search_table import write_search_table
 from sim.errors import InfeasibleError, SimError
 from sim.perf import resolve_engine
 from sim.report import print_run_summary, write_json, write_parquet, write_run
-from sim.search import Answer, Point, Solve, solve
+from sim.search import Answer, Point, Solve, Trial, replica_usd_per_hour, solve, trial_of
 from sim.spec import Scenario, scenario_to_dict
 
 Status = Literal["done", "infeasible", "cannot_run", "crashed"]
@@ -52,6 +53,12 @@ class JobOutcome:
     verdict: str = ""
     usd_per_1m_output_tokens: float | None = None
     usd_per_hour: float | None = None
+    gpu_usd_per_hour: float | None = None
+    """Of the GPUs alone, before instances are rounded up; what ``search.max_usd_per_hour`` limits."""
+    trial: Trial | None = None
+    """What an adaptive sweeper learns from this job."""
+    confidence: dict[str, Any] | None = None
+    """Of a point that holds: ``level``, ``intervals`` of its percentiles, and whether all lie within their limits."""
     one_replica: dict[str, float] | None = None
     """Highest load of one replica: rate_scale, requests_per_s, output_tokens_per_s, usd_per_1m_output_tokens."""
     targets: dict[str, float] = field(default_factory=dict)
@@ -114,6 +121,8 @@ def read_outcome(folder: Path) -> JobOutcome | None:
     try:
         data = json.loads((folder / "job.json").read_text(encoding="utf-8"))
         data["overrides"] = tuple(data["overrides"])
+        if data["trial"] is not None:
+            data["trial"] = Trial(**data["trial"] | {"fingerprint": tuple(data["trial"]["fingerprint"])})
         return JobOutcome(**data)
     except (OSError, ValueError, TypeError, KeyError):
         return None
@@ -164,12 +173,26 @@ def _outcome(answer: Answer, folder: Path, overrides: tuple[str, ...], digest: s
         verdict=point.verdict,
         usd_per_1m_output_tokens=point.usd_per_1m_output_tokens,
         usd_per_hour=point.usd_per_hour,
+        gpu_usd_per_hour=point.replicas * replica_usd_per_hour(scenario),
+        trial=trial_of(point),
+        confidence=_confidence(answer),
         one_replica=_one_replica(answer.one_replica),
         targets=dict(point.targets),
         points=len(answer.points),
         engine_steps=sum(seen.engine_steps for seen in answer.points),
         wall_s=wall_s,
     )
+
+
+def _confidence(answer: Answer) -> dict[str, Any] | None:
+    """How sure it is that the answer holds: the bootstrap intervals of its percentiles against their limits."""
+    if not answer.feasible:
+        return None
+    intervals = {name: (found.low, found.high) for name, found in slo_intervals(answer.result).items()}
+    limits = answer.point.targets
+    # a comparison with NaN (too little to resample) is False: not shown to hold
+    sure = all(high <= limits[name] for name, (_, high) in intervals.items())
+    return {"level": 0.95, "intervals": intervals, "meets_slo": sure}
 
 
 def _one_replica(point: Point | None) -> dict[str, float] | None:

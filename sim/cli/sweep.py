@@ -125,7 +125,8 @@ def axes_of(jobs: Sequence[Job]) -> list[str]:
         for override in job.outcome.overrides:
             key, _, value = override.partition("=")
             values.setdefault(key, set()).add(value)
-    return [key for key, found in values.items() if len(found) > 1] or list(values)[:1]
+    differing = [key for key, found in values.items() if len(found) > 1 and key != "search.max_usd_per_hour"]
+    return differing or list(values)[:1]
 
 
 def axes_of_job(job: Job, axes: Sequence[str]) -> list[str]:
@@ -207,7 +208,7 @@ def answer_of(folder: Path, jobs: Sequence[Job], best: Job | None) -> dict[str, 
     return {
         "feasible": best is not None and best.holds,
         "best": None if best is None else _best(best),
-        "confidence": None if best is None else best.summary["slo"].get("confidence"),
+        "confidence": None if best is None else best.outcome.confidence,
         "evaluated": sum(max(job.outcome.points, 1 if job.summary else 0) for job in jobs),
         "cheaper_rejected": cheaper_rejected(folder, jobs, best),
     }
@@ -228,10 +229,11 @@ def _best(job: Job) -> dict[str, Any]:
 
 def reproducing_overrides(outcome: JobOutcome) -> list[str]:
     """Overrides with which ``python -m sim`` runs exactly this point, once."""
+    budget = "search.max_usd_per_hour"
     solved = {"fleet.replicas": f"{outcome.replicas}", "search.solve": "none", "hydra.mode": "RUN"}
     if outcome.solve == "load":
         solved["workload.rate_scale"] = repr(outcome.rate_scale)
-    kept = [override for override in outcome.overrides if override.lstrip("+").partition("=")[0] not in solved]
+    kept = [override for override in outcome.overrides if override.lstrip("+").partition("=")[0] not in (*solved, budget)]
     return [*kept, *(f"{key}={value}" for key, value in solved.items())]
 
 
@@ -250,7 +252,8 @@ def cheaper_rejected(folder: Path, jobs: Sequence[Job], best: Job | None) -> lis
         if not candidates:
             continue
         nearest = max(candidates, key=lambda row: float(row["usd_per_hour"]))
-        kept = [o for o in job.outcome.overrides if o.partition("=")[0] not in (_REPLICAS, "search.solve")]
+        left_out = (_REPLICAS, "search.solve", "search.max_usd_per_hour")
+        kept = [o for o in job.outcome.overrides if o.partition("=")[0] not in left_out]
         overrides = [*kept, f"{_REPLICAS}={nearest['replicas']}"]
         rejected.append({"overrides": overrides, "reason": nearest["missed"] or nearest["verdict"]})
     return rejected
@@ -275,8 +278,18 @@ def answer_sentence(jobs: Sequence[Job], best: Job | None) -> str:
     load = f" at {outcome.rate_scale:.4g} times the trace's load" if outcome.solve == "load" else ""
     return (
         f"Cheapest within the SLO ({limits}): max_num_seqs={outcome.max_num_seqs} on {outcome.replicas} x {pool}"
-        f"{load}, ${cost:.3g} per 1M output tokens ({attained})."
+        f"{load}, ${cost:.3g} per 1M output tokens ({attained}; {sureness(outcome)})."
     )
+
+
+def sureness(outcome: JobOutcome) -> str:
+    """Whether the answer's intervals lie within the SLO."""
+    if outcome.confidence is None:
+        return "no interval"
+    level = f"{outcome.confidence['level']:.0%}"
+    if outcome.confidence["meets_slo"]:
+        return f"meets the SLO with {level} confidence"
+    return f"meets it in this trace, not with {level} confidence over traces like it"
 
 
 def _keep_winner_only(folder: Path, jobs: Sequence[Job], best: Job | None) -> None:

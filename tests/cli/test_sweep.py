@@ -163,6 +163,35 @@ def test_size_refines_the_caps_around_the_best(servecap, tmp_path: Path) -> None
     assert set(rows["solve"]) == {"replicas"}
 
 
+def test_the_adaptive_sweeper_finds_what_the_grid_finds_with_fewer_steps(servecap, tmp_path: Path) -> None:
+    axes = ("engine.max_num_seqs=8,16,32,64,128,256", "gpu=l40s,a100_80", *SMALL, *FAST)
+    assert servecap("-m", *axes, "hydra.sweep.dir=sweep").code == 0
+    grid = answer(tmp_path)
+    ended = servecap("-m", *axes, "hydra/sweeper=slo", "hydra.sweep.dir=walk")
+    assert ended.code == 0, ended.err
+    walk = json.loads((tmp_path / "walk" / "answer.json").read_text())
+    assert walk["best"]["usd_per_1m_output_tokens"] <= grid["best"]["usd_per_1m_output_tokens"] * 1.005
+    assert walk["evaluated"] < grid["evaluated"]
+    assert not any("max_usd_per_hour" in override for override in walk["best"]["overrides"])
+
+
+def test_the_answer_says_how_sure_it_is(servecap, tmp_path: Path) -> None:
+    assert servecap("-m", "engine.max_num_seqs=64", *SWEEP).code == 0
+    confidence = answer(tmp_path)["confidence"]
+    assert confidence["level"] == 0.95
+    low, high = confidence["intervals"]["ttft_p95_s"]
+    assert low <= answer(tmp_path)["best"]["ttft_p95_s"] <= high
+    assert confidence["meets_slo"] is (high <= 2.0 and confidence["intervals"]["tpot_p95_s"][1] <= 0.1)
+
+
+def test_a_budget_bounds_the_fleet(servecap, tmp_path: Path) -> None:
+    rich = servecap("-m", "engine.max_num_seqs=16", *SWEEP)
+    assert rich.code == 0 and answer(tmp_path)["best"]["replicas"] > 2
+    poor = servecap("-m", "engine.max_num_seqs=16", *SWEEP, "search.max_usd_per_hour=2.8")
+    assert poor.code == 3
+    assert answer(tmp_path)["best"]["replicas"] == 2
+
+
 def test_joblib_gives_the_same_answer(servecap, tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     axes = ("engine.max_num_seqs=32,64", *SMALL, "search.one_replica_load=false", "search.max_replicas=8")

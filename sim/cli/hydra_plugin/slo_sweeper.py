@@ -1,12 +1,13 @@
 """``hydra/sweeper=slo``: walks the batch caps of each pool adaptively, and stops what cannot win.
 
-The axes other than ``engine.max_num_seqs`` make pools. For all pools the listed caps run first (coarse), then caps
-around each best (``refine``); a candidate is not given more replicas than could still be cheaper than the best so far.
+The axes other than ``engine.max_num_seqs`` make pools. ``walk=adaptive`` gives each pool a ``cap_walk``: the pools' next
+caps are launched together, each with the best dollars an hour so far as its budget. ``walk=grid`` runs every listed cap
+(``size`` does, for its table), then caps around the best (``refine``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +15,31 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from sim.search import refined_caps
+from sim.search import CapWalk, Trial, cap_walk, refined_caps
 
-_CAP = "engine.max_num_seqs"
+_CAP, _BUDGET = "engine.max_num_seqs", "search.max_usd_per_hour"
 
 
 class SloSweeper(Sweeper):
-    """A grid first, then a finer grid of batch caps around the best of each pool.
+    """Asks ``sim.search`` which jobs to launch next.
 
     Not a subclass of ``BasicSweeper``: Hydra executes that module a second time when it scans for plugins, and the
     class imported before is no longer the one its ``super()`` names.
     """
 
-    def __init__(self, params: Mapping[str, str] | None = None, refine: bool = True) -> None:
+    def __init__(self, params: Mapping[str, str] | None = None, walk: str = "adaptive", refine: bool = True) -> None:
+        if walk not in ("adaptive", "grid"):
+            raise ValueError(f"hydra.sweeper.walk: adaptive or grid, but got {walk!r}")
         self._params = dict(params or {})
+        self._walk = walk
         self._refine = refine
+        self._launched = 0
         self.config: DictConfig | None = None
         self.launcher: Launcher | None = None
         self.hydra_context: HydraContext | None = None
@@ -46,8 +52,8 @@ class SloSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Run the grid and its refinement; returns the jobs' returns, batch by batch."""
-        assert self.config is not None and self.launcher is not None and self.hydra_context is not None
+        """Launch what the walk asks for; returns the jobs' returns, batch by batch."""
+        assert self.config is not None and self.hydra_context is not None, "Hydra calls setup first"
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
@@ -55,26 +61,58 @@ class SloSweeper(Sweeper):
         overrides = parser.parse_overrides([*(f"{key}={axis}" for key, axis in self._params.items()), *arguments])
         (grid,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
         self.validate_batch_is_legal(grid)
-        returns = [self.launcher.launch(grid, initial_job_idx=0)]
-        if self._refine:
-            finer = self._finer(grid, [job.return_value for job in returns[0]])
-            if finer:
-                returns.append(self.launcher.launch(finer, initial_job_idx=len(grid)))
+        return self._run_grid(grid) if self._walk == "grid" else self._run_walks(grid)
+
+    def _launch(self, jobs: list[list[str]]) -> Sequence[JobReturn]:
+        assert self.launcher is not None, "Hydra calls setup first"
+        returns = self.launcher.launch(jobs, initial_job_idx=self._launched)
+        self._launched += len(jobs)
         return returns
 
-    def _finer(self, grid: list[list[str]], outcomes: list[Any]) -> list[list[str]]:
-        """Jobs with caps around the best of the whole grid, on the pool of that best."""
-        best = min(range(len(grid)), key=lambda index: (float(outcomes[index]), index), default=None)
-        if best is None or float(outcomes[best]) == float("inf"):
-            return []
+    def _run_grid(self, grid: list[list[str]]) -> list[Sequence[JobReturn]]:
+        returns = [self._launch(grid)]
+        outcomes = [job.return_value for job in returns[0]]
+        best = min(range(len(grid)), key=lambda index: (float(outcomes[index]), index))
         pool, cap = _split(grid[best])
-        if cap is None:
-            return []
-        caps = sorted({found for job in grid for rest, found in [_split(job)] if rest == pool and found is not None})
-        return [[*pool, f"{_CAP}={finer}"] for finer in refined_caps(caps, cap)]
+        if self._refine and cap is not None and float(outcomes[best]) < float("inf"):
+            caps = [found for job in grid for rest, found in [_split(job)] if rest == pool and found is not None]
+            finer = [[*pool, f"{_CAP}={new}"] for new in refined_caps(caps, cap)]
+            if finer:
+                returns.append(self._launch(finer))
+        return returns
+
+    def _run_walks(self, grid: list[list[str]]) -> list[Sequence[JobReturn]]:
+        pools: dict[tuple[str, ...], list[int]] = {}
+        for job in grid:
+            pool, cap = _split(job)
+            pools.setdefault(tuple(pool), []).extend([] if cap is None else [cap])
+        without_caps = [list(pool) for pool, caps in pools.items() if not caps]
+        returns = [self._launch(without_caps)] if without_caps else []
+        walks: dict[tuple[str, ...], CapWalk] = {pool: cap_walk(caps) for pool, caps in pools.items() if caps}
+        following = {pool: next(walk) for pool, walk in walks.items()}
+        budget = float("inf")
+        while following:
+            batch = self._launch([[*p, f"{_CAP}={cap}", *_budget(p, budget)] for p, cap in following.items()])
+            returns.append(batch)
+            tried, following = list(following), {}
+            for walked, returned in zip(tried, batch, strict=True):
+                outcome = returned.return_value
+                if float(outcome) < float("inf"):
+                    budget = min(budget, outcome.gpu_usd_per_hour)
+                try:
+                    following[walked] = walks[walked].send(outcome.trial or Trial(holds=False))
+                except StopIteration:
+                    continue
+        return returns
 
 
-def _split(job: list[str]) -> tuple[list[str], int | None]:
+def _budget(pool: tuple[str, ...], usd_per_hour: float) -> list[str]:
+    """The budget as an override, where there is one and the user set none."""
+    own = any(override.startswith(f"{_BUDGET}=") for override in pool)
+    return [] if own or usd_per_hour == float("inf") else [f"{_BUDGET}={usd_per_hour!r}"]
+
+
+def _split(job: Sequence[str]) -> tuple[list[str], int | None]:
     """A job's overrides without the cap, and the cap."""
     cap = next((override.partition("=")[2] for override in job if override.partition("=")[0] == _CAP), "")
     return [override for override in job if override.partition("=")[0] != _CAP], int(cap) if cap.isdigit() else None
@@ -86,6 +124,7 @@ ConfigStore.instance().store(
     node={
         "_target_": "hydra_plugins.servecap.slo_sweeper.SloSweeper",
         "params": None,
+        "walk": "adaptive",
         "refine": True,
     },
     provider="servecap",

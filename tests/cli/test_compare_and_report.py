@@ -1,0 +1,69 @@
+"""``compare`` and ``report``: questions to finished runs."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import FAST, SMALL
+
+ONE = " ".join([*SMALL, "fleet.replicas=1"])
+TWO = " ".join([*SMALL, "fleet.replicas=2"])
+
+
+def without_ids(page: str) -> str:
+    """A page without the running numbers of its charts, which count up within one process."""
+    return re.sub(r"chart\d+", "chart", page)
+
+
+def differences(path: Path) -> dict[str, dict[str, object]]:
+    (found,) = json.loads(path.read_text())["against"].values()
+    return {one["metric"]: one for one in found}
+
+
+def test_more_replicas_are_faster_and_dearer(servecap, tmp_path: Path) -> None:
+    ended = servecap("compare", ONE, TWO, "--json", "d.json")
+    assert ended.code == 0, ended.err
+    found = differences(tmp_path / "d.json")
+    assert found["ttft_p95_s"]["words"] == "lower" and found["ttft_p95_s"]["paired"]
+    assert found["cost.usd_per_hour"]["b"] == pytest.approx(2 * found["cost.usd_per_hour"]["a"])
+
+
+def test_a_run_does_not_differ_from_itself(servecap, tmp_path: Path) -> None:
+    assert servecap(*SMALL, "fleet.replicas=1", "hydra.run.dir=run").code == 0
+    assert servecap("compare", "run", ONE, "--json", "d.json").code == 0
+    for one in differences(tmp_path / "d.json").values():
+        assert one["a"] == one["b"] and one["words"] in ("no significant difference", "no difference")
+
+
+@pytest.mark.parametrize("sides", [["run"], ["nowhere", "gpu=h100"], ["gpu=h100", "engine.nonsense=1"]])
+def test_what_cannot_be_compared_is_bad_input(servecap, sides: list[str]) -> None:
+    ended = servecap("compare", *sides)
+    assert ended.code == 2 and ended.message
+
+
+def test_report_writes_the_page_again(servecap, tmp_path: Path) -> None:
+    assert servecap(*SMALL, "fleet.replicas=2", "hydra.run.dir=run").code == 0
+    page = tmp_path / "run" / "report.html"
+    before = page.read_text()
+    page.unlink()
+    assert servecap("report", "run").code == 0
+    assert without_ids(page.read_text()) == without_ids(before)
+
+
+def test_report_writes_a_sweep_again(servecap, tmp_path: Path) -> None:
+    assert servecap("-m", "engine.max_num_seqs=32,64", *SMALL, *FAST, "hydra.sweep.dir=sweep").code == 0
+    files = [tmp_path / "sweep" / name for name in ("sweep.csv", "answer.json", "frontier.html")]
+    before = [path.read_text() for path in files]
+    for path in files:
+        path.unlink()
+    assert servecap("report", "sweep").code == 0
+    assert [without_ids(path.read_text()) for path in files] == [without_ids(text) for text in before]
+
+
+def test_report_of_another_folder_is_bad_input(servecap, tmp_path: Path) -> None:
+    ended = servecap("report", str(tmp_path))
+    assert ended.code == 2 and "run folder" in ended.message
