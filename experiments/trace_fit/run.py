@@ -35,7 +35,7 @@ CASES = {
         "mooncake/conversation_trace.jsonl",
         ["gpu=h100", "fleet.replicas=6", "workload.transforms=[{kind:dequantise,tick_s:3.0}]"], 1.0,
     ),
-    "ragpulse": ("ragpulse/0_trace.jsonl", ["gpu=l40s", "fleet.replicas=3"], 300.0),
+    "ragpulse": ("ragpulse/0_trace.jsonl", ["gpu=l40s", "fleet.replicas=3"], 100.0),
 }  # fmt: skip
 
 

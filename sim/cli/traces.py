@@ -170,7 +170,7 @@ def _fit(arguments: argparse.Namespace) -> None:
 def fitted_config(trace: Trace, name: str, source: str) -> str:
     """The text of a workload configuration whose generator is fitted to ``trace``."""
     generator = TypeAdapter(GeneratorSpec).dump_python(fit_generator(trace), mode="json", exclude_defaults=True)
-    config = {
+    config: dict[str, Any] = {
         "name": name, "path": None, "generator": _kinds_kept(generator), "format": "auto", "start_s": 0.0,
         "duration_s": None, "limit": None, "rate_scale": 1.0, "rate_mode": "superpose", "transforms": [],
         "warmup_s": 0.0, "block_tokens": trace.block_tokens, "lenient": False, "source": source,
@@ -181,7 +181,7 @@ def fitted_config(trace: Trace, name: str, source: str) -> str:
 
 def _kinds_kept(generator: dict[str, Any]) -> dict[str, Any]:
     """``generator`` with the tags that leaving out defaults has taken away."""
-    generator["arrivals"]["kind"] = "gamma"
+    generator["arrivals"]["kind"] = "gamma" if "cv" in generator["arrivals"] else "self_exciting"
     generator["input_tokens"]["kind"] = generator["output_tokens"]["kind"] = "empirical"
     generator.setdefault("dependence", {})["kind"] = "empirical"
     if "prefix" in generator:

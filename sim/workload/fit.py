@@ -1,11 +1,11 @@
 """``fit_generator``: learns a generator from a trace. What it keeps are quantiles, counts and shares; no request, id or
 text of the trace is in the result.
 
-Kept: the rate in at most 400 bins with 25 requests or more each on average; the burstiness inside them (a Gamma renewal
-process whose CV reproduces the IDC at 1 s); both length distributions (quantiles, denser in the tail) and the joint
-law of their ranks (10 x 10); of block hashes the trunk that nearly all prompts share, what share of a prompt was
-sent before by length of the prompt, and how long ago (``sim.workload.fit_prefixes``); of sessions, where no hashes
-say what was re-sent, turns, think times and message lengths.
+Kept: the rate in at most 400 bins with 25 requests or more each on average; the burstiness inside them (of Gamma
+renewal and self-exciting processes the one whose index of dispersion comes nearest at bins of 0.6 to 16 requests); both
+length distributions (quantiles, denser in the tail) and the joint law of their ranks (10 x 10); of block hashes the trunk
+that nearly all prompts share, what share of a prompt was sent before by length of the prompt, and how long ago
+(``sim.workload.fit_prefixes``); of sessions, where no hashes say what was re-sent, turns, think times and messages.
 Not kept: drift of lengths, dependence of successive requests, labels, who asked.
 """
 
@@ -24,6 +24,7 @@ from sim.spec.traffic import (
     PrefixGroups,
     PrefixTree,
     RateProfile,
+    SelfExcitingArrivals,
     SessionSpec,
 )
 from sim.workload.arrivals import draw_arrivals
@@ -38,7 +39,12 @@ _PROBABILITIES = (
 _COPULA_PARTS = 10
 _MAX_BINS = 400
 _REQUESTS_A_BIN = 25
-_CVS = np.geomspace(0.4, 8.0, 25)
+_CVS = np.geomspace(0.3, 8.0, 25)
+_BRANCHINGS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9)
+_DECAY_GAPS = (0.5, 1.5, 3.0, 6.0, 12.0, 25.0)
+"""Decay times tried, in mean gaps between requests."""
+_SCALE_GAPS = (0.6, 1.6, 3.0, 6.0, 16.0)
+"""Bins at which the dispersion of counts is matched, in mean gaps (about the requests in a bin)."""
 _ANSWER_S_PER_TOKEN = 0.02
 
 
@@ -63,27 +69,40 @@ def fit_generator(trace: Trace) -> GeneratorSpec:
     )  # fmt: skip
 
 
-def fit_arrivals(arrival_s: np.ndarray, duration_s: float) -> tuple[GammaArrivals, RateProfile]:
-    """Mean rate and burstiness, and the rate's course."""
+def fit_arrivals(
+    arrival_s: np.ndarray, duration_s: float
+) -> tuple[GammaArrivals | SelfExcitingArrivals, RateProfile]:
+    """The process whose counts vary most like the trace's inside its bins, and the rate's course."""
     rate_per_s = len(arrival_s) / duration_s
     bins = int(np.clip(len(arrival_s) / _REQUESTS_A_BIN, 1, _MAX_BINS))
     bin_s = duration_s / bins
     counts = np.bincount(np.minimum((arrival_s / bin_s).astype(np.int64), bins - 1), minlength=bins)
     profile = RateProfile(bin_s=bin_s, multipliers=tuple((counts / counts.mean()).round(4).tolist()))
-    wanted = _idc(arrival_s)
-    if not np.isfinite(wanted) or wanted <= 0:
-        return GammaArrivals(rate_per_s=rate_per_s, cv=1.0), profile
+    candidates: list[GammaArrivals | SelfExcitingArrivals] = [
+        GammaArrivals(rate_per_s=rate_per_s, cv=float(cv)) for cv in _CVS
+    ]
+    candidates += [
+        SelfExcitingArrivals(rate_per_s=rate_per_s, branching=branching, decay_s=gaps / rate_per_s)
+        for gaps in _DECAY_GAPS
+        for branching in _BRANCHINGS
+    ]
+    scales_s = np.array(_SCALE_GAPS) / rate_per_s
+    wanted = _log_dispersion(arrival_s, scales_s)
     misses = []
-    for cv in _CVS:
-        process = GammaArrivals(rate_per_s=rate_per_s, cv=float(cv))
-        drawn = [_idc(draw_arrivals(process, duration_s, stream(0, "fit", seed), profile)) for seed in range(3)]
-        misses.append(abs(np.log(np.mean(drawn) / wanted)))
-    return GammaArrivals(rate_per_s=rate_per_s, cv=float(_CVS[int(np.argmin(misses))])), profile
+    for process in candidates:
+        drawn = [draw_arrivals(process, duration_s, stream(0, "fit", seed), profile) for seed in range(2)]
+        misses.append(sum(((_log_dispersion(times_s, scales_s) - wanted) ** 2).sum() for times_s in drawn))
+    return candidates[int(np.argmin(misses))], profile
 
 
-def _idc(arrival_s: np.ndarray) -> float:
-    counts = counts_in_bins(arrival_s, 1.0)
-    return float(counts.var() / counts.mean()) if counts.sum() else np.nan
+def _log_dispersion(arrival_s: np.ndarray, scales_s: np.ndarray) -> np.ndarray:
+    """Logarithm of the IDC at each scale; 0 (as Poisson) where there is nothing to count."""
+    found = np.zeros(len(scales_s))
+    for place, scale_s in enumerate(scales_s):
+        counts = counts_in_bins(arrival_s, float(scale_s))
+        if counts.sum() and counts.var() > 0:
+            found[place] = np.log(counts.var() / counts.mean())
+    return found
 
 
 def fit_lengths(tokens: np.ndarray) -> EmpiricalLengths:

@@ -183,7 +183,7 @@ def servegen_pool(tmp_path, dataset):
 
 
 def test_servegen_draws_lengths_independently_and_loses_no_request(tmp_path):
-    histogram = str({tokens: 0.01 for tokens in range(1, 101)})
+    histogram = str(dict.fromkeys(range(1, 101), 0.01))
     pool = servegen_pool(tmp_path, {"0": {"input_tokens": histogram, "output_tokens": histogram}})
     counts = [len(read_trace(pool, seed=seed)) for seed in range(20)]
     assert np.mean(counts) == pytest.approx(600, rel=0.04)
