@@ -6,6 +6,6 @@ from sim.report.run_folder import write_json, write_parquet, write_report_html, 
 from sim.report.terminal import print_frontier_table, print_run_summary
 
 __all__ = [
-    "frontier_html", "frontier_markdown", "print_frontier_table", "print_run_summary", "run_markdown", "write_json", "write_parquet", "write_report_html",
-    "write_run", "write_text",
+    "frontier_html", "frontier_markdown", "print_frontier_table", "print_run_summary", "run_markdown", "write_json",
+    "write_parquet", "write_report_html", "write_run", "write_text",
 ]  # fmt: skip

@@ -196,9 +196,10 @@ def _limits(chart: Chart, x_of: Scale, y_of: Scale) -> list[str]:
         if not _drawable(1.0, value, x_of, y_of):
             continue
         y = y_of(value)
+        words_y = y - 5 if y > _TOP + 18 else y + 15
         parts.append(f'<path class="limit" d="M{_LEFT} {y:.1f}H{WIDTH - _RIGHT}"/>')
         parts.append(
-            f'<text class="note" x="{WIDTH - _RIGHT - 3}" y="{y - 5 if y > _TOP + 18 else y + 15:.1f}" text-anchor="end">{escape(words)}</text>'
+            f'<text class="note" x="{WIDTH - _RIGHT - 3}" y="{words_y:.1f}" text-anchor="end">{escape(words)}</text>'
         )
     for value, words in chart.verticals:
         x = x_of(value)
