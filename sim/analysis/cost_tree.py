@@ -3,7 +3,7 @@
     total
       compute                    GPUs from the start of their bill to its end, whole instances
         busy                     while a step ran; this part is allocated to requests (``cost_usd``)
-          prompt tokens, output tokens, recomputed after preemption, retries and abandoned work
+          prompt tokens, output tokens, recomputed after preemption, retries and abandoned work, background work
         idle                     up, but nothing to do: nights, headroom for p95
         cold start               starting: booting, pulling images, loading weights
         draining                 told to stop, finishing (when not busy)
@@ -32,7 +32,7 @@ from sim.record.result import Result
 from sim.spec import GpuSpec, Scenario
 from sim.units import GIB, HOURS_PER_MONTH, SECONDS_PER_HOUR
 
-BUSY_PARTS = ("prompt tokens", "output tokens", "recomputed after preemption", "retries and abandoned work")
+BUSY_PARTS = ("prompt tokens", "output tokens", "recomputed after preemption", "retries and abandoned work", "background work")
 TIME_PARTS = ("idle", "cold start", "draining", "dead", "unused GPUs")
 
 
@@ -81,7 +81,15 @@ def price(result: Result) -> CostNode:
     busy = [CostNode.of(part, _by_pool(pools, part)) if len(pools) > 1 else _only(pools, part) for part in BUSY_PARTS]
     times = [CostNode.of(part, _by_pool(pools, part)) if len(pools) > 1 else _only(pools, part) for part in TIME_PARTS]
     compute = CostNode.of("compute", [CostNode.of("busy", busy), *times])
-    return CostNode.of("total", [compute, *_assumed(result, scenario, compute.usd)])
+    return CostNode.of("total", [compute, *_api(result), *_assumed(result, scenario, compute.usd)])
+
+
+def _api(result: Result) -> list[CostNode]:
+    """What API providers billed, by provider and part; nothing when there is none."""
+    providers = [
+        CostNode.of(name, [CostNode(part, usd) for part, usd in bill.items()]) for name, bill in result.api_bill_usd.items()
+    ]
+    return [CostNode.of("api", providers)] if providers else []
 
 
 def _by_pool(pools: list[tuple[str, dict[str, float]]], part: str) -> list[CostNode]:
@@ -101,8 +109,12 @@ def _price_pool(result: Result, pool: str, replicas: pd.DataFrame) -> tuple[str,
         per_gpu_second = usd_per_gpu_hour(gpu, market, result.scenario.cost) / SECONDS_PER_HOUR
         start_s, stop_s = billed_interval(rows, result.end_s)
         spent = _time_parts(rows, stop_s - start_s)
+        factor = np.ones(len(rows))
+        if "price_factor" in rows:
+            known = rows["price_factor"].to_numpy(dtype=float)
+            factor = np.where(np.isfinite(known), known, 1.0)
         for part, seconds in spent.items():
-            usd[part] = usd.get(part, 0.0) + math.fsum(seconds) * gpus * per_gpu_second
+            usd[part] = usd.get(part, 0.0) + math.fsum(seconds * factor) * gpus * per_gpu_second
         used = math.fsum(stop_s - start_s) * gpus
         paid = paid_gpu_seconds(start_s, stop_s, gpus, gpu.price.instance_gpus)
         usd["unused GPUs"] += max(paid - used, 0.0) * per_gpu_second
@@ -145,14 +157,19 @@ def _busy_shares(result: Result, pool: str, replicas: pd.DataFrame) -> dict[str,
     computed = float(replicas["input_tokens"].sum())
     useful = min(needed, computed)
     wasted = float(replicas["wasted_tokens"].sum())
+    background = float(np.nan_to_num(replicas["background_tokens"].to_numpy(dtype=float)).sum())
+    spec = result.scenario.fleet.background
+    prompts = background / spec.output_tokens * spec.input_tokens if spec is not None else 0.0
+    prompts = min(prompts, computed - useful)
     weights = (
         useful,
-        weight * max(float(replicas["output_tokens"].sum()) - wasted, 0.0),
+        weight * max(float(replicas["output_tokens"].sum()) - wasted - background, 0.0),
         float(replicas["recomputed_tokens"].sum()),
-        (computed - useful) + weight * wasted,
+        (computed - useful - prompts) + weight * wasted,
+        prompts + weight * background,
     )
     total = math.fsum(weights)
-    shares = [value / total for value in weights] if total > 0 else [1.0, 0.0, 0.0, 0.0]
+    shares = [value / total for value in weights] if total > 0 else [1.0, 0.0, 0.0, 0.0, 0.0]
     return dict(zip(BUSY_PARTS, shares, strict=True))
 
 
@@ -183,8 +200,9 @@ def _assumed(result: Result, scenario: Scenario, compute_usd: float) -> list[Cos
 
 
 def request_costs_usd(result: Result, tree: CostNode | None = None) -> np.ndarray:
-    """Dollars of busy compute that each request used (one entry a row of ``result.requests``); they add up to the node
-    ``compute / busy`` but for rounding. NaN for all when nobody's tokens are known.
+    """Dollars that each request used (one entry a row of ``result.requests``): its share of busy compute, and what API
+    providers billed for it. The shares add up to the node ``compute / busy`` but for rounding. NaN for all when nobody's
+    tokens are known.
 
     Each pool's busy dollars go to the requests it served by token weight, work on retries and abandoned answers
     included. Busy dollars of a pool that no request names are spread over all requests.
@@ -213,7 +231,7 @@ def request_costs_usd(result: Result, tree: CostNode | None = None) -> np.ndarra
         if anyone.sum() <= 0:
             return np.full(len(requests), np.nan)
         usd += unclaimed * anyone / anyone.sum()
-    return usd
+    return usd + np.nan_to_num(requests["api_usd"].to_numpy(dtype=float))
 
 
 def busy_usd_by_pool(result: Result, tree: CostNode) -> dict[str, float]:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 
 from sim.analysis.cost_tree import billed_interval
 from sim.analysis.latency import answered_mask
@@ -66,7 +67,8 @@ def _differs(column: object, expected: np.ndarray, slack: float) -> np.ndarray:
 
 
 def tokens_conserved(result: Result) -> list[str]:
-    """Engines sampled what clients got plus what was wasted; no count is negative; cached <= input."""
+    """Engines sampled what clients got, what was wasted, and what passes wrote (and what abandoned attempts still in an
+    engine at the end had so far); no count is negative; cached <= input."""
     requests, replicas = result.requests, result.replicas
     found = []
     for column in ("input_tokens", "output_tokens", "cached_tokens", "wasted_tokens", "attempts", "preemptions"):
@@ -77,8 +79,12 @@ def tokens_conserved(result: Result) -> list[str]:
     by_engines = requests["pool"].astype(object).isin(set(replicas["pool"].astype(object))).to_numpy(dtype=bool)
     delivered = int(requests["output_tokens"].to_numpy()[by_engines].sum())
     sampled, wasted = int(replicas["output_tokens"].sum()), int(replicas["wasted_tokens"].sum())
-    if sampled != delivered + wasted:
-        found.append(f"engines sampled {sampled} tokens, but {delivered} were delivered and {wasted} wasted")
+    passes = int(result.gateway.get("pass_tokens", 0))
+    left = sampled - delivered - wasted - passes
+    if left < 0 or (left and not result.gateway.get("unfinished_attempts", 0)):
+        found.append(
+            f"engines sampled {sampled} tokens, but {delivered} were delivered, {wasted} wasted and {passes} of passes"
+        )
     return found
 
 
@@ -92,12 +98,24 @@ def gpu_seconds_conserved(result: Result) -> list[str]:
     checks = {
         "a replica is busy longer than billed": busy > billed + slack,
         "busy_s is negative": busy < 0,
+        "busy, idle, starting, draining and dead time are not the time billed": _parts_differ(replicas, billed, result),
         "a replica schedules more sequences than max_num_seqs": replicas["seq_s"].to_numpy(dtype=float)
         > replicas["max_num_seqs"].to_numpy(dtype=float) * (billed + slack) * (1 + 1e-9),
         "a replica uses more KV blocks than it has": replicas["kv_block_s"].to_numpy(dtype=float)
         > replicas["kv_blocks"].to_numpy(dtype=float) * (billed + slack) * (1 + 1e-9),
     }
     return [f"{law} ({int(bad.sum())} replicas)" for law, bad in checks.items() if bad.any()]
+
+
+def _parts_differ(replicas: pd.DataFrame, billed: np.ndarray, result: Result) -> np.ndarray:
+    """A bill is as long as what was done in it, and longer only by its minimum and increment."""
+    parts = replicas[["busy_s", "idle_s", "starting_s", "draining_s", "dead_s"]].to_numpy(dtype=float).sum(axis=1)
+    slack = TOLERANCE_S * max(1.0, result.end_s)
+    billing = result.scenario.fleet.billing
+    rounded = np.maximum(billing.minimum_s, parts + billing.increment_s)
+    ended = replicas["stopped_s"].to_numpy(dtype=float) < result.end_s - slack
+    differs: np.ndarray = (parts > billed + slack) | (billed > np.where(ended, rounded, parts) + slack)
+    return differs
 
 
 def littles_law(result: Result) -> list[str]:
@@ -134,8 +152,21 @@ def timeseries_matches_records(result: Result) -> list[str]:
     return found
 
 
+def attempts_add_up(result: Result) -> list[str]:
+    """Attempts = requests + retries + hedges."""
+    counted = result.gateway
+    if not counted or result.stopped_early is not None:
+        return []
+    attempts, requests = int(result.requests["attempts"].sum()), len(result.requests)
+    expected = requests + int(counted["retries"] + counted["hedges"])
+    if attempts == expected:
+        return []
+    return [f"{attempts} attempts of {requests} requests, {counted['retries']} retries, {counted['hedges']} hedges"]
+
+
 LAWS: tuple[Callable[[Result], list[str]], ...] = (
-    outcomes_partition, causality, tokens_conserved, gpu_seconds_conserved, littles_law, timeseries_matches_records,
+    outcomes_partition, attempts_add_up, causality, tokens_conserved, gpu_seconds_conserved, littles_law,
+    timeseries_matches_records,
 )  # fmt: skip
 
 

@@ -1,144 +1,465 @@
 """``Gateway``: the life of a request between the client and the engines.
 
-    arrive -> admit or shed -> route -> front end -> engine -> answer, timeout or rejection
+    arrive -> admit -> passes before -> cache -> queue -> route -> engine -> passes after -> answer
+                 ^                                                     |
+                 +---- retry after a wait <---- timeout, shed, evicted +----> escalate to a larger pool or an API
 
-At this stage no policy needs a process of its own, so requests are callbacks: an arrival is one kernel event, and what an
-engine does is the engine's. A client that gives up is one entry in a FIFO of deadlines.
+``handle`` is this life as one generator. A route that needs no policy takes the fast path instead: callbacks, no process.
+Requests wake their process at most once a try; deadlines, hedges and the queue's time-outs are FIFOs with one timer each.
 """
 
 from __future__ import annotations
 
+from collections.abc import Generator, Sequence
+from typing import Any
+
 from sim.engine.clock import ARRIVAL, Clock, Moment
-from sim.engine.request import EngineRequest
 from sim.fleet.fleet import Fleet
 from sim.fleet.server import Server
+from sim.gateway.api_provider import Reply
 from sim.gateway.contents import Contents
 from sim.gateway.deadlines import DeadlineQueue
-from sim.gateway.request import ClientRequest
-from sim.gateway.routers import make_router
-from sim.record.recorder import REJECTED, SHED, TIMED_OUT, Recorder
+from sim.gateway.dispatch import Dispatcher
+from sim.gateway.policies import Policies, needs_process
+from sim.gateway.request import Answer, Attempt, ClientRequest, Failure
+from sim.gateway.users import ClosedLoopUsers, WaitingSessionUsers
+from sim.record.recorder import COMPLETED, ESCALATED, FAILED, REJECTED, SHED, TIMED_OUT, Recorder
+from sim.rng import stream
 from sim.spec import GatewaySpec
+from sim.spec.gateway.users import ClosedLoop, WaitingSessions
 from sim.workload import Trace
+
+Life = Generator[Any, Any, Failure | None]
+"""A stretch of a request's life; returns None when it has its answer."""
+
+OUTCOME = {"timeout": TIMED_OUT, "shed": SHED, "evicted": FAILED, "unavailable": FAILED, "rejected": REJECTED}
+TIMEOUT = Failure("timeout", "client_timeout")
+_NAN = float("nan")
 
 
 class Gateway:
     """Feeds a trace to a fleet and writes every request's outcome."""
 
-    def __init__(self, clock: Clock, spec: GatewaySpec, trace: Trace, recorder: Recorder) -> None:
+    def __init__(self, clock: Clock, spec: GatewaySpec, trace: Trace, recorder: Recorder, seed: int = 0) -> None:
         self.clock = clock
         self.spec = spec
         self.recorder = recorder
         self.fleet: Fleet
         self.arrived = 0
-        self._arrival_s: list[float] = trace.arrival_s.tolist()
+        self.under_way = 0
+        """Requests in a process of their own, without an outcome."""
+        self.retries = 0
+        self.arrival_s: list[float] = trace.arrival_s.tolist()
+        """When each request was sent; the trace's times unless users wait for answers."""
         self._input: list[int] = trace.input_tokens.tolist()
         self._output: list[int] = trace.output_tokens.tolist()
-        priority = trace.labels.get("priority")
-        self._priority: list[int] | None = None if priority is None else priority.tolist()
+        self._labels = {name: column.tolist() for name, column in trace.labels.items() if name != "block_hashes"}
+        self._priority: list[int] | None = self._labels.get("priority")
         self._contents = Contents(trace)
-        self._router = make_router(spec.router)
-        self._deadlines: DeadlineQueue[ClientRequest] | None = None
-        if spec.client_timeout_s is not None:
-            self._deadlines = DeadlineQueue(clock, lambda r: r.attempt is not None, self._time_out)
+        self._process = needs_process(spec)
+        self._plain_routes = frozenset(spec.plain_routes)
+        self.dispatcher = Dispatcher(
+            clock, recorder, spec.abort_on_disconnect, self._answered, self._lost, self.ready_changed
+        )
+        self.finished = self.dispatcher.finished
+        self.aborted = self.dispatcher.aborted
+        self.evicted = self.dispatcher.evicted
+        self._deadlines: DeadlineQueue[tuple[ClientRequest, int]] = DeadlineQueue(clock, _waits, self._time_out)
+        self._hedges: DeadlineQueue[tuple[ClientRequest, int]] = DeadlineQueue(clock, _waits, self._hedge)
+        self._time_to_live: DeadlineQueue[tuple[ClientRequest, int]] = DeadlineQueue(clock, self._queued, self._expire)
+        self._seed = seed
+        self._users: ClosedLoopUsers | WaitingSessionUsers | None = None
+        match spec.users:
+            case ClosedLoop():
+                rng = stream(seed, "gateway", "users")
+                self._users = ClosedLoopUsers(clock, spec.users, len(trace), self._receive, rng)
+            case WaitingSessions():
+                self._users = WaitingSessionUsers(clock, spec.users, trace, self._receive)
+        if self._users is not None:
+            recorder.on_outcome = self._users.outcome
 
     def start(self, fleet: Fleet) -> None:
         """Serve with ``fleet`` from the first arrival on."""
         self.fleet = fleet
-        if self._arrival_s:
-            self.clock.at(self._arrival_s[0], ARRIVAL, self._arrive)
+        self.policies = Policies(self.spec, self.clock, fleet, self.dispatcher, self._seed, self.recorder, self.is_active)
+        self._router = self.policies.router
+        if self._users is not None:
+            self._users.start()
+        elif self.arrival_s:
+            self.clock.at(self.arrival_s[0], ARRIVAL, self._arrive)
+
+    def demand(self) -> tuple[int, int]:
+        """Arrivals so far, and requests that wait in the gateway's queue: an autoscaler's view of it."""
+        return self.arrived, len(self.policies.room)
+
+    def is_active(self) -> bool:
+        """Whether anything is under way that needs fresh signals."""
+        return any(server.requests_in_flight for server in self.fleet.ready) or self.under_way > 0
+
+    def counts(self) -> dict[str, float]:
+        """``Result.gateway``."""
+        return {
+            "retries": self.retries,
+            "hedges": self.policies.hedges,
+            "ejections": self.policies.ejections,
+            "api_calls": sum(provider.calls for provider in self.policies.apis),
+            "pass_tokens": self.dispatcher.pass_tokens,
+            "unfinished_attempts": self.dispatcher.out,
+        }
+
+    # -- arrivals, and the fast path -----------------------------------------------------------------------------------
 
     def _arrive(self, _: Moment) -> None:
         row = self.arrived
-        self.arrived = row + 1
-        if self.arrived < len(self._arrival_s):
-            self.clock.at(self._arrival_s[self.arrived], ARRIVAL, self._arrive)
+        if row + 1 < len(self.arrival_s):
+            self.clock.at(self.arrival_s[row + 1], ARRIVAL, self._arrive)
+        self._receive(row)
+
+    def _receive(self, row: int) -> None:
+        self.arrived += 1
         now = self.clock.now
-        request = ClientRequest(row, now, self._input[row])
-        server = self._router.choose(request, self.fleet.ready)
+        self.arrival_s[row] = now
+        request = ClientRequest(row, now, self._input[row], 0 if self._priority is None else self._priority[row])
+        if self._labels:
+            self._label(request)
+        servers = self.policies.ready()
+        if servers and (not self._process or request.route in self._plain_routes):
+            self._send_plain(request, servers)
+        else:
+            self.under_way += 1
+            self.clock.process(self.handle(request))
+
+    def _label(self, request: ClientRequest) -> None:
+        labels, row = self._labels, request.row
+        for name in ("route", "tenant", "session_id", "prompt_id"):
+            column = labels.get(name)
+            if column is not None:
+                setattr(request, name, column[row])
+        request.content = self._contents.of(row, request.input_tokens, self._output[row])
+
+    def _send_plain(self, request: ClientRequest, servers: Sequence[Server]) -> None:
+        row, output_tokens = request.row, self._output[request.row]
+        server: Server = self._router.choose(request, servers)
         scheduler = server.replica.scheduler
         limit = self.spec.max_queue_requests
         if limit is not None and scheduler.n_waiting >= limit and server.requests_in_flight:
-            self.recorder.lost(row, now, SHED, "queue_full")
+            self.recorder.lost(row, request.arrival_s, SHED, "queue_full")
             return
-        output_tokens = self._output[row]
         refusal = scheduler.refusal(request.input_tokens, output_tokens)
         if refusal is not None:
-            self.recorder.lost(row, now, REJECTED, refusal)
+            self.recorder.lost(row, request.arrival_s, REJECTED, refusal)
             return
-        attempt = EngineRequest(
-            row,
-            request.input_tokens,
-            output_tokens,
-            now,
-            0 if self._priority is None else self._priority[row],
-            self._contents.of(row, request.input_tokens, output_tokens),
-            ("out", row),
-            request,
-        )
-        request.attempt = attempt
-        request.server = server
-        server.tokens_in_flight += request.input_tokens
-        server.requests_in_flight += 1
-        if self._deadlines is not None and self.spec.client_timeout_s is not None:
-            self._deadlines.add(now + self.spec.client_timeout_s, request)
-        delay = server.front_end_s(request.input_tokens)
-        if delay:
-            self.clock.at(now + delay, ARRIVAL, self._enter, (server, attempt))
-        else:
-            server.replica.submit(attempt)
+        attempt = self.dispatcher.send(request, server, request.input_tokens, output_tokens, request.content, ("out", row))
+        if self.spec.client_timeout_s is not None:
+            request.live.append(attempt)
+            self._deadlines.add(request.arrival_s + self.spec.client_timeout_s, (request, 0))
 
-    def _enter(self, moment: Moment) -> None:
-        server, attempt = moment.value
-        if attempt.owner.attempt is attempt or not self.spec.abort_on_disconnect:
-            server.replica.submit(attempt)
-        else:
-            self.aborted(attempt)
+    # -- the life of a request -----------------------------------------------------------------------------------------
 
-    def finished(self, attempt: EngineRequest) -> None:
-        """An engine sampled the last token of ``attempt``."""
-        request: ClientRequest = attempt.owner
-        server = request.server
-        assert isinstance(server, Server)
-        server.tokens_in_flight -= attempt.prompt_len
-        server.requests_in_flight -= 1
-        if request.attempt is not attempt:  # nobody waits for it any more
-            self.recorder.wasted_tokens[request.row] += attempt.sampled
-            server.wasted_tokens += attempt.sampled
-            return
-        request.attempt = None
-        assert attempt.first_token_at is not None
-        assert attempt.finished_at is not None
-        assert attempt.scheduled_at is not None
+    def handle(self, request: ClientRequest) -> Generator[Any, Any, None]:
+        """The life of a request, top to bottom: tries until there is an answer or a reason to stop."""
+        while True:
+            self._begin_try(request)
+            failure = self.policies.refusal(request, self.clock.now)
+            if failure is None:
+                failure = yield from self._before_serving(request)
+            if failure is None:
+                failure = yield from self._from_twin(request) if self._may_share(request) else self._serve(request)
+            self.policies.ended(request, failure)
+            if failure is None:
+                break
+            wait_s = self.policies.retry_wait_s(request, failure, self.under_way)
+            if wait_s is None:
+                self._lose(request, failure)
+                break
+            self._count_retry(request)
+            yield self.clock.timeout(wait_s)
+
+    def _before_serving(self, request: ClientRequest) -> Life:
+        if request.passed or not self.policies.before.used:
+            return None
+        failure = yield from self.policies.before.run(request, request.input_tokens)
+        request.passed = failure is None
+        return TIMEOUT if failure is None and request.expired else failure
+
+    def _from_twin(self, request: ClientRequest) -> Life:
+        """Answer from the cache, from an equal request under way, or by being the one that others wait for."""
+        cache, twins, now = self.policies.cache, self.policies.twins, self.clock.now
+        tokens = cache.look_up(request.prompt_id, now) if cache is not None else None
+        if cache is not None and tokens is not None:
+            yield self.clock.timeout(cache.latency_s)
+            self._finish(request, Answer(self.clock.now, self.clock.now, tokens), "cache")
+            return None
+        if twins is None:
+            return (yield from self._serve(request))
+        if twins.lead_or_follow(request):
+            signal = yield from self._signal(request)
+            if isinstance(signal, Answer):
+                first = max(request.arrival_s, signal.first_token_s)
+                self._finish(request, Answer(first, self.clock.now, signal.output_tokens), "dedupe")
+                return None
+            twins.leave(request)
+            return signal if signal is not None else (yield from self._serve(request))
+        failure = yield from self._serve(request)
+        row = request.row
+        answer = Answer(self.recorder.first_token_s[row], self.clock.now, self.recorder.output_tokens[row])
+        twins.settle(request.prompt_id, answer if failure is None else None)
+        return failure
+
+    def _serve(self, request: ClientRequest) -> Life:
+        """Local first; elsewhere when the hybrid rule says so."""
+        rule = self.policies.hybrid
+        if rule is None or rule.pinned(request):
+            return (yield from self._serve_locally(request, None))
+        if rule.leaves_before(request, self.policies.least_waiting() if rule.spec.overload_waiting is not None else 0):
+            return (yield from self._escalate(request))
+        thrown_away = rule.leaves_after(request)
+        failure = yield from self._serve_locally(request, None, keep=not thrown_away)
+        if (failure is None and thrown_away) or (failure is not None and rule.spec.after_failure and not request.expired):
+            self._count_retry(request)
+            return (yield from self._escalate(request))
+        return failure
+
+    def _escalate(self, request: ClientRequest) -> Life:
+        """The larger pool where there is one, else the first API that answers."""
+        rule = self.policies.hybrid
+        if rule is not None and rule.spec.larger_pool is not None:
+            return (yield from self._serve_locally(request, rule.spec.larger_pool))
+        failure: Failure | None = Failure("unavailable", "no_api_takes_it")
+        for provider in self.policies.apis:
+            if not provider.takes(request):
+                continue
+            for call in range(provider.spec.max_attempts):
+                reply = provider.call(request, self._output[request.row], self.clock.now)
+                if isinstance(reply, Reply):
+                    return (yield from self._await_api(request, provider.name, reply))
+                failure = reply
+                yield self.clock.timeout(provider.error_s)
+                if request.expired:
+                    return TIMEOUT
+                if call + 1 < provider.spec.max_attempts:
+                    yield self.clock.timeout(self.policies.api_wait_s(call, reply))
+                self._count_retry(request)
+        return failure
+
+    def _await_api(self, request: ClientRequest, name: str, reply: Reply) -> Life:
+        provider = self.policies.api(name)
+        sent_s = self.clock.now
+        self.clock.at(sent_s + reply.duration_s, ARRIVAL, self._api_answers, (request, request.tries, reply))
+        signal = yield from self._signal(request)
+        usd = provider.book(reply.usd, abandoned=signal is not reply)
+        self.recorder.api_usd[request.row] += usd
+        if signal is not reply:
+            return TIMEOUT
+        answer = Answer(sent_s + reply.ttft_s, self.clock.now, reply.output_tokens)
+        return (yield from self._after_serving(request, answer, name, ESCALATED, None))
+
+    @staticmethod
+    def _api_answers(moment: Moment) -> None:
+        request, tries, reply = moment.value
+        if request.tries == tries:
+            request.wake(reply)
+
+    def _serve_locally(self, request: ClientRequest, pool: str | None, keep: bool = True) -> Life:
+        """Queue, route, wait for an engine; ``keep=False`` throws the answer away (it stays paid)."""
+        if self.policies.must_queue(request, pool):
+            failure = self._enqueue(request)
+        else:
+            failure = self._send(request, pool)
+        if failure is not None:
+            return failure
+        signal = yield from self._signal(request)
+        self._call_off(request)
+        if isinstance(signal, Failure):
+            return signal
+        attempt: Attempt = signal
+        if not keep:
+            self.dispatcher.waste(attempt)
+            return None
+        engine = attempt.engine
+        assert engine.first_token_at is not None
+        answer = Answer(engine.first_token_at, self.clock.now, engine.sampled)
+        return (yield from self._after_serving(request, answer, attempt.server.pool, COMPLETED, attempt))
+
+    def _after_serving(
+        self, request: ClientRequest, answer: Answer, pool: str, outcome: int, attempt: Attempt | None
+    ) -> Life:
+        if self.policies.after.used:
+            failure = yield from self.policies.after.run(request, request.input_tokens + answer.output_tokens)
+            if failure is not None or request.expired:
+                if attempt is not None:
+                    self.dispatcher.waste(attempt)
+                return failure or TIMEOUT
+            answer = Answer(self.clock.now, self.clock.now, answer.output_tokens)
+        self._finish(request, answer, pool, outcome, attempt)
+        return None
+
+    # -- steps of that life --------------------------------------------------------------------------------------------
+
+    def _signal(self, request: ClientRequest) -> Generator[Any, Any, Any]:
+        """Wait for what ends this stretch: an attempt's answer, a failure, an API's reply, a twin's answer."""
+        if request.expired:
+            return TIMEOUT
+        request.wait = self.clock.event()
+        signal = yield request.wait
+        request.wait = None
+        return signal
+
+    def _begin_try(self, request: ClientRequest) -> None:
+        request.tries += 1
+        request.expired = False
+        if self.spec.client_timeout_s is not None:
+            self._deadlines.add(self.clock.now + self.spec.client_timeout_s, (request, request.tries))
+
+    def _count_retry(self, request: ClientRequest) -> None:
+        request.attempts += 1
+        self.retries += 1
+
+    def _may_share(self, request: ClientRequest) -> bool:
+        return bool(request.prompt_id) and (self.policies.cache is not None or self.policies.twins is not None)
+
+    def _send(self, request: ClientRequest, pool: str | None, avoid: Server | None = None) -> Failure | None:
+        """Route one attempt; a failure when nobody may take it."""
+        servers = self.policies.candidates(pool, avoid)
+        if not servers:
+            return Failure("unavailable", "no_replica")
+        server: Server = self._router.choose(request, servers)
+        scheduler = server.replica.scheduler
+        limit = self.spec.max_queue_requests
+        if limit is not None and scheduler.n_waiting >= limit and server.requests_in_flight:
+            return Failure("shed", "queue_full", None, server.index)
+        tokens = request.input_tokens + self.policies.before.added_prompt_tokens(request)
+        refusal = scheduler.refusal(tokens, self._output[request.row])
+        if refusal is not None:
+            return Failure("rejected", refusal)
+        name = ("out", request.row)
+        attempt = self.dispatcher.send(request, server, tokens, self._output[request.row], request.content, name)
+        request.live.append(attempt)
+        hedging = self.spec.hedging
+        if hedging is not None and request.hedges < hedging.max_hedges:
+            self._hedges.add(self.clock.now + hedging.delay_s, (request, request.tries))
+        return None
+
+    def _call_off(self, request: ClientRequest) -> None:
+        """Nobody waits for the attempts still out."""
+        for attempt in request.live:
+            if attempt.live:
+                self.dispatcher.abandon(attempt)
+                self.policies.attempt_ended(attempt, answered=False)
+        request.live.clear()
+
+    def _finish(
+        self, request: ClientRequest, answer: Answer, pool: str, outcome: int = COMPLETED, attempt: Attempt | None = None
+    ) -> None:
+        """The client has its answer."""
+        row = request.row
+        engine = attempt.engine if attempt is not None else None
+        scheduled = engine.scheduled_at if engine is not None else None
+        self.recorder.attempts[row] = request.attempts
         self.recorder.answered(
-            request.row,
-            request.arrival_s,
-            attempt.first_token_at,
-            attempt.finished_at,
-            attempt.scheduled_at,
-            attempt.sampled,
-            attempt.cached_tokens,
-            attempt.preemptions,
-            server.pool_index,
-            server.index,
-        )
+            row, request.arrival_s, answer.first_token_s, answer.finish_s, _NAN if scheduled is None else scheduled,
+            answer.output_tokens, 0 if engine is None else min(engine.cached_tokens, request.input_tokens),
+            0 if engine is None else engine.preemptions, self.recorder.pools.index(pool),
+            -1 if attempt is None else attempt.server.index, outcome,
+        )  # fmt: skip
+        self.under_way -= 1
+        request.tries += 1  # no timer concerns it any more
+        self.policies.answered(request, answer.output_tokens, self.clock.now)
 
-    def aborted(self, attempt: EngineRequest) -> None:
-        """An engine dropped ``attempt`` because its client is gone."""
-        request: ClientRequest = attempt.owner
-        server = request.server
-        assert isinstance(server, Server)
-        server.tokens_in_flight -= attempt.prompt_len
-        server.requests_in_flight -= 1
-        self.recorder.wasted_tokens[request.row] += attempt.sampled
-        server.wasted_tokens += attempt.sampled
+    def _lose(self, request: ClientRequest, failure: Failure) -> None:
+        """The client has no answer, and no further try."""
+        self.recorder.attempts[request.row] = request.attempts
+        self.recorder.lost(request.row, self.clock.now, OUTCOME[failure.kind], failure.reason)
+        self.under_way -= 1
+        request.tries += 1
 
-    def _time_out(self, request: ClientRequest) -> None:
-        attempt = request.attempt
-        assert attempt is not None
-        request.attempt = None
+    # -- news from engines, timers and the fleet -----------------------------------------------------------------------
+
+    def _answered(self, attempt: Attempt) -> None:
+        request = attempt.request
+        if request.tries:
+            self.policies.attempt_ended(attempt, answered=True)
+            request.wake(attempt)
+            return
+        engine, server = attempt.engine, attempt.server  # the fast path ends here
+        request.live.clear()
+        assert engine.first_token_at is not None
+        assert engine.finished_at is not None
+        assert engine.scheduled_at is not None
+        self.recorder.answered(
+            request.row, request.arrival_s, engine.first_token_at, engine.finished_at, engine.scheduled_at,
+            engine.sampled, engine.cached_tokens, engine.preemptions, server.pool_index, server.index,
+        )  # fmt: skip
+
+    def _lost(self, attempt: Attempt) -> None:
+        """A server died with ``attempt`` in it."""
+        request = attempt.request
+        if not request.tries:
+            self.recorder.lost(request.row, self.clock.now, FAILED, "evicted")
+            request.live.clear()
+            return
+        self.policies.attempt_ended(attempt, answered=False)
+        if not any(other.live for other in request.live):
+            request.wake(Failure("evicted", "evicted", None, attempt.server.index))
+
+    def _time_out(self, item: tuple[ClientRequest, int]) -> None:
+        request = item[0]
+        request.expired = True
+        if request.tries:
+            self.policies.room.remove(request)
+            request.wake(TIMEOUT)
+            return
         self.recorder.lost(request.row, self.clock.now, TIMED_OUT, "client_timeout")
-        if self.spec.abort_on_disconnect:
-            server = request.server
-            assert isinstance(server, Server)
-            if attempt.submitted:
-                server.replica.abort(attempt)
+        for attempt in request.live:
+            self.dispatcher.abandon(attempt)
+        request.live.clear()
+
+    def _hedge(self, item: tuple[ClientRequest, int]) -> None:
+        request = item[0]
+        hedging = self.spec.hedging
+        waiting = [attempt for attempt in request.live if attempt.live]
+        if hedging is None or not waiting or any(a.engine.first_token_at is not None for a in waiting):
+            return
+        request.hedges += 1
+        request.attempts += 1
+        if self._send(request, waiting[0].server.pool, avoid=waiting[-1].server) is not None:
+            request.hedges -= 1
+            request.attempts -= 1
+        else:
+            self.policies.hedges += 1
+
+    def _enqueue(self, request: ClientRequest) -> Failure | None:
+        queue = self.spec.queue
+        if queue.max_requests is not None and len(self.policies.room) >= queue.max_requests:
+            return Failure("shed", "gateway_queue_full")
+        self.policies.room.push(request)
+        if queue.ttl_s is not None:
+            self._time_to_live.add(self.clock.now + queue.ttl_s, (request, request.tries))
+        return None
+
+    def _queued(self, item: tuple[ClientRequest, int]) -> bool:
+        return item[0] in self.policies.room and item[0].tries == item[1]
+
+    def _expire(self, item: tuple[ClientRequest, int]) -> None:
+        self.policies.room.remove(item[0])
+        item[0].wake(Failure("shed", "queue_ttl"))
+
+    def ready_changed(self) -> None:
+        """A server has room or became ready: the queue moves. The fleet calls it when ``ready`` gains a server."""
+        room = self.policies.room
+        while len(room) and self.policies.has_room():
+            request = room.pop()
+            if request is None:
+                return
+            failure = self._send(request, None)
+            if failure is not None:
+                request.wake(failure)
+
+
+def _waits(item: tuple[ClientRequest, int]) -> bool:
+    request, tries = item
+    if request.tries != tries:
+        return False
+    if not tries:  # the fast path
+        return any(attempt.live for attempt in request.live)
+    return request.wait is None or not request.wait.triggered

@@ -37,9 +37,9 @@ class BackoffPolicy:
         spec = self._spec
         if failure.kind not in spec.on or request.attempts >= spec.max_attempts:
             return None
-        if spec.honour_retry_after and failure.retry_after_s is not None:
-            if failure.retry_after_s <= spec.max_retry_after_s:
-                return failure.retry_after_s
+        told_s = failure.retry_after_s
+        if spec.honour_retry_after and told_s is not None and told_s <= spec.max_retry_after_s:
+            return told_s
         nth = request.attempts
         factor = 2.0 ** (nth - 1) if spec.growth == "doubling" else 2.0**nth - 1.0
         wait = min(spec.base_s * factor, spec.max_s)

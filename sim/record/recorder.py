@@ -29,6 +29,8 @@ class Recorder:
         self.pools = pools
         self.give_up = give_up
         self.stopped_early: str | None = None
+        self.on_outcome: Callable[[int], None] | None = None
+        """Told of every request that has its outcome: users who wait send their next one."""
         self.open_requests = requests
         """Requests that have no outcome yet."""
         self.first_token_s = array("d", [_NAN]) * requests
@@ -38,6 +40,7 @@ class Recorder:
         self.cached_tokens = array("q", [0]) * requests
         self.wasted_tokens = array("q", [0]) * requests
         self.attempts = array("i", [1]) * requests
+        self.api_usd = array("d", [0.0]) * requests
         self.preemptions = array("i", [0]) * requests
         self.outcome = array("b", [-1]) * requests
         self.reason = array("h", [0]) * requests
@@ -71,6 +74,8 @@ class Recorder:
         self.replica[row] = replica
         self.outcome[row] = outcome
         self.open_requests -= 1
+        if self.on_outcome is not None:
+            self.on_outcome(row)
         if self.give_up is not None and self.stopped_early is None:
             tpot = (finish_s - first_token_s) / (output_tokens - 1) if output_tokens > 1 else _NAN
             self.stopped_early = self.give_up(first_token_s - arrival_s, tpot, finish_s - arrival_s, True)
@@ -81,6 +86,8 @@ class Recorder:
         self.outcome[row] = outcome
         self.reason[row] = self._reasons.setdefault(reason, len(self._reasons))
         self.open_requests -= 1
+        if self.on_outcome is not None:
+            self.on_outcome(row)
         if self.give_up is not None and self.stopped_early is None:
             self.stopped_early = self.give_up(_NAN, _NAN, _NAN, False)
 
@@ -123,12 +130,17 @@ class Recorder:
             "e2e_s": e2e,
             "queue_s": np.frombuffer(self.queue_s),
             "cost_usd": np.full(n, _NAN),
+            "api_usd": np.frombuffer(self.api_usd),
         }
         for name in ("route", "feature", "tenant", "session_id"):
             values = labels.get(name)
             columns[name] = pd.Categorical(values) if values is not None else _labels(np.zeros(n, dtype=np.int8), ("",))
         frame = pd.DataFrame({name: columns[name] for name in REQUEST_COLUMNS})
-        return frame if rows.all() else frame[rows].reset_index(drop=True)
+        if not rows.all():
+            frame = frame[rows].reset_index(drop=True)
+        if (np.diff(frame["arrival_s"].to_numpy()) < 0).any():  # users who wait send in an order of their own
+            frame = frame.sort_values("arrival_s", kind="stable").reset_index(drop=True)
+        return frame
 
 
 def _labels(codes: np.ndarray, names: Iterable[str]) -> pd.Categorical:

@@ -19,24 +19,28 @@ ANSWERED = ("completed", "escalated")
 REQUEST_COLUMNS = (
     "request_id", "route", "feature", "tenant", "session_id", "turn", "arrival_s", "first_token_s", "finish_s",
     "input_tokens", "output_tokens", "cached_tokens", "wasted_tokens", "attempts", "preemptions", "outcome", "reason",
-    "pool", "replica", "ttft_s", "tpot_s", "e2e_s", "queue_s", "cost_usd",
+    "pool", "replica", "ttft_s", "tpot_s", "e2e_s", "queue_s", "cost_usd", "api_usd",
 )  # fmt: skip
 """Columns of ``Result.requests`` and of ``requests.parquet``, one row a client request, in order of arrival.
 
 ``output_tokens`` are those delivered to the client. ``first_token_s`` and the latencies are NaN where undefined (no
 first token; TPOT of a one-token answer). ``queue_s``: from the client's send to the first time an engine scheduled it.
-``cost_usd`` is NaN until ``sim.analysis`` prices the run."""
+``cost_usd`` is NaN until ``sim.analysis`` prices the run; ``api_usd`` is what providers billed for the request, abandoned
+calls included."""
 
 REPLICA_COLUMNS = (
     "pool", "replica", "gpu", "gpus", "market", "zone", "requested_s", "ready_s", "stopped_s", "billed_start_s",
-    "billed_stop_s", "busy_s", "starting_s", "draining_s", "dead_s", "seq_s", "kv_block_s", "max_num_seqs",
+    "billed_stop_s", "busy_s", "idle_s", "starting_s", "draining_s",
+    "dead_s", "price_factor", "seq_s", "kv_block_s", "max_num_seqs",
     "kv_blocks", "engine_steps", "input_tokens", "output_tokens", "cached_tokens", "recomputed_tokens", "wasted_tokens",
-    "preemptions", "prefix_queries_tokens", "prefix_hits_tokens",
+    "background_tokens", "preemptions", "prefix_queries_tokens", "prefix_hits_tokens",
 )  # fmt: skip
-"""Columns of ``Result.replicas``, one row a replica that ever existed. ``busy_s``: time in which a step ran;
+"""Columns of ``Result.replicas``, one row a replica that ever existed. ``busy_s``: time in which a step ran (also while
+draining); busy, idle, starting, draining and dead are billed time and add up to it, but for a bill's rounding;
+``price_factor``: mean price over the bill relative to the preset's (1 where prices stand still);
 ``seq_s`` integrates scheduled sequences and ``kv_block_s`` used KV blocks over time (occupancy = integral / (time x
 capacity)); ``input_tokens`` are prompt tokens computed (cache hits not counted), ``output_tokens`` tokens sampled, of
-which ``wasted_tokens`` reached no client; ``recomputed_tokens`` were computed again after preemption."""
+which ``wasted_tokens`` reached no client and ``background_tokens`` were batch work's; ``recomputed_tokens`` were computed again after preemption."""
 
 TIMESERIES_COLUMNS = (
     "time_s", "arrivals", "waiting", "running", "tokens_in_flight", "kv_used", "batch", "replicas_ready",
@@ -87,5 +91,11 @@ class Result:
     """``STEP_COLUMNS``, when ``output.steps`` is on."""
     stopped_early: str | None = None
     """Why the run was given up before its end (its SLO miss was certain), or None."""
+    gateway: dict[str, float] = field(default_factory=dict)
+    """What the gateway counted: ``retries`` (escalations after a local attempt among them), ``hedges``, ``ejections`` by
+    breakers, ``api_calls``, ``pass_tokens`` that engines sampled for safety and rewriting passes, and
+    ``unfinished_attempts``, abandoned ones that were still in an engine at the end of the run."""
+    api_bill_usd: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Provider -> part of its bill -> dollars."""
     inputs: dict[str, Any] = field(default_factory=dict)
     """Provenance of input files: path -> {sha256, bytes}."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import time
 
+import numpy as np
 import pandas as pd
 import simpy
 
@@ -13,15 +14,19 @@ from sim.engine.gaps import GapHistogram
 from sim.errors import InvariantError
 from sim.fleet.fleet import Fleet
 from sim.gateway.gateway import Gateway
+from sim.gateway.policies import answering_pools
 from sim.record import Recorder, Result
-from sim.record.recorder import GiveUp
+from sim.record.recorder import FAILED, GiveUp
 from sim.record.result import TIMESERIES_COLUMNS
 from sim.run.sampler import Sampler, grid_s
 from sim.run.step_records import StepRecords
 from sim.spec import Scenario
-from sim.workload import Trace, load_workload
+from sim.workload import Trace
+from sim.workload.timeline import load_trace
 
 _EVENTS_AT_A_TIME = 4096
+_PATIENCE_S = 7 * 86_400.0
+"""A request that has no outcome so long after the last arrival never gets one: its fleet does not come up."""
 
 
 def simulate(scenario: Scenario, trace: Trace | None = None, *, give_up: GiveUp | None = None) -> Result:
@@ -29,7 +34,7 @@ def simulate(scenario: Scenario, trace: Trace | None = None, *, give_up: GiveUp 
 
     Args:
         scenario: everything that is asked.
-        trace: the arrivals; they are taken as they are (``rate_scale`` and windows belong to ``load_workload``).
+        trace: the arrivals; they are taken as they are (``rate_scale`` and windows belong to ``load_trace``).
         give_up: called once for every finished request with TTFT, TPOT and E2E (seconds, NaN = undefined) and whether it
             was answered; a returned text ends the run as ``Result.stopped_early``, its rows so far kept.
 
@@ -37,15 +42,17 @@ def simulate(scenario: Scenario, trace: Trace | None = None, *, give_up: GiveUp 
         DoesNotFitError, ConfigError, TraceError: as the parts of the scenario raise them.
     """
     if trace is None:
-        trace = load_workload(scenario.workload, scenario.seed)
+        trace = load_trace(scenario)
     clock = Clock()
-    recorder = Recorder(len(trace), tuple(scenario.fleet.all_pools()), give_up)
-    gateway = Gateway(clock, scenario.gateway, trace, recorder)
+    recorder = Recorder(len(trace), (*scenario.fleet.all_pools(), *answering_pools(scenario.gateway)), give_up)
+    gateway = Gateway(clock, scenario.gateway, trace, recorder, scenario.seed)
     gaps = GapHistogram()
     steps = StepRecords() if scenario.output.steps else None
     fleet = Fleet(
-        clock, scenario, gateway.finished, gateway.aborted, gaps, steps.record if steps is not None else None
-    )
+        clock, scenario, gateway.finished, gateway.aborted, gaps, steps.record if steps is not None else None,
+        on_evicted=gateway.evicted, on_event=recorder.event, demand=gateway.demand,
+    )  # fmt: skip
+    fleet.on_ready.append(lambda server: gateway.ready_changed())
     sampler = Sampler(clock, fleet, gateway, recorder, grid_s(trace.duration_s)) if scenario.output.timeseries else None
 
     # Nothing of a run is cyclic garbage; tracing its growing columns again and again would only cost time.
@@ -60,8 +67,11 @@ def simulate(scenario: Scenario, trace: Trace | None = None, *, give_up: GiveUp 
                 if not recorder.open_requests or recorder.stopped_early is not None:
                     break
                 step()
+            if clock.now > trace.duration_s + _PATIENCE_S:
+                _give_up_waiting(recorder, clock.now)
         end_s = clock.now
-        requests = recorder.frame(trace.arrival_s, trace.input_tokens, dict(trace.labels), [s.name for s in fleet.servers])
+        names = [server.name for server in fleet.servers]
+        requests = recorder.frame(np.array(gateway.arrival_s), trace.input_tokens, dict(trace.labels), names)
         cpu_s, wall_s = time.process_time() - cpu, time.perf_counter() - wall
     except simpy.core.EmptySchedule:
         raise InvariantError(
@@ -79,12 +89,21 @@ def simulate(scenario: Scenario, trace: Trace | None = None, *, give_up: GiveUp 
         events=recorder.events,
         itl=gaps.histogram(),
         end_s=end_s,
-        last_arrival_s=trace.duration_s,
+        last_arrival_s=max(gateway.arrival_s, default=0.0),
         engine_steps=int(replicas["engine_steps"].sum()),
         kernel_events=clock.events_scheduled,
         wall_s=wall_s,
         cpu_s=cpu_s,
         steps=steps.frame() if steps is not None else None,
         stopped_early=recorder.stopped_early,
+        gateway=gateway.counts(),
+        api_bill_usd={provider.name: dict(provider.bill_usd) for provider in gateway.policies.apis},
         inputs=dict(trace.provenance.get("files", {})),
     )
+
+
+def _give_up_waiting(recorder: Recorder, now: float) -> None:
+    """Every request still open has failed."""
+    for row, outcome in enumerate(recorder.outcome):
+        if outcome < 0:
+            recorder.lost(row, now, FAILED, "never_served")

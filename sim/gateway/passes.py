@@ -1,0 +1,76 @@
+"""Safety and rewriting passes: work on a text before it is served, or on the answer before the client sees it.
+
+    tokens read = read_fraction x text + template,  text = prompt (before) or prompt + answer (after)
+
+A pass on a pool is a real request there, with its queue and its KV; its tokens reach no client, and are counted apart from
+waste. An answer that has to pass is held back: its first token reaches the client with its last. Left out: streaming
+classifiers that look at a running answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from typing import Any
+
+from sim.engine.clock import Clock
+from sim.fleet.server import Server
+from sim.gateway.dispatch import Dispatcher
+from sim.gateway.request import ClientRequest, Failure
+from sim.gateway.routers import Router
+from sim.spec.gateway.answers import PassSpec
+
+
+class Passes:
+    """The passes of one stage, in order."""
+
+    def __init__(
+        self,
+        specs: Sequence[PassSpec],
+        clock: Clock,
+        dispatcher: Dispatcher,
+        servers: Callable[[str], Sequence[Server]],
+        router: Router,
+        uniforms: Callable[[str], Sequence[float]],
+    ) -> None:
+        self._specs = tuple(specs)
+        self._clock = clock
+        self._dispatcher = dispatcher
+        self._servers = servers
+        self._router = router
+        self._uniforms = [uniforms(f"block_{place}_{spec.stage}") for place, spec in enumerate(specs)]
+        self.used = bool(specs)
+
+    def added_prompt_tokens(self, request: ClientRequest) -> int:
+        """Tokens that the passes put into the prompt that is served."""
+        fraction = sum(spec.added_prompt_fraction for spec in self._specs if self._concerns(spec, request))
+        return round(fraction * request.input_tokens)
+
+    def run(self, request: ClientRequest, text_tokens: int) -> Generator[Any, Any, Failure | None]:
+        """Let the passes work on ``text_tokens`` of ``request``; a failure blocks it."""
+        for place, spec in enumerate(self._specs):
+            if not self._concerns(spec, request):
+                continue
+            if spec.latency_s:
+                yield self._clock.timeout(spec.latency_s)
+            if spec.pool is not None:
+                servers = self._servers(spec.pool)
+                if not servers:
+                    return Failure("unavailable", "pass_unavailable")
+                read = max(1, round(spec.read_fraction * text_tokens) + spec.template_tokens)
+                server: Server = self._router.choose(request, servers)
+                if server.replica.scheduler.refusal(read, spec.output_tokens) is not None:
+                    return Failure("rejected", "too_long_for_pass")
+                name = ("pass", place, spec.stage)
+                content = ((name, spec.template_tokens), ((name, request.row), read - spec.template_tokens))
+                out = (name, request.row, "out")
+                attempt = self._dispatcher.send(request, server, read, spec.output_tokens, content, out)
+                attempt.done = self._clock.event()
+                if not (yield attempt.done):
+                    return Failure("evicted", "evicted")
+            if spec.block_probability and self._uniforms[place][request.row] < spec.block_probability:
+                return Failure("rejected", "safety")
+        return None
+
+    @staticmethod
+    def _concerns(spec: PassSpec, request: ClientRequest) -> bool:
+        return not spec.routes or request.route in spec.routes

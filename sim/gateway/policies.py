@@ -1,0 +1,194 @@
+"""``Policies``: everything a gateway decides with, built from its spec. No request's state is kept here but the queue's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from sim.engine.clock import Clock
+from sim.fleet.fleet import Fleet
+from sim.fleet.server import Server
+from sim.gateway.admission import make_admission
+from sim.gateway.api_provider import ApiProvider
+from sim.gateway.dispatch import Dispatcher
+from sim.gateway.hybrid import HybridRule
+from sim.gateway.outliers import make_outliers
+from sim.gateway.passes import Passes
+from sim.gateway.request import Attempt, ClientRequest, Failure
+from sim.gateway.response_cache import ResponseCache, Twins
+from sim.gateway.retries import make_budget, make_retries
+from sim.gateway.routers import make_router
+from sim.gateway.signals import Signals
+from sim.gateway.waiting import WaitingRoom
+from sim.record.recorder import Recorder
+from sim.rng import stream
+from sim.spec import GatewaySpec
+
+
+def needs_process(spec: GatewaySpec) -> bool:
+    """Whether any policy of ``spec`` asks for more than routing, a timeout and a bounded queue."""
+    return bool(
+        spec.retries or spec.hedging or spec.outliers or spec.admission or spec.cache or spec.dedupe or spec.passes
+        or spec.hybrid or spec.queue.max_in_flight
+    )  # fmt: skip
+
+
+def answering_pools(spec: GatewaySpec) -> tuple[str, ...]:
+    """Who can answer besides the fleet's pools; names in the column ``pool``."""
+    return (*spec.apis, *(("cache",) if spec.cache is not None else ()), *(("dedupe",) if spec.dedupe else ()))
+
+
+class Policies:
+    """The policies of one gateway."""
+
+    def __init__(
+        self,
+        spec: GatewaySpec,
+        clock: Clock,
+        fleet: Fleet,
+        dispatcher: Dispatcher,
+        seed: int,
+        recorder: Recorder,
+        active: Callable[[], bool],
+    ) -> None:
+        self._spec = spec
+        self._clock = clock
+        self._fleet = fleet
+        self._recorder = recorder
+        requests = len(recorder.outcome)
+        made: dict[float, Signals] = {}
+
+        def signals(staleness_s: float) -> Signals:
+            if staleness_s not in made:
+                made[staleness_s] = Signals(clock, staleness_s, lambda: fleet.ready, active)
+            return made[staleness_s]
+
+        def uniforms(name: str) -> Sequence[float]:
+            numbers: list[float] = stream(seed, "gateway", name).random(requests).tolist()
+            return numbers
+
+        self.router = make_router(spec.router, signals, stream(seed, "gateway", "router"))
+        retries = spec.retries
+        self._retries = make_retries(retries, stream(seed, "gateway", "retries")) if retries is not None else None
+        self._budget = make_budget(retries.budget) if retries is not None and retries.budget is not None else None
+        self._outliers = make_outliers(spec.outliers) if spec.outliers is not None else None
+        self._admission = [make_admission(policy, self.ready, signals) for policy in spec.admission]
+        self.room = WaitingRoom(spec.queue.fair, spec.queue.weights)
+        self.cache = ResponseCache(spec.cache) if spec.cache is not None else None
+        self.twins = Twins() if spec.dedupe else None
+        stages = [
+            Passes([p for p in spec.passes if p.stage == stage], clock, dispatcher, self._in_pool, self.router, uniforms)
+            for stage in ("before", "after")
+        ]
+        self.before, self.after = stages
+        self.apis = [ApiProvider(name, api, stream(seed, "gateway", "api", name)) for name, api in spec.apis.items()]
+        self.hybrid = HybridRule(spec.hybrid, uniforms("uncertain")) if spec.hybrid is not None else None
+        self._jitter: np.random.Generator = stream(seed, "gateway", "api_jitter")
+        self._pools = self._ordinary_pools()
+        self.hedges = 0
+        self.ejections = 0
+
+    # -- who may take a request ----------------------------------------------------------------------------------------
+
+    def _ordinary_pools(self) -> frozenset[str] | None:
+        """None = every pool."""
+        spec = self._spec
+        if spec.pools:
+            return frozenset(spec.pools)
+        special = {p.pool for p in spec.passes if p.pool is not None}
+        if spec.hybrid is not None and spec.hybrid.larger_pool is not None:
+            special.add(spec.hybrid.larger_pool)
+        rest = frozenset(self._fleet.pools) - special
+        return None if not special or not rest else rest
+
+    def ready(self) -> list[Server]:
+        """Ready servers that ordinary requests go to."""
+        servers = self._fleet.ready
+        return servers if self._pools is None else [server for server in servers if server.pool in self._pools]
+
+    def _in_pool(self, pool: str) -> list[Server]:
+        return [server for server in self._fleet.ready if server.pool == pool]
+
+    def candidates(self, pool: str | None, avoid: Server | None = None) -> list[Server]:
+        """Servers that may take an attempt now: not ejected (unless all are), with room, not ``avoid``."""
+        servers = self.ready() if pool is None else self._in_pool(pool)
+        if self._outliers is not None:
+            out = self._outliers.out(self._clock.now)
+            servers = [server for server in servers if server.index not in out] or servers
+        limit = self._spec.queue.max_in_flight
+        if limit is not None and pool is None:
+            servers = [server for server in servers if server.requests_in_flight < limit]
+        if avoid is not None:
+            servers = [server for server in servers if server is not avoid]
+        return servers
+
+    def must_queue(self, request: ClientRequest, pool: str | None) -> bool:
+        """Whether the gateway's queue is where ``request`` goes first."""
+        if pool is not None:
+            return False
+        return len(self.room) > 0 or not self.has_room()
+
+    def has_room(self) -> bool:
+        """Whether some replica may take one more."""
+        return bool(self.candidates(None))
+
+    def least_waiting(self) -> int:
+        """Requests waiting in the emptiest ready replica; very many when there is none."""
+        return min((server.replica.scheduler.n_waiting for server in self.ready()), default=1_000_000_000)
+
+    # -- admission, retries, breakers ----------------------------------------------------------------------------------
+
+    def refusal(self, request: ClientRequest, now_s: float) -> Failure | None:
+        """Why ``request`` is not let in, or None."""
+        for policy in self._admission:
+            refused = policy.refuse(request, now_s)
+            if refused is not None:
+                return Failure("shed", refused.reason, refused.retry_after_s)
+        return None
+
+    def answered(self, request: ClientRequest, output_tokens: int, now_s: float) -> None:
+        """Tell admission and cache of a whole answer."""
+        for policy in self._admission:
+            policy.answered(request, output_tokens, now_s)
+        if self.cache is not None and request.prompt_id:
+            self.cache.keep(request.prompt_id, output_tokens, now_s)
+
+    def retry_wait_s(self, request: ClientRequest, failure: Failure, under_way: int) -> float | None:
+        """Seconds until the next try, or None for none."""
+        if self._retries is None or failure.kind == "rejected":
+            return None
+        wait_s = self._retries.wait_s(request, failure)
+        if wait_s is not None and self._budget is not None:
+            request.retrying = self._budget.withdraw(failure, under_way)
+            return wait_s if request.retrying else None
+        return wait_s
+
+    def ended(self, request: ClientRequest, failure: Failure | None) -> None:
+        """A client's try is over."""
+        if self._budget is not None:
+            self._budget.ended(retried=request.retrying, answered=failure is None)
+            request.retrying = False
+
+    def attempt_ended(self, attempt: Attempt, *, answered: bool) -> None:
+        """A replica has answered an attempt, or failed it."""
+        if self._outliers is not None:
+            now = self._clock.now
+            ejected_s = self._outliers.ended(attempt.server.index, now, answered=answered, servers=len(self.ready()))
+            if ejected_s is not None:
+                self.ejections += 1
+                self._recorder.event(now, "breaker", "failures", replica=attempt.server.name, ejected_s=ejected_s)
+
+    # -- providers -----------------------------------------------------------------------------------------------------
+
+    def api(self, name: str) -> ApiProvider:
+        """The provider ``name``."""
+        return next(provider for provider in self.apis if provider.name == name)
+
+    def api_wait_s(self, calls: int, failure: Failure) -> float:
+        """Seconds before the gateway calls a provider again: its Retry-After up to 60 s, else 0.5 s doubling to 8 s less
+        up to a quarter (OpenAI's client)."""
+        if failure.retry_after_s is not None and failure.retry_after_s <= 60:
+            return failure.retry_after_s
+        wait: float = min(0.5 * 2.0**calls, 8.0) * (1 - 0.25 * float(self._jitter.random()))
+        return wait

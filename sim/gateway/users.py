@@ -1,0 +1,78 @@
+"""Users who wait: they send the next request when the last one has its outcome. See ``sim.spec.gateway.users``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from sim.engine.clock import ARRIVAL, Clock
+from sim.spec.gateway.users import ClosedLoop, WaitingSessions
+from sim.workload import Trace
+
+Send = Callable[[int], None]
+"""Sends the request of a row of the trace now."""
+
+
+class ClosedLoopUsers:
+    """A fixed number of users who take requests in order."""
+
+    def __init__(self, clock: Clock, spec: ClosedLoop, requests: int, send: Send, rng: np.random.Generator) -> None:
+        self._clock = clock
+        self._requests = requests
+        self._send = send
+        self._next = 0
+        self._think_s = (rng.exponential(spec.think_s, requests) if spec.think_s else np.zeros(requests)).tolist()
+        self._users = spec.users
+
+    def start(self) -> None:
+        """Every user thinks first."""
+        for user in range(min(self._users, self._requests)):
+            self._clock.at(self._think_s[user], ARRIVAL, self._turn)
+        self._thought = min(self._users, self._requests)
+
+    def _turn(self, _: object) -> None:
+        row = self._next
+        self._next += 1
+        self._send(row)
+
+    def outcome(self, row: int) -> None:
+        """Request ``row`` has its outcome: its user thinks and takes the next."""
+        if self._thought < self._requests:
+            self._clock.at(self._clock.now + self._think_s[self._thought], ARRIVAL, self._turn)
+            self._thought += 1
+
+
+class WaitingSessionUsers:
+    """Conversations whose next turn waits for the last."""
+
+    def __init__(self, clock: Clock, spec: WaitingSessions, trace: Trace, send: Send) -> None:
+        self._clock = clock
+        self._send = send
+        self._follower: dict[int, tuple[int, float]] = {}
+        """Row -> the session's next row and the thought before it, s."""
+        arrival, answer = trace.arrival_s.tolist(), trace.output_tokens.tolist()
+        last: dict[str, int] = {}
+        self._first: list[tuple[float, int]] = []
+        sessions = trace.labels.get("session_id")
+        for row, session in enumerate(sessions.tolist() if sessions is not None else [""] * len(trace)):
+            before = last.get(session) if session else None
+            if before is None:
+                self._first.append((arrival[row], row))
+            else:
+                gap_s = arrival[row] - arrival[before] - spec.answer_s_per_token * answer[before]
+                self._follower[before] = (row, max(gap_s, spec.min_think_s))
+            if session:
+                last[session] = row
+
+    def start(self) -> None:
+        """First turns come at the trace's times."""
+        for at_s, row in self._first:
+            self._clock.at(at_s, ARRIVAL, lambda moment: self._send(moment.value), row)
+
+    def outcome(self, row: int) -> None:
+        """Request ``row`` has its outcome: the session goes on after a thought."""
+        following = self._follower.get(row)
+        if following is not None:
+            next_row, think_s = following
+            self._clock.at(self._clock.now + think_s, ARRIVAL, lambda moment: self._send(moment.value), next_row)
