@@ -33,7 +33,7 @@ _GPUS = (
     (r"A100.*80|A100", "a100_80"), (r"L40S", "l40s"), (r"A10G", "a10g"), (r"MI300X", "mi300x"), (r"\bL4\b", "l4"),
 )  # fmt: skip
 _MODELS = (
-    (r"llama-?3\.?[13].*-70b", "llama3_70b"), (r"llama-2-7b", "llama2_7b"),
+    (r"llama-?3\.?[13].*-8b", "llama3_8b"), (r"llama-?3\.?[13].*-70b", "llama3_70b"), (r"llama-2-7b", "llama2_7b"),
     (r"llama-2-13b", "llama2_13b"), (r"llama-2-70b", "llama2_70b"), (r"codellama-34b", "codellama_34b"),
     (r"qwen3-30b-a3b", "qwen3_30b_a3b"), (r"qwen3-8b", "qwen3_8b"), (r"qwen3-14b", "qwen3_14b"),
     (r"qwen3-32b", "qwen3_32b"),
