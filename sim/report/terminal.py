@@ -77,7 +77,7 @@ def print_run_summary(summary: Mapping[str, Any], console: Console | None = None
     requests, cost = summary["requests"], summary["cost"]
     latency = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("seconds", "mean", "p50", "p90", "p95", "p99", "max"):
-        latency.add_column(name, justify="left" if name == "seconds" else "right")
+        latency.add_column(name, justify="left" if name == "seconds" else "right", no_wrap=True)
     for metric, statistics in summary["latency"].items():
         label = metric.removesuffix("_s").upper() if metric != "queue_s" else "queue"
         shown = ["overloaded"] * 6 if verdict == "overloaded" else [number(found) for found in statistics.values()]
