@@ -76,8 +76,8 @@ def print_run_summary(summary: Mapping[str, Any], console: Console | None = None
     why = summary["slo"].get("missed_by") or ""
     requests, cost = summary["requests"], summary["cost"]
     latency = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)  # seven columns fit into 80
-    for name in ("seconds", "mean", "p50", "p90", "p95", "p99", "max"):
-        latency.add_column(name, justify="left" if name == "seconds" else "right", no_wrap=True)
+    for name in ("s", "mean", "p50", "p90", "p95", "p99", "max"):
+        latency.add_column(name, justify="left" if name == "s" else "right", no_wrap=True)
     for metric, statistics in summary["latency"].items():
         label = metric.removesuffix("_s").upper() if metric != "queue_s" else "queue"
         shown = ["overloaded"] * 6 if verdict == "overloaded" else [number(found) for found in statistics.values()]
