@@ -28,6 +28,10 @@ class CountingBlockPool:
         """Longest cached prefix: its pieces, its blocks, and how many of them are free now. Here: none."""
         return NO_MATCH
 
+    def follows(self, request: EngineRequest) -> bool:
+        """Whether the request's hit may grow while it waits and others only decode. Here: never."""
+        return False
+
     def admit(self, request: EngineRequest, pieces: Match, new_blocks: int) -> None:
         """Give an admitted request its hit blocks and ``new_blocks`` fresh ones (the caller checked that they exist)."""
         self.free -= new_blocks

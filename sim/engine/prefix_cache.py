@@ -14,13 +14,13 @@ so (node, i) identifies its hash. Since a request frees its blocks deepest first
 deepest block nearest the head; eviction therefore shortens a run from its deep end, a hit takes its shallow end, and what
 is left is always an interval in its old place. Unhashed free blocks are interchangeable and always at the head: a counter.
 
-Registration is eager for prompts. Generated tokens are registered when the request lets go of its blocks (nobody can ask
-for them earlier: a later turn's prompt needs the finished answer).
+Registration is eager for prompts. Generated tokens are registered when the request lets go of its blocks, or earlier when
+somebody looks up or registers the same contents (``ContentNode.writer``): then as far as the scheduler says they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 from sim.engine.block_pool import Match
 from sim.engine.request import EngineRequest
@@ -29,7 +29,7 @@ from sim.engine.request import EngineRequest
 class ContentNode:
     """A segment at one place of the tree of contents; it starts ``start`` tokens into the prompt."""
 
-    __slots__ = ("children", "key", "parent", "pins", "runs", "start")
+    __slots__ = ("children", "key", "parent", "pins", "runs", "start", "writer")
 
     def __init__(self, parent: ContentNode | None, key: tuple[int, Hashable], start: int) -> None:
         self.parent = parent
@@ -40,6 +40,8 @@ class ContentNode:
         """Cached runs of this segment, first registered first."""
         self.pins = 0
         """Children, runs and live requests that end here; at 0 the node is forgotten."""
+        self.writer: EngineRequest | None = None
+        """The live request whose answer this segment is."""
 
     def child(self, key: tuple[int, Hashable]) -> ContentNode:
         """The node of segment ``key[1]`` that starts ``key[0]`` tokens into the prompt, behind this one."""
@@ -79,8 +81,15 @@ class PrefixBlockPool:
 
     caching = True
 
-    def __init__(self, num_gpu_blocks: int, block_size: int) -> None:
+    def __init__(
+        self,
+        num_gpu_blocks: int,
+        block_size: int,
+        findable: Callable[[EngineRequest, EngineRequest], int],
+    ) -> None:
         self.block_size = block_size
+        self.findable = findable
+        """``findable(writer, reader)``: tokens of a live request whose full blocks another one can find now."""
         self.usable = num_gpu_blocks - 1
         self.unhashed = self.usable
         """Free blocks without a hash: the head of the free list."""
@@ -108,6 +117,7 @@ class PrefixBlockPool:
             node = node.child((end, request.output_name or (request.request_id, "output")))
             path.append((node, request.prompt_len))
             node.pins += 1
+            node.writer = request
         return path
 
     def match(self, request: EngineRequest) -> tuple[Match, int, int]:
@@ -120,6 +130,8 @@ class PrefixBlockPool:
         for node, end in path:
             if node is path[-1][0]:
                 end = request.target
+            if node.writer is not None and node.writer is not request:
+                self._catch_up(node.writer, request)
             stop = min(end // block_size, limit)
             while position < stop:
                 found = None
@@ -140,6 +152,14 @@ class PrefixBlockPool:
             if position >= limit:
                 break
         return pieces, position, free
+
+    def follows(self, request: EngineRequest) -> bool:
+        """Whether the prompt contains an answer that is still being written: its hit may grow at any step."""
+        return any(node.writer is not None and node.writer is not request for node, _ in self._path(request))
+
+    def _catch_up(self, writer: EngineRequest, reader: EngineRequest) -> None:
+        if writer.running:
+            self.register(writer, self.findable(writer, reader))
 
     # -- allocation ----------------------------------------------------------------------------------------------------
 
@@ -193,6 +213,8 @@ class PrefixBlockPool:
             stop = full if index == last else min(end // block_size, full)
             if stop <= position:
                 continue
+            if node.writer is not None and node.writer is not request:
+                self._catch_up(node.writer, request)
             run = request.runs[-1] if request.runs else None
             if run is not None and run.node is node and run.hi == position and len(run.owners) == 1 and node.runs[-1] is run:
                 run.hi = stop
@@ -225,7 +247,10 @@ class PrefixBlockPool:
     def forget(self, request: EngineRequest) -> None:
         """The request will not come back: its contents live on only as far as something of them is cached."""
         if request.path is not None:
-            request.path[-1][0].unpin()
+            node = request.path[-1][0]
+            if node.writer is request:
+                node.writer = None
+            node.unpin()
             request.path = None
 
     # -- runs ----------------------------------------------------------------------------------------------------------

@@ -73,6 +73,8 @@ class Replica:
         self.on_abort = on_abort
         self.on_step = on_step
         self.on_return = on_return
+        self.on_late: Callable[[EngineRequest], None] = lambda request: None
+        """Called with a request that was on its way when the engine died."""
         self.gaps = gaps
         self.name = name
         self._queue: deque[Batch] = deque()
@@ -97,7 +99,10 @@ class Replica:
     # -- from the gateway ----------------------------------------------------------------------------------------------
 
     def submit(self, request: EngineRequest) -> None:
-        """A request reaches the engine's input queue now."""
+        """A request reaches the engine's input queue now; a dead engine hands it to ``on_late``."""
+        if self.stopped:
+            self.on_late(request)
+            return
         scheduler = self.scheduler
         blocked = scheduler.n_waiting and not scheduler.by_priority
         scheduler.add(request)
@@ -110,6 +115,8 @@ class Replica:
 
     def abort(self, request: EngineRequest) -> None:
         """The client is gone: the engine drops the request when it next looks at its input queue."""
+        if self.stopped:
+            return
         self._aborts.append(request)
         if not self._queue:
             self._wake_now()
@@ -117,17 +124,36 @@ class Replica:
             self._cut()
 
     def stop(self) -> list[EngineRequest]:
-        """The replica dies now: what it held is returned, and it never wakes again."""
+        """The replica dies now: what it held is returned with ``sampled`` up to date, and it never wakes again.
+
+        A step in progress is in the books of tokens (they are lost with the rest), its time only as far as it got.
+        """
+        now = self.clock.now
+        plan = self._open
+        if plan is not None:
+            plan.steps = max(1, min(plan.steps, plan.steps_started(now) + self.depth - 1))
+            plan.end = plan.time_after(plan.steps)
+            self._close(plan)
+        self.busy = self.busy_by(now)
         self.stopped = True
         self._plan += 1
-        now = self.clock.now
-        for batch in self._queue:
-            started = min(batch.end, now) - batch.start
-            self.busy -= (batch.end - batch.start) - max(0, started)
         self._queue.clear()
-        self._open = None
-        held = list(self.scheduler.running) + self.scheduler.waiting_requests()
-        return [request for request in held if request.abort_reason is None]
+        scheduler = self.scheduler
+        held = [r for r in (*scheduler.running, *scheduler.waiting_requests()) if r.abort_reason is None]
+        for request in held:
+            if request.decoding:
+                scheduler.decodes.remove(request)
+        return held
+
+    def busy_by(self, now: float) -> float:
+        """Time in which a step ran, up to ``now``."""
+        busy = self.busy
+        for batch in self._queue:
+            if batch is self._open:
+                busy += max(0, min(now, batch.end) - batch.start)
+            elif batch.end > now:
+                busy -= batch.end - max(now, batch.start)
+        return busy
 
     def view(self) -> EngineView:
         """State as the newest composed step left it, which is what vLLM's metrics say."""
@@ -233,8 +259,11 @@ class Replica:
                         if self.on_abort is not None:
                             self.on_abort(request)
                 self._aborts.clear()
+            preemptions = scheduler.preemptions
             batch = scheduler.compose()
             if batch is None:
+                if not queue and scheduler.preemptions > preemptions:
+                    continue  # an idle core looks again, and what it has just preempted waits first in line
                 break
             self._launch(batch, now)
         self._plan_wake()

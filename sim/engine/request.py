@@ -23,7 +23,7 @@ class EngineRequest:
 
     __slots__ = (
         "abort_reason", "arrival", "cached_tokens", "computed", "content", "decoding", "finish_tick", "finished_at",
-        "first_token_at", "high_water", "key", "last_step", "max_output", "offset", "output_name", "owner", "path",
+        "first_token_at", "held_at", "high_water", "key", "last_step", "max_output", "offset", "output_name", "owner", "path",
         "preemptions", "priority", "prompt_len", "recomputed", "registered", "request_id", "running", "runs", "sampled",
         "scheduled_at", "seq", "stale_until", "submitted", "target",
     )  # fmt: skip
@@ -72,6 +72,8 @@ class EngineRequest:
         """Order of admission; output order within a step."""
         self.last_step = 0
         """Number of the last step that scheduled a chunk of it."""
+        self.held_at = 0
+        """Number of the last step that left it, decoding, without a token."""
         self.stale_until = 0
         """Not admitted again before this step has returned (its output is still in flight)."""
         self.registered = 0

@@ -59,7 +59,7 @@ class Scheduler:
         """Also list each step's composition in the scheduler's order (O(running) a step)."""
 
         self.pool: CountingBlockPool | PrefixBlockPool = (
-            PrefixBlockPool(num_gpu_blocks, engine.block_size)
+            PrefixBlockPool(num_gpu_blocks, engine.block_size, self._findable)
             if engine.enable_prefix_caching
             else CountingBlockPool(num_gpu_blocks, engine.block_size)
         )
@@ -75,6 +75,8 @@ class Scheduler:
         """Steps composed so far; the number of the newest."""
         self.returned = 0
         """Number of the newest step whose output was applied."""
+        self._held_back: list[EngineRequest] = []
+        """Decoding requests that the step being composed does not serve."""
         self._admissions = 0
         self._last_prefill_step = -self.interval
         self._capacity_bound = False
@@ -150,10 +152,11 @@ class Scheduler:
             and len(self.prefilling) < len(self.running)
         )
 
-        held_back: list[EngineRequest] = []
+        held_back = self._held_back = []
         chunks = self._chunks(threshold, budget - n_decode, defer)
         if chunks is None:
             budget, held_back = self._walk(batch, budget, threshold, defer)
+            self._held_back = held_back
         else:
             budget -= n_decode
             blocks = decodes.needs_block[tick % self.block_size] if n_decode else 0
@@ -343,6 +346,7 @@ class Scheduler:
         batch.number = self.composed
         for request in held_back:
             decodes.hold_back(request)
+            request.held_at = self.composed
         finishing = decodes.pop_finished() if decodes.size else []
         if self.interval > 1 and any(r not in batch.admitted or r.target - before > 1 for r, _, before in batch.prefills):
             self._last_prefill_step = self.composed
@@ -363,15 +367,12 @@ class Scheduler:
 
     def _preempt(self, request: EngineRequest, scheduled_now: int) -> None:
         """Free its blocks and put it back in front; ``scheduled_now`` tokens were given to it in this very step."""
-        in_flight = self.composed > self.returned
         del self.running[request]
         request.running = False
         if request.decoding:
             self.decodes.remove(request)
-            in_flight_tokens = 1 if in_flight else 0
-            findable = min(request.computed + scheduled_now, request.target - in_flight_tokens)
-            if not scheduled_now:
-                findable = request.computed - in_flight_tokens
+            in_flight = self._in_flight(request)
+            findable = request.computed + scheduled_now - in_flight
             request.stale_until = self.composed if in_flight else 0
             request.last_step = self.composed
         else:
@@ -389,6 +390,18 @@ class Scheduler:
         self.preemptions += 1
         self._enqueue(request, front=True)
 
+    def _in_flight(self, request: EngineRequest) -> int:
+        """1 if a token of ``request``, which decodes, has been scheduled and not returned."""
+        return int(self.composed > self.returned and request.held_at != self.composed)
+
+    def _findable(self, writer: EngineRequest, reader: EngineRequest) -> int:
+        """Tokens of running ``writer`` that ``reader`` may find while a step is being composed. A token counts from the
+        step that computes it, in the scheduler's order; under async scheduling, once it has a name (has returned)."""
+        if writer.decoding:
+            served = (not reader.running or writer.seq < reader.seq) and writer not in self._held_back
+            return writer.offset + self.decodes.tick + served - self._in_flight(writer)
+        return 0 if writer in self.prefilling else writer.computed - 1
+
     def _let_go(self, request: EngineRequest, findable_tokens: int, scheduled_now: int = 0) -> None:
         if self.pool.caching:
             self.pool.register(request, findable_tokens)
@@ -403,7 +416,7 @@ class Scheduler:
             return 1
         if self.prefilling or (self.interval > 1 and self.n_waiting):
             return 1
-        if self.n_waiting and self._any_stale():
+        if self.n_waiting and (self._any_stale() or self._head_follows()):
             return 1
         limit = decodes.next_finish()
         return 1 + decodes.steps_within(self.pool.free, limit) if limit else 1
@@ -417,6 +430,12 @@ class Scheduler:
             if not self.by_priority and not request.preemptions:
                 return False
         return False
+
+    def _head_follows(self) -> bool:
+        """Whether the head is blocked for now, but its prefix hit grows with a request that is still decoding."""
+        if not self.pool.caching or len(self.running) >= self.seats:
+            return False
+        return self.pool.follows(self._heap[0][2] if self.by_priority else self._fifo[0])
 
     def commit(self, batch: Batch, steps: int) -> None:
         """Put the first ``steps`` steps of a decode-only run in the books (blocks and ticks)."""
@@ -458,7 +477,7 @@ class Scheduler:
         else:
             del self.running[request]
             request.running = False
-            in_flight = 1 if self.composed > self.returned else 0
+            in_flight = self._in_flight(request)
             if request.decoding:
                 self.decodes.remove(request)
                 self._let_go(request, request.computed - in_flight)

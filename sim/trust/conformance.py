@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import gzip
 import json
+from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sim.engine.batch import Batch
 from sim.engine.clock import ARRIVAL, Clock, Moment
@@ -26,7 +27,7 @@ _DEFAULTS: dict[str, Any] = {
     "max_num_seqs": 128, "max_num_batched_tokens": 2048, "max_model_len": 8192, "block_size": 16, "async_scheduling": False,
 }  # fmt: skip
 _COMPARED = (
-    "sched_ns", "start_ns", "end_ns", "arrived", "scheduled", "new", "resumed", "preempted", "sampled", "finished",
+    "sched_ns", "arrived", "preempted", "new", "resumed", "scheduled", "start_ns", "end_ns", "sampled", "finished",
     "new_tokens", "context_tokens", "running", "waiting", "free_blocks", "free_blocks_end",
 )  # fmt: skip
 
@@ -61,7 +62,7 @@ class Recording:
 
     def __init__(self, case: dict[str, Any], skip_decode: bool = False) -> None:
         spec, blocks = engine_of(case["engine"])
-        self.clock = Clock(initial_time=0)  # type: ignore[arg-type]
+        self.clock = Clock(initial_time=0)
         self.scheduler = Scheduler(spec, blocks)
         self.scheduler.skip_decode = skip_decode
         self.scheduler.record_order = not skip_decode
@@ -87,13 +88,23 @@ class Recording:
             if "arrival_step" in row:
                 self._by_step.append((row["arrival_step"], row))
             else:
-                self.clock.at(row["arrival_ns"], ARRIVAL, self._arrive, row)
-        self._by_step.sort(key=lambda pair: pair[0])
-        self._arrivals_by_step()
+                self.clock.at(row["arrival_ns"], ARRIVAL, self._arrives, row)
+        if self._by_step:
+            self._by_step.sort(key=lambda pair: pair[0])
+            self._compose = self.scheduler.compose
+            self.scheduler.compose = self._arrive_and_compose  # type: ignore[method-assign]
+            self._arrivals_by_step()
 
-    def run(self) -> list[dict[str, Any]]:
-        """The rows, once nothing more can happen."""
-        self.clock.run()
+    def run(self, max_steps: float = inf) -> list[dict[str, Any]]:
+        """The rows, once nothing more can happen or ``max_steps`` are there (a request that cannot fit may be preempted
+        and admitted again for ever)."""
+        while len(self.rows) < max_steps:
+            if self.clock.peek() < inf:
+                self.clock.step()
+            elif self._by_step:
+                self._arrive(self._by_step.pop(0)[1])  # an idle engine waits for the next arrival
+            else:
+                break
         return self.rows
 
     @property
@@ -101,13 +112,18 @@ class Recording:
         """Requests are left that can never be scheduled."""
         return bool(self.scheduler.n_waiting or self.scheduler.running)
 
+    def _arrive_and_compose(self) -> Batch | None:
+        self._arrivals_by_step()
+        return self._compose()
+
     def _arrivals_by_step(self) -> None:
         while self._by_step and self._by_step[0][0] <= len(self.rows):
-            row = self._by_step.pop(0)[1]
-            self.clock.at(self.clock.now, ARRIVAL, self._arrive, row)
+            self._arrive(self._by_step.pop(0)[1])
 
-    def _arrive(self, moment: Moment) -> None:
-        row = moment.value
+    def _arrives(self, moment: Moment) -> None:
+        self._arrive(moment.value)
+
+    def _arrive(self, row: dict[str, Any]) -> None:
         prompt_len = sum(tokens for _, tokens in row["prompt"])
         if not 0 < prompt_len < self.scheduler.max_model_len:
             self.rejected.append(row["id"])
@@ -155,7 +171,6 @@ class Recording:
         self._arrived = []
         self._row_of[id(batch)] = row
         self.rows.append(row)
-        self._arrivals_by_step()
 
     def _finished(self, request: EngineRequest) -> None:
         self.finished[request.request_id] = request
@@ -178,16 +193,26 @@ def first_difference(recorded: list[dict[str, Any]], ours: list[dict[str, Any]])
     return None
 
 
-def check_case(folder: Path) -> str | None:
-    """The first difference between a recorded case and ours, or None when every step is identical."""
+class Verdict(NamedTuple):
+    """What came out of one case: the first difference (None = identical), and whether requests were left for ever."""
+
+    difference: str | None
+    stalled: bool
+
+
+def check_case(folder: Path) -> Verdict:
+    """Drive the case in ``folder`` and compare every step."""
     case, recorded = read_case(folder)
+    meta_file = folder / "meta.json"
+    meta = json.loads(meta_file.read_text()) if meta_file.is_file() else {}
     recording = Recording(case)
-    difference = first_difference(recorded, recording.run())
-    if difference is None and recording.stalled:
-        meta = folder / "meta.json"
-        expected = meta.is_file() and json.loads(meta.read_text()).get("stalled", False)
-        return None if expected else "ours stalled: a request that can never fit blocks the queue"
-    return difference
+    ours = recording.run(len(recorded) + 1)
+    if meta.get("stalled"):
+        ours = ours[: len(recorded)]  # a recording of an endless run was stopped somewhere
+    difference = first_difference(recorded, ours)
+    if difference is None and meta.get("stalled", recording.stalled) != recording.stalled:
+        difference = f"recorded stalled={str(meta['stalled']).lower()}, ours {str(recording.stalled).lower()}"
+    return Verdict(difference, recording.stalled)
 
 
 def main(argv: list[str]) -> int:
@@ -197,11 +222,9 @@ def main(argv: list[str]) -> int:
         raise SimError("conformance: name at least one case folder (with case.json and steps.jsonl)")
     identical = 0
     for folder in folders:
-        difference = check_case(folder)
-        if difference is None:
-            identical += 1
-            print(f"{folder.name}: identical")
-        else:
-            print(f"{folder.name}: {difference}")
+        difference, stalled = check_case(folder)
+        identical += difference is None
+        note = "; stalled: a request that can never fit blocks the queue" if stalled else ""
+        print(f"{folder.name}: {difference or 'identical'}{note}")
     print(f"{identical} of {len(folders)} identical")
     return 0 if identical == len(folders) else 1

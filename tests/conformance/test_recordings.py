@@ -1,0 +1,115 @@
+"""Recordings of the real scheduler, replayed by the engine that simulations use: every field of every step."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sim.errors import TraceError
+from sim.trust.conformance import Recording, check_case, first_difference, main, read_case
+from tests.conformance.naive_engine import NaiveEngine
+from tests.conformance.random_cases import random_case
+
+NAMES = [
+    "s01_plain", "s02_kv_pressure", "s03_chunked_long", "s04_multi_turn", "s05_priority_kv", "s06_burst_seqs_budget",
+    "s07_async_kv", "s08_limits_watermark",
+]  # fmt: skip
+
+
+def write_case(folder: Path, case: dict[str, Any], rows: list[dict[str, Any]], **meta: Any) -> Path:
+    folder.mkdir()
+    (folder / "case.json").write_text(json.dumps(case))
+    (folder / "steps.jsonl.gz").write_bytes(gzip.compress("\n".join(json.dumps(row) for row in rows).encode()))
+    if meta:
+        (folder / "meta.json").write_text(json.dumps(meta))
+    return folder
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_step_is_identical(shared: Path, name: str) -> None:
+    assert check_case(shared / "engine" / "lockstep" / name) == (None, False)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_skipping_gives_the_recorded_requests(shared: Path, name: str) -> None:
+    folder = shared / "engine" / "lockstep" / name
+    case, _ = read_case(folder)
+    recording = Recording(case, skip_decode=True)
+    recording.run()
+    recorded = [json.loads(line) for line in (folder / "requests.jsonl").read_text().splitlines()]
+    for row in recorded:
+        if row["finish_ns"] is None:
+            assert row["id"] in recording.rejected
+            continue
+        ours = recording.finished[row["id"]]
+        assert (ours.first_token_at, ours.finished_at, ours.cached_tokens, ours.preemptions, ours.sampled) == (
+            row["first_token_ns"],
+            row["finish_ns"],
+            row["cached_tokens"],
+            row["preemptions"],
+            row["generated"],
+        )
+
+
+def test_packed_steps_are_read_and_the_last_line_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    case = random_case(5)
+    rows = NaiveEngine(case).run()
+    good = write_case(tmp_path / "good", case, rows)
+    rows[3]["free_blocks"] += 1
+    bad = write_case(tmp_path / "bad", case, rows)
+    assert main([str(good)]) == 0
+    assert main([str(good), str(bad)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "1 of 1 identical"
+    assert lines[3].startswith("bad: step 3, free_blocks: recorded")
+    assert lines[-1] == "1 of 2 identical"
+
+
+def test_missing_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(TraceError, match=r"case\.json"):
+        read_case(tmp_path)
+    (tmp_path / "case.json").write_text("{}")
+    with pytest.raises(TraceError, match=r"steps\.jsonl\.gz"):
+        read_case(tmp_path)
+
+
+def blocked_case(**engine: Any) -> dict[str, Any]:
+    """The second request can never fit into 7 blocks of 16 tokens."""
+    return {
+        "engine": {"num_gpu_blocks": 8, "max_num_batched_tokens": 128, "max_model_len": 400, **engine},
+        "step_time": {"base_ns": 1000, "per_new_token_ns": 1, "per_context_token_ns": 0, "per_seq_ns": 0},
+        "requests": [
+            {"id": "a", "arrival_ns": 0, "prompt": [["a", 20]], "output_len": 3},
+            {"id": "b", "arrival_ns": 0, "prompt": [["b", 150]], "output_len": 3},
+            {"id": "c", "arrival_ns": 0, "prompt": [["c", 20]], "output_len": 3},
+        ],
+    }
+
+
+def test_a_request_that_can_never_fit_blocks_the_queue(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    case = blocked_case()
+    rows = NaiveEngine(case).run()
+    assert rows[-1]["finished"] == ["a"]
+    folder = write_case(tmp_path / "blocked", case, rows, stalled=True)
+    assert main([str(folder)]) == 0
+    assert "blocked: identical; stalled" in capsys.readouterr().out
+
+
+def test_a_stall_that_was_not_recorded_is_a_difference(tmp_path: Path) -> None:
+    case = blocked_case()
+    folder = write_case(tmp_path / "case", case, NaiveEngine(case).run(), stalled=False)
+    assert check_case(folder) == ("recorded stalled=false, ours true", True)
+
+
+def test_without_the_full_prompt_check_it_is_preempted_for_ever(tmp_path: Path) -> None:
+    options = {"scheduler_reserve_full_isl": False, "max_num_batched_tokens": 100, "max_num_seqs": 4}
+    case = blocked_case(enable_prefix_caching=False, **options)
+    rows = NaiveEngine(case).run(50)
+    assert len(rows) == 50
+    folder = write_case(tmp_path / "case", case, rows)
+    assert first_difference(rows[:-1], Recording(case).run(50)[:-1]) is None
+    assert check_case(folder).stalled
