@@ -1,41 +1,39 @@
-"""The short way that fits use (``replay``) and the whole house (``simulate``) agree on one replica."""
-
-from __future__ import annotations
+"""Run = replay: a run's records, turned back into a trace, give the same records to the last byte."""
 
 import numpy as np
-import pytest
+import pandas as pd
 
-from sim.perf import front_end_s, memory_plan, resolve_engine, step_time_model
 from sim.run import simulate
-from sim.spec import EngineSpec, Scenario, WorkloadSpec
-from sim.trust.replay import closed_loop, replay
-from sim.workload.trace import Trace
-from tests.presets import gpu, model
+from sim.spec import GeneratorSpec
+from sim.spec.traffic import EmpiricalSeconds, GammaArrivals, LognormalLengths, SessionSpec
+from sim.workload import generate, read_trace, trace_from_requests, write_trace
 
 
-def test_replay_is_simulate_on_one_replica() -> None:
-    draw = np.random.default_rng(5)
-    n = 150
-    # arrivals far enough apart that the front end never queues: the gateway has a fixed delay, ``replay`` a queue
-    trace = Trace(np.cumsum(draw.uniform(0.02, 0.4, n)), draw.integers(20, 3000, n), draw.integers(2, 200, n))
-    llama, card = model("llama3_8b"), gpu("l40s")
-    engine = resolve_engine(EngineSpec(max_num_seqs=16), llama, card)
-    scenario = Scenario(model=llama, gpu=card, engine=engine, workload=WorkloadSpec(path="given"))
-    whole = simulate(scenario, trace).requests
-    time, blocks = step_time_model(llama, card, engine), memory_plan(llama, card, engine).num_gpu_blocks
-    short = replay(trace, engine, blocks, time, lambda prompt: front_end_s(prompt, card))
-    assert short.ttft_s == pytest.approx(whole["ttft_s"].to_numpy(), abs=1e-9)
-    assert short.e2e_s == pytest.approx(whole["e2e_s"].to_numpy(), abs=1e-9)
-    assert short.tpot_s == pytest.approx(whole["tpot_s"].to_numpy(), abs=1e-9)
+def generator(**more):
+    return GeneratorSpec(
+        duration_s=60, arrivals=GammaArrivals(rate_per_s=3, cv=2), input_tokens=LognormalLengths(mu=6, sigma=1),
+        output_tokens=LognormalLengths(mu=4, sigma=1), max_total_tokens=8000, **more,
+    )  # fmt: skip
 
 
-@pytest.mark.parametrize("concurrency", [1, 7])
-def test_a_closed_loop_keeps_its_number_in_flight(concurrency: int) -> None:
-    """Little's law without waiting: the sum of times in the system is concurrency x duration, ends apart."""
-    llama, card = model("llama3_8b"), gpu("h100")
-    engine = resolve_engine(EngineSpec(max_model_len=8192), llama, card)
-    lengths = [(200 + 13 * i % 400, 20 + 7 * i % 90) for i in range(40 * concurrency)]
-    time, blocks = step_time_model(llama, card, engine), memory_plan(llama, card, engine).num_gpu_blocks
-    result = closed_loop(lengths, concurrency, engine, blocks, time, front_end_s)
-    in_flight = result.e2e_s.sum() / result.end_s
-    assert concurrency * 0.9 <= in_flight <= concurrency * (1 + 1e-9)
+def records(frame):
+    return pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes()
+
+
+def test_a_runs_records_replay_to_the_same_bytes(make_scenario, tmp_path):
+    for spec in (
+        generator(),
+        generator(sessions=SessionSpec(
+            turns=LognormalLengths(mu=1, sigma=0.5), think_s=EmpiricalSeconds(probabilities=(0, 1), seconds=(1, 20))
+        )),
+    ):  # fmt: skip
+        trace = generate(spec, 1)
+        first = simulate(make_scenario(), trace).requests
+        write_trace(trace_from_requests(first), tmp_path / "again.csv")
+        second = simulate(make_scenario(), read_trace(tmp_path / "again.csv")).requests
+        assert len(first) == len(trace)
+        assert np.array_equal(first["finish_s"], second["finish_s"], equal_nan=True)
+        assert records(first) == records(second)
+        first.to_parquet(tmp_path / "requests.parquet")
+        third = simulate(make_scenario(), read_trace(tmp_path / "requests.parquet")).requests
+        assert records(first) == records(third)

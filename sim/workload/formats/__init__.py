@@ -12,6 +12,7 @@ from sim.workload.formats.benchmarks import AiperfFormat, GuideLlmFormat, LlmSer
 from sim.workload.formats.blocks import BailianFormat, MooncakeFormat, RagPulseFormat
 from sim.workload.formats.logs import LiteLlmFormat, OpenTelemetryFormat
 from sim.workload.formats.native import NativeFormat
+from sim.workload.formats.records_of_runs import RunRecordsFormat
 from sim.workload.formats.servegen import ServeGenFormat
 from sim.workload.formats.tables import BurstGptFormat, LiteLlmTableFormat, MappedFormat, VidurFormat
 from sim.workload.rows import Chunk, Reading
@@ -34,7 +35,7 @@ class TraceFormat(Protocol):
 
 
 FORMATS: tuple[TraceFormat, ...] = (
-    NativeFormat(), AzureFormat(), BurstGptFormat(), VidurFormat(), LiteLlmTableFormat(), RagPulseFormat(),
-    BailianFormat(), MooncakeFormat(), AgenticFormat(), ServeGenFormat(), LlmServingSimFormat(), VllmBenchFormat(),
+    RunRecordsFormat(), NativeFormat(), AzureFormat(), BurstGptFormat(), VidurFormat(), LiteLlmTableFormat(),
+    RagPulseFormat(), BailianFormat(), MooncakeFormat(), AgenticFormat(), ServeGenFormat(), LlmServingSimFormat(), VllmBenchFormat(),
     AiperfFormat(), LiteLlmFormat(), OpenTelemetryFormat(), GuideLlmFormat(), MappedFormat(),
 )  # fmt: skip

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet
 
 from sim.errors import OutputError, TraceError
@@ -161,7 +162,9 @@ def write_trace(trace: Trace, path: str | Path) -> None:
     beside = path.with_name(f".{path.name}.part")
     try:
         if path.suffix == ".csv":
-            pa.csv.write_csv(table, beside, pa.csv.WriteOptions(quoting_style="needed"))
+            with beside.open("wb") as file:
+                file.write((",".join(columns) + "\n").encode())  # Arrow would quote the names
+                pa.csv.write_csv(table, file, pa.csv.WriteOptions(include_header=False, quoting_style="needed"))
         else:
             pyarrow.parquet.write_table(table, beside, compression="zstd")
         beside.replace(path)

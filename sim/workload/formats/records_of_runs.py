@@ -1,0 +1,40 @@
+"""A run folder's ``requests.parquet``, read back as the trace that the run replayed (``sim.workload.from_records``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
+
+from sim.workload.from_records import trace_from_requests
+from sim.workload.rows import Chunk, Reading
+from sim.workload.source import PARQUET_MAGIC
+
+
+class RunRecordsFormat:
+    """servecap's own records of a run."""
+
+    name = "records"
+    zero_based = True
+    ordered = True
+
+    def matches(self, head: bytes, path: Path) -> bool:
+        """A Parquet file with outcomes."""
+        if head[:4] != PARQUET_MAGIC:
+            return False
+        try:
+            return {"request_id", "outcome"} <= set(pyarrow.parquet.read_schema(path).names)
+        except (pa.ArrowInvalid, OSError):
+            return False
+
+    def chunks(self, reading: Reading) -> Iterator[Chunk]:
+        """The requests of the run."""
+        trace = trace_from_requests(pd.read_parquet(reading.path))
+        yield Chunk(
+            trace.arrival_s, trace.input_tokens.astype(np.float64), trace.output_tokens.astype(np.float64),
+            np.arange(len(trace)) + 1, dict(trace.labels),
+        )  # fmt: skip

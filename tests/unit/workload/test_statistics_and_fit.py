@@ -1,0 +1,145 @@
+"""Figures of a trace by hand, and what a fitted generator keeps."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from pydantic import TypeAdapter
+
+from sim.errors import TraceError
+from sim.spec import GeneratorSpec
+from sim.spec.traffic import (
+    EmpiricalSeconds,
+    GammaArrivals,
+    GaussianCopula,
+    LognormalLengths,
+    PrefixTree,
+    RateProfile,
+    SelfExcitingArrivals,
+    SessionSpec,
+)
+from sim.workload import Trace, fit_generator, generate, trace_from_requests, trace_statistics
+from sim.workload.columns import tuples
+from sim.workload.picture import trace_picture
+from sim.workload.statistics import lru_reuse, reuse_statistics
+
+
+def test_reuse_by_hand():
+    hashes = [(0, 1, 2), (0, 1, 3), (0, 4), (0, 1, 2)]
+    found = reuse_statistics(hashes)
+    assert found["blocks"] == 11
+    assert found["unique_blocks"] == 5
+    assert found["ideal"] == pytest.approx(6 / 11)
+    assert lru_reuse(hashes, 5) == pytest.approx(6 / 11)
+    # with two blocks only the 0 after the short prompt (0, 4) is still there
+    assert lru_reuse(hashes, 2) == pytest.approx(1 / 11)
+
+
+def test_a_bigger_cache_never_finds_less():
+    rng = np.random.default_rng(0)
+    hashes = [(*range(length), 1000 + i) for i, length in enumerate(rng.integers(0, 30, 300).tolist())]
+    found = [lru_reuse(hashes, capacity) for capacity in (1, 10, 40, 400)]
+    assert found == sorted(found)
+    assert found[-1] == pytest.approx(reuse_statistics(hashes)["ideal"])
+
+
+def test_figures_by_hand():
+    arrival_s = np.array([0.0, 0.0, 1.0, 1.5, 4.0])
+    labels = {"session_id": np.array(["a", "b", "a", "a", ""], dtype=object)}
+    trace = Trace(arrival_s, np.array([1, 2, 3, 4, 5]), np.array([5, 4, 3, 2, 1]), labels)
+    found = trace_statistics(trace)
+    assert found["rate_per_s"] == 1.0
+    assert found["spearman_input_output"] == pytest.approx(-1)
+    assert found["input_tokens"]["p50"] == 3
+    assert found["peak_to_mean_1s"] == pytest.approx(2.0)  # counts 2, 2, 0, 0
+    assert found["idc_1s"] == pytest.approx(1.0)
+    assert np.isnan(found["idc_1h"])
+    assert found["sessions"]["sessions"] == 2
+    assert found["sessions"]["turn_gap_p50_s"] == pytest.approx(0.75)
+    assert trace_picture(trace, found, "a <b>").startswith("<svg")
+    assert "a &lt;b&gt;" in trace_picture(trace, found, "a <b>")
+
+
+KNOWN = GeneratorSpec(
+    duration_s=3000, arrivals=GammaArrivals(rate_per_s=3, cv=2.0),
+    profile=RateProfile(bin_s=1500, multipliers=(0.5, 1.5)), input_tokens=LognormalLengths(mu=6, sigma=1),
+    output_tokens=LognormalLengths(mu=4, sigma=0.8), dependence=GaussianCopula(rho=0.5),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "arrivals", [KNOWN.arrivals, SelfExcitingArrivals(rate_per_s=3, branching=0.8, decay_s=2.0)], ids=["gamma", "hawkes"]
+)
+def test_a_fit_gives_back_what_made_the_trace(arrivals):
+    original = generate(dataclasses.replace(KNOWN, arrivals=arrivals), 1)
+    spec = fit_generator(original)
+    assert spec.arrivals.kind == arrivals.kind
+    again = generate(spec, 2)
+    was, now = trace_statistics(original), trace_statistics(again)
+    assert now["rate_per_s"] == pytest.approx(was["rate_per_s"], rel=0.1)
+    assert now["idc_1s"] == pytest.approx(was["idc_1s"], rel=0.25)
+    assert now["spearman_input_output"] == pytest.approx(was["spearman_input_output"], abs=0.06)
+    for name in ("input_tokens", "output_tokens"):
+        for quantile in ("mean", "p50", "p90", "p99"):
+            assert now[name][quantile] == pytest.approx(was[name][quantile], rel=0.12)
+
+
+def test_a_fit_of_prefixes_keeps_what_a_cache_finds():
+    tree = PrefixTree(
+        block_tokens=16, trunk_blocks=2, probabilities=(0, 0.5, 1), shared_fraction=((0, 0, 0.9), (0, 0.2, 1)),
+        age_s=EmpiricalSeconds(probabilities=(0, 0.5, 1), seconds=(5, 60, 600)),
+    )  # fmt: skip
+    original = generate(dataclasses.replace(KNOWN, prefix=tree), 1)
+    again = generate(fit_generator(original), 2)
+    was, now = trace_statistics(original)["prefix_reuse"], trace_statistics(again)["prefix_reuse"]
+    assert again.block_tokens == 16
+    assert now["ideal"] == pytest.approx(was["ideal"], rel=0.1)
+    at_tenth = "lru_by_share_of_unique_blocks"
+    assert now[at_tenth]["0.25"] == pytest.approx(was[at_tenth]["0.25"], rel=0.25)
+
+
+def test_a_fit_of_sessions_keeps_turns_and_think_times():
+    sessions = SessionSpec(
+        turns=LognormalLengths(mu=1.2, sigma=0.5), think_s=EmpiricalSeconds(probabilities=(0, 1), seconds=(5, 50))
+    )
+    original = generate(dataclasses.replace(KNOWN, duration_s=2000, sessions=sessions, profile=None), 1)
+    again = generate(fit_generator(original), 2)
+    was, now = trace_statistics(original), trace_statistics(again)
+    assert now["sessions"]["turns_mean"] == pytest.approx(was["sessions"]["turns_mean"], rel=0.15)
+    assert now["sessions"]["turn_gap_p50_s"] == pytest.approx(was["sessions"]["turn_gap_p50_s"], rel=0.15)
+    assert now["input_tokens"]["p50"] == pytest.approx(was["input_tokens"]["p50"], rel=0.15)
+
+
+def test_a_fit_holds_no_id_of_its_trace():
+    names = np.array([f"customer-{i}" for i in range(400)], dtype=object)
+    original = generate(dataclasses.replace(KNOWN, duration_s=200), 1)
+    labels = {
+        "tenant": names[: len(original)], "prompt_id": names[: len(original)],
+        "block_hashes": tuples((987654321, 987650000 + i) for i in range(len(original))),
+    }  # fmt: skip
+    labels.pop("prompt_id")
+    spec = fit_generator(dataclasses.replace(original, labels=labels))
+    text = json.dumps(TypeAdapter(GeneratorSpec).dump_python(spec, mode="json"))
+    assert "customer" not in text
+    assert "98765" not in text
+
+
+def test_records_become_the_trace_that_made_them():
+    trace = generate(dataclasses.replace(KNOWN, duration_s=50), 1)
+    frame = pd.DataFrame({
+        "arrival_s": trace.arrival_s, "input_tokens": trace.input_tokens, "output_tokens": trace.output_tokens,
+        "route": pd.Categorical(["chat"] * len(trace)), "session_id": "", "turn": -1, "outcome": "completed",
+    })  # fmt: skip
+    back = trace_from_requests(frame.sample(frac=1, random_state=0))
+    assert np.array_equal(back.arrival_s, trace.arrival_s)
+    assert np.array_equal(back.output_tokens, trace.output_tokens)
+    assert set(back.labels) == {"route"}
+    frame.loc[0, ["outcome", "output_tokens"]] = ["timed_out", 0]
+    assert trace_from_requests(frame).output_tokens[0] == 1
+    assert trace_from_requests(frame).provenance["unanswered"] == 1
+    with pytest.raises(TraceError, match="lack column input_tokens"):
+        trace_from_requests(frame.drop(columns="input_tokens"))
+    with pytest.raises(TraceError, match="hold no row"):
+        trace_from_requests(frame.head(0))
