@@ -7,6 +7,7 @@ Writes ``README.md``, ``validation.json`` and two pictures beside this file. The
 
 from __future__ import annotations
 
+import csv
 import math
 import sys
 from pathlib import Path
@@ -113,7 +114,14 @@ def main(folder: Path) -> None:
     panels = [scatter([r for r in closed if r.metric == m], f"{m.upper()} closed loop", "ms") for m in ("ttft", "tpot")]
     (HERE / "closed_loop.svg").write_text(picture(panels, ["busy", "KV-bound"]))
     text = (HERE / "page.md").read_text()
-    for name, lines in (("BARS", bars(rows)), ("CASES", case_table(rows)), ("SUMMARY", summary_table(rows))):
+    with (HERE / "calibration.csv").open(newline="") as file:
+        calibrated = list(csv.reader(file))
+    for name, lines in (
+        ("CALIBRATION", calibrated),
+        ("BARS", bars(rows)),
+        ("CASES", case_table(rows)),
+        ("SUMMARY", summary_table(rows)),
+    ):
         text = text.replace(f"<!-- {name} -->", markdown(lines))
     failures = [r for r in rows if r.metric == "failures"]
     shown = [f"`{r.case}`: measured {r.measured:.0f} of its requests failed, predicted {r.predicted:.0f}." for r in failures]

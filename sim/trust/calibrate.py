@@ -49,6 +49,7 @@ _TOO_CORRELATED = 0.99
 _CLEARLY_BETTER = 0.8
 """The load is taken to have gone on only where that leaves at most this share of the silent reading's error."""
 _MOST_COPIES = 3
+_SLIVER = 0.05
 _UNSEEN = 0.005
 """A multiplier whose doubling moves latencies by less than half a per cent is not in the data: it stays at 1."""
 _COARSE = (1.0, 10.0, 100.0, 1e3, 1e4)
@@ -85,7 +86,7 @@ def fit_multipliers(
     resolved = resolve_engine(engine, model, gpu)
     readings = []
     for goes_on in (False, True):
-        if goes_on and any(run.concurrency is not None for run in runs):
+        if goes_on and not any(_end_matters(run) for run in runs):
             continue
         bench = _Bench(runs, model, gpu, resolved, dict(fixed or {}), goes_on)
         try:
@@ -96,6 +97,11 @@ def fit_multipliers(
         raise refused
     silent, busy = readings[0], readings[-1]
     return busy[0] if busy[1] < _CLEARLY_BETTER * silent[1] else silent[0]
+
+
+def _end_matters(run: Observations) -> bool:
+    """Whether what happened after the last arrival concerns more than a sliver of the run."""
+    return run.concurrency is None and float(np.nanmax(run.e2e_s)) > _SLIVER * run.trace.duration_s
 
 
 def _fit_reading(bench: _Bench, held: dict[str, float]) -> tuple[Calibration, float]:
