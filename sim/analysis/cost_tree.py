@@ -32,7 +32,9 @@ from sim.record.result import Result
 from sim.spec import GpuSpec, Scenario
 from sim.units import GIB, HOURS_PER_MONTH, SECONDS_PER_HOUR
 
-BUSY_PARTS = ("prompt tokens", "output tokens", "recomputed after preemption", "retries and abandoned work", "background work")
+BUSY_PARTS = (
+    "prompt tokens", "output tokens", "recomputed after preemption", "retries and abandoned work", "background work",
+)  # fmt: skip
 TIME_PARTS = ("idle", "cold start", "draining", "dead", "unused GPUs")
 
 

@@ -67,8 +67,8 @@ def _differs(column: object, expected: np.ndarray, slack: float) -> np.ndarray:
 
 
 def tokens_conserved(result: Result) -> list[str]:
-    """Engines sampled what clients got, what was wasted, and what passes wrote (and what abandoned attempts still in an
-    engine at the end had so far); no count is negative; cached <= input."""
+    """Engines sampled what clients got, what was wasted, what passes and batch work wrote; no count is negative; cached <=
+    input."""
     requests, replicas = result.requests, result.replicas
     found = []
     for column in ("input_tokens", "output_tokens", "cached_tokens", "wasted_tokens", "attempts", "preemptions"):
@@ -80,10 +80,11 @@ def tokens_conserved(result: Result) -> list[str]:
     delivered = int(requests["output_tokens"].to_numpy()[by_engines].sum())
     sampled, wasted = int(replicas["output_tokens"].sum()), int(replicas["wasted_tokens"].sum())
     passes = int(result.gateway.get("pass_tokens", 0))
-    left = sampled - delivered - wasted - passes
-    if left < 0 or (left and not result.gateway.get("unfinished_attempts", 0)):
+    batch = int(np.nan_to_num(replicas["background_tokens"].to_numpy(dtype=float)).sum())
+    if sampled != delivered + wasted + passes + batch:
         found.append(
-            f"engines sampled {sampled} tokens, but {delivered} were delivered, {wasted} wasted and {passes} of passes"
+            f"engines sampled {sampled} tokens, but {delivered} were delivered, {wasted} wasted, {passes} of passes and "
+            f"{batch} of batch work"
         )
     return found
 

@@ -134,7 +134,7 @@ def how_to_solve(scenario: Scenario, *, multirun: bool, axes: Sequence[str]) -> 
     asked = scenario.search.solve
     if asked != "auto":
         return asked
-    if not multirun or "fleet.replicas" in axes or scenario.fleet.pools:
+    if not multirun or "fleet.replicas" in axes or scenario.fleet.pools or scenario.autoscaler.kind != "none":
         return "none"
     return "replicas"
 

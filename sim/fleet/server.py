@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from sim.cost import usd_per_gpu_hour
 from sim.engine.replica import Replica
 from sim.perf import front_end_s
 from sim.spec import EngineSpec, GpuSpec, Market
+
+State = Literal["provisioning", "image", "weights", "engine_start", "waking", "ready", "draining", "asleep", "dead", "gone"]
+
+STARTING: frozenset[State] = frozenset(("provisioning", "image", "weights", "engine_start", "waking"))
+"""States that end in ready."""
 
 
 class Server:
     """One replica of a pool. ``tokens_in_flight`` are prompt tokens of unfinished requests that were sent to it."""
 
     __slots__ = (
-        "billed_start_s", "billed_stop_s", "engine", "gpu", "gpus", "index", "market", "name", "num_gpu_blocks",
-        "pool", "pool_index", "ready_s", "replica", "requested_s", "requests_in_flight", "stopped_s", "tokens_in_flight",
-        "usd_per_hour", "wasted_tokens", "zone",
+        "_busy_since", "_since_s", "background", "background_tokens", "billed_start_s", "billed_stop_s", "doomed",
+        "engine", "gpu", "gpus", "index", "market", "name", "num_gpu_blocks", "pool", "pool_index", "ready_s",
+        "replica", "requested_s", "requests_in_flight", "seconds", "state", "stopped_s", "tokens_in_flight",
+        "usd_per_hour", "version", "wasted_tokens", "zone",
     )  # fmt: skip
 
     def __init__(
@@ -43,12 +51,48 @@ class Server:
         self.usd_per_hour = self.gpus * usd_per_gpu_hour(gpu, market)
         self.tokens_in_flight = 0
         self.requests_in_flight = 0
+        self.background = 0
+        """Background tasks in it; no part of the two above."""
+        self.background_tokens = 0
+        """Output tokens of finished background tasks."""
         self.wasted_tokens = 0
+        self.version = 0
+        """Deploy it was built by."""
+        self.doomed = False
+        """A notice was given: it no longer counts as capacity."""
+        self.state: State = "ready"
+        self.seconds: dict[str, float] = {}
+        """Billed seconds by what it did: starting, idle, busy, draining, dead."""
+        self._since_s = 0.0
+        self._busy_since = 0.0
         self.requested_s = 0.0
         self.ready_s = 0.0
         self.stopped_s: float | None = None
-        self.billed_start_s = 0.0
+        self.billed_start_s: float | None = 0.0
+        """None while it costs nothing yet."""
         self.billed_stop_s: float | None = None
+
+    def enter(self, state: State, now: float) -> None:
+        """Change state; the billed time in the old one goes into ``seconds``."""
+        self.settle(now)
+        self.state = state
+
+    def settle(self, now: float) -> None:
+        """Put the time since the last change into ``seconds``."""
+        start = self.billed_start_s
+        if start is not None and self.state != "gone":
+            spent = now - max(self._since_s, start)
+            busy = self.replica.busy_by(now)
+            worked, self._busy_since = busy - self._busy_since, busy
+            kind = {"ready": "idle", "asleep": "idle", "draining": "draining", "dead": "dead"}.get(self.state, "starting")
+            self.seconds["busy"] = self.seconds.get("busy", 0.0) + worked
+            self.seconds[kind] = self.seconds.get(kind, 0.0) + spent - worked
+        self._since_s = now
+
+    @property
+    def starting(self) -> bool:
+        """On its way to ready."""
+        return self.state in STARTING
 
     def front_end_s(self, prompt_tokens: int) -> float:
         """Seconds between the gateway's send and this engine's queue."""

@@ -51,11 +51,8 @@ class Sampler:
                 "tokens_in_flight": sum(view.context_tokens + view.waiting_tokens for view in views),
                 "kv_used": sum(view.used_blocks for view in views) / usable if usable else np.nan,
                 "batch": sum(view.running for view in views) / len(views) if views else np.nan,
-                "replicas_ready": len(servers),
-                "replicas_starting": 0,
-                "replicas_draining": 0,
-                "replicas_dead": 0,
-                "usd_per_hour": sum(server.usd_per_hour for server in servers),
+                **{f"replicas_{state}": count for state, count in self._fleet.states().items()},
+                "usd_per_hour": self._fleet.usd_per_hour(),
             }
         )
         self._arrived = arrived

@@ -16,7 +16,8 @@ from sim.run import simulate
 from sim.search.certain_miss import CertainMiss
 from sim.search.point import Point
 from sim.spec import Scenario
-from sim.workload import Trace, load_workload
+from sim.workload import Trace
+from sim.workload.timeline import load_trace
 
 
 def with_point(scenario: Scenario, replicas: int, rate_scale: float) -> Scenario:
@@ -55,7 +56,7 @@ class ScenarioEvaluator:
         """The arrivals at ``rate_scale``."""
         if rate_scale not in self._traces:
             workload = replace(self.scenario.workload, rate_scale=rate_scale)
-            self._traces[rate_scale] = load_workload(workload, self.scenario.seed)
+            self._traces[rate_scale] = load_trace(replace(self.scenario, workload=workload))
         return self._traces[rate_scale]
 
     def whole_run(self, point: Point) -> tuple[Point, Result]:

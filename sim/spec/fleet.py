@@ -1,37 +1,116 @@
-"""The fleet: pools of identical replicas."""
+"""The fleet: pools of identical replicas, how they come up, scale, fail and are billed."""
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Literal
+
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from sim.spec.autoscaler import Autoscaler
+from sim.spec.coldstart import BillingSpec, ColdStartSpec
 from sim.spec.engine import EngineSpec
 from sim.spec.gpu import GpuSpec, Market
 from sim.spec.model import ModelSpec
+from sim.spec.spot import SpotSpec
 from sim.spec.strict import STRICT
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class FailureSpec:
+    """Hardware faults, independent of each other. None = never."""
+
+    gpu_mtbf_h: float | None = Field(default=None, gt=0)
+    """Mean time between faults of one GPU; a replica of n GPUs dies whole, n times as often. 10,000-50,000 h is
+    reported for large H100 clusters."""
+    link_mtbf_h: float | None = Field(default=None, gt=0)
+    """Mean time between link flaps of a replica with more than one GPU; it restarts on the same machine."""
+    detect_s: float = Field(default=30.0, ge=0)
+    """From death to the request for a replacement (a liveness probe's 3 x 10 s); the machine is billed meanwhile."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class BackgroundSpec:
+    """Batch work that fills idle capacity: it enters replicas with few interactive requests, and yields to them."""
+
+    tasks: int = Field(ge=1)
+    input_tokens: int = Field(ge=1)
+    output_tokens: int = Field(ge=1)
+    release_s: float = Field(default=0.0, ge=0)
+    deadline_s: float | None = Field(default=None, gt=0)
+    """What is not finished by then is dropped, and said so."""
+    max_running: int = Field(default=32, ge=1)
+    """Tasks at once in one replica."""
+    max_interactive: int = Field(default=8, ge=0)
+    """Tasks enter a replica with at most so many interactive requests in flight."""
+    yield_by: Literal["abort", "finish"] = "abort"
+    """abort: running tasks leave (and start over later) when a replica has more; finish: they only stop entering."""
+    check_s: float = Field(default=2.0, gt=0)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class PoolSpec:
-    """Identical replicas. What is None is taken from the scenario's own ``model``, ``gpu`` and ``engine``."""
+    """Identical replicas. What is None is taken from the scenario's own ``model``, ``gpu``, ``engine``, and from the
+    fleet's ``autoscaler`` and ``spot``."""
 
     replicas: int = Field(default=1, ge=0)
+    """At the start, all ready."""
+    min_replicas: int = Field(default=1, ge=0)
+    """0 = scale to zero."""
+    max_replicas: int = Field(default=64, ge=0)
+    """The quota: an autoscaler gets no more."""
+    headroom_replicas: int = Field(default=0, ge=0)
+    """Added to what an autoscaler asks for (N+1)."""
+    warm_replicas: int = Field(default=0, ge=0)
+    """Asleep beside the ready ones, paid for, and soon awake."""
     model: ModelSpec | None = None
     gpu: GpuSpec | None = None
     engine: EngineSpec | None = None
     market: Market = "on_demand"
     zone: str = "zone_a"
+    zones: tuple[str, ...] = ()
+    """Replicas are spread over these; empty = ``zone`` alone."""
+    autoscaler: Autoscaler | None = None
+    spot: SpotSpec | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> PoolSpec:
+        if self.min_replicas > self.max_replicas:
+            raise ValueError(
+                f"`min_replicas <= max_replicas` must hold, but got {self.min_replicas} and {self.max_replicas}"
+            )
+        return self
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class FleetSpec:
-    """``replicas`` of the scenario's own model, GPU and engine, or named ``pools`` for a mixed fleet."""
+    """``replicas`` of the scenario's own model, GPU and engine, or named ``pools`` for a mixed fleet; and what all pools
+    share."""
 
     replicas: int = Field(default=1, ge=0)
-    """Used when ``pools`` is empty: one pool named ``main``."""
+    """Used when ``pools`` is empty: one pool named ``main``, with the fields below of the same name as a pool's."""
     market: Market = "on_demand"
+    min_replicas: int = Field(default=1, ge=0)
+    max_replicas: int = Field(default=64, ge=0)
+    headroom_replicas: int = Field(default=0, ge=0)
+    warm_replicas: int = Field(default=0, ge=0)
+    zones: tuple[str, ...] = ()
     pools: dict[str, PoolSpec] = Field(default_factory=dict)
+    gpu_budget: int | None = Field(default=None, ge=1)
+    """GPUs that all pools together may hold."""
+    cold_start: ColdStartSpec = Field(default_factory=ColdStartSpec)
+    billing: BillingSpec = Field(default_factory=BillingSpec)
+    failures: FailureSpec = Field(default_factory=FailureSpec)
+    drain_timeout_s: float = Field(default=300.0, ge=0)
+    """A replica that is told to stop finishes what it has for so long; then the rest is evicted."""
+    background: BackgroundSpec | None = None
 
     def all_pools(self) -> dict[str, PoolSpec]:
         """The pools by name; a plain fleet is the single pool ``main``."""
-        return dict(self.pools) or {"main": PoolSpec(replicas=self.replicas, market=self.market)}
+        return dict(self.pools) or {
+            "main": PoolSpec(
+                replicas=self.replicas, market=self.market, min_replicas=self.min_replicas,
+                max_replicas=max(self.max_replicas, self.min_replicas), headroom_replicas=self.headroom_replicas,
+                warm_replicas=self.warm_replicas, zones=self.zones,
+            )
+        }  # fmt: skip

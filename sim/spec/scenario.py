@@ -8,6 +8,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from sim.errors import ConfigError
+from sim.spec.autoscaler import Autoscaler, NoAutoscaler
 from sim.spec.cost import CostSpec
 from sim.spec.engine import EngineSpec
 from sim.spec.fleet import FleetSpec
@@ -16,7 +17,9 @@ from sim.spec.gpu import GpuSpec
 from sim.spec.model import ModelSpec
 from sim.spec.search import OutputSpec, SearchSpec
 from sim.spec.slo import Slo
+from sim.spec.spot import SpotSpec
 from sim.spec.strict import STRICT
+from sim.spec.timeline import Change
 from sim.spec.workload import WorkloadSpec
 
 
@@ -28,6 +31,12 @@ class Scenario:
     gpu: GpuSpec
     engine: EngineSpec = Field(default_factory=EngineSpec)
     fleet: FleetSpec = Field(default_factory=FleetSpec)
+    autoscaler: Autoscaler = Field(default_factory=NoAutoscaler)
+    """Of every pool that does not state its own."""
+    spot: SpotSpec = Field(default_factory=SpotSpec)
+    """Of every pool on the spot market that does not state its own."""
+    timeline: tuple[Change, ...] = ()
+    """What changes during the run."""
     workload: WorkloadSpec
     gateway: GatewaySpec = Field(default_factory=GatewaySpec)
     slo: Slo = Field(default_factory=Slo)

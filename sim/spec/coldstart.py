@@ -1,0 +1,77 @@
+"""How long a replica takes to come up, phase by phase, and when its bill starts and stops.
+
+    requested -> provisioning -> image -> weights (bytes / bandwidth) -> engine start -> ready
+
+Every default is an assumption, with its range and source beside it; measure your own cluster and override.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from sim.spec.strict import STRICT
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ConstantTime:
+    """Always the same."""
+
+    kind: Literal["constant"] = "constant"
+    seconds: float = Field(ge=0)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class UniformTime:
+    """Anything between two bounds, seconds."""
+
+    kind: Literal["uniform"] = "uniform"
+    low_s: float = Field(ge=0)
+    high_s: float = Field(ge=0)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class LognormalTime:
+    """Median and the spread of its logarithm: 0.5 puts the p95 at 2.3 medians."""
+
+    kind: Literal["lognormal"] = "lognormal"
+    median_s: float = Field(gt=0)
+    sigma: float = Field(ge=0)
+
+
+Time = Annotated[ConstantTime | UniformTime | LognormalTime, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ColdStartSpec:
+    """The phases of a start."""
+
+    provisioning: Time = Field(default_factory=lambda: LognormalTime(median_s=90.0, sigma=0.5))
+    """Asking the cloud for a machine until its kernel runs; 30-300 s."""
+    stockout_probability: float = Field(default=0.0, ge=0, lt=1)
+    """Chance that an attempt finds no capacity ..."""
+    stockout_retry_s: float = Field(default=60.0, gt=0)
+    """... and the wait until the next."""
+    image: Time = Field(default_factory=lambda: ConstantTime(seconds=70.0))
+    """Pulling the container; 2 s streamed, 70 s whole (9 GB)."""
+    weights_gib_per_s: float = Field(default=0.5, gt=0)
+    """Weights into GPU memory; 0.3 (network disk) to 2 (local SSD, streaming loader)."""
+    engine_start: Time = Field(default_factory=lambda: ConstantTime(seconds=146.0))
+    """Imports, profiling, CUDA graphs; 60-150 s."""
+    wake: Time = Field(default_factory=lambda: ConstantTime(seconds=3.0))
+    """From sleep level 1 (weights in host memory) to ready."""
+    source: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class BillingSpec:
+    """When a machine costs money."""
+
+    starts: Literal["requested", "instance", "ready"] = "instance"
+    """instance: when the machine runs, as clouds bill; ready: serverless; requested: a reservation."""
+    increment_s: float = Field(default=1.0, ge=0)
+    """The bill is rounded up to these (3600 = by the hour; 0 = exact)."""
+    minimum_s: float = Field(default=60.0, ge=0)
+    """Shortest bill of a machine that was started during the run."""

@@ -1,0 +1,138 @@
+"""What changes during a run: a typed list of events, each at its time.
+
+Rate, context, output and route mix change the arrivals before the run (``sim.workload.timeline``); the rest happens to
+fleet, market or gateway while it runs.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from sim.spec.engine import EngineSpec
+from sim.spec.gpu import Market
+from sim.spec.model import ModelSpec
+from sim.spec.strict import STRICT
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class _At:
+    at_s: float = Field(ge=0)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class _During(_At):
+    until_s: float | None = Field(default=None, gt=0)
+    """None: to the end."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class RateChange(_During):
+    """Arrivals times ``factor`` (thinned, or joined by shifted copies)."""
+
+    kind: Literal["rate"] = "rate"
+    factor: float = Field(gt=0)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ContextChange(_During):
+    """Prompts times ``factor``: the feature flag that sends more context."""
+
+    kind: Literal["context"] = "context"
+    factor: float = Field(gt=0)
+    max_tokens: int | None = Field(default=None, ge=1)
+    routes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class OutputChange(_During):
+    """Answers times ``factor``: a chattier model, a retuned prompt."""
+
+    kind: Literal["output"] = "output"
+    factor: float = Field(gt=0)
+    routes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class RouteMixChange(_During):
+    """Routes are dealt anew, by ``shares``."""
+
+    kind: Literal["route_mix"] = "route_mix"
+    shares: dict[str, float] = Field(min_length=1)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Deploy(_At):
+    """A rolling deploy: each replica of ``pool`` is replaced, one more at a time, by one with what is stated here."""
+
+    kind: Literal["deploy"] = "deploy"
+    pool: str = "main"
+    model: ModelSpec | None = None
+    engine: EngineSpec | None = None
+    max_surge: int = Field(default=1, ge=1)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class PriceChange(_During):
+    """GPU prices of a market times ``factor``."""
+
+    kind: Literal["price"] = "price"
+    factor: float = Field(ge=0)
+    market: Market | None = None
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class SpotHazardChange(_During):
+    """Spot evictions come ``factor`` times as fast (hazard rates, not recordings)."""
+
+    kind: Literal["spot_hazard"] = "spot_hazard"
+    factor: float = Field(ge=0)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ReplicaLoss(_At):
+    """``count`` replicas of ``pool`` lose a GPU at once, and die whole."""
+
+    kind: Literal["replica_loss"] = "replica_loss"
+    pool: str = "main"
+    count: int = Field(default=1, ge=1)
+    repair: Literal["replace", "restart", "none"] = "replace"
+    """replace: a new machine; restart: the same one comes up again (link flap, re-shard); none: gone for good."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class PoolSize(_At):
+    """A pool is given another size (scheduled scaling)."""
+
+    kind: Literal["pool_size"] = "pool_size"
+    pool: str = "main"
+    replicas: int = Field(ge=0)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ApiOutage(_During):
+    """An API provider does not answer."""
+
+    kind: Literal["api_outage"] = "api_outage"
+    provider: str = ""
+    """Empty: all of them."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class EscalationChange(_During):
+    """The chance of escalating to an API becomes ``factor`` times itself (the small model was tuned)."""
+
+    kind: Literal["escalation"] = "escalation"
+    factor: float = Field(ge=0)
+
+
+TraceChange = RateChange | ContextChange | OutputChange | RouteMixChange
+"""Changes of the arrivals themselves."""
+
+Change = Annotated[
+    RateChange | ContextChange | OutputChange | RouteMixChange | Deploy | PriceChange | SpotHazardChange | ReplicaLoss
+    | PoolSize | ApiOutage | EscalationChange,
+    Field(discriminator="kind"),
+]  # fmt: skip
