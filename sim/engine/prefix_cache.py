@@ -253,6 +253,14 @@ class PrefixBlockPool:
             node.unpin()
             request.path = None
 
+    def cached_free(self) -> int:
+        """Blocks in the free list that can still be found; O(runs), for checks."""
+        total, run = 0, self._list.after
+        while run is not self._list:
+            total += run.hi - run.lo
+            run = run.after
+        return total
+
     # -- runs ----------------------------------------------------------------------------------------------------------
 
     def _unlink(self, run: Run) -> None:

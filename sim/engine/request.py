@@ -23,9 +23,9 @@ class EngineRequest:
 
     __slots__ = (
         "abort_reason", "arrival", "cached_tokens", "computed", "content", "decoding", "finish_tick", "finished_at",
-        "first_token_at", "held_at", "high_water", "key", "last_step", "max_output", "offset", "output_name", "owner", "path",
-        "preemptions", "priority", "prompt_len", "recomputed", "registered", "request_id", "running", "runs", "sampled",
-        "scheduled_at", "seq", "stale_until", "submitted", "target",
+        "first_token_at", "held_at", "high_water", "key", "last_step", "max_output", "offset", "output_name", "owner",
+        "path", "preemptions", "priority", "prompt_len", "recomputed", "registered", "request_id", "running", "runs",
+        "sampled", "scheduled_at", "seq", "stale_until", "submitted", "target",
     )  # fmt: skip
 
     def __init__(

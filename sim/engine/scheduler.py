@@ -378,7 +378,7 @@ class Scheduler:
         else:
             findable = 0
             if request in self.prefilling:
-                del self.prefilling[request]
+                self._stop_prefill(request)
             else:  # its last token is in flight
                 findable = request.computed - 1
                 request.last_step = self.composed
@@ -389,6 +389,14 @@ class Scheduler:
         request.preemptions += 1
         self.preemptions += 1
         self._enqueue(request, front=True)
+
+    def _stop_prefill(self, request: EngineRequest) -> None:
+        """It is taken out in the middle of its chunks: what it was to compute again and has not does not count."""
+        del self.prefilling[request]
+        left = request.high_water - request.computed
+        if left > 0:
+            request.recomputed -= left
+            self.recomputed_tokens -= left
 
     def _in_flight(self, request: EngineRequest) -> int:
         """1 if a token of ``request``, which decodes, has been scheduled and not returned."""
@@ -482,7 +490,7 @@ class Scheduler:
                 self.decodes.remove(request)
                 self._let_go(request, request.computed - in_flight)
             elif request in self.prefilling:
-                del self.prefilling[request]
+                self._stop_prefill(request)
                 self._let_go(request, 0)
             else:
                 self._let_go(request, request.computed - in_flight)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from sim.engine.batch import Batch
 from sim.engine.clock import ARRIVAL, Clock, Moment
+from sim.engine.invariants import WatchedScheduler
 from sim.engine.replica import Replica
 from sim.engine.request import EngineRequest
 from sim.engine.scheduler import Scheduler
@@ -60,10 +61,14 @@ def engine_of(options: dict[str, Any]) -> tuple[EngineSpec, int]:
 class Recording:
     """Drives one case and collects rows in the recordings' own form."""
 
-    def __init__(self, case: dict[str, Any], skip_decode: bool = False) -> None:
+    def __init__(self, case: dict[str, Any], skip_decode: bool = False, check_invariants: bool = False) -> None:
         spec, blocks = engine_of(case["engine"])
         self.clock = Clock(initial_time=0)
-        self.scheduler = Scheduler(spec, blocks)
+        self.scheduler = (
+            WatchedScheduler(spec, blocks, "the case's engine", lambda: self.clock.now)
+            if check_invariants
+            else Scheduler(spec, blocks)
+        )
         self.scheduler.skip_decode = skip_decode
         self.scheduler.record_order = not skip_decode
         affine = case["step_time"]

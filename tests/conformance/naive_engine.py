@@ -2,7 +2,7 @@
 
 Every request is looked at in every step, every token has a name, every block is an object with a hash, the free list is a
 list. It shares no code with ``sim.engine`` and is written from the rules alone (vLLM 0.33, ``v1/core/sched/scheduler.py``,
-``v1/core/block_pool.py``, ``v1/engine/core.py``), block by block and request by request; it is about a thousand times slower.
+``v1/core/block_pool.py``, ``v1/engine/core.py``), block by block and request by request; slow.
 Its output has the form of the recordings, so that rows can be compared one by one.
 """
 
@@ -253,7 +253,8 @@ class NaiveEngine:
                 r.placeholders += 1
                 sampling.append(r)
         return {
-            "number": number, "scheduled": scheduled, "new": new, "resumed": resumed, "preempted": preempted, "sampling": sampling,
+            "number": number, "scheduled": scheduled, "new": new, "resumed": resumed, "preempted": preempted,
+            "sampling": sampling,
         }  # fmt: skip
 
     def preempt(self, r: Request) -> None:
@@ -298,7 +299,7 @@ class NaiveEngine:
             while self.pending and self.due(self.pending[0], now):
                 row = self.pending.popleft()
                 if 0 < sum(length for _, length in row["prompt"]) < self.o["max_model_len"]:
-                    self.waiting.append(Request(row, now if "arrival_ns" not in row else row["arrival_ns"]))
+                    self.waiting.append(Request(row, row.get("arrival_ns", now)))
                     arrived.append(row["id"])
             batch = self.schedule(len(self.rows)) if len(queue) < self.depth else None
             if batch is not None:

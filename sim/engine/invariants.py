@@ -1,0 +1,134 @@
+"""``WatchedScheduler``: the scheduler with its invariants checked at every step (``check_invariants=true``).
+
+* Blocks: referenced + free = usable, where free counts cached unreferenced ones; none is referenced when nothing runs.
+* A block has several owners only through a hash hit: all but the one who computed it found it when they were admitted.
+* Tokens: a request is given prompt + output - 1 - cached at its first admission + recomputed (net of later hits), each
+  token right after the one before.
+* A running request that gets nothing has a reason: the budget is used up, its last token is in flight, or prefills are
+  deferred in this step.
+* Nobody overtakes the head of the waiting queue, except one whose stale output is still in flight.
+
+Watched engines step every token (same results, slower), and every check is O(running + waiting).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NoReturn
+
+from sim.engine.batch import Batch
+from sim.engine.prefix_cache import PrefixBlockPool, Run
+from sim.engine.request import EngineRequest
+from sim.engine.scheduler import Scheduler
+from sim.errors import InvariantError
+from sim.spec import EngineSpec
+
+
+class WatchedScheduler(Scheduler):
+    """A ``Scheduler`` that raises ``InvariantError`` when it breaks one of its own laws.
+
+    Args:
+        engine: see ``Scheduler``.
+        num_gpu_blocks: see ``Scheduler``.
+        name: what messages call this engine.
+        now: reads the clock, for messages.
+    """
+
+    def __init__(self, engine: EngineSpec, num_gpu_blocks: int, name: str, now: Callable[[], float]) -> None:
+        super().__init__(engine, num_gpu_blocks)
+        self.skip_decode = False
+        self.record_order = True
+        self._name = name
+        self._now = now
+        self._given: dict[EngineRequest, int] = {}
+        """Tokens scheduled so far."""
+        self._hit_blocks: dict[EngineRequest, int] = {}
+        """Prefix hit of the latest admission."""
+
+    def compose(self) -> Batch | None:
+        """See ``Scheduler``."""
+        waiting = [r for r in self.waiting_requests() if r.stale_until <= self.returned]
+        batch = super().compose()
+        if batch is not None:
+            self._check_admissions(batch, waiting)
+            self._check_tokens(batch)
+            self._check_blocks()
+        return batch
+
+    def complete(self, batch: Batch) -> None:
+        """See ``Scheduler``."""
+        super().complete(batch)
+        for request in batch.finishing:
+            self._check_finished(request)
+        self._check_blocks()
+
+    def abort(self, request: EngineRequest) -> bool:
+        """See ``Scheduler``."""
+        dropped = super().abort(request)
+        if dropped:
+            self._given.pop(request, None)
+            self._hit_blocks.pop(request, None)
+            self._check_blocks()
+        return dropped
+
+    def _broken(self, what: str) -> NoReturn:
+        raise InvariantError(f"{self._name} at {self._now()} s, step {self.composed}: {what}")
+
+    def _check_admissions(self, batch: Batch, waiting: list[EngineRequest]) -> None:
+        if batch.admitted and batch.preempted:
+            self._broken(f"request {batch.admitted[0].request_id} was admitted in a step that preempts")
+        for request, head in zip(batch.admitted, waiting, strict=False):
+            if request is not head:
+                self._broken(f"request {request.request_id} overtook {head.request_id} at the head of the waiting queue")
+
+    def _check_tokens(self, batch: Batch) -> None:
+        order = batch.order or []
+        admitted = set(batch.admitted)
+        given = 0
+        for request, tokens, before in order:
+            given += tokens
+            if request in admitted:
+                self._hit_blocks[request] = before // self.block_size
+            elif before != self._position(request) - tokens:
+                self._broken(f"request {request.request_id} was given tokens from {before}, not from where it stands")
+            self._given[request] = self._given.get(request, 0) + tokens
+        if given > self.budget:
+            self._broken(f"{given} tokens were scheduled, the budget is {self.budget}")
+        if given == self.budget or self.interval > 1:
+            return
+        served = {request for request, _, _ in order}
+        for request in self.running:
+            if request not in served and (request.decoding or request in self.prefilling):
+                self._broken(f"request {request.request_id} runs, but got no token of {self.budget - given} left")
+
+    def _position(self, request: EngineRequest) -> int:
+        return request.offset + self.decodes.tick if request.decoding else request.computed
+
+    def _check_finished(self, request: EngineRequest) -> None:
+        given = self._given.pop(request, 0)
+        self._hit_blocks.pop(request, None)
+        due = request.prompt_len + request.sampled - 1 - request.cached_tokens + request.recomputed
+        if given != due:
+            self._broken(
+                f"request {request.request_id} was given {given} tokens; prompt {request.prompt_len} + output "
+                f"{request.sampled} - 1 - cached {request.cached_tokens} + recomputed {request.recomputed} = {due}"
+            )
+
+    def _check_blocks(self) -> None:
+        pool = self.pool
+        held = {request: -(-self._position(request) // self.block_size) for request in self.running}
+        referenced = sum(held.values())
+        if isinstance(pool, PrefixBlockPool):
+            runs: set[Run] = set()
+            for request in self.running:
+                runs.update(request.runs)
+                referenced -= request.registered
+            for run in runs:
+                referenced += run.hi - run.lo
+                computed_it = [r for r in run.owners if self._hit_blocks.get(r, 0) < run.hi]
+                if len(computed_it) > 1:
+                    self._broken(f"blocks {run.lo}-{run.hi} are referenced by {len(computed_it)} requests without a hit")
+            if pool.unhashed + pool.cached_free() != pool.free:
+                self._broken(f"{pool.free} blocks are free, the free list holds {pool.unhashed + pool.cached_free()}")
+        if referenced + pool.free != pool.usable:
+            self._broken(f"{referenced} blocks referenced + {pool.free} free are not {pool.usable} usable")
