@@ -30,7 +30,7 @@ def bar_figure(title: str, bars: Sequence[Bar], *, description: str, unit: str =
     )
     label_width, row = 150, 27
     height = TOP + row * len(bars) + 24
-    x_of = Scale(low, high, label_width, WIDTH - 84)
+    x_of = Scale(low, high, label_width, WIDTH - 104)
     parts = []
     for index, bar in enumerate(bars):
         y = TOP + row * index

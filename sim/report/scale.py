@@ -64,9 +64,9 @@ def number(value: float | None, digits: int = 3) -> str:
 def tick_label(value: float) -> str:
     """Short label of an axis tick: 20k, 1.5M, 0.25."""
     for limit, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= limit * (10 if suffix == "k" else 1):
+        if abs(value) >= limit:
             return f"{value / limit:g}{suffix}"
-    return f"{value:,.6g}"
+    return f"{value:.6g}"
 
 
 def extent(values: Sequence[float], *, zero: bool = False, log: bool = False) -> tuple[float, float]:
