@@ -42,6 +42,10 @@ def shown(answer: Answer) -> str:
     return f"{rate:,.0f} output tok/s, ${usd:.3g} per 1M (load found to 2 %)"
 
 
+def tpot_ms(answer: Answer) -> float:
+    return float(answer.summary["latency"]["tpot_s"]["p95"]) * 1e3
+
+
 def command(*overrides: str) -> str:
     return " ".join(["servecap capacity fleet.replicas=1", *overrides])
 
@@ -151,7 +155,7 @@ def parallelism() -> None:
         "reproduced" if ratio > 1.02 else "refuted",
         f"8B on four A100: 4 x TP1 {four.point.output_tokens_per_s:,.0f} tok/s, TP4 "
         f"{sharded.point.output_tokens_per_s:,.0f} tok/s ({ratio:.2f} times) within the SLO; TP4's TPOT p95 "
-        f"{sharded.summary['latency']['tpot_s']['p95'] * 1e3:.0f} ms against {four.summary['latency']['tpot_s']['p95'] * 1e3:.0f} ms",
+        f"{tpot_ms(sharded):.0f} ms against {tpot_ms(four):.0f} ms",
         command("gpu=a100_80", "engine.tensor_parallel_size=4"),
     )
 
@@ -179,8 +183,8 @@ def volumes() -> None:
         say(
             f"self-hosting pays at 60-80 % utilisation (against {provider})",
             "reproduced" if volume is not None else "refuted",
-            f"US$ per 1M output tokens at home with 30 % overhead by utilisation: {', '.join(needs)}; the API with its prompts "
-            f"${api_usd:.2f}; break-even "
+            f"US$ per 1M output tokens at home with 30 % overhead by utilisation: {', '.join(needs)}; the API with its "
+            f"prompts ${api_usd:.2f}; break-even "
             + (f"{volume / 1e6:.1f}M output tokens a day" if volume is not None else "at no volume"),
         )
         for each in (50e6, 200e6):

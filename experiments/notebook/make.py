@@ -8,7 +8,8 @@ from pathlib import Path
 CELLS = (
     ("markdown", "# servecap as a library\n\nSimulate, summarise, price and compare, in a page of Python. "
                  "No Hydra inside: a scenario is plain data."),
-    ("code", "from dataclasses import replace\n\nfrom sim.cli.compose import composed_scenario\nfrom sim.run import simulate\n\n"
+    ("code", "from dataclasses import replace\n\nfrom sim.cli.compose import composed_scenario\n"
+             "from sim.run import simulate\n\n"
              'scenario = composed_scenario(["fleet.replicas=1", "workload.rate_scale=0.5", "workload.limit=600"])\n'
              "result = simulate(scenario)\nresult.requests[['arrival_s', 'ttft_s', 'tpot_s', 'outcome']].head()"),
     ("markdown", "`summarize` holds a finished run against an SLO; a second question needs no second run."),

@@ -233,7 +233,8 @@ def request_costs_usd(result: Result, tree: CostNode | None = None) -> np.ndarra
         if anyone.sum() <= 0:
             return np.full(len(requests), np.nan)
         usd += unclaimed * anyone / anyone.sum()
-    return usd + np.nan_to_num(requests["api_usd"].to_numpy(dtype=float))
+    usd += np.nan_to_num(requests["api_usd"].to_numpy(dtype=float))
+    return usd
 
 
 def busy_usd_by_pool(result: Result, tree: CostNode) -> dict[str, float]:
