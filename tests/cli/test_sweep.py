@@ -164,7 +164,7 @@ def test_size_refines_the_caps_around_the_best(servecap, tmp_path: Path) -> None
 
 
 def test_the_adaptive_sweeper_finds_what_the_grid_finds_with_fewer_steps(servecap, tmp_path: Path) -> None:
-    axes = ("engine.max_num_seqs=8,16,32,64,128,256", "gpu=l40s,a100_80", *SMALL, *FAST)
+    axes = ("engine.max_num_seqs=16,64,128,256", "gpu=l40s,a100_80", *SMALL, *FAST)
     assert servecap("-m", *axes, "hydra.sweep.dir=sweep").code == 0
     grid = answer(tmp_path)
     ended = servecap("-m", *axes, "hydra/sweeper=slo", "hydra.sweep.dir=walk")
@@ -192,13 +192,31 @@ def test_a_budget_bounds_the_fleet(servecap, tmp_path: Path) -> None:
     assert answer(tmp_path)["best"]["replicas"] == 2
 
 
-def test_joblib_gives_the_same_answer(servecap, tmp_path: Path) -> None:
-    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+@pytest.mark.parametrize(
+    ("launcher", "module", "settings"),
+    [
+        pytest.param("joblib", "hydra_joblib_launcher", ["hydra.launcher.n_jobs=2"], id="joblib"),
+        pytest.param("ray", "hydra_ray_launcher", ["+hydra.launcher.ray.init.num_cpus=2"], id="ray"),
+        pytest.param("submitit_local", "hydra_submitit_launcher", ["hydra.launcher.timeout_min=5"], id="submitit"),
+    ],
+)
+def test_launchers_give_the_same_answer(
+    servecap, tmp_path: Path, launcher: str, module: str, settings: list[str]
+) -> None:
+    pytest.importorskip(f"hydra_plugins.{module}", reason=f"the extra with {module} is not installed")
     axes = ("engine.max_num_seqs=32,64", *SMALL, "search.one_replica_load=false", "search.max_replicas=8")
     assert servecap("-m", *axes, "hydra/launcher=basic", "hydra.sweep.dir=one").code == 0
-    assert servecap("-m", *axes, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=two").code == 0
+    assert servecap("-m", *axes, f"hydra/launcher={launcher}", *settings, "hydra.sweep.dir=two").code == 0
     one, two = (json.loads((tmp_path / name / "answer.json").read_text()) for name in ("one", "two"))
     assert one == two
+
+
+def test_optuna_minimises_the_same_objective(servecap, tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason="hydra-optuna-sweeper is not installed")
+    settings = ("hydra/sweeper=optuna", "hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=1")
+    ended = servecap("-m", "engine.max_num_seqs=choice(16,32,64)", *settings, *SWEEP)
+    assert ended.code == 0, ended.err
+    assert answer(tmp_path)["feasible"]
 
 
 @pytest.mark.parametrize(
