@@ -6,17 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sim.workload.formats.native import INTEGER_LABELS
-from sim.workload.trace import Trace
-
-
-def missing_column(name: str, n: int) -> np.ndarray:
-    """A label column of ``n`` requests that have no such label."""
-    if name in INTEGER_LABELS:
-        return np.full(n, INTEGER_LABELS[name], dtype=np.int64)
-    column = np.empty(n, dtype=object)
-    column.fill(() if name == "block_hashes" else "")
-    return column
+from sim.workload.trace import Trace, missing_column
 
 
 def merged(parts: Sequence[Trace]) -> Trace:

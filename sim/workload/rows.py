@@ -150,6 +150,8 @@ def assemble(chunks: Iterable[Chunk], reading: Reading, format_name: str, *, zer
                 kept.append(_compact(chunk.take(~late)))
                 break
         kept.append(_compact(chunk))
+    if kept and not ordered:
+        kept = [_sorted(kept)]
     return _finished(kept, reading, format_name, rows_read, zero_based)
 
 
@@ -173,9 +175,22 @@ def _in_order(chunk: Chunk, reading: Reading, last_s: float) -> tuple[Chunk, flo
 def _compact(chunk: Chunk) -> Chunk:
     """Without what only error messages need; tokens in 32 bits, so that a 1 GB file stays below its own size."""
     return Chunk(
-        chunk.arrival_s, chunk.input_tokens.astype(np.int32), chunk.output_tokens.astype(np.int32), chunk.rows[:0],
+        chunk.arrival_s, chunk.input_tokens.astype(np.int32), chunk.output_tokens.astype(np.int32), np.empty(0),
         chunk.labels,
     )  # fmt: skip
+
+
+def _sorted(kept: list[Chunk]) -> Chunk:
+    """All rows as one chunk in order of time, ties in the file's order."""
+    arrival_s = np.concatenate([chunk.arrival_s for chunk in kept])
+    order = np.argsort(arrival_s, kind="stable")
+    return Chunk(
+        arrival_s[order],
+        np.concatenate([chunk.input_tokens for chunk in kept])[order],
+        np.concatenate([chunk.output_tokens for chunk in kept])[order],
+        np.empty(0),
+        {name: np.concatenate([chunk.labels[name] for chunk in kept])[order] for name in kept[0].labels},
+    )
 
 
 def _finished(kept: list[Chunk], reading: Reading, format_name: str, rows_read: int, zero_based: bool) -> Trace:
@@ -183,16 +198,13 @@ def _finished(kept: list[Chunk], reading: Reading, format_name: str, rows_read: 
     if not any(len(chunk.arrival_s) for chunk in kept):
         because = f" (of {rows_read} rows: {dropped})" if rows_read else ""
         raise TraceError(f"{reading.path}: holds no usable request{because}; expected at least one")
-    arrival_s = np.concatenate([chunk.arrival_s for chunk in kept])
-    input_tokens = np.concatenate([chunk.input_tokens for chunk in kept]).astype(np.int64)
-    output_tokens = np.concatenate([chunk.output_tokens for chunk in kept]).astype(np.int64)
-    names = kept[0].labels.keys()
-    labels = {name: np.concatenate([chunk.labels[name] for chunk in kept]) for name in names}
-    kept.clear()
-    order = None if bool((np.diff(arrival_s) >= 0).all()) else np.argsort(arrival_s, kind="stable")
-    if order is not None:
-        arrival_s, input_tokens, output_tokens = arrival_s[order], input_tokens[order], output_tokens[order]
-        labels = {name: column[order] for name, column in labels.items()}
+    # each column's parts are let go as soon as it stands, so that no file is held twice
+    arrival_s = np.concatenate([vars(chunk).pop("arrival_s") for chunk in kept])
+    input_tokens = np.concatenate([vars(chunk).pop("input_tokens") for chunk in kept], dtype=np.int64)
+    output_tokens = np.concatenate([vars(chunk).pop("output_tokens") for chunk in kept], dtype=np.int64)
+    labels = {
+        name: np.concatenate([chunk.labels.pop(name) for chunk in kept]) for name in list(kept[0].labels)
+    }  # fmt: skip
     if not zero_based:
         arrival_s -= arrival_s[0]
     provenance: dict[str, Any] = {"format": format_name, "files": {}, "dropped": dropped, "rows_read": rows_read}

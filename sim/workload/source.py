@@ -23,7 +23,7 @@ from sim.errors import TraceError
 PARQUET_MAGIC = b"PAR1"
 _HEAD_BYTES = 65_536
 _JSON_KEY = re.compile(r'"([^"\\]+)"\s*:')
-_BLOCK_BYTES = 4 << 20
+_BLOCK_BYTES = 1 << 20
 
 
 def open_bytes(path: Path) -> IO[bytes]:

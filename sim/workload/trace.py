@@ -13,14 +13,26 @@ OPTIONAL_COLUMNS = (
     "block_hashes", "max_output_tokens",
 )  # fmt: skip
 
+INTEGER_LABELS = {"priority": 0, "turn": -1, "prefix_tokens": -1, "max_output_tokens": -1}
+"""Label columns of whole numbers, and what stands for a missing one (a request without priority has the default, 0)."""
+
+
+def missing_column(name: str, n: int) -> np.ndarray:
+    """A label column of ``n`` requests that have no such label."""
+    if name in INTEGER_LABELS:
+        return np.full(n, INTEGER_LABELS[name], dtype=np.int64)
+    column = np.empty(n, dtype=object)
+    column.fill(() if name == "block_hashes" else "")
+    return column
+
 
 @dataclass(frozen=True)
 class Trace:
     """Requests in order of arrival; all arrays have one entry a request.
 
     ``labels`` holds the optional columns of the native format that are present, each as an array; missing text is "",
-    missing numbers are -1. ``block_hashes`` is an object array of tuples of ints (prefix-chained block ids), with
-    ``block_tokens`` tokens to a block.
+    missing numbers are as ``INTEGER_LABELS`` says. ``block_hashes`` is an object array of tuples of ints (prefix-chained
+    block ids), with ``block_tokens`` tokens to a block.
     """
 
     arrival_s: np.ndarray

@@ -36,6 +36,6 @@ class TraceFormat(Protocol):
 
 FORMATS: tuple[TraceFormat, ...] = (
     RunRecordsFormat(), NativeFormat(), AzureFormat(), BurstGptFormat(), VidurFormat(), LiteLlmTableFormat(),
-    RagPulseFormat(), BailianFormat(), MooncakeFormat(), AgenticFormat(), ServeGenFormat(), LlmServingSimFormat(), VllmBenchFormat(),
-    AiperfFormat(), LiteLlmFormat(), OpenTelemetryFormat(), GuideLlmFormat(), MappedFormat(),
+    RagPulseFormat(), BailianFormat(), MooncakeFormat(), AgenticFormat(), ServeGenFormat(), LlmServingSimFormat(),
+    VllmBenchFormat(), AiperfFormat(), LiteLlmFormat(), OpenTelemetryFormat(), GuideLlmFormat(), MappedFormat(),
 )  # fmt: skip

@@ -21,11 +21,9 @@ from sim.errors import OutputError, TraceError
 from sim.workload.columns import hash_lists, integers, numbers, texts
 from sim.workload.rows import Chunk, Reading
 from sim.workload.source import PARQUET_MAGIC, csv_batches, csv_header, head_of
-from sim.workload.trace import OPTIONAL_COLUMNS, Trace
+from sim.workload.trace import INTEGER_LABELS, OPTIONAL_COLUMNS, Trace
 
 REQUIRED = ("arrival_s", "input_tokens", "output_tokens")
-INTEGER_LABELS = {"priority": 0, "turn": -1, "prefix_tokens": -1, "max_output_tokens": -1}
-"""Label columns of whole numbers, and what stands for a missing one (a request without priority has the default, 0)."""
 
 
 class NativeFormat:

@@ -12,10 +12,9 @@ import numpy as np
 
 from sim.errors import TraceError
 from sim.workload.columns import tuples
-from sim.workload.formats.native import INTEGER_LABELS
-from sim.workload.merge import missing_column
 from sim.workload.rows import Chunk, Reading
 from sim.workload.source import head_of, open_bytes, text_lines
+from sim.workload.trace import INTEGER_LABELS, missing_column
 
 _BATCH = 65_536
 
