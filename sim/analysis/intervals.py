@@ -64,6 +64,7 @@ def bootstrap(
     statistic: Callable[[np.ndarray], float],
     *,
     confidence: float = 0.95,
+    resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Interval:
     """The interval of ``statistic`` of ``values`` (one a request, in order of ``arrival_s``) over trace time."""
@@ -74,14 +75,16 @@ def bootstrap(
         value = statistic(values) if len(values) else float("nan")
         return Interval(value, float("nan"), float("nan"), confidence)
     random = stream(seed, "analysis", "bootstrap")
-    drawn = random.integers(0, len(blocks), size=(RESAMPLES, (len(blocks) + 1) // 2))
+    drawn = random.integers(0, len(blocks), size=(resamples, (len(blocks) + 1) // 2))
     resampled = [statistic(np.concatenate([blocks[index] for index in row])) for row in drawn]
     tail = (1 - confidence) / 2
     low, high = np.quantile(resampled, [tail, 1 - tail])
     return Interval(float(statistic(values)), float(low), float(high), confidence)
 
 
-def percentile_interval(result: Result, target: str, *, confidence: float = 0.95, seed: int = 0) -> Interval:
+def percentile_interval(
+    result: Result, target: str, *, confidence: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
+) -> Interval:
     """The interval of one target, e.g. ``ttft_p95_s`` (ITL targets have no requests to resample: ``ValueError``)."""
     metric, statistic = split_target(target)
     if metric == "itl_s":
@@ -94,14 +97,17 @@ def percentile_interval(result: Result, target: str, *, confidence: float = 0.95
         requests[metric].to_numpy(dtype=float),
         lambda values: float(np.quantile(values, quantile)),
         confidence=confidence,
+        resamples=resamples,
         seed=seed,
     )
 
 
-def slo_intervals(result: Result, *, confidence: float = 0.95, seed: int = 0) -> dict[str, Interval]:
+def slo_intervals(
+    result: Result, *, confidence: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
+) -> dict[str, Interval]:
     """The interval of every fleet-wide target of the run's SLO."""
     return {
-        target: percentile_interval(result, target, confidence=confidence, seed=seed)
+        target: percentile_interval(result, target, confidence=confidence, resamples=resamples, seed=seed)
         for target in result.scenario.slo.targets()
         if not target.startswith("itl")
     }

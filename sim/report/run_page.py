@@ -12,7 +12,9 @@ from sim.analysis import CostNode, per_month
 from sim.analysis.attribution import tail_attribution
 from sim.analysis.by_label import by_label
 from sim.analysis.economics import decide
+from sim.analysis.intervals import Interval, slo_intervals
 from sim.record.result import Result
+from sim.report.assumptions import assumptions, regime_badge
 from sim.report.bars import Bar, bar_figure
 from sim.report.chart import Chart, Series, figure
 from sim.report.decision import decision_section
@@ -41,7 +43,7 @@ def run_page(result: Result, summary: Mapping[str, Any], tree: CostNode, *, extr
             section("By route and tenant", _labels(result)),
             extra,
             section("What happened", _events(result)),
-            section("Assumptions", _assumptions(result), paragraph(badge, quiet=True) if badge else ""),
+            section("Assumptions", assumptions(result), paragraph(badge or regime_badge(scenario), quiet=True)),
         ],
         f"Simulated {result.end_s:,.0f} s with {result.engine_steps:,} engine steps, seed {scenario.seed}. "
         "Percentiles are linear-interpolated over answered requests; TTFT from the client's send, queue and retries "
@@ -153,16 +155,27 @@ def _latency(result: Result, summary: Mapping[str, Any]) -> str:
         cells = ["overloaded"] * 6 if overloaded else [number(found) for found in statistics.values()]
         rows.append([metric.removesuffix("_s").upper() if metric != "queue_s" else "queue", *cells])
     slo = summary["slo"]
+    intervals = {} if overloaded else slo_intervals(result, resamples=200)
     checks = [
-        [name, f"{limit:g}", "overloaded" if overloaded else number(slo["attained"][name]), _word(slo["met"][name])]
+        [
+            name,
+            f"{limit:g}",
+            "overloaded" if overloaded else number(slo["attained"][name]),
+            _between(intervals.get(name)),
+            _word(slo["met"][name]),
+        ]
         for name, limit in slo["targets"].items()
     ]
     distribution = "" if overloaded or result.requests.empty else figure(_distribution(result), table=False)
     return charts(
         table(["seconds", "mean", "p50", "p90", "p95", "p99", "max"], rows, text=(0,))
-        + table(["SLO target", "limit, s", "attained, s", ""], checks, text=(0, 3)),
+        + table(["SLO target", "limit, s", "attained, s", "95 % interval", ""], checks, text=(0, 4)),
         distribution,
     )
+
+
+def _between(interval: Interval | None) -> str:
+    return f"{number(interval.low)} to {number(interval.high)}" if interval and interval.low == interval.low else "–"
 
 
 def _word(met: bool) -> str:
@@ -244,19 +257,3 @@ def _events(result: Result, most: int = 60) -> str:
         paragraph(f"and {len(result.events) - most:,} more in events.jsonl", quiet=True) if len(result.events) > most else ""
     )
     return table(["time, s", "event", "cause"], rows, text=(1, 2)) + more
-
-
-def _assumptions(result: Result) -> str:
-    scenario = result.scenario
-    gpu, model, workload, cost = scenario.gpu, scenario.model, scenario.workload, scenario.cost
-    on_demand, spot = number(gpu.price.on_demand_usd_per_hour), number(gpu.price.spot_usd_per_hour)
-    targets = ", ".join(f"{name} ≤ {limit:g} s" for name, limit in scenario.slo.targets().items())
-    rows = [
-        ["GPU price", f"${on_demand} on demand, ${spot} spot a GPU-hour", f"{gpu.price.source} ({gpu.price.date})"],
-        ["GPU", f"{gpu.name}, {gpu.memory_gib:g} GiB, {gpu.bandwidth_gb_s:g} GB/s", gpu.source],
-        ["Model", f"{model.name}, {model.weight_dtype}", model.source],
-        ["Traffic", f"{workload.name}, {len(result.requests):,} requests", workload.source],
-        ["Other costs", f"{cost.name}: overhead {cost.overhead_fraction:.0%} of compute", cost.source],
-        ["SLO", targets, scenario.slo.source],
-    ]
-    return table(["what", "value", "source"], rows, text=(0, 1, 2))

@@ -1,0 +1,50 @@
+"""What a page's numbers rest on: prices, hardware, model, traffic, and how far the step times are to be trusted."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from sim.cost.prices import stated_price_warning
+from sim.errors import SimError
+from sim.perf import resolve_engine, step_time_model
+from sim.record.result import Result
+from sim.report.page import paragraph, table
+from sim.report.scale import number
+from sim.spec import Scenario
+
+_TRUST = {
+    "interpolated": "a table fitted to measured kernels of this GPU, model and parallelism",
+    "extrapolated": "the roofline, with efficiencies fitted on this GPU generation",
+    "uncalibrated": "the roofline with pooled efficiencies: nothing of this GPU generation was measured",
+}
+
+
+def regime_badge(scenario: Scenario) -> str:
+    """How far the step times behind a run are to be trusted, in one line."""
+    regimes = set()
+    for pool in scenario.fleet.all_pools().values():
+        model, gpu = pool.model or scenario.model, pool.gpu or scenario.gpu
+        try:
+            regimes.add(str(step_time_model(model, gpu, resolve_engine(pool.engine or scenario.engine, model, gpu)).regime))
+        except SimError:
+            continue
+    words = "; ".join(f"{regime}: {_TRUST.get(regime, regime)}" for regime in sorted(regimes))
+    return f"Step times {words}. `servecap validate` compares predictions with measured servers." if words else ""
+
+
+def assumptions(result: Result) -> str:
+    """What the numbers rest on, with date and source; old prices and unchecked ones are named."""
+    scenario = result.scenario
+    gpu, model, workload, cost = scenario.gpu, scenario.model, scenario.workload, scenario.cost
+    on_demand, spot = number(gpu.price.on_demand_usd_per_hour), number(gpu.price.spot_usd_per_hour)
+    targets = ", ".join(f"{name} ≤ {limit:g} s" for name, limit in scenario.slo.targets().items())
+    rows = [
+        ["GPU price", f"${on_demand} on demand, ${spot} spot a GPU-hour", f"{gpu.price.source} ({gpu.price.date})"],
+        ["GPU", f"{gpu.name}, {gpu.memory_gib:g} GiB, {gpu.bandwidth_gb_s:g} GB/s", gpu.source],
+        ["Model", f"{model.name}, {model.weight_dtype}", model.source],
+        ["Traffic", f"{workload.name}, {len(result.requests):,} requests", workload.source],
+        ["Other costs", f"{cost.name}: overhead {cost.overhead_fraction:.0%} of compute", cost.source],
+        ["SLO", targets, scenario.slo.source],
+    ]
+    warning = stated_price_warning(gpu.name, gpu.price.date, date.today())
+    return table(["what", "value", "source"], rows, text=(0, 1, 2)) + (paragraph(f"Note: {warning}.") if warning else "")
