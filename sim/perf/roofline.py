@@ -171,7 +171,7 @@ def computes_in_8_bits(model: ModelSpec, gpu: GpuSpec) -> bool:
     return peak_flops(model, gpu) > gpu.tflops_bf16 * 1e12
 
 
-def decode_attention_s(  # noqa: PLR0917  three specs and three numbers, read in that order
+def decode_attention_s(
     model: ModelSpec, gpu: GpuSpec, engine: EngineSpec, seqs: float, context: Array, eff: Efficiencies
 ) -> Array:
     """Seconds of decode attention of ``seqs`` sequences at each mean ``context``; vectorised, 0 at 0."""
