@@ -16,10 +16,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
+from scipy import stats
 
 from sim.analysis import price
 from sim.analysis.intervals import slo_intervals
@@ -45,6 +47,7 @@ class JobOutcome:
     reason: str = ""
     """Why it is not done, in one line or more."""
     digest: str = ""
+    seed: int = 0
     solve: str = ""
     gpu: str = ""
     max_num_seqs: int | None = None
@@ -165,6 +168,7 @@ def _outcome(answer: Answer, folder: Path, overrides: tuple[str, ...], digest: s
         overrides=overrides,
         reason="; ".join(part for part in (answer.note, missed) if part) if infeasible else answer.note,
         digest=digest,
+        seed=scenario.seed,
         solve=answer.solve,
         gpu=scenario.gpu.name,
         max_num_seqs=resolve_engine(scenario.engine, scenario.model, scenario.gpu).max_num_seqs,
@@ -185,9 +189,16 @@ def _outcome(answer: Answer, folder: Path, overrides: tuple[str, ...], digest: s
 
 
 def _confidence(answer: Answer) -> dict[str, Any] | None:
-    """How sure it is that the answer holds: the bootstrap intervals of its percentiles against their limits."""
+    """How sure it is that the answer holds. Where something is random: the upper bound of the mean tightness under fresh
+    seeds (Student t); in a plain replay: the bootstrap intervals of its percentiles against their limits."""
     if not answer.feasible:
         return None
+    if answer.fresh:
+        tightness = np.array([point.tightness for point in answer.fresh])
+        half = stats.t.ppf(0.95, len(tightness) - 1) * tightness.std(ddof=1) / math.sqrt(len(tightness))
+        upper = float(tightness.mean() + half) if np.isfinite(tightness).all() else math.inf
+        seeds = [point.seed for point in answer.fresh]
+        return {"level": 0.95, "fresh_seeds": seeds, "worst_ratio_upper": upper, "meets_slo": upper <= 1}
     intervals = {name: (found.low, found.high) for name, found in slo_intervals(answer.result).items()}
     limits = answer.point.targets
     # a comparison with NaN (too little to resample) is False: not shown to hold

@@ -231,6 +231,8 @@ def reproducing_overrides(outcome: JobOutcome) -> list[str]:
     """Overrides with which ``python -m sim`` runs exactly this point, once."""
     budget = "search.max_usd_per_hour"
     solved = {"fleet.replicas": f"{outcome.replicas}", "search.solve": "none", "hydra.mode": "RUN"}
+    if outcome.solve != "none" and outcome.seed:
+        solved["seed"] = str(outcome.seed)
     if outcome.solve == "load":
         solved["workload.rate_scale"] = repr(outcome.rate_scale)
     kept = [override for override in outcome.overrides if override.lstrip("+").partition("=")[0] not in (*solved, budget)]

@@ -1,7 +1,9 @@
 """``ScenarioEvaluator``: the ``evaluate`` of a scenario. One call is one simulation, and asking twice costs nothing.
 
 Every point replays the same trace under the same streams (common random numbers), thinned or superposed by the same
-uniforms: two candidates differ by what they are, not by luck.
+uniforms: two candidates differ by what they are, not by luck. Where something is random, a point is run under
+``search.replications`` seeds, and under more where these disagree; its replication of median tightness stands for it,
+so that it holds when most of its replications do.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from sim.record import Result
 from sim.run import simulate
 from sim.search.certain_miss import CertainMiss
 from sim.search.point import Point
+from sim.search.randomness import is_random
 from sim.spec import Scenario
 from sim.workload import Trace
 from sim.workload.timeline import load_trace
@@ -41,12 +44,13 @@ class ScenarioEvaluator:
         self._known: dict[tuple[int, float], Point] = {}
         self._traces: dict[float, Trace] = {}
         self._kept: tuple[Point, Result] | None = None
+        self._random: bool | None = None
 
     def __call__(self, *, replicas: int, rate_scale: float) -> Point:
         """The point at ``replicas`` and ``rate_scale``; with ``search.early_stop`` a certain miss is given up."""
         key = (replicas, rate_scale)
         if key not in self._known:
-            point, result = self._run(replicas, rate_scale, early_stop=self.scenario.search.early_stop)
+            point, result = self._replicated(replicas, rate_scale)
             self._known[key] = point
             if point.holds or self._kept is None:
                 self._kept = (point, result)  # searches end on the holding point they saw last
@@ -63,11 +67,39 @@ class ScenarioEvaluator:
         """``point`` and its result, run to the end if it was given up before."""
         if self._kept is not None and self._kept[0] == point and point.stopped_early is None:
             return self._kept
-        return self._run(point.replicas, point.rate_scale, early_stop=False)
+        return self._run(point.replicas, point.rate_scale, point.seed, early_stop=False)
 
-    def _run(self, replicas: int, rate_scale: float, *, early_stop: bool) -> tuple[Point, Result]:
-        scenario = with_point(self.scenario, replicas, rate_scale)
-        trace = self.trace(rate_scale)
+    def fresh(self, point: Point) -> tuple[Point, ...]:
+        """``point`` under ``search.replications`` seeds that no search has seen; none where nothing is random."""
+        if not self.random:
+            return ()
+        first = self.scenario.seed + self.scenario.search.max_replications
+        seeds = range(first, first + max(2, self.scenario.search.replications))
+        return tuple(self._run(point.replicas, point.rate_scale, seed, early_stop=False)[0] for seed in seeds)
+
+    @property
+    def random(self) -> bool:
+        """Whether another seed would give another run; found out once."""
+        if self._random is None:
+            self._random = is_random(self.scenario, self.trace(self.scenario.workload.rate_scale))
+        return self._random
+
+    def _replicated(self, replicas: int, rate_scale: float) -> tuple[Point, Result]:
+        search, seed = self.scenario.search, self.scenario.seed
+        runs = [self._run(replicas, rate_scale, seed, early_stop=search.early_stop)]
+        if not self.random:
+            return runs[0]
+        for number in range(1, max(search.replications, search.max_replications)):
+            agreed = len({point.holds for point, _ in runs}) == 1
+            if len(runs) >= search.replications and agreed:
+                break
+            runs.append(self._run(replicas, rate_scale, seed + number, early_stop=search.early_stop))
+        runs.sort(key=lambda run: (not run[0].holds, run[0].tightness))
+        return runs[len(runs) // 2]
+
+    def _run(self, replicas: int, rate_scale: float, seed: int, *, early_stop: bool) -> tuple[Point, Result]:
+        scenario = replace(with_point(self.scenario, replicas, rate_scale), seed=seed)
+        trace = self.trace(rate_scale) if seed == self.scenario.seed else load_trace(scenario)
         give_up = CertainMiss(scenario.slo, len(trace)) if early_stop else None
         result = simulate(scenario, trace, give_up=give_up)
         point = point_of(result, replicas, rate_scale)

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from sim.cost import usd_per_gpu_hour
@@ -45,6 +45,8 @@ class Answer:
     one_replica: Point | None
     """One replica at the highest load it sustains, where that was asked for and exists."""
     note: str = ""
+    fresh: tuple[Point, ...] = ()
+    """The answer under seeds that the search did not see, where something is random."""
 
     @property
     def feasible(self) -> bool:
@@ -63,7 +65,7 @@ def solve(scenario: Scenario, how: Solve, evaluator: ScenarioEvaluator | None = 
         )
     one: Solution | None = None
     if how == "none":
-        return _answer(how, Point(scenario.fleet.replicas, rate_scale, "undecided"), evaluate, one)
+        return _answer(how, Point(scenario.fleet.replicas, rate_scale, "undecided", seed=scenario.seed), evaluate, one)
     guess = _guess(scenario, evaluate)
     if how == "replicas":
         if scenario.search.one_replica_load:
@@ -120,5 +122,6 @@ def _answer(how: Solve, end: Point, evaluate: ScenarioEvaluator, one: Solution |
         capacity = best_of_one.output_tokens_per_s * point.replicas
         delivered = point.output_tokens_per_s
         summary["utilisation"] = {**summary["utilisation"], "token": delivered / capacity}
-    solved = with_point(evaluate.scenario, point.replicas, point.rate_scale)
-    return Answer(how, solved, point, result, summary, tuple(evaluate.points), best_of_one, note)
+    solved = replace(with_point(evaluate.scenario, point.replicas, point.rate_scale), seed=point.seed)
+    fresh = evaluate.fresh(point) if point.holds and how != "none" else ()
+    return Answer(how, solved, point, result, summary, tuple(evaluate.points), best_of_one, note, fresh)

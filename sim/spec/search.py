@@ -24,6 +24,10 @@ class SearchSpec:
     """Relative width at which the bracket of the highest load is narrow enough."""
     one_replica_load: bool = True
     """Also find the highest load that one replica sustains within the SLO (the continuous cost curve)."""
+    replications: int = Field(default=3, ge=1)
+    """Runs of each point under seeds of its own, where something is random; a plain trace replay is run once."""
+    max_replications: int = Field(default=7, ge=1)
+    """Runs of a point whose replications disagree."""
     early_stop: bool = True
     """Give a run up as soon as its miss is certain. The verdicts are the same; False runs every miss to its end."""
 
