@@ -21,6 +21,7 @@ from sim.workload.source import at_row, fingerprint
 from sim.workload.trace import Trace
 
 MAX_TOKENS = 1_000_000_000
+_TOGETHER = 64
 
 
 @dataclass
@@ -133,6 +134,7 @@ def assemble(chunks: Iterable[Chunk], reading: Reading, format_name: str, *, zer
     are sorted, ties in the file's order.
     """
     kept: list[Chunk] = []
+    fresh: list[Chunk] = []
     last_s, zero_s = -np.inf, 0.0 if zero_based else np.nan
     rows_read = 0
     for chunk in chunks:
@@ -147,11 +149,15 @@ def assemble(chunks: Iterable[Chunk], reading: Reading, format_name: str, *, zer
             late = chunk.arrival_s - zero_s >= reading.until_s
             if late.any():
                 late[np.argmax(late)] = False
-                kept.append(_compact(chunk.take(~late)))
+                fresh.append(_compact(chunk.take(~late)))
                 break
-        kept.append(_compact(chunk))
+        fresh.append(_compact(chunk))
+        if len(fresh) == _TOGETHER:  # many small arrays would leave the heap in pieces that never go back
+            kept.append(_joined(fresh))
+            fresh = []
+    kept += fresh
     if kept and not ordered:
-        kept = [_sorted(kept)]
+        kept = [_sorted(_joined(kept))]
     return _finished(kept, reading, format_name, rows_read, zero_based)
 
 
@@ -180,17 +186,24 @@ def _compact(chunk: Chunk) -> Chunk:
     )  # fmt: skip
 
 
-def _sorted(kept: list[Chunk]) -> Chunk:
-    """All rows as one chunk in order of time, ties in the file's order."""
-    arrival_s = np.concatenate([chunk.arrival_s for chunk in kept])
-    order = np.argsort(arrival_s, kind="stable")
+def _joined(kept: list[Chunk]) -> Chunk:
+    """Compact chunks as one."""
     return Chunk(
-        arrival_s[order],
-        np.concatenate([chunk.input_tokens for chunk in kept])[order],
-        np.concatenate([chunk.output_tokens for chunk in kept])[order],
-        np.empty(0),
-        {name: np.concatenate([chunk.labels[name] for chunk in kept])[order] for name in kept[0].labels},
+        np.concatenate([chunk.arrival_s for chunk in kept]),
+        np.concatenate([chunk.input_tokens for chunk in kept]),
+        np.concatenate([chunk.output_tokens for chunk in kept]),
+        np.empty(0, dtype=np.int64),
+        {name: np.concatenate([chunk.labels[name] for chunk in kept]) for name in kept[0].labels},
     )
+
+
+def _sorted(chunk: Chunk) -> Chunk:
+    """A compact chunk in order of time, ties in the file's order."""
+    order = np.argsort(chunk.arrival_s, kind="stable")
+    return Chunk(
+        chunk.arrival_s[order], chunk.input_tokens[order], chunk.output_tokens[order], chunk.rows,
+        {name: column[order] for name, column in chunk.labels.items()},
+    )  # fmt: skip
 
 
 def _finished(kept: list[Chunk], reading: Reading, format_name: str, rows_read: int, zero_based: bool) -> Trace:
