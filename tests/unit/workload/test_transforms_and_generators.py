@@ -1,6 +1,7 @@
 """What transforms and arrival processes promise, in numbers."""
 
 import dataclasses
+import time
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from scipy.stats import kstest, spearmanr
 
 from sim.errors import TraceError
 from sim.rng import stream
-from sim.spec import WorkloadSpec
+from sim.spec import GeneratorSpec, WorkloadSpec
 from sim.spec.traffic import (
     EmpiricalCopula,
     EmpiricalLengths,
@@ -24,7 +25,7 @@ from sim.spec.traffic import (
     SelfExcitingArrivals,
     WeibullArrivals,
 )
-from sim.workload import Trace, load_workload, write_trace
+from sim.workload import Trace, generate, load_workload, write_trace
 from sim.workload.arrivals import draw_arrivals
 from sim.workload.columns import tuples
 from sim.workload.lengths import draw_ranks, lengths_at
@@ -182,3 +183,14 @@ def test_a_trace_that_was_not_fetched_says_how_to_get_it(monkeypatch, tmp_path):
         load_workload(WorkloadSpec(name="azure_conv_2023", fetch="azure_conv_2023"), 0)
     with pytest.raises(TraceError, match="does not ship with servecap"):
         load_workload(WorkloadSpec(packaged="nothing.parquet"), 0)
+
+
+def test_a_million_requests_are_drawn_in_under_three_seconds():
+    spec = GeneratorSpec(
+        duration_s=1000, arrivals=GammaArrivals(rate_per_s=1000, cv=1.5), input_tokens=LognormalLengths(mu=6, sigma=1),
+        output_tokens=LognormalLengths(mu=5, sigma=1), dependence=GaussianCopula(rho=0.3),
+    )  # fmt: skip
+    started = time.process_time()
+    trace = generate(spec, 0)
+    assert time.process_time() - started < 3.0
+    assert len(trace) == pytest.approx(1_000_000, rel=0.01)
