@@ -78,7 +78,7 @@ def searched(overrides: list[str]) -> dict[str, Any]:
 def main() -> None:
     """Both ways for each preset, and the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--window", type=float, default=60.0, help="seconds of the packaged trace")
+    parser.add_argument("--window", type=float, default=45.0, help="seconds of the packaged trace")
     parser.add_argument("presets", nargs="*", default=list(PRESETS))
     arguments = parser.parse_args()
     rows = []
@@ -116,6 +116,8 @@ def write_page(rows: list[dict[str, Any]], window_s: float) -> None:
         f"Grid: {len(DEFAULT_CAPS)} batch caps x 1..{MOST_REPLICAS} replicas x {', '.join(GPUS)}, each run to its end, on "
         f"{window_s:g} s of the packaged trace. Search: `servecap -m hydra/sweeper=slo` over the same axes. Steps count "
         "as if none were skipped; identical runs of the grid once. Dollars are per 1M output tokens.",
+        "",
+        "`python -m sim experiment=search_economy` runs the search of the first row by itself.",
         "",
         "| preset | grid's answer | $ | search's answer | $ | grid steps | search steps | share |",
         "|---|---|---|---|---|---|---|---|",
