@@ -32,7 +32,7 @@ from sim.record.result import REPLICA_COLUMNS
 from sim.spec import Market, Scenario
 from sim.spec.autoscaler import NoAutoscaler
 
-_MONOTONE = 1e-9
+_ROUNDING = 1e-9
 
 
 class Fleet:
@@ -69,6 +69,7 @@ class Fleet:
         self.billing = self.spec.billing
         self.demand = demand
         self._cost = scenario.cost
+        self._check_invariants = scenario.check_invariants
         self._on_evicted = on_evicted
         self._on_event = on_event
         self._on_step, self._gaps = on_step, gaps
@@ -113,8 +114,9 @@ class Fleet:
     def build(self, blueprint: Blueprint, market: Market, zone: str) -> Server:
         """A server of ``blueprint``, in the books from now on."""
         server = blueprint.build(
-            self.clock, len(self.servers), market, zone, self._on_finish, self._on_abort, self._on_step, self._gaps
-        )
+            self.clock, len(self.servers), market, zone, self._on_finish, self._on_abort, self._on_step, self._gaps,
+            self._check_invariants,
+        )  # fmt: skip
         server.replica.on_late = lambda attempt: self.evict(server, [attempt])
         self.servers.append(server)
         return server
@@ -193,7 +195,7 @@ class Fleet:
             scheduler = replica.scheduler
             start_s = end_s if server.billed_start_s is None else server.billed_start_s
             used_until_s = end_s if server.billed_stop_s is None else server.billed_stop_s
-            stop_s = self._billed_until(start_s, used_until_s, server)
+            stop_s = used_until_s if used_until_s >= end_s else self._billed_until(start_s, used_until_s)
             rows.append(
                 {
                     "pool": server.pool,
@@ -231,13 +233,13 @@ class Fleet:
             )
         return pd.DataFrame(rows, columns=list(REPLICA_COLUMNS))
 
-    def _billed_until(self, start_s: float, used_until_s: float, server: Server) -> float:
-        """The end of the bill: minimum and increment apply to machines that were handed back during the run."""
+    def _billed_until(self, start_s: float, used_until_s: float) -> float:
+        """The end of the bill of a machine that was handed back during the run: minimum and increment apply."""
         used_s = used_until_s - start_s
-        if server.billed_stop_s is None or used_s <= 0:
+        if used_s <= 0:
             return used_until_s
         billed_s = max(used_s, self.billing.minimum_s)
         step_s = self.billing.increment_s
         if step_s:
-            billed_s = math.ceil(billed_s / step_s - _MONOTONE) * step_s
+            billed_s = math.ceil(billed_s / step_s - _ROUNDING) * step_s
         return start_s + max(billed_s, used_s)

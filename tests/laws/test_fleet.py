@@ -116,7 +116,7 @@ def assert_dollars_are_seconds_times_price(result: Result) -> None:
         if row["stopped_s"] < result.end_s and used_s > 1e-9:
             billed_s = max(used_s, billing.minimum_s)
             if billing.increment_s:
-                billed_s = math.ceil(billed_s / billing.increment_s - 1e-6) * billing.increment_s
+                billed_s = math.ceil(billed_s / billing.increment_s - 1e-9) * billing.increment_s
         usd.append(billed_s * row["gpus"] * listed[row["market"]] / 3600)
     compute = price(result).find("compute")
     assert compute is not None
