@@ -120,7 +120,7 @@ class Gateway:
         now = self.clock.now
         self.arrival_s[row] = now
         request = ClientRequest(row, now, self._input[row], 0 if self._priority is None else self._priority[row])
-        if self._labels:
+        if self._labels or self._contents.shared:
             self._label(request)
         servers = self.policies.ready()
         if servers and (not self._process or request.route in self._plain_routes):
