@@ -1,7 +1,8 @@
 """The stories of a capacity review, spreadsheet against simulation: ``python experiments/cost_reviews/run.py``.
 
 The spreadsheet takes a rate and a price; the simulation takes the prompts, the load and the SLO, and finds the rate.
-Writes ``results.csv``.
+Writes ``results.csv``, and ``stories.csv`` for what no spreadsheet has: each story as it runs beside the same fleet
+without it.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import csv
 import sys
 from pathlib import Path
 
+from sim.analysis import summarize
 from sim.cli.compose import composed_scenario
 from sim.cost import cost_per_1m_usd
+from sim.run import simulate
 from sim.search import solve
 
 HERE = Path(__file__).parent
@@ -27,26 +30,57 @@ HEAD = (
     "ttft_p95_s", "tpot_p95_s", "batch_full", "limited_by",
 )  # fmt: skip
 
+QUIET = ["workload.rate_scale=1.0", "output.timeseries=false"]
+STORIES = (
+    ("review_hybrid", ["experiment=review_hybrid"]),
+    ("the same two replicas, no API", ["fleet.replicas=2"]),
+    ("review_retry_storm", ["experiment=review_retry_storm"]),
+    ("the same two replicas, no timeout", ["fleet.replicas=2"]),
+    ("review_spot_fleet", ["experiment=review_spot_fleet"]),
+    ("the same three replicas, on demand", ["fleet.replicas=3"]),
+)
+STORY_HEAD = (
+    "story", "verdict", "completed", "escalated", "lost", "attempts_per_request", "tokens_sampled_per_delivered",
+    "usd_per_1m_output_tokens", "usd_per_1m_goodput_tokens",
+)  # fmt: skip
+
 
 def main() -> int:
-    rows = []
-    for preset, rate, usd in REVIEWS:
-        answer = solve(composed_scenario([f"experiment={preset}", "fleet.replicas=1", "output.timeseries=false"]), "load")
-        slo, throughput = answer.summary["slo"], answer.summary["throughput"]
-        tightest = max(slo["targets"], key=lambda name: slo["attained"][name] / slo["targets"][name])
-        latency = answer.summary["latency"]
-        row = (
-            preset, rate, cost_per_1m_usd(usd, rate), cost_per_1m_usd(usd, rate, 0.3), throughput["output_tokens_per_s"],
-            throughput["input_tokens_per_s"], answer.summary["cost"]["usd_per_1m_output_tokens"], latency["ttft_s"]["p95"],
-            latency["tpot_s"]["p95"], answer.summary["utilisation"]["batch"], tightest,
-        )  # fmt: skip
-        rows.append([f"{cell:.4g}" if isinstance(cell, float) else cell for cell in row])
-        print(dict(zip(HEAD, rows[-1], strict=True)), flush=True)
-    with (HERE / "results.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(HEAD)
-        writer.writerows(rows)
+    write("results.csv", HEAD, [review(*row) for row in REVIEWS])
+    write("stories.csv", STORY_HEAD, [story(*row) for row in STORIES])
     return 0
+
+
+def story(name: str, overrides: list[str]) -> tuple[object, ...]:
+    summary = summarize(simulate(composed_scenario([*overrides, *QUIET])))
+    counts, cost = summary["requests"], summary["cost"]
+    lost = counts["offered"] - counts["completed"] - counts["escalated"]
+    return (
+        name, summary["slo"]["verdict"], counts["completed"], counts["escalated"], lost,
+        summary["amplification"]["attempts"], summary["amplification"]["tokens"], cost["usd_per_1m_output_tokens"],
+        cost["usd_per_1m_goodput_tokens"],
+    )  # fmt: skip
+
+
+def review(preset: str, rate: float, usd: float) -> tuple[object, ...]:
+    answer = solve(composed_scenario([f"experiment={preset}", "fleet.replicas=1", "output.timeseries=false"]), "load")
+    slo, throughput = answer.summary["slo"], answer.summary["throughput"]
+    tightest = max(slo["targets"], key=lambda name: slo["attained"][name] / slo["targets"][name])
+    latency = answer.summary["latency"]
+    return (
+        preset, rate, cost_per_1m_usd(usd, rate), cost_per_1m_usd(usd, rate, 0.3), throughput["output_tokens_per_s"],
+        throughput["input_tokens_per_s"], answer.summary["cost"]["usd_per_1m_output_tokens"], latency["ttft_s"]["p95"],
+        latency["tpot_s"]["p95"], answer.summary["utilisation"]["batch"], tightest,
+    )  # fmt: skip
+
+
+def write(name: str, head: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
+    with (HERE / name).open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(head)
+        for row in rows:
+            writer.writerow([f"{cell:.4g}" if isinstance(cell, float) else cell for cell in row])
+            print(dict(zip(head, row, strict=True)), flush=True)
 
 
 if __name__ == "__main__":
