@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 NOT_SOURCE = shutil.ignore_patterns(
     ".git", "build", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis", ".venv", "tests", "experiments", "multirun",
-    "outputs",  # fmt: skip
+    "outputs",
 )
 
 
