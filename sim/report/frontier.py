@@ -20,6 +20,10 @@ Row = Mapping[str, Any]
 
 USD_AXIS = "US$ per 1M output tokens"
 _PERCENTILES = ("p50", "p95", "p99")
+_POOLING = (
+    "Dots can lie below the curve: several replicas behind one router share their bursts, which one replica alone must "
+    "hold room for. They lie above it where whole replicas leave some of the last one unused."
+)
 
 
 def value(row: Row, key: str) -> float:
@@ -228,6 +232,7 @@ def frontier_html(
             f'<div class="verdict {verdict}"><p><b class="word">{"Answer" if feasible else "No answer"}.</b> '
             f"{escape(sentence)}</p></div>",
             charts(*figures),
+            paragraph(_POOLING, quiet=True) if figures else "",
             section("Every point", table(HEAD, map(table_row, rows), text=(0, 20, 21), best=place)),
             section("Assumptions", *(paragraph(note, quiet=True) for note in notes)),
         ],
