@@ -246,7 +246,9 @@ class SessionSpec:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class PrefixGroups:
-    """Shared beginnings: request groups by weight, each with a prompt of its own length before the unique text."""
+    """Shared beginnings: request groups by weight, each with a prompt of its own length before the unique text.
+
+    ``input_tokens`` counts the beginning of a request by itself; in a session it comes before the first message."""
 
     kind: Literal["groups"] = "groups"
     weights: tuple[float, ...] = Field(min_length=1)

@@ -54,7 +54,7 @@ def generate_client(client: ClientSpec, name: str, duration_s: float, seed: int)
         trace = Trace(arrival_s, lengths_at(client.input_tokens, ranks[0]), lengths_at(client.output_tokens, ranks[1]))
         trace = truncated(trace, client.max_total_tokens)
     if client.prefix is not None:
-        trace = with_prefixes(client.prefix, trace, name, rng)
+        trace = truncated(with_prefixes(client.prefix, trace, name, rng), client.max_total_tokens)
     return _labelled(trace, (("route", client.route), ("feature", client.feature), ("tenant", client.tenant)))
 
 
@@ -64,7 +64,10 @@ def truncated(trace: Trace, max_total_tokens: int | None) -> Trace:
         return trace
     input_tokens = np.minimum(trace.input_tokens, max_total_tokens - 1)
     output_tokens = np.minimum(trace.output_tokens, max_total_tokens - input_tokens)
-    return Trace(trace.arrival_s, input_tokens, output_tokens, trace.labels, trace.block_tokens, trace.provenance)
+    labels = dict(trace.labels)
+    if "prefix_tokens" in labels:
+        labels["prefix_tokens"] = np.minimum(labels["prefix_tokens"], input_tokens)
+    return Trace(trace.arrival_s, input_tokens, output_tokens, labels, trace.block_tokens, trace.provenance)
 
 
 def _labelled(trace: Trace, names: Sequence[tuple[str, str]]) -> Trace:

@@ -35,7 +35,10 @@ def _groups(spec: PrefixGroups, trace: Trace, name: str, rng: Streams) -> Trace:
     group = np.searchsorted(weights, _one_a_session(trace, rng("prefix").random(len(trace))), side="right")
     names = np.array([f"{name}p{i}" if length else "" for i, length in enumerate(tokens)], dtype=object)
     labels = dict(trace.labels, prefix_id=names[group], prefix_tokens=tokens[group])
-    longer = np.maximum(trace.input_tokens, tokens[group] + 1)
+    if "session_id" in trace.labels:  # every turn carries the beginning before its history
+        longer = trace.input_tokens + tokens[group]
+    else:
+        longer = np.maximum(trace.input_tokens, tokens[group] + 1)
     return Trace(trace.arrival_s, longer, trace.output_tokens, labels, trace.block_tokens, trace.provenance)
 
 

@@ -178,3 +178,12 @@ def test_block_ids_are_chained_and_fill_the_prompt(scale):
         assert len(ids) == -(-tokens // 16)
         for before, block in zip((None, *ids), ids, strict=False):
             assert parents.setdefault(block, before) == before
+
+
+def test_a_sessions_prefix_stands_before_its_history():
+    plain = generate(generator(sessions=SESSIONS), 1)
+    shared = generate(generator(sessions=SESSIONS, prefix=PrefixGroups(weights=(1,), tokens=(700,))), 1)
+    assert np.array_equal(shared.input_tokens, plain.input_tokens + 700)
+    assert set(shared.labels["prefix_tokens"]) == {700}
+    cut = generate(generator(sessions=SESSIONS, prefix=PrefixGroups(weights=(1,), tokens=(700,)), max_total_tokens=900), 1)
+    assert (cut.input_tokens + cut.output_tokens <= 900).all()
