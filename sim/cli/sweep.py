@@ -60,7 +60,11 @@ def finish_sweep(folder: Path, *, interrupted: bool = False, quiet: bool = False
             if job.outcome.status in ("cannot_run", "crashed"):
                 print(f"job {job.number} ({' '.join(axes_of_job(job, axes_of(jobs)))}): {job.outcome.reason}")
         print(f"Written to {folder}")
-        print(sentence)
+        if interrupted:
+            print(f"Interrupted; {len(jobs)} finished jobs are kept. The same command with hydra.sweep.dir={folder} goes on.")
+            print(f"So far: {sentence}")
+        else:
+            print(sentence)
     return 130 if interrupted else exit_code(jobs)
 
 

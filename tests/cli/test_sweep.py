@@ -109,7 +109,7 @@ def test_an_interrupted_sweep_keeps_what_is_finished_and_resumes(
 
     monkeypatch.setattr(sim.cli.job, "solve", interrupted)
     ended = servecap("-m", "engine.max_num_seqs=32,64,128", *SWEEP)
-    assert ended.code == 130
+    assert ended.code == 130 and "1 finished jobs are kept" in ended.out
     assert answer(tmp_path)["best"]["job"] == 0
     assert len(pd.read_csv(tmp_path / "sweep" / "sweep.csv")) == 1
     again = servecap("-m", "engine.max_num_seqs=32,64,128", *SWEEP)
