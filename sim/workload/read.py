@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sim.errors import TraceError
+from sim.errors import SimError, TraceError
 from sim.workload.formats import FORMATS, TraceFormat
 from sim.workload.rows import Reading, assemble
 from sim.workload.source import csv_header, head_of
@@ -23,11 +25,27 @@ def read_trace(path: str | Path, format: str = "auto", **options: Any) -> Trace:
         TraceError: no such file, no known format, or (strict) a row that cannot be used.
     """
     path = Path(path)
-    found = _format_of(path, format, bool(options.get("columns")))
     reading = Reading(path, **options)
-    trace = assemble(found.chunks(reading), reading, found.name, zero_based=found.zero_based, ordered=found.ordered)
+    try:
+        found = _format_of(path, format, bool(reading.columns))
+        trace = _assembled(found, reading)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise TraceError(f"{path}: is a damaged gzip file ({error})") from None
     finish: Callable[[Trace], Trace] | None = getattr(found, "finish", None)
     return trace if finish is None else finish(trace)
+
+
+def _assembled(found: TraceFormat, reading: Reading) -> Trace:
+    try:
+        return assemble(
+            found.chunks(reading), reading, found.name, zero_based=found.zero_based, ordered=found.ordered
+        )  # fmt: skip
+    except SimError:
+        raise
+    except (TypeError, AttributeError, KeyError, ValueError, OverflowError) as error:
+        if not reading.row_name:  # a table's values are checked one by one: this would be a defect
+            raise
+        raise TraceError(f"{reading.path}: has not the shape of the format {found.name} ({error})") from error
 
 
 def _format_of(path: Path, name: str, mapped: bool) -> TraceFormat:

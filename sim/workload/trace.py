@@ -31,8 +31,8 @@ class Trace:
     """Requests in order of arrival; all arrays have one entry a request.
 
     ``labels`` holds the optional columns of the native format that are present, each as an array; missing text is "",
-    missing numbers are as ``INTEGER_LABELS`` says. ``block_hashes`` is an object array of tuples of ints (prefix-chained
-    block ids), with ``block_tokens`` tokens to a block.
+    missing numbers are as ``INTEGER_LABELS`` says. ``block_hashes`` is an object array of tuples of ints
+    (prefix-chained block ids), with ``block_tokens`` tokens to a block.
     """
 
     arrival_s: np.ndarray

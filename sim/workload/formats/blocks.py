@@ -14,6 +14,7 @@ segments up to its end are the same. Tokens that no segment accounts for (about 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -57,8 +58,9 @@ def _hash_list(reading: Reading, line: int, entry: dict[str, Any], block_tokens:
     if not isinstance(hashes, list) or not all(isinstance(block, int) for block in hashes):
         reading.refuse(line, f"hash_ids is {hashes!r:.60}; legal is a list of integers", "hash_ids no list of integers")
         return None
-    blocks = -(-int(max(as_number(entry.get("input_length")), 0) or 0) // block_tokens)
-    if hashes and len(hashes) > blocks:
+    tokens = as_number(entry.get("input_length"))
+    blocks = -(-int(tokens) // block_tokens) if 0 < tokens < math.inf else len(hashes)  # tokens are judged later
+    if len(hashes) > blocks:
         reading.refuse(
             line, f"hash_ids has {len(hashes)} ids; legal are at most {blocks}, one for each {block_tokens} tokens of "
             f"input_length", "more hash_ids than blocks",
@@ -137,7 +139,7 @@ class RagPulseFormat:
                 reading.refuse(line, f"segment {unknown[0]} has no length in files 1 to 5", "segment without a length")
                 continue
             tokens = as_number(entry.get("input_length"))
-            hashes = _blocks_of(names, lengths, int(tokens) if tokens > 0 else 0, line, chained)
+            hashes = _blocks_of(names, lengths, int(tokens) if 0 < tokens < math.inf else 0, line, chained)
             yield Record(
                 line, entry.get("timestamp"), entry.get("input_length"), entry.get("output_length"),
                 {"block_hashes": hashes, "session_id": entry.get("session_id", "")},

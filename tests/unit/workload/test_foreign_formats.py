@@ -326,3 +326,21 @@ def test_any_csv_by_a_column_map(tmp_path):
         read_trace(path, columns=columns | {"tenant": "nope"})
     with pytest.raises(ConfigError, match=r"workload\.columns is"):
         read_trace(path, columns={"arrival": "ts"})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("cut.csv.gz", gzip.compress(b"arrival_s,input_tokens,output_tokens\n" + b"0,1,1\n" * 9999)[:90], "damaged gzip"),
+        ("g.json", b'{"benchmarks": 5}', "has not the shape of the format guidellm"),
+        ("o.jsonl", b'{"resourceSpans": [{"scopeSpans": 5}]}\n', "has not the shape of the format otel"),
+        ("l.jsonl", b'{"arrival_time_ns": 1, "sub_requests": [5]}\n', "has not the shape of the format llmservingsim"),
+        ("i.jsonl", b'{"timestamp": 0, "input_length": 1e400, "output_length": 5}\n', "input_tokens is inf"),
+        ("n.jsonl", b'{"timestamp": 0, "input_length": NaN, "output_length": 5}\n', "input_tokens is nan"),
+        ("e.json", b"[]", "of no known format"),
+    ],
+)
+def test_a_file_of_the_wrong_shape_is_refused_in_one_message(tmp_path, name, text, message):
+    (tmp_path / name).write_bytes(text)
+    with pytest.raises(TraceError, match=message):
+        read_trace(tmp_path / name)
