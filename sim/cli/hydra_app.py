@@ -77,6 +77,8 @@ def _start(arguments: list[str], *, multirun: bool) -> int:
         interrupted = True
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(message_of(error)) from None
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise OutputError(f"cannot write: {error}") from None
     finally:

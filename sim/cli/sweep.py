@@ -61,7 +61,8 @@ def finish_sweep(folder: Path, *, interrupted: bool = False, quiet: bool = False
                 print(f"job {job.number} ({' '.join(axes_of_job(job, axes_of(jobs)))}): {job.outcome.reason}")
         print(f"Written to {folder}")
         if interrupted:
-            print(f"Interrupted; {len(jobs)} finished jobs are kept. The same command with hydra.sweep.dir={folder} goes on.")
+            print(f"Interrupted; {len(jobs)} finished jobs are kept.")
+            print(f"The same command with hydra.sweep.dir={folder} goes on.")
             print(f"So far: {sentence}")
         else:
             print(sentence)
