@@ -38,11 +38,11 @@ VERBS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line ``argv`` (default: the process's own) and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments[:1] in (["-h"], ["--help"], ["help"]):
-        print(_verb_help(), file=sys.stdout)
-        arguments = ["--help"]
     verb, rest = (arguments[0], arguments[1:]) if arguments[:1] and arguments[0] in VERBS else ("run", arguments)
     try:
+        if rest in (["-h"], ["--help"], ["help"]) and verb == "run":
+            print(_verb_help(), flush=True)
+            rest = ["--help"]
         return _verb(verb)(rest)
     except SimError as error:
         print(f"servecap: {error}", file=sys.stderr)
