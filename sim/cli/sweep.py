@@ -17,7 +17,7 @@ from typing import Any
 
 from sim.cli.job import JobOutcome, read_outcome
 from sim.cli.search_table import read_search_table
-from sim.report import frontier_html, print_frontier_table, write_json, write_text
+from sim.report import frontier_html, frontier_markdown, print_frontier_table, write_json, write_text
 
 _LOSERS_DROP = ("requests.parquet", "timeseries.parquet", "steps.parquet", "replicas.parquet", "report.html")
 _CAP, _GPU, _REPLICAS = "engine.max_num_seqs", "gpu", "fleet.replicas"
@@ -53,6 +53,7 @@ def finish_sweep(folder: Path, *, interrupted: bool = False, quiet: bool = False
     write_json(folder / "answer.json", answer_of(folder, jobs, best))
     targets = next((job.outcome.targets for job in jobs if job.outcome.targets), {})
     write_text(folder / "frontier.html", frontier_html(rows, answer=sentence, targets=targets))
+    write_text(folder / "answer.md", frontier_markdown(rows, answer=sentence))
     _keep_winner_only(folder, jobs, best)
     if not quiet:
         print_frontier_table(rows)
