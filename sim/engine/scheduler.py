@@ -53,6 +53,8 @@ class Scheduler:
         self.reserve_full_isl = engine.scheduler_reserve_full_isl
         self.watermark_blocks = int(engine.watermark * num_gpu_blocks)
         self.by_priority = engine.scheduling_policy == "priority"
+        self.others_go_on = self.by_priority
+        """After a request gave up its own place for want of blocks, those behind it are still served."""
         self.interval = engine.prefill_schedule_interval
         self.skip_decode = engine.skip_decode
         self.record_order = False
@@ -239,11 +241,7 @@ class Scheduler:
                 continue  # its last token is in flight
             need = -(-(before + n) // block_size) - -(-before // block_size)
             while need > pool.free:
-                victim = (
-                    max(self.running, key=lambda r: (r.priority, r.arrival))
-                    if self.by_priority
-                    else next(reversed(self.running))
-                )
+                victim = self._victim()
                 tokens = served.pop(victim, (0, 0))[0]
                 budget += tokens
                 self._preempt(victim, tokens)
@@ -251,7 +249,7 @@ class Scheduler:
                 if victim is request:
                     break
             if not request.running:
-                if self.by_priority:
+                if self.others_go_on:
                     continue
                 break
             pool.take(need)
@@ -302,7 +300,7 @@ class Scheduler:
                     break
                 n = budget
             room = pool.free - free_hits + hit_blocks - (self.watermark_blocks if self.running else 0)
-            if self.reserve_full_isl and -(-total // block_size) > room:
+            if self._blocks_wanted(request) > room:
                 break
             blocks = -(-(hit + n) // block_size)
             if blocks > room:
@@ -334,13 +332,24 @@ class Scheduler:
         if self.interval > 1 and not defer:
             self._capacity_bound = self.n_waiting > len(set_aside)
 
+    def _victim(self) -> EngineRequest:
+        """Who is preempted for want of blocks."""
+        if self.by_priority:
+            return max(self.running, key=lambda r: (r.priority, r.arrival))
+        return next(reversed(self.running))
+
+    def _blocks_wanted(self, request: EngineRequest) -> int:
+        """Blocks, its hits included, that must be there for ``request`` to be admitted, whatever its first chunk takes."""
+        return -(-request.target // self.block_size) if self.reserve_full_isl else 0
+
     def _pop_waiting(self) -> EngineRequest:
         return heappop(self._heap)[2] if self.by_priority else self._fifo.popleft()
 
     def _book_step(self, batch: Batch, held_back: list[EngineRequest]) -> None:
         """Advance every scheduled request by what it was given (before the model has run)."""
         decodes = self.decodes
-        decodes.tick += 1
+        if batch.n_decode or held_back:
+            decodes.tick += 1
         self.composed += 1
         batch.committed = 1
         batch.number = self.composed

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from sim.engine.batch import Batch
 from sim.engine.clock import Clock
 from sim.engine.gaps import GapHistogram
+from sim.engine.policies import make_scheduler
 from sim.engine.replica import Replica
 from sim.engine.request import EngineRequest
-from sim.engine.scheduler import Scheduler
 from sim.fleet.server import Server
 from sim.perf import memory_plan, resolve_engine, step_time_model
 from sim.spec import EngineSpec, GpuSpec, Market, ModelSpec
@@ -51,14 +51,16 @@ class Blueprint:
         on_abort: Callable[[EngineRequest], None],
         on_step: Callable[[Replica, Batch], None] | None,
         gaps: GapHistogram,
+        check_invariants: bool = False,
     ) -> Server:
         """A server of this kind, its engine idle."""
-        scheduler = Scheduler(self.engine, self.blocks)
+        name = f"{self.pool}-{index}"
+        scheduler = make_scheduler(self.engine, self.blocks, name, lambda: clock.now, check_invariants)
         if on_step is not None:
             scheduler.skip_decode = False
         replica = Replica(
             clock, scheduler, self.step_time, self.engine.async_scheduling, on_finish, on_abort, on_step,
-            gaps=gaps, name=f"{self.pool}-{index}",
+            gaps=gaps, name=name,
         )  # fmt: skip
         server = Server(index, self.pool, self.pool_index, replica, self.engine, self.gpu, market, zone, self.blocks)
         server.version = self.version

@@ -90,6 +90,7 @@ class Dispatcher:
             self._on_answer(attempt)
         else:
             self.waste(attempt)
+        engine.owner = None  # breaks the cycle: the collector rests during a run, and a million attempts are 1 GB
         self._on_room()
 
     def aborted(self, engine: EngineRequest) -> None:
@@ -99,6 +100,7 @@ class Dispatcher:
         attempt.server.requests_in_flight -= 1
         self.out -= 1
         self.waste(attempt)
+        engine.owner = None
         self._on_room()
 
     def evicted(self, engines: Sequence[EngineRequest]) -> None:

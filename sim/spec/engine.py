@@ -44,6 +44,17 @@ class EngineSpec:
     """Subtract CUDA graphs from the KV pool, as vLLM does since 0.21 (``VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS``)."""
     tensor_parallel_size: int = Field(default=1, ge=1)
     pipeline_parallel_size: int = Field(default=1, ge=1)
+    batch_order: Literal["decode_first", "prefill_first"] = "decode_first"
+    """prefill_first: a batch of prefills pauses the decodes (SGLang, TGI). Here and below: not vLLM's, for comparing."""
+    admission_reserve: Literal["prompt", "forecast", "max_output"] = "prompt"
+    """What must fit for a request to enter: its prompt; also a forecast of all outputs; or all outputs in full."""
+    schedule_conservativeness: float = Field(default=1.0, ge=0)
+    """With ``forecast``: scales the share of the remaining output that is reserved (SGLang's option)."""
+    victim: Literal["last_admitted", "fewest_generated"] = "last_admitted"
+    waiting_served_ratio: float = Field(default=0.0, ge=0)
+    """With ``prefill_first``: prefills wait until waiting >= ratio x running (TGI's option)."""
+    max_waiting_tokens: int = Field(default=0, ge=0)
+    """With ``waiting_served_ratio``: or until so many decode steps have passed since the last prefill (TGI's option)."""
     step_time: Literal["auto", "table", "roofline"] = "auto"
     """auto = a fitted table where one exists for (GPU, model, TP, dtype), else the roofline."""
     skip_decode: bool = True
@@ -54,4 +65,8 @@ class EngineSpec:
         tokens, seqs = self.max_num_batched_tokens, self.max_num_seqs
         if tokens is not None and seqs is not None and tokens < seqs:
             raise ValueError(f"`max_num_batched_tokens >= max_num_seqs` must hold, but got {tokens} and {seqs}")
+        if self.waiting_served_ratio and self.batch_order != "prefill_first":
+            raise ValueError("`waiting_served_ratio` needs batch_order=prefill_first: else decodes never pause")
+        if self.scheduling_policy == "priority" and self.victim != "last_admitted":
+            raise ValueError("`victim` has a meaning under scheduling_policy=fcfs only: priority chooses its own")
         return self

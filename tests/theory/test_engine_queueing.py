@@ -26,8 +26,9 @@ BATCHES = 20
 def served(arrivals: NDArray[Any], lengths: NDArray[Any], step_s: float, seats: int = 1) -> list[EngineRequest]:
     """The requests after an engine with ``seats`` seats has served them; every step takes ``step_s``."""
     spec = EngineSpec(
-        max_num_seqs=seats, max_num_batched_tokens=64, max_model_len=100_000, enable_prefix_caching=False, async_scheduling=False
-    )
+        max_num_seqs=seats, max_num_batched_tokens=64, max_model_len=100_000, enable_prefix_caching=False,
+        async_scheduling=False,
+    )  # fmt: skip
     clock = Clock()
     done: list[EngineRequest] = []
     replica = Replica(clock, Scheduler(spec, 100_000), AffineStepTime(step_s), False, done.append)
@@ -56,7 +57,7 @@ def assert_mean(values: NDArray[Any], expected: float) -> None:
 
 def test_constant_lengths_are_m_d_1() -> None:
     rng = np.random.default_rng(1)
-    n, rho, steps = 40_000, 0.6, 10
+    n, rho, steps = 20_000, 0.6, 10
     arrivals = np.cumsum(rng.exponential(steps / rho, n))
     waits = waits_of(served(arrivals, np.full(n, steps), 1.0))
     assert_mean(waits, rho / (2 * (1 - rho)) * steps)
@@ -65,7 +66,7 @@ def test_constant_lengths_are_m_d_1() -> None:
 def test_geometric_lengths_are_m_g_1() -> None:
     """Geometric lengths of mean m are the exponential's nearest kin in whole steps: E[S^2] = 2 m^2 - m."""
     rng = np.random.default_rng(2)
-    n, rho, mean = 100_000, 0.5, 30
+    n, rho, mean = 60_000, 0.5, 30
     arrivals = np.cumsum(rng.exponential(mean / rho, n))
     waits = waits_of(served(arrivals, rng.geometric(1 / mean, n), 1.0))
     assert_mean(waits, (rho / mean) * (2 * mean**2 - mean) / (2 * (1 - rho)))
@@ -74,7 +75,7 @@ def test_geometric_lengths_are_m_g_1() -> None:
 def test_seats_share_a_queue_as_m_m_c() -> None:
     """Constant step time and c seats: c servers with one queue. Short steps against the service time hide the lattice."""
     rng = np.random.default_rng(3)
-    n, c, mean, rho = 60_000, 4, 60, 0.7
+    n, c, mean, rho = 40_000, 4, 60, 0.7
     arrivals = np.cumsum(rng.exponential(mean / (c * rho), n))
     waits = waits_of(served(arrivals, rng.geometric(1 / mean, n), 1.0, seats=c))
     load = c * rho

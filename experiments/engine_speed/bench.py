@@ -1,0 +1,168 @@
+"""How fast the simulator is: the benchmark table, and what skipping costs against stepping.
+
+    python experiments/engine_speed/bench.py                  # the table (about 4 minutes: it ends with a million requests)
+    python experiments/engine_speed/bench.py --quick          # up to 10,000 requests
+    python experiments/engine_speed/bench.py --mooncake FILE  # prefix caching on Mooncake's conversation trace
+    python experiments/engine_speed/bench.py --picture        # skipped.svg: cost a request over output length
+
+Load: Llama-3.1-8B on H100, vLLM's defaults, Poisson 8/s a replica, lognormal(6.3, 1) input clipped to 1-6,000,
+lognormal(4.9, 0.8) output clipped to 2-1,500; records on. CPU seconds are ``simulation.cpu_s``: from the first event to
+the last with the records filled. Every row is the median of its runs, each in a fresh process (for the peak memory).
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import resource
+import statistics
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import yaml
+
+from sim.run import simulate
+from sim.spec import Scenario, parse_scenario
+from sim.workload import Trace, load_workload
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+RATE_PER_REPLICA_S = 8.0
+
+
+class Row(NamedTuple):
+    requests: int
+    replicas: int
+    cpu_s: float
+    engine_steps: int
+    kernel_events: int
+    peak_mb: float
+    hit_rate: float
+
+
+def preset(name: str) -> dict[str, Any]:
+    return dict(yaml.safe_load((CONFIGS / f"{name}.yaml").read_text()))
+
+
+def scenario(replicas: int, workload: dict[str, Any], router: str = "least_tokens_in_flight") -> Scenario:
+    return parse_scenario(
+        {
+            "model": preset("model/llama3_8b"),
+            "gpu": preset("gpu/h100"),
+            "fleet": {"replicas": replicas},
+            "gateway": {"router": {"kind": router}},
+            "workload": workload,
+        }
+    )
+
+
+def load(requests: int, replicas: int, output_tokens: int | None = None) -> Trace:
+    """The benchmark load; ``output_tokens`` makes every answer as long."""
+    rng = np.random.default_rng(0)
+    arrival_s = np.cumsum(rng.exponential(1 / (RATE_PER_REPLICA_S * replicas), requests))
+    inputs = np.clip(rng.lognormal(6.3, 1.0, requests), 1, 6000).astype(int)
+    outputs = np.clip(rng.lognormal(4.9, 0.8, requests), 2, 1500).astype(int)
+    if output_tokens is not None:
+        outputs = np.full(requests, output_tokens)
+    return Trace(arrival_s - arrival_s[0], inputs, outputs)
+
+
+def measure(asked: Scenario, trace: Trace) -> Row:
+    result = simulate(asked, trace)
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    servers = result.replicas
+    hit_rate = servers["prefix_hits_tokens"].sum() / servers["prefix_queries_tokens"].sum()
+    return Row(
+        len(trace), len(servers), result.cpu_s, result.engine_steps, result.kernel_events, peak_mb, float(hit_rate)
+    )
+
+
+def synthetic_row(requests: int, replicas: int) -> Row:
+    return measure(scenario(replicas, {"packaged": "unused"}), load(requests, replicas))
+
+
+def mooncake_row(path: str, router: str) -> Row:
+    asked = scenario(4, {**preset("workload/mooncake_conversation"), "path": path}, router)
+    return measure(asked, load_workload(asked.workload, 0))
+
+
+def median_row(runs: int, function: Any, *arguments: Any) -> Row:
+    context = multiprocessing.get_context("spawn")
+    rows = []
+    for _ in range(runs):
+        with context.Pool(1) as pool:
+            rows.append(pool.apply(function, arguments))
+    return sorted(rows, key=lambda row: row.cpu_s)[len(rows) // 2]
+
+
+HEADER = "| load | requests | replicas | CPU s | requests / CPU s | engine steps / CPU s | events / request | peak MB |"
+
+
+def print_row(name: str, row: Row) -> None:
+    print(
+        f"| {name} | {row.requests:,} | {row.replicas} | {row.cpu_s:.2f} | {row.requests / row.cpu_s:,.0f} "
+        f"| {row.engine_steps / row.cpu_s:,.0f} | {row.kernel_events / row.requests:.2f} | {row.peak_mb:,.0f} |",
+        flush=True,
+    )
+
+
+def table(quick: bool, mooncake: str | None) -> None:
+    print(HEADER)
+    print("|---|---|---|---|---|---|---|---|")
+    if mooncake is not None:
+        for router in ("session_affinity", "sglang_cache_aware"):
+            row = median_row(3, mooncake_row, mooncake, router)
+            print_row(f"mooncake, {router} ({row.hit_rate:.1%} hit)", row)
+        return
+    sizes = [(1_000, 1, 5), (10_000, 1, 5), (10_000, 16, 5)]
+    if not quick:
+        sizes += [(100_000, 1, 3), (1_000_000, 1, 1)]
+    for requests, replicas, runs in sizes:
+        print_row("synthetic", median_row(runs, synthetic_row, requests, replicas))
+
+
+def picture() -> None:
+    """CPU microseconds a request, stepped and skipped, over the (constant) output length at 2 requests a second."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    from matplotlib import pyplot as plt
+
+    lengths = [16, 32, 64, 128, 256, 512, 1024]
+    asked = scenario(1, {"packaged": "unused"})
+    stepped = replace(asked, engine=replace(asked.engine, skip_decode=False))
+    costs: dict[str, list[float]] = {"stepped": [], "skipped": []}
+    print("| output tokens | stepped us / request | skipped us / request |\n|---|---|---|")
+    for tokens in lengths:
+        trace = load(1000, 1, tokens)
+        trace = Trace(trace.arrival_s * 4, trace.input_tokens, trace.output_tokens)
+        for name, question in (("stepped", stepped), ("skipped", asked)):
+            cpu_s = statistics.median(simulate(question, trace).cpu_s for _ in range(3))
+            costs[name].append(cpu_s / len(trace) * 1e6)
+        print(f"| {tokens} | {costs['stepped'][-1]:.0f} | {costs['skipped'][-1]:.0f} |", flush=True)
+    figure, axes = plt.subplots(figsize=(6, 3.6))
+    for name, colour in (("stepped", "#b04a3a"), ("skipped", "#2b6ca3")):
+        axes.loglog(lengths, costs[name], marker="o", color=colour)
+        axes.annotate(name, (lengths[-1], costs[name][-1]), xytext=(6, 0), textcoords="offset points", color=colour)
+    axes.set(xlabel="output tokens a request", ylabel="CPU microseconds a request", xticks=lengths, xticklabels=lengths)
+    axes.minorticks_off()
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    figure.savefig(Path(__file__).with_name("skipped.svg"), metadata={"Date": None})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="speed of the simulator")
+    parser.add_argument("--quick", action="store_true", help="up to 10,000 requests")
+    parser.add_argument("--mooncake", metavar="FILE", help="Mooncake's conversation_trace.jsonl")
+    parser.add_argument("--picture", action="store_true", help="draw skipped.svg")
+    arguments = parser.parse_args()
+    if arguments.picture:
+        picture()
+    else:
+        table(arguments.quick, arguments.mooncake)
+
+
+if __name__ == "__main__":
+    main()
