@@ -57,7 +57,7 @@ def assert_mean(values: NDArray[Any], expected: float) -> None:
 
 def test_constant_lengths_are_m_d_1() -> None:
     rng = np.random.default_rng(1)
-    n, rho, steps = 20_000, 0.6, 10
+    n, rho, steps = 40_000, 0.6, 10
     arrivals = np.cumsum(rng.exponential(steps / rho, n))
     waits = waits_of(served(arrivals, np.full(n, steps), 1.0))
     assert_mean(waits, rho / (2 * (1 - rho)) * steps)
