@@ -20,6 +20,8 @@ from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from typing import TypeVar
 
+import numpy as np
+
 from sim.gateway.request import RequestView
 from sim.gateway.signals import ScrapedServer, ServerView, Signals
 from sim.spec.gateway.routing import SglangCacheAware, WeightedScore
@@ -122,7 +124,8 @@ class SglangCacheAwareRouter:
 class WeightedScoreRouter:
     """See the module's head."""
 
-    def __init__(self, spec: WeightedScore, signals: Signals) -> None:
+    def __init__(self, spec: WeightedScore, signals: Signals, rng: np.random.Generator) -> None:
+        self._rng = rng
         self._spec = spec
         self._signals = signals
         self._indices: dict[str, PrefixIndex] = {}
@@ -134,7 +137,9 @@ class WeightedScoreRouter:
         seen = [self._signals.of(server) for server in servers]
         longest_queue = max(snapshot.waiting for snapshot in seen) or 1
         best, best_score = servers[0], float("-inf")
-        for server, snapshot in zip(servers, seen, strict=True):
+        first = int(self._rng.random() * len(servers))  # equals are taken at random, as llm-d's picker does
+        for place in range(len(servers)):
+            server, snapshot = servers[place - first], seen[place - first]
             matched = self._index(server).matched_tokens(path) / request.input_tokens
             score = (
                 spec.queue_weight * (1 - snapshot.waiting / longest_queue)

@@ -225,11 +225,15 @@ class Gateway:
         rule = self.policies.hybrid
         if rule is not None and rule.spec.larger_pool is not None:
             return (yield from self._serve_locally(request, rule.spec.larger_pool))
-        failure: Failure | None = Failure("unavailable", "no_api_takes_it")
+        failure = Failure("unavailable", "no_api_takes_it")
+        calls = 0
         for provider in self.policies.apis:
             if not provider.takes(request):
                 continue
             for call in range(provider.spec.max_attempts):
+                if calls:
+                    self._count_retry(request)
+                calls += 1
                 reply = provider.call(request, self._output[request.row], self.clock.now)
                 if isinstance(reply, Reply):
                     return (yield from self._await_api(request, provider.name, reply))
@@ -239,7 +243,6 @@ class Gateway:
                     return TIMEOUT
                 if call + 1 < provider.spec.max_attempts:
                     yield self.clock.timeout(self.policies.api_wait_s(call, reply))
-                self._count_retry(request)
         return failure
 
     def _await_api(self, request: ClientRequest, name: str, reply: Reply) -> Life:

@@ -132,7 +132,7 @@ def make_router(spec: RouterSpec, signals: Callable[[float], Signals], rng: np.r
         case SglangCacheAware():
             return SglangCacheAwareRouter(spec)
         case WeightedScore():
-            return WeightedScoreRouter(spec, signals(spec.staleness_s))
+            return WeightedScoreRouter(spec, signals(spec.staleness_s), rng)
         case PluginRouter():
             plugin: Router = load_plugin(ROUTERS, spec.name, spec.options)
             return plugin
