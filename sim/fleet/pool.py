@@ -45,6 +45,8 @@ class Pool:
         self.zones = spec.zones or (spec.zone,)
         self.alive: list[Server] = []
         self.wanted = spec.replicas
+        self._successors: set[Server] = set()
+        """Servers that are coming to take another's place: until they are ready they are beside what is wanted."""
         self._rng = stream(seed, "fleet", "cold_start", name)
 
     # -- what exists ---------------------------------------------------------------------------------------------------
@@ -103,7 +105,7 @@ class Pool:
 
     def heal(self, cause: str) -> None:
         """Launch what is missing, or retire what is too much."""
-        live = self.live()
+        live = [server for server in self.live() if server not in self._successors]
         for _ in range(self.wanted - len(live)):
             asleep = next((s for s in self.alive if s.state == "asleep"), None)
             if asleep is not None:
@@ -179,6 +181,7 @@ class Pool:
         now = self.clock.now
         if server.billed_start_s is None:
             server.billed_start_s = now
+        self._successors.discard(server)
         server.enter("ready", now)
         server.ready_s = now
         self.fleet.event("ready", "started", pool=self.name, replica=server.name, after_s=now - server.requested_s)
@@ -190,10 +193,10 @@ class Pool:
 
     # -- going ---------------------------------------------------------------------------------------------------------
 
-    def _retire_key(self, server: Server) -> tuple[bool, bool, int, int]:
-        """Who goes first: what is not up yet, on demand in a spot pool, the least loaded, the newest."""
+    def _retire_key(self, server: Server) -> tuple[int, bool, bool, int, int]:
+        """Who goes first: an old version, what is not up yet, on demand in a spot pool, the least loaded, the newest."""
         surplus = self.market == "spot" and server.market == "on_demand" and not self.on_demand_base
-        return (not server.starting, not surplus, server.tokens_in_flight, -server.index)
+        return (server.version, not server.starting, not surplus, server.tokens_in_flight, -server.index)
 
     def retire(self, server: Server, cause: str) -> None:
         """No new requests; it goes (or goes to sleep) when it has finished what it holds."""
@@ -260,6 +263,7 @@ class Pool:
             server.billed_start_s = now  # a request that was cancelled before it cost anything
         server.billed_stop_s = now
         self.alive.remove(server)
+        self._successors.discard(server)
         self.fleet.event("gone", cause, pool=self.name, replica=server.name)
 
     # -- a new version -------------------------------------------------------------------------------------------------
@@ -268,9 +272,14 @@ class Pool:
         """Replace every server by one of ``blueprint``, ``max_surge`` at a time: first the new one, then the old."""
         self.blueprint = blueprint
         while old := [s for s in self.live() if s.version < blueprint.version]:
-            fresh = [self.launch("deploy") for _ in range(min(max_surge, len(old)))]
+            fresh = [self.succeed("deploy") for _ in range(min(max_surge, len(old)))]
+            yield self.clock.timeout(_DRAIN_CHECK_S)  # where the GPU budget has no room: until it has
             while any(s is not None and s.starting for s in fresh):
                 yield self.clock.timeout(_DRAIN_CHECK_S)
-            for server in sorted(old, key=self._retire_key)[: len(fresh)]:
-                if server in self.alive and server.state != "draining":
-                    self.retire(server, "deploy")
+
+    def succeed(self, cause: str, where: tuple[Market, str] | None = None) -> Server | None:
+        """Launch a server that takes another's place once it is ready."""
+        server = self.launch(cause, where=where)
+        if server is not None:
+            self._successors.add(server)
+        return server

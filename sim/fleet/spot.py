@@ -205,7 +205,7 @@ class SpotMarket:
         coming = sum(s.starting and s.market == "spot" for s in live)
         for zone in pool.zones:
             if stand_ins > coming and self.has_capacity(zone, len(self._held(zone))):
-                pool.launch("spot is back", where=("spot", zone))
+                pool.succeed("spot is back", ("spot", zone))
                 coming += 1
         self._clock.at(self._clock.now + _REBALANCE_S, REPLICA, self._rebalance)
 

@@ -55,6 +55,6 @@ def _events(text: str) -> tuple[np.ndarray, np.ndarray]:
         alive = np.cumsum([1 if row[1] == "add" else -1 for row in rows])
         last = np.concatenate([np.diff(at_s) > 0, [True]])  # of equal times, what all of them led to
         return at_s[last] - at_s[0], np.maximum(alive[last], 0)
-    samples = sorted((datetime.fromisoformat(f"{row[0]} {row[1]}").timestamp(), int(row[2])) for row in rows)
-    times = np.array([time_s for time_s, _ in samples])
-    return times - times[0], np.array([count for _, count in samples])
+    samples = {datetime.fromisoformat(f"{row[0]} {row[1]}").timestamp(): int(row[2]) for row in rows}
+    times = np.array(sorted(samples))
+    return times - times[0], np.array([samples[time_s] for time_s in times])
