@@ -40,7 +40,8 @@ draining); busy, idle, starting, draining and dead are billed time and add up to
 ``price_factor``: mean price over the bill relative to the preset's (1 where prices stand still);
 ``seq_s`` integrates scheduled sequences and ``kv_block_s`` used KV blocks over time (occupancy = integral / (time x
 capacity)); ``input_tokens`` are prompt tokens computed (cache hits not counted), ``output_tokens`` tokens sampled, of
-which ``wasted_tokens`` reached no client and ``background_tokens`` were batch work's; ``recomputed_tokens`` were computed again after preemption."""
+which ``wasted_tokens`` reached no client and ``background_tokens`` were batch work's; ``recomputed_tokens`` were computed
+again after preemption."""
 
 TIMESERIES_COLUMNS = (
     "time_s", "arrivals", "waiting", "running", "tokens_in_flight", "kv_used", "batch", "replicas_ready",
