@@ -123,7 +123,7 @@ def table(quick: bool, mooncake: str | None) -> None:
 
 
 def picture() -> None:
-    """CPU microseconds a request, stepped and skipped, over the (constant) output length at 2 requests a second."""
+    """CPU microseconds a request, stepped and skipped, over the (constant) output length at a request every 4 seconds."""
     import matplotlib as mpl
 
     mpl.use("svg")
@@ -135,8 +135,8 @@ def picture() -> None:
     costs: dict[str, list[float]] = {"stepped": [], "skipped": []}
     print("| output tokens | stepped us / request | skipped us / request |\n|---|---|---|")
     for tokens in lengths:
-        trace = load(1000, 1, tokens)
-        trace = Trace(trace.arrival_s * 4, trace.input_tokens, trace.output_tokens)
+        trace = load(300, 1, tokens)
+        trace = Trace(trace.arrival_s * 32, trace.input_tokens, trace.output_tokens)
         for name, question in (("stepped", stepped), ("skipped", asked)):
             cpu_s = statistics.median(simulate(question, trace).cpu_s for _ in range(3))
             costs[name].append(cpu_s / len(trace) * 1e6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -99,7 +100,7 @@ def test_more_replicas_never_lower_goodput() -> None:
     trace = chat(400, 25.0, 7)
     met = [goodput(simulate(asked("l40s", replicas=n), trace)) for n in (1, 2, 3, 4)]
     assert met[-1] > met[0]
-    assert all(after >= before - 0.02 for before, after in zip(met, met[1:], strict=False)), met
+    assert all(after >= before - 0.02 for before, after in pairwise(met)), met
 
 
 def faster(spec: GpuSpec, times: float) -> GpuSpec:
@@ -114,7 +115,7 @@ def test_a_faster_gpu_never_raises_p95() -> None:
     results = [simulate(replace(base, gpu=faster(base.gpu, times)), trace).requests for times in (1.0, 1.5, 2.0)]
     for metric in ("ttft_s", "tpot_s", "e2e_s"):
         p95 = [float(r[metric].quantile(0.95)) for r in results]
-        assert all(after <= before * 1.02 for before, after in zip(p95, p95[1:], strict=False)), (metric, p95)
+        assert all(after <= before * 1.02 for before, after in pairwise(p95)), (metric, p95)
 
 
 @pytest.mark.parametrize("seed", [11, 12])
