@@ -10,7 +10,7 @@ Requests wake their process at most once a try; deadlines, hedges and the queue'
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from typing import Any
 
 from sim.engine.clock import ARRIVAL, Clock, Moment
@@ -20,6 +20,7 @@ from sim.gateway.api_provider import Reply
 from sim.gateway.contents import Contents
 from sim.gateway.deadlines import DeadlineQueue
 from sim.gateway.dispatch import Dispatcher
+from sim.gateway.plain import PlainPath
 from sim.gateway.policies import Policies, needs_process
 from sim.gateway.request import Answer, Attempt, ClientRequest, Failure
 from sim.gateway.users import ClosedLoopUsers, WaitingSessionUsers
@@ -83,6 +84,7 @@ class Gateway:
         self.fleet = fleet
         self.policies = Policies(self.spec, self.clock, fleet, self.dispatcher, self._seed, self.recorder, self.is_active)
         self._router = self.policies.router
+        self._plain = PlainPath(self.clock, self.spec, self.recorder, self.dispatcher, self._router)
         if self._users is not None:
             self._users.start()
         elif self.arrival_s:
@@ -107,7 +109,7 @@ class Gateway:
             "unfinished_attempts": self.dispatcher.out,
         }
 
-    # -- arrivals, and the fast path -----------------------------------------------------------------------------------
+    # -- arrivals ------------------------------------------------------------------------------------------------------
 
     def _arrive(self, _: Moment) -> None:
         row = self.arrived
@@ -124,7 +126,7 @@ class Gateway:
             self._label(request)
         servers = self.policies.ready()
         if servers and (not self._process or request.route in self._plain_routes):
-            self._send_plain(request, servers)
+            self._plain.send(request, self._output[row], servers)
         else:
             self.under_way += 1
             self.clock.process(self.handle(request))
@@ -136,23 +138,6 @@ class Gateway:
             if column is not None:
                 setattr(request, name, column[row])
         request.content = self._contents.of(row, request.input_tokens, self._output[row])
-
-    def _send_plain(self, request: ClientRequest, servers: Sequence[Server]) -> None:
-        row, output_tokens = request.row, self._output[request.row]
-        server: Server = self._router.choose(request, servers)
-        scheduler = server.replica.scheduler
-        limit = self.spec.max_queue_requests
-        if limit is not None and scheduler.n_waiting >= limit and server.requests_in_flight:
-            self.recorder.lost(row, request.arrival_s, SHED, "queue_full")
-            return
-        refusal = scheduler.refusal(request.input_tokens, output_tokens)
-        if refusal is not None:
-            self.recorder.lost(row, request.arrival_s, REJECTED, refusal)
-            return
-        attempt = self.dispatcher.send(request, server, request.input_tokens, output_tokens, request.content, ("out", row))
-        if self.spec.client_timeout_s is not None:
-            request.live.append(attempt)
-            self._deadlines.add(request.arrival_s + self.spec.client_timeout_s, (request, 0))
 
     # -- the life of a request -----------------------------------------------------------------------------------------
 
@@ -384,22 +369,13 @@ class Gateway:
             self.policies.attempt_ended(attempt, answered=True)
             request.wake(attempt)
             return
-        engine, server = attempt.engine, attempt.server  # the fast path ends here
-        request.live.clear()
-        assert engine.first_token_at is not None
-        assert engine.finished_at is not None
-        assert engine.scheduled_at is not None
-        self.recorder.answered(
-            request.row, request.arrival_s, engine.first_token_at, engine.finished_at, engine.scheduled_at,
-            engine.sampled, engine.cached_tokens, engine.preemptions, server.pool_index, server.index,
-        )  # fmt: skip
+        self._plain.answered(attempt)
 
     def _lost(self, attempt: Attempt) -> None:
         """A server died with ``attempt`` in it."""
         request = attempt.request
         if not request.tries:
-            self.recorder.lost(request.row, self.clock.now, FAILED, "evicted")
-            request.live.clear()
+            self._plain.lost(attempt)
             return
         self.policies.attempt_ended(attempt, answered=False)
         if not any(other.live for other in request.live):
@@ -408,14 +384,8 @@ class Gateway:
     def _time_out(self, item: tuple[ClientRequest, int]) -> None:
         request = item[0]
         request.expired = True
-        if request.tries:
-            self.policies.room.remove(request)
-            request.wake(TIMEOUT)
-            return
-        self.recorder.lost(request.row, self.clock.now, TIMED_OUT, "client_timeout")
-        for attempt in request.live:
-            self.dispatcher.abandon(attempt)
-        request.live.clear()
+        self.policies.room.remove(request)
+        request.wake(TIMEOUT)
 
     def _hedge(self, item: tuple[ClientRequest, int]) -> None:
         request = item[0]
@@ -461,8 +431,4 @@ class Gateway:
 
 def _waits(item: tuple[ClientRequest, int]) -> bool:
     request, tries = item
-    if request.tries != tries:
-        return False
-    if not tries:  # the fast path
-        return any(attempt.live for attempt in request.live)
-    return request.wait is None or not request.wait.triggered
+    return request.tries == tries and (request.wait is None or not request.wait.triggered)
