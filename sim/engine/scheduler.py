@@ -13,6 +13,9 @@ A run of k decode-only steps is planned when nothing that could be admitted can 
 finishes: the head of the queue is blocked by seats, budget or blocks, and decoding only takes more blocks. It ends at the
 first finish, before the first step whose blocks do not fit, or where the step time's affine piece ends.
 
+The longest file of the engine, on purpose: composing, booking and returning a step change the same few counters, and read
+best side by side. Other engines' decisions are in ``sim.engine.policies``.
+
 Not modelled: speculative decoding, LoRA, multimodal encoders, KV connectors, pipeline micro-batches.
 """
 
