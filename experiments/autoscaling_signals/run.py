@@ -1,4 +1,7 @@
-"""Autoscaling on tokens in flight against QPS and others, on bursts of long-tailed requests: ``python experiments/autoscaling_signals/run.py`` (about a minute)."""
+"""Autoscaling on tokens in flight against QPS and others, on bursts of long-tailed requests.
+
+    python experiments/autoscaling_signals/run.py (about a minute)
+"""
 
 from __future__ import annotations
 

@@ -39,7 +39,8 @@ def main() -> None:
             level = limit * np.nanmean(values[calm]) if "1.5x" in alarm else limit
             high = at_s[(at_s > FLAG_S) & (values > level)]
             seen[alarm] = f"+{high[0] - FLAG_S:.0f} s" if len(high) else "never"
-        rows.append({**row(name, summary), "verdict": summary["slo"]["verdict"], "preemptions": summary["preemptions"], **seen})
+        more = {"verdict": summary["slo"]["verdict"], "preemptions": summary["preemptions"]}
+        rows.append({**row(name, summary), **more, **seen})
         lines.append(Series(name, at_s.tolist(), (100 * series["kv_used"]).tolist(), "line", len(lines)))
     chart = Chart(
         "KV blocks in use", "time, s", "% of the fleet's", lines, "With the flag on the KV cache fills and stays full.",

@@ -24,8 +24,9 @@ def policy(kind: str, **options: Any) -> Autoscaler:
 
 def window(time_s: float, load: float, replicas: int = 4) -> FleetWindow:
     return FleetWindow(
-        time_s, replicas, replicas, int(50_000 * load), int(32 * load), int(5 * load), int(10_000 * load), 0.8 * load, 2 * load
-    )
+        time_s, replicas, replicas, int(50_000 * load), int(32 * load), int(5 * load), int(10_000 * load), 0.8 * load,
+        2 * load,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -58,4 +58,5 @@ def test_a_rolling_deploy_replaces_every_replica_and_loses_nothing() -> None:
 
 def test_a_change_of_a_pool_that_is_not_there_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"timeline\.0\.pool: there is no pool 'nowhere'"):
-        simulate(a_scenario(timeline=[{"kind": "pool_size", "at_s": 1.0, "pool": "nowhere", "replicas": 2}]), a_trace(5, 1.0, 0))
+        elsewhere = {"kind": "pool_size", "at_s": 1.0, "pool": "nowhere", "replicas": 2}
+        simulate(a_scenario(timeline=[elsewhere]), a_trace(5, 1.0, 0))
