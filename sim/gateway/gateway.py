@@ -16,18 +16,18 @@ from typing import Any
 from sim.engine.clock import ARRIVAL, Clock, Moment
 from sim.fleet.fleet import Fleet
 from sim.fleet.server import Server
-from sim.gateway.api_provider import Reply
+from sim.gateway.api_provider import ApiProvider, Reply
 from sim.gateway.contents import Contents
 from sim.gateway.deadlines import DeadlineQueue
 from sim.gateway.dispatch import Dispatcher
 from sim.gateway.plain import PlainPath
 from sim.gateway.policies import Policies, needs_process
+from sim.gateway.queueing import GatewayQueue
 from sim.gateway.request import Answer, Attempt, ClientRequest, Failure
-from sim.gateway.users import ClosedLoopUsers, WaitingSessionUsers
+from sim.gateway.users import make_users
 from sim.record.recorder import COMPLETED, ESCALATED, FAILED, REJECTED, SHED, TIMED_OUT, Recorder
 from sim.rng import stream
 from sim.spec import GatewaySpec
-from sim.spec.gateway.users import ClosedLoop, WaitingSessions
 from sim.workload import Trace
 
 Life = Generator[Any, Any, Failure | None]
@@ -67,15 +67,8 @@ class Gateway:
         self.evicted = self.dispatcher.evicted
         self._deadlines: DeadlineQueue[tuple[ClientRequest, int]] = DeadlineQueue(clock, _waits, self._time_out)
         self._hedges: DeadlineQueue[tuple[ClientRequest, int]] = DeadlineQueue(clock, _waits, self._hedge)
-        self._time_to_live: DeadlineQueue[tuple[ClientRequest, int]] = DeadlineQueue(clock, self._queued, self._expire)
         self._seed = seed
-        self._users: ClosedLoopUsers | WaitingSessionUsers | None = None
-        match spec.users:
-            case ClosedLoop():
-                rng = stream(seed, "gateway", "users")
-                self._users = ClosedLoopUsers(clock, spec.users, len(trace), self._receive, rng)
-            case WaitingSessions():
-                self._users = WaitingSessionUsers(clock, spec.users, trace, self._receive)
+        self._users = make_users(spec.users, clock, trace, self._receive, stream(seed, "gateway", "users"))
         if self._users is not None:
             recorder.on_outcome = self._users.outcome
 
@@ -83,8 +76,8 @@ class Gateway:
         """Serve with ``fleet`` from the first arrival on."""
         self.fleet = fleet
         self.policies = Policies(self.spec, self.clock, fleet, self.dispatcher, self._seed, self.recorder, self.is_active)
-        self._router = self.policies.router
-        self._plain = PlainPath(self.clock, self.spec, self.recorder, self.dispatcher, self._router)
+        self._queue = GatewayQueue(self.clock, self.spec.queue, self.policies, lambda request: self._send(request, None))
+        self._plain = PlainPath(self.clock, self.spec, self.recorder, self.dispatcher, self.policies.router)
         if self._users is not None:
             self._users.start()
         elif self.arrival_s:
@@ -149,7 +142,7 @@ class Gateway:
             if failure is None:
                 failure = yield from self._before_serving(request)
             if failure is None:
-                failure = yield from self._from_twin(request) if self._may_share(request) else self._serve(request)
+                failure = yield from self._from_twin(request) if self.policies.may_share(request) else self._serve(request)
             self.policies.ended(request, failure)
             if failure is None:
                 break
@@ -221,7 +214,7 @@ class Gateway:
                 calls += 1
                 reply = provider.call(request, self._output[request.row], self.clock.now)
                 if isinstance(reply, Reply):
-                    return (yield from self._await_api(request, provider.name, reply))
+                    return (yield from self._await_api(request, provider, reply))
                 failure = reply
                 yield self.clock.timeout(provider.error_s)
                 if request.expired:
@@ -230,8 +223,7 @@ class Gateway:
                     yield self.clock.timeout(self.policies.api_wait_s(call, reply))
         return failure
 
-    def _await_api(self, request: ClientRequest, name: str, reply: Reply) -> Life:
-        provider = self.policies.api(name)
+    def _await_api(self, request: ClientRequest, provider: ApiProvider, reply: Reply) -> Life:
         sent_s = self.clock.now
         self.clock.at(sent_s + reply.duration_s, ARRIVAL, self._api_answers, (request, request.tries, reply))
         signal = yield from self._signal(request)
@@ -240,7 +232,7 @@ class Gateway:
         if signal is not reply:
             return TIMEOUT
         answer = Answer(sent_s + reply.ttft_s, self.clock.now, reply.output_tokens)
-        return (yield from self._after_serving(request, answer, name, ESCALATED, None))
+        return (yield from self._after_serving(request, answer, provider.name, ESCALATED, None))
 
     @staticmethod
     def _api_answers(moment: Moment) -> None:
@@ -251,7 +243,7 @@ class Gateway:
     def _serve_locally(self, request: ClientRequest, pool: str | None, keep: bool = True) -> Life:
         """Queue, route, wait for an engine; ``keep=False`` throws the answer away (it stays paid)."""
         if self.policies.must_queue(request, pool):
-            failure = self._enqueue(request)
+            failure = self._queue.enter(request)
         else:
             failure = self._send(request, pool)
         if failure is not None:
@@ -303,15 +295,12 @@ class Gateway:
         request.attempts += 1
         self.retries += 1
 
-    def _may_share(self, request: ClientRequest) -> bool:
-        return bool(request.prompt_id) and (self.policies.cache is not None or self.policies.twins is not None)
-
     def _send(self, request: ClientRequest, pool: str | None, avoid: Server | None = None) -> Failure | None:
         """Route one attempt; a failure when nobody may take it."""
         servers = self.policies.candidates(pool, avoid)
         if not servers:
             return Failure("unavailable", "no_replica")
-        server: Server = self._router.choose(request, servers)
+        server: Server = self.policies.router.choose(request, servers)
         scheduler = server.replica.scheduler
         limit = self.spec.max_queue_requests
         if limit is not None and scheduler.n_waiting >= limit and server.requests_in_flight:
@@ -401,32 +390,9 @@ class Gateway:
         else:
             self.policies.hedges += 1
 
-    def _enqueue(self, request: ClientRequest) -> Failure | None:
-        queue = self.spec.queue
-        if queue.max_requests is not None and len(self.policies.room) >= queue.max_requests:
-            return Failure("shed", "gateway_queue_full")
-        self.policies.room.push(request)
-        if queue.ttl_s is not None:
-            self._time_to_live.add(self.clock.now + queue.ttl_s, (request, request.tries))
-        return None
-
-    def _queued(self, item: tuple[ClientRequest, int]) -> bool:
-        return item[0] in self.policies.room and item[0].tries == item[1]
-
-    def _expire(self, item: tuple[ClientRequest, int]) -> None:
-        self.policies.room.remove(item[0])
-        item[0].wake(Failure("shed", "queue_ttl"))
-
     def ready_changed(self) -> None:
         """A server has room or became ready: the queue moves. The fleet calls it when ``ready`` gains a server."""
-        room = self.policies.room
-        while len(room) and self.policies.has_room():
-            request = room.pop()
-            if request is None:
-                return
-            failure = self._send(request, None)
-            if failure is not None:
-                request.wake(failure)
+        self._queue.move()
 
 
 def _waits(item: tuple[ClientRequest, int]) -> bool:

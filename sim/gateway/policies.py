@@ -147,6 +147,10 @@ class Policies:
                 return Failure("shed", refused.reason, refused.retry_after_s)
         return None
 
+    def may_share(self, request: ClientRequest) -> bool:
+        """Whether an equal request's answer would do for it."""
+        return bool(request.prompt_id) and (self.cache is not None or self.twins is not None)
+
     def answered(self, request: ClientRequest, output_tokens: int, now_s: float) -> None:
         """Tell admission and cache of a whole answer."""
         for policy in self._admission:
@@ -180,10 +184,6 @@ class Policies:
                 self._recorder.event(now, "breaker", "failures", replica=attempt.server.name, ejected_s=ejected_s)
 
     # -- providers -----------------------------------------------------------------------------------------------------
-
-    def api(self, name: str) -> ApiProvider:
-        """The provider ``name``."""
-        return next(provider for provider in self.apis if provider.name == name)
 
     def api_wait_s(self, calls: int, failure: Failure) -> float:
         """Seconds before the gateway calls a provider again: its Retry-After up to 60 s, else 0.5 s doubling to 8 s less

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from sim.engine.clock import ARRIVAL, Clock
-from sim.spec.gateway.users import ClosedLoop, WaitingSessions
+from sim.spec.gateway.users import ClosedLoop, OpenLoop, WaitingSessions
+from sim.spec.gateway.users import Users as UsersSpec
 from sim.workload import Trace
 
 Send = Callable[[int], None]
@@ -76,3 +77,16 @@ class WaitingSessionUsers:
         if following is not None:
             next_row, think_s = following
             self._clock.at(self._clock.now + think_s, ARRIVAL, lambda moment: self._send(moment.value), next_row)
+
+
+def make_users(
+    spec: UsersSpec, clock: Clock, trace: Trace, send: Send, rng: np.random.Generator
+) -> ClosedLoopUsers | WaitingSessionUsers | None:
+    """The users that ``spec`` names; None where nobody waits and the trace's times hold."""
+    match spec:
+        case ClosedLoop():
+            return ClosedLoopUsers(clock, spec, len(trace), send, rng)
+        case WaitingSessions():
+            return WaitingSessionUsers(clock, spec, trace, send)
+        case OpenLoop():
+            return None
