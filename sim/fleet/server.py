@@ -19,10 +19,10 @@ class Server:
     """One replica of a pool. ``tokens_in_flight`` are prompt tokens of unfinished requests that were sent to it."""
 
     __slots__ = (
-        "_busy_since", "_since_s", "background", "background_tokens", "billed_start_s", "billed_stop_s", "doomed",
-        "engine", "gpu", "gpus", "index", "market", "name", "num_gpu_blocks", "pool", "pool_index", "ready_s",
-        "replica", "requested_s", "requests_in_flight", "seconds", "state", "stopped_s", "tokens_in_flight",
-        "usd_per_hour", "version", "wasted_tokens", "zone",
+        "_busy_since", "_front_free_s", "_since_s", "background", "background_tokens", "billed_start_s",
+        "billed_stop_s", "doomed", "engine", "gpu", "gpus", "index", "market", "name", "num_gpu_blocks", "pool",
+        "pool_index", "ready_s", "replica", "requested_s", "requests_in_flight", "seconds", "state",
+        "stopped_s", "tokens_in_flight", "usd_per_hour", "version", "wasted_tokens", "zone",
     )  # fmt: skip
 
     def __init__(
@@ -65,6 +65,7 @@ class Server:
         """Billed seconds by what it did: starting, idle, busy, draining, dead."""
         self._since_s = 0.0
         self._busy_since = 0.0
+        self._front_free_s = 0.0
         self.requested_s = 0.0
         self.ready_s = 0.0
         self.stopped_s: float | None = None
@@ -94,6 +95,7 @@ class Server:
         """On its way to ready."""
         return self.state in STARTING
 
-    def front_end_s(self, prompt_tokens: int) -> float:
-        """Seconds between the gateway's send and this engine's queue."""
-        return front_end_s(prompt_tokens, self.gpu)
+    def through_front_end_s(self, now: float, prompt_tokens: int) -> float:
+        """When a prompt sent at ``now`` reaches the engine: one API server, first come, first served (Lindley)."""
+        self._front_free_s = max(now, self._front_free_s) + front_end_s(prompt_tokens, self.gpu)
+        return self._front_free_s

@@ -53,9 +53,10 @@ class Dispatcher:
         server.tokens_in_flight += input_tokens
         server.requests_in_flight += 1
         self.out += 1
-        delay = server.front_end_s(input_tokens)
-        if delay:
-            self._clock.at(self._clock.now + delay, ARRIVAL, self._enter, attempt)
+        now = self._clock.now
+        enters_s = server.through_front_end_s(now, input_tokens)
+        if enters_s > now:
+            self._clock.at(enters_s, ARRIVAL, self._enter, attempt)
         else:
             server.replica.submit(engine)
         return attempt
