@@ -2,7 +2,8 @@
 
 Each row is a claim, what came out, and the verdict: reproduced, refuted or conditional. "Capacity" is the highest load
 that a fleet sustains within the SLO ``chat`` on the packaged chat trace, found to 2 % (its interval: the bracket's
-width); dollars are compute only, per million output tokens.
+width); dollars are compute only, per million output tokens. Claims with an experiment of their own are read from its
+committed results (``recorded.py``).
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import functools
 import sys
 from dataclasses import replace
 from pathlib import Path
+
+from recorded import recorded_rows
 
 from sim.cli.compose import composed_scenario
 from sim.cost import cost_per_1m_usd
@@ -202,6 +205,8 @@ def volumes() -> None:
 def main() -> int:
     for part in (ballparks, traffic, memory, parallelism, volumes):
         part()
+    for row in recorded_rows():
+        say(*row)
     with (HERE / "results.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("claim", "verdict", "found", "command"))

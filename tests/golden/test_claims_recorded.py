@@ -1,0 +1,43 @@
+"""The table of claims agrees with the experiments that it quotes, as they are committed."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CLAIMS = ROOT / "experiments" / "claims"
+
+
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+    monkeypatch.syspath_prepend(str(CLAIMS))
+    import recorded
+
+    yield recorded
+    sys.modules.pop("recorded")
+
+
+def test_every_quoted_row_follows_from_the_committed_results(recorded) -> None:  # type: ignore[no-untyped-def]
+    with (CLAIMS / "results.csv").open(encoding="utf-8", newline="") as file:
+        committed = [tuple(row) for row in csv.reader(file)]
+    rows = recorded.recorded_rows()
+    assert committed[-len(rows) :] == rows
+
+
+def test_rows_have_a_verdict_numbers_and_a_command_that_exists(recorded) -> None:  # type: ignore[no-untyped-def]
+    for claim, verdict, found, command in recorded.recorded_rows():
+        assert verdict in {"reproduced", "refuted", "conditional"}, claim
+        assert any(sign.isdigit() for sign in found), claim
+        assert "nan" not in found.split(), claim
+        assert (ROOT / command.removeprefix("python ")).is_file(), claim
+
+
+def test_a_verdict_follows_its_numbers(recorded, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    table = recorded.cases("autoscaling_signals")
+    table["tokens in flight",]["goodput_pct"] = "1"
+    monkeypatch.setattr(recorded, "cases", lambda *_: table)
+    assert recorded.autoscaling()[1] == "refuted"
