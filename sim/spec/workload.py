@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
+from pydantic_core import ArgsKwargs
 
 from sim.spec.strict import STRICT
 from sim.spec.traffic import (
@@ -95,7 +96,7 @@ Transform = Annotated[Dequantise | Stretch | ScaleContext | Mix | Filter, Field(
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class WorkloadSpec:
     """One source (``path``, else the packaged trace ``packaged``, else ``generator``, else ``fetch``) and what is done
-    to it, in this order: window (``start_s``, ``duration_s``), ``limit``, ``transforms``, ``rate_scale``."""
+    to it, in this order: window (``start_s``, ``duration_s``), ``transforms``, ``rate_scale``, ``limit``."""
 
     name: str = "custom"
     path: str | None = None
@@ -111,9 +112,13 @@ class WorkloadSpec:
     start_s: float = Field(default=0.0, ge=0)
     duration_s: float | None = Field(default=None, gt=0)
     limit: int | None = Field(default=None, ge=1)
+    """At most this many requests are replayed: the first."""
     transforms: tuple[Transform, ...] = ()
     rate_scale: float = Field(default=1.0, gt=0)
-    """Below 1 thins by one fixed uniform per request (rates nest); above 1 superposes circularly shifted copies."""
+    """Below 1 thins by one fixed uniform per request (rates nest); above 1 superposes circularly shifted copies.
+    None = 1, or ``packaged_rate_scale`` while the packaged trace is the source."""
+    packaged_rate_scale: float = Field(default=1.0, gt=0)
+    """The packaged trace's rate scale when none is asked for: a user's own file is never scaled unasked."""
     rate_mode: Literal["superpose", "squeeze"] = "superpose"
     warmup_s: float = Field(default=0.0, ge=0)
     """Requests before it are simulated and recorded, and left out of latency and goodput."""
@@ -126,6 +131,15 @@ class WorkloadSpec:
     pool_rate_per_s: float | None = Field(default=None, gt=0)
     """Mean requests a second of a client pool's folder; None keeps the recorded rate."""
     source: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_rate_scale(cls, data: Any) -> Any:
+        values = data.kwargs if isinstance(data, ArgsKwargs) else data
+        if not isinstance(values, dict) or values.get("rate_scale", 1.0) is not None:
+            return data
+        packaged = values.get("packaged") is not None and values.get("path") is None
+        return {**values, "rate_scale": values.get("packaged_rate_scale", 1.0) if packaged else 1.0}
 
     @model_validator(mode="after")
     def _check(self) -> WorkloadSpec:

@@ -18,17 +18,18 @@ from sim.workload.transform import transformed
 
 
 def load_workload(spec: WorkloadSpec, seed: int) -> Trace:
-    """The requests that ``spec`` describes: source, window, limit, transforms, rate scale, in this order.
+    """The requests that ``spec`` describes: source, window, transforms, rate scale, limit, in this order.
 
     ``seed`` decides what is drawn (generators, thinning, mixes); a plain replay does not depend on it.
 
     Raises:
         TraceError: the source cannot be read, or nothing is left of it.
     """
-    trace, period_s = windowed(_source(spec, seed), spec.start_s, spec.duration_s, spec.limit)
+    trace, period_s = windowed(_source(spec, seed), spec.start_s, spec.duration_s)
     for place, step in enumerate(spec.transforms):
         trace, period_s = transformed(step, trace, period_s, seed, place)
-    return rate_scaled(trace, spec.rate_scale, period_s, seed, spec.rate_mode)
+    trace = rate_scaled(trace, spec.rate_scale, period_s, seed, spec.rate_mode)
+    return trace if spec.limit is None else trace.take(np.arange(min(spec.limit, len(trace))))
 
 
 def _source(spec: WorkloadSpec, seed: int) -> Trace:

@@ -1,4 +1,4 @@
-"""Windows and rates: what ``start_s``, ``duration_s``, ``limit`` and ``rate_scale`` do to a trace.
+"""Windows and rates: what ``start_s``, ``duration_s`` and ``rate_scale`` do to a trace.
 
 Thinning (rate_scale < 1) keeps a request when its own fixed uniform lies below the scale, so the requests of a lower
 rate are among those of a higher one. Requests of one session share one uniform: a conversation stays whole.
@@ -29,8 +29,8 @@ _GOLDEN = (5**0.5 - 1) / 2
 _SHARED_BY = 0.1
 
 
-def windowed(trace: Trace, start_s: float, duration_s: float | None, limit: int | None) -> tuple[Trace, float]:
-    """The first ``limit`` requests in [start_s, start_s + duration_s), from time 0, and the period they stand for.
+def windowed(trace: Trace, start_s: float, duration_s: float | None) -> tuple[Trace, float]:
+    """The requests in [start_s, start_s + duration_s), from time 0, and the period they stand for.
 
     The period is ``duration_s`` where the trace goes on beyond the window, else last arrival plus one mean gap.
 
@@ -39,19 +39,18 @@ def windowed(trace: Trace, start_s: float, duration_s: float | None, limit: int 
     """
     stop_s = np.inf if duration_s is None else start_s + duration_s
     first, last = np.searchsorted(trace.arrival_s, [start_s, stop_s], side="left")
-    end = last if limit is None else min(last, first + limit)
-    if end <= first:
+    if last <= first:
         raise TraceError(
             f"the window start_s={start_s:g}, duration_s={duration_s} holds no request; "
             f"the trace spans 0 to {trace.duration_s:g} s"
         )
-    cut_off = end < len(trace)
+    cut_off = last < len(trace)
     kept = trace if first == 0 and not cut_off and start_s == 0 else trace.take(
-        np.arange(first, end), trace.arrival_s[first:end] - start_s
+        np.arange(first, last), trace.arrival_s[first:last] - start_s
     )  # fmt: skip
     last_s = kept.duration_s
     period_s = last_s + (last_s / (len(kept) - 1) if len(kept) > 1 and last_s > 0 else 1.0)
-    if duration_s is not None and end == last and cut_off:
+    if duration_s is not None and cut_off:
         period_s = duration_s
     return kept, period_s
 
