@@ -12,10 +12,12 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 from sim.cli.job import JobOutcome, read_outcome
+from sim.cli.price_notes import price_notes
 from sim.cli.search_table import read_search_table
 from sim.report import frontier_html, frontier_markdown, print_frontier_table, write_json, write_text
 
@@ -52,8 +54,10 @@ def finish_sweep(folder: Path, *, interrupted: bool = False, quiet: bool = False
     write_text(folder / "sweep.csv", sweep_csv(jobs))
     write_json(folder / "answer.json", answer_of(folder, jobs, best))
     targets = next((job.outcome.targets for job in jobs if job.outcome.targets), {})
-    write_text(folder / "frontier.html", frontier_html(rows, answer=sentence, targets=targets))
-    write_text(folder / "answer.md", frontier_markdown(rows, answer=sentence))
+    one_a_price = {_priced_by(job): folder / str(job.number) for job in jobs if job.summary}
+    notes = price_notes(one_a_price.values(), date.today())
+    write_text(folder / "frontier.html", frontier_html(rows, answer=sentence, targets=targets, notes=notes))
+    write_text(folder / "answer.md", frontier_markdown(rows, answer=sentence, notes=notes))
     _keep_winner_only(folder, jobs, best)
     if not quiet:
         print_frontier_table(rows)
@@ -68,6 +72,10 @@ def finish_sweep(folder: Path, *, interrupted: bool = False, quiet: bool = False
         else:
             print(sentence)
     return 130 if interrupted else exit_code(jobs)
+
+
+def _priced_by(job: Job) -> tuple[str, ...]:
+    return job.outcome.gpu, *(override for override in job.outcome.overrides if override.lstrip("+").startswith("gpu"))
 
 
 def _display_order(job: Job) -> tuple[str, int, int]:

@@ -36,6 +36,7 @@ def test_a_sweep_sizes_the_fleet_for_each_cap(servecap, tmp_path: Path) -> None:
     assert found["best"]["job"] == best["job"] and found["best"]["replicas"] == best["replicas"]
     assert ended.out.rstrip().splitlines()[-1].startswith("Cheapest within the SLO")
     assert (folder / "frontier.html").stat().st_size < 1_500_000
+    assert all("Price of l40s: $" in (folder / name).read_text() for name in ("frontier.html", "answer.md"))
     for job in (0, 1):
         points = pd.read_csv(folder / str(job) / "search.csv")
         winner = rows["replicas"][job]
