@@ -35,7 +35,8 @@ def scenario(replicas: int = 1) -> Scenario:
 def ttft_s(arrival_s: NDArray[Any], replicas: int = 1) -> NDArray[Any]:
     n = len(arrival_s)
     trace = Trace(arrival_s, np.full(n, 8, dtype=np.int64), np.full(n, 1, dtype=np.int64))
-    return np.asarray(simulate(scenario(replicas), trace).requests.ttft_s, dtype=float)
+    times: NDArray[Any] = simulate(scenario(replicas), trace).requests.ttft_s.to_numpy(dtype=float)
+    return times
 
 
 def service_s() -> float:
@@ -43,8 +44,8 @@ def service_s() -> float:
 
 
 def poisson(rho: float) -> NDArray[Any]:
-    arrival = np.cumsum(np.random.default_rng(3).exponential(service_s() / rho, N))
-    return arrival - arrival[0]
+    gaps = np.random.default_rng(3).exponential(service_s() / rho, N)
+    return np.cumsum(gaps) - float(gaps[0])
 
 
 @pytest.mark.parametrize("rho", [0.5, 0.9])
