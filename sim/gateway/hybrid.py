@@ -1,6 +1,6 @@
 """``HybridRule``: which requests leave the local pool, and why. Plain code without a clock.
 
-    p(uncertain) = min(1, (base + per 1k tokens x prompt / 1000) x (1 - monthly improvement)^month)
+    p(uncertain) = min(1, (base + per 1k tokens x prompt / 1000) x (1 - monthly improvement)^month x timeline's factor)
 
 One uniform a request decides, fixed by the seed, so that a larger p only adds requests to those that leave. Whether a
 small model's answer is good is not modelled: the probability is an assumption to be measured with an evaluation set.
@@ -8,6 +8,7 @@ small model's answer is good is not modelled: the probability is an assumption t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from sim.gateway.request import RequestView
@@ -30,7 +31,12 @@ class HybridRule:
         """Whether the local model is not trusted with it."""
         spec = self.spec
         p = spec.uncertain_fraction + spec.uncertain_per_1k_tokens * request.input_tokens / 1000
-        return self._uniforms[request.row] < min(1.0, p * self._learned)
+        return self._uniforms[request.row] < min(1.0, p * self._learned * self._changed(request.arrival_s))
+
+    def _changed(self, at_s: float) -> float:
+        """Product of the changes that hold at ``at_s``, a request's arrival."""
+        changes = self.spec.escalation_changes
+        return math.prod(c.factor for c in changes if c.at_s <= at_s and (c.until_s is None or at_s < c.until_s))
 
     def leaves_before(self, request: RequestView, least_waiting: int) -> bool:
         """Whether it leaves without a local attempt; ``least_waiting`` requests wait in the emptiest local replica."""

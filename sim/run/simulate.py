@@ -13,6 +13,7 @@ from sim.engine.clock import Clock
 from sim.engine.gaps import GapHistogram
 from sim.errors import InvariantError
 from sim.fleet.fleet import Fleet
+from sim.gateway.changes import with_changes
 from sim.gateway.gateway import Gateway
 from sim.gateway.policies import answering_pools
 from sim.record import Recorder, Result
@@ -45,7 +46,7 @@ def simulate(scenario: Scenario, trace: Trace | None = None, *, give_up: GiveUp 
         trace = load_trace(scenario)
     clock = Clock()
     recorder = Recorder(len(trace), (*scenario.fleet.all_pools(), *answering_pools(scenario.gateway)), give_up)
-    gateway = Gateway(clock, scenario.gateway, trace, recorder, scenario.seed)
+    gateway = Gateway(clock, with_changes(scenario.gateway, scenario.timeline), trace, recorder, scenario.seed)
     gaps = GapHistogram()
     steps = StepRecords() if scenario.output.steps else None
     fleet = Fleet(

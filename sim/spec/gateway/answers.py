@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from sim.spec.strict import STRICT
+from sim.spec.timeline import EscalationChange
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -138,3 +139,5 @@ class Hybrid:
     """True: everything that is not pinned goes to the API (all-API, for comparison)."""
     pinned_routes: tuple[str, ...] = ()
     pinned_tenants: tuple[str, ...] = ()
+    escalation_changes: tuple[EscalationChange, ...] = ()
+    """Times in which the chance is another, by a request's arrival; the scenario's timeline adds its own."""
