@@ -22,6 +22,7 @@ from typing import NamedTuple
 from sim.engine.batch import Batch
 from sim.engine.clock import COMPLETION, SCHEDULE, Clock, Moment
 from sim.engine.gaps import GapHistogram
+from sim.engine.noise import StepNoise
 from sim.engine.request import EngineRequest
 from sim.engine.scheduler import Scheduler
 from sim.perf.step_time import StepTimeModel
@@ -50,6 +51,7 @@ class Replica:
         on_abort: called with a request that the engine dropped after ``abort``.
         on_step: called with every closed batch, for step records and conformance.
         on_return: called with every batch whose output was applied.
+        noise: draws each step's factor; the scheduler must not skip then.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Replica:
         on_return: Callable[[Batch], None] | None = None,
         gaps: GapHistogram | None = None,
         name: str = "",
+        noise: StepNoise | None = None,
     ) -> None:
         self.clock = clock
         self.scheduler = scheduler
@@ -77,6 +80,7 @@ class Replica:
         """Called with a request that was on its way when the engine died."""
         self.gaps = gaps
         self.name = name
+        self._noise = noise
         self._queue: deque[Batch] = deque()
         self._open: Batch | None = None
         """The newest batch of the queue while its plan may still be cut."""
@@ -276,6 +280,8 @@ class Replica:
         if batch.prefills:
             chunks = [(n, before) for _, n, before in batch.prefills]
             first = self.step_time.step(chunks, batch.n_decode, batch.context)
+            if self._noise is not None:
+                first *= self._noise.factor()
             batch.set_times(start, first, 0)
             for request in batch.admitted:
                 if request.scheduled_at is None:
@@ -288,7 +294,10 @@ class Replica:
             if batch.context + n * (steps - 1) > last_context:
                 steps = max(1, int((last_context - batch.context) // n) + 1)
             batch.steps = steps
-            batch.set_times(start, intercept + slope * batch.context, slope * n)
+            first = intercept + slope * batch.context
+            if self._noise is not None:
+                first *= self._noise.factor()
+            batch.set_times(start, first, slope * n)
         self._queue.append(batch)
         self._end = batch.end
         if batch.number:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from sim.engine.batch import Batch
 from sim.engine.clock import Clock
 from sim.engine.gaps import GapHistogram
+from sim.engine.noise import StepNoise
 from sim.engine.policies import make_scheduler
 from sim.engine.replica import Replica
 from sim.engine.request import EngineRequest
@@ -51,16 +52,18 @@ class Blueprint:
         on_abort: Callable[[EngineRequest], None],
         on_step: Callable[[Replica, Batch], None] | None,
         gaps: GapHistogram,
+        seed: int,
         check_invariants: bool = False,
     ) -> Server:
         """A server of this kind, its engine idle."""
         name = f"{self.pool}-{index}"
         scheduler = make_scheduler(self.engine, self.blocks, name, lambda: clock.now, check_invariants)
-        if on_step is not None:
+        noise = StepNoise(self.engine, seed, name) if self.engine.noisy else None
+        if on_step is not None or noise is not None:
             scheduler.skip_decode = False
         replica = Replica(
             clock, scheduler, self.step_time, self.engine.async_scheduling, on_finish, on_abort, on_step,
-            gaps=gaps, name=name,
+            gaps=gaps, name=name, noise=noise,
         )  # fmt: skip
         server = Server(index, self.pool, self.pool_index, replica, self.engine, self.gpu, market, zone, self.blocks)
         server.version = self.version

@@ -70,6 +70,7 @@ class Fleet:
         self.demand = demand
         self._cost = scenario.cost
         self._check_invariants = scenario.check_invariants
+        self._seed = scenario.seed
         self._on_evicted = on_evicted
         self._on_event = on_event
         self._on_step, self._gaps = on_step, gaps
@@ -115,7 +116,7 @@ class Fleet:
         """A server of ``blueprint``, in the books from now on."""
         server = blueprint.build(
             self.clock, len(self.servers), market, zone, self._on_finish, self._on_abort, self._on_step, self._gaps,
-            self._check_invariants,
+            self._seed, self._check_invariants,
         )  # fmt: skip
         server.replica.on_late = lambda attempt: self.evict(server, [attempt])
         self.servers.append(server)

@@ -29,7 +29,14 @@ def regime_badge(scenario: Scenario) -> str:
         except SimError:
             continue
     words = "; ".join(f"{regime}: {_TRUST.get(regime, regime)}" for regime in sorted(regimes))
-    return f"Step times {words}. `servecap validate` compares predictions with measured servers." if words else ""
+    badge = f"Step times {words}. `servecap validate` compares predictions with measured servers." if words else ""
+    engine = scenario.engine
+    if engine.noisy:
+        badge += (
+            f" Single steps stray by chance (CV {engine.step_noise_cv:g}; {engine.straggler_rate:.1%} take "
+            f"{engine.straggler_factor:g} times as long): nothing was skipped, every step was simulated."
+        )
+    return badge
 
 
 def assumptions(result: Result) -> str:

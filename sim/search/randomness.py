@@ -1,6 +1,7 @@
 """Is anything of a scenario random? Then its points are replicated; a plain trace replay never is.
 
-Random are generated or relabelled workloads, the spot market, hardware faults and the cold starts of an autoscaler. A
+Random are generated or relabelled workloads, noisy steps, the spot market, hardware faults and the cold starts of an
+autoscaler. A
 gateway has many policies that may draw (routers, jitter, caches by chance), so it is asked instead of listed: a short
 stretch of the trace under two seeds either gives the same answers or it does not. Thinning and superposing a trace draw
 from fixed uniforms per request, the same for every candidate, and do not count.
@@ -22,6 +23,8 @@ _STRETCH_REQUESTS = 300
 def is_random(scenario: Scenario, trace: Trace) -> bool:
     """True when another seed would give another run."""
     if (scenario.workload.generator is not None and scenario.workload.path is None) or scenario.workload.transforms:
+        return True
+    if any((pool.engine or scenario.engine).noisy for pool in scenario.fleet.all_pools().values()):
         return True
     failures = scenario.fleet.failures
     if failures.gpu_mtbf_h is not None or failures.link_mtbf_h is not None or scenario.autoscaler.kind != "none":

@@ -59,6 +59,16 @@ class EngineSpec:
     """auto = a fitted table where one exists for (GPU, model, TP, dtype), else the roofline."""
     skip_decode: bool = True
     """False steps every token instead of skipping ahead: same results, slower; for checking."""
+    step_noise_cv: float = Field(default=0.0, ge=0, le=2)
+    """Coefficient of variation of single steps around the model's time (lognormal, mean 1). Above 0 the engine steps."""
+    straggler_rate: float = Field(default=0.0, ge=0, le=1)
+    """Share of the steps that take ``straggler_factor`` times as long. Above 0 the engine steps."""
+    straggler_factor: float = Field(default=3.0, ge=1)
+
+    @property
+    def noisy(self) -> bool:
+        """Steps stray from the step-time model by chance."""
+        return self.step_noise_cv > 0 or (self.straggler_rate > 0 and self.straggler_factor > 1)
 
     @model_validator(mode="after")
     def _check(self) -> EngineSpec:
