@@ -2,7 +2,8 @@
 
 An entry is used when the model's geometry and the GPU's bandwidth and FLOPS are those it was made for: override one of
 them and the roofline answers instead, because a table cannot know what the change does.
-Made by ``experiments/step_time_fit/fit_tables.py``; its README gives the error on points that were not fitted.
+Made by ``experiments/step_time_fit/fit_tables.py``; its README gives the error on points that were not fitted. A file of
+one's own tables (``engine.step_time_file``, ``experiments/step_time_fit/aic_table.py`` writes one) is asked first.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from __future__ import annotations
 import json
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
+from sim.errors import ConfigError
 from sim.perf.floors import with_floors
 from sim.perf.tabulated import StepTables
 from sim.spec.engine import EngineSpec
@@ -39,21 +42,72 @@ def table_keys() -> list[tuple[str, str, int, str, str]]:
 
 def find_table(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> tuple[StepTables, str] | None:
     """The table made for this combination and its source, or None."""
-    if engine.pipeline_parallel_size > 1 or _PEAKS.get(gpu.name) != (gpu.bandwidth_gb_s, gpu.tflops_bf16):
+    if engine.pipeline_parallel_size > 1:
         return None
-    geometry = (
-        model.layers, model.hidden_size, model.heads, model.kv_heads, model.head_dim, model.intermediate_size,
-        model.vocab_size, model.moe_experts,
-    )  # fmt: skip
-    name = next((n for n, known in _GEOMETRY.items() if known == geometry), None)
-    if name is None:
-        return None
-    weight_dtype = "bf16" if model.weight_dtype == "fp16" else model.weight_dtype
-    kv_dtype = "fp8" if engine.kv_cache_dtype == "fp8" else "bf16"
-    entry = _entries().get((gpu.name, name, engine.tensor_parallel_size, weight_dtype, kv_dtype))
+    entry = _stated(model, gpu, engine) or _shipped(model, gpu, engine)
     if entry is None:
         return None
     return with_floors(_tables(entry), model, gpu, engine), _source(entry)
+
+
+def entry_key(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> dict[str, Any]:
+    """What a table in a file of one's own (``engine.step_time_file``) says it was made for."""
+    weights, kv = _dtypes(model, engine)
+    return {
+        "gpu": gpu.name, "peaks": list(_peaks(gpu)), "model": model.name, "geometry": list(_geometry(model)),
+        "tensor_parallel": engine.tensor_parallel_size, "weight_dtype": weights, "kv_dtype": kv,
+    }  # fmt: skip
+
+
+def _geometry(model: ModelSpec) -> tuple[int, ...]:
+    return (
+        model.layers, model.hidden_size, model.heads, model.kv_heads, model.head_dim, model.intermediate_size,
+        model.vocab_size, model.moe_experts,
+    )  # fmt: skip
+
+
+def _peaks(gpu: GpuSpec) -> tuple[float, float]:
+    return gpu.bandwidth_gb_s, gpu.tflops_bf16
+
+
+def _dtypes(model: ModelSpec, engine: EngineSpec) -> tuple[str, str]:
+    weights = "bf16" if model.weight_dtype == "fp16" else model.weight_dtype
+    return weights, "fp8" if engine.kv_cache_dtype == "fp8" else "bf16"
+
+
+def _shipped(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> dict[str, Any] | None:
+    if _PEAKS.get(gpu.name) != _peaks(gpu):
+        return None
+    name = next((n for n, known in _GEOMETRY.items() if known == _geometry(model)), None)
+    return _entries().get((gpu.name, name or "", engine.tensor_parallel_size, *_dtypes(model, engine)))
+
+
+def _stated(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> dict[str, Any] | None:
+    if engine.step_time_file is None:
+        return None
+    path = Path(engine.step_time_file)
+    try:
+        entries = _read(path, path.stat().st_mtime_ns)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"engine.step_time_file: {path} is not a file of step-time tables ({type(error).__name__}: {error}); "
+            "experiments/step_time_fit/aic_table.py writes one"
+        ) from error
+    key = entry_key(model, gpu, engine)
+    del key["model"]  # a name; the geometry is what counts
+    return next((e for e in entries if all(e[k] == value for k, value in key.items())), None)
+
+
+@cache
+def _read(path: Path, changed_ns: int) -> tuple[dict[str, Any], ...]:
+    entries = tuple(json.loads(path.read_text(encoding="utf-8"))["entries"])
+    for entry in entries:
+        _tables(entry)
+        _source(entry)
+        missing = {"peaks", "geometry", "kv_dtype"} - entry.keys()
+        if missing:
+            raise KeyError(f"{', '.join(sorted(missing))} missing")
+    return entries
 
 
 def _source(entry: dict[str, Any]) -> str:

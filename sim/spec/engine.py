@@ -57,6 +57,8 @@ class EngineSpec:
     """With ``waiting_served_ratio``: or until so many decode steps have passed since the last prefill (TGI's option)."""
     step_time: Literal["auto", "table", "roofline"] = "auto"
     """auto = a fitted table where one exists for (GPU, model, TP, dtype), else the roofline."""
+    step_time_file: str | None = None
+    """A file of step-time tables made for one's own combinations; it is asked before the tables that ship."""
     skip_decode: bool = True
     """False steps every token instead of skipping ahead: same results, slower; for checking."""
     step_noise_cv: float = Field(default=0.0, ge=0, le=2)

@@ -1,0 +1,57 @@
+"""A file of one's own step-time tables: found by geometry, asked first, refused with one message when it is not one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sim.errors import ConfigError
+from sim.perf.table import entry_key, find_table
+from tests.laws.test_engine import asked
+
+SCENARIO = asked()
+TABLE = {
+    "tokens": [1, 1000], "nonattention_ms": [50.0, 500.0], "decode_seqs": [1, 100], "decode_context_tokens": [100, 1000],
+    "decode_attention_ms": [[0.1, 1.0], [10.0, 100.0]], "prefill_tokens": [16, 1024], "prefill_pair_ps": [1.0, 1.0],
+    "vllm": "0.0",
+}  # fmt: skip
+
+
+def written(folder: Path, **changes: object) -> str:
+    path = folder / "tables.json"
+    key = entry_key(SCENARIO.model, SCENARIO.gpu, SCENARIO.engine)
+    path.write_text(json.dumps({"head": {}, "entries": [{**key, **TABLE, **changes}]}))
+    return str(path)
+
+
+def found(path: str, **engine: object) -> str:
+    table = find_table(SCENARIO.model, SCENARIO.gpu, replace(SCENARIO.engine, step_time_file=path, **engine))
+    return "none" if table is None else table[1]
+
+
+def test_ones_own_table_is_asked_before_the_shipped_one(tmp_path: Path) -> None:
+    assert "vLLM 0.0" in found(written(tmp_path))
+    table = find_table(SCENARIO.model, SCENARIO.gpu, replace(SCENARIO.engine, step_time_file=written(tmp_path)))
+    assert table is not None
+    assert table[0].nonattention_s[-1] == pytest.approx(0.5)
+
+
+def test_a_table_made_for_another_geometry_or_parallelism_is_left_alone(tmp_path: Path) -> None:
+    assert "vLLM 0.0" not in found(written(tmp_path, geometry=[1, 2, 3, 4, 5, 6, 7, 8]))
+    assert "vLLM 0.0" not in found(written(tmp_path), tensor_parallel_size=2)
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"entries": [{"gpu": "h100"}]}', "[1]"])
+def test_a_file_without_tables_is_refused_by_name(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "other.json"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"engine.step_time_file.*other\.json"):
+        found(str(path))
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"engine\.step_time_file"):
+        found(str(tmp_path / "nowhere.json"))
