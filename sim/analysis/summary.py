@@ -14,6 +14,8 @@ prompt counts at the first token. Utilisations:
     kv       = KV blocks in use / KV blocks                   (likewise)
     token    = tokens delivered / tokens at the SLO's capacity  (only a capacity search knows it: else None)
 
+    insurance (autoscaled fleets): dollars of the perfect, the configured and the static peak fleet
+
     amplification: attempts per client request; tokens sampled per token delivered. 1.0 when nothing is repeated.
 """
 
@@ -26,6 +28,7 @@ import numpy as np
 import pandas as pd
 
 from sim.analysis.cost_tree import CostNode, billed_interval, price
+from sim.analysis.insurance import insurance
 from sim.analysis.latency import answered_mask, latency_of, latency_table, measured_requests
 from sim.analysis.overload import is_overloaded
 from sim.analysis.slo import check_slo, good_mask, missed_by, verdict
@@ -65,6 +68,7 @@ def summarize(result: Result, slo: Slo | None = None, cost: CostNode | None = No
             float(result.replicas["prefix_hits_tokens"].sum()), float(result.replicas["prefix_queries_tokens"].sum())
         ),
         "fleet": _fleet(result),
+        **({"insurance": insurance(result, tree)} if result.scenario.autoscaler.kind != "none" else {}),
         "cost": cost_numbers(result, tree, good, measured),
         "simulation": {
             "wall_s": result.wall_s,

@@ -18,6 +18,7 @@ from sim.report.assumptions import assumptions, regime_badge
 from sim.report.bars import Bar, bar_figure
 from sim.report.chart import Chart, Series, figure
 from sim.report.decision import decision_section
+from sim.report.fleet_sizes import fleet_sizes
 from sim.report.frontier import percent
 from sim.report.page import charts, page, paragraph, section, table, tiles
 from sim.report.scale import number
@@ -36,6 +37,7 @@ def run_page(result: Result, summary: Mapping[str, Any], tree: CostNode, *, extr
             verdict_block(summary),
             _tiles(summary),
             section("Where the dollars go", charts(_cost_figure(tree), _month_table(tree, result.end_s))),
+            section("Perfect, configured, static", fleet_sizes(summary)),
             decision_section(decide(scenario, summary)),
             section("Latency", _latency(result, summary)),
             section("The run over time", charts(*time_figures(result))),

@@ -110,5 +110,12 @@ def print_run_summary(summary: Mapping[str, Any], console: Console | None = None
         f"${number(cost['usd_per_hour'])} an hour, ${number(cost['usd_per_1m_output_tokens'])} per 1M output tokens, "
         f"${number(cost['usd_per_1m_tokens'])} per 1M tokens",
     )
+    fleets = summary.get("insurance")
+    if fleets is not None:
+        facts.add_row(
+            "fleet, compute",
+            f"${number(fleets['perfect_usd'])} perfect, ${number(fleets['configured_usd'])} this one, "
+            f"${number(fleets['static_peak_usd'])} static at the peak",
+        )
     facts.add_row("SLO", f"[{_STYLES.get(verdict, '')}]{verdict}[/]" + (f": {why}" if why else ""))
     console.print(facts)
