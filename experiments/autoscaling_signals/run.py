@@ -15,7 +15,7 @@ import numpy as np  # noqa: E402
 from fleet_run import row, run, scenario_of  # noqa: E402
 from results import leave  # noqa: E402
 
-from sim.analysis.insurance import insurance_usd, perfect_replicas  # noqa: E402
+from sim.analysis.insurance import perfect_replicas  # noqa: E402
 from sim.report.chart import Chart, Series  # noqa: E402
 
 # ON/OFF bursts with heavy tails, as Azure 2023 code shows them; and after an hour prompts grow to three times.
@@ -34,8 +34,6 @@ START = {  # four minutes
     "provisioning": {"kind": "constant", "seconds": 60.0}, "image": {"kind": "constant", "seconds": 40.0},
     "weights_gib_per_s": 0.5, "engine_start": {"kind": "constant", "seconds": 110.0},
 }  # fmt: skip
-TOKENS_PER_S = 4500.0
-"""Prompt and answer tokens a second that one L40S replica sustains on these lengths within the SLO, about."""
 SIGNALS = {
     "tokens in flight": ["autoscaler=tokens_in_flight", "autoscaler.target=25000"],
     "requests in flight": ["autoscaler=requests_in_flight", "autoscaler.target=16"],
@@ -57,11 +55,11 @@ def main() -> None:
         result, summary = run(scenario)
         series = result.timeseries
         at_s, ready = series["time_s"].to_numpy(), series["replicas_ready"].to_numpy()
-        wanted = perfect_replicas(result, TOKENS_PER_S)
+        wanted = perfect_replicas(result)
         need = wanted[np.minimum((at_s // 60).astype(int), len(wanted) - 1)]
         if not rows:
             lines.append(Series("perfect", (np.arange(len(wanted)) * 60.0).tolist(), wanted.tolist(), "step", 7))
-            perfect = insurance_usd(result, TOKENS_PER_S)
+            perfect = summary["insurance"]
         if name in ("tokens in flight", "QPS", "queue length (KEDA)"):
             lines.append(Series(name, at_s.tolist(), ready.tolist(), "step", len(lines)))
         rows.append(

@@ -24,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from sim.cli import sweep_watch
 from sim.cli.hydra_errors import message_of
 from sim.cli.job import JobOutcome, run_job
+from sim.cli.kinds import with_kinds_replaced
 from sim.cli.sweep import finish_sweep
 from sim.errors import ConfigError, OutputError
 from sim.search import DEFAULT_CAPS
@@ -57,6 +58,7 @@ def capacity(argv: Sequence[str]) -> int:
 
 
 def _start(arguments: list[str], *, multirun: bool) -> int:
+    arguments = with_kinds_replaced(arguments)
     if multirun:
         arguments = _as_sweep(arguments)
     outcomes: list[JobOutcome] = []

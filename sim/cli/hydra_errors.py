@@ -37,7 +37,8 @@ def _legal(key: str) -> str:
     near = difflib.get_close_matches(name, siblings, n=3)
     did_you_mean = f"; did you mean {' or '.join(near)}?" if near else ""
     where = parent or "the top level"
-    return f"{did_you_mean} Legal in {where}: {', '.join(sorted(siblings))}"
+    whole = f"; another kind is stated whole: '{parent}={{kind: ..., {name}: ...}}'" if "kind" in siblings else ""
+    return f"{did_you_mean} Legal in {where}: {', '.join(sorted(siblings))}{whole}"
 
 
 def _default_keys(parent: str) -> list[str]:

@@ -46,3 +46,6 @@ class CountingBlockPool:
     def release(self, request: EngineRequest, held_blocks: int) -> None:
         """Free everything a request holds."""
         self.free += held_blocks
+
+    def clear(self) -> None:
+        """Forget what is cached; nobody holds a block. Here: nothing to do."""

@@ -244,6 +244,14 @@ class PrefixBlockPool:
         request.runs = []
         request.registered = 0
 
+    def clear(self) -> None:
+        """Forget what is cached, as an engine that goes to sleep does; nobody holds a block."""
+        assert self.free == self.usable
+        self.unhashed = self.usable
+        self._root = ContentNode(None, (0, ""), 0)
+        self._root.pins = 1
+        self._list = Run(self._root, 0, 0)
+
     def forget(self, request: EngineRequest) -> None:
         """The request will not come back: its contents live on only as far as something of them is cached."""
         if request.path is not None:

@@ -182,8 +182,10 @@ class Fleet:
         return counts
 
     def usd_per_hour(self) -> float:
-        """What runs now costs an hour."""
-        return sum(s.usd_per_hour for pool in self.pools.values() for s in pool.alive if s.billed_start_s is not None)
+        """What runs now costs an hour, at the prices of now."""
+        billed = [s for pool in self.pools.values() for s in pool.alive if s.billed_start_s is not None]
+        now = self.clock.now
+        return sum(s.usd_per_hour * self._prices.factor(s, now) for s in billed)
 
     def books(self, end_s: float) -> pd.DataFrame:
         """``Result.replicas`` at the end of the run."""

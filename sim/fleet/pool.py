@@ -218,6 +218,7 @@ class Pool:
         asleep = sum(s.state == "asleep" for s in self.alive)
         if asleep < self.spec.warm_replicas and not server.doomed and not server.requests_in_flight:
             server.enter("asleep", self.clock.now)
+            server.replica.scheduler.pool.clear()  # vLLM's sleep level 1 keeps the weights (in host memory), not the KV
         else:
             self.bury(server, "drained" if not server.requests_in_flight else "drain timeout")
 

@@ -24,24 +24,31 @@ class PriceHistory:
 
     def mean_factor(self, server: Server, start_s: float, stop_s: float) -> float:
         """Mean over the bill of ``server`` from ``start_s`` to ``stop_s``."""
-        pool = self._pools[server.pool]
-        series = (pool.spot or self._scenario.spot).price_usd_per_gpu_hour if server.market == "spot" else ()
-        changes = [change for change in self._changes if change.market in (None, server.market)]
+        series, changes = self._of(server)
         if (not series and not changes) or stop_s <= start_s:
             return 1.0
-        listed = usd_per_gpu_hour(server.gpu, server.market, self._scenario.cost)
         edges = {start_s, stop_s, *(time_s for time_s, _ in series)}
         for change in changes:
             edges |= {change.at_s, math.inf if change.until_s is None else change.until_s}
         times = sorted(edge for edge in edges if start_s <= edge <= stop_s)
-        total = 0.0
-        for left, right in pairwise(times):
-            factor = 1.0
-            known = [usd for time_s, usd in series if time_s <= left]
-            if known and listed:
-                factor = known[-1] / listed
-            for change in changes:
-                if change.at_s <= left and (change.until_s is None or left < change.until_s):
-                    factor *= change.factor
-            total += factor * (right - left)
+        total = sum(self.factor(server, left) * (right - left) for left, right in pairwise(times))
         return total / (stop_s - start_s)
+
+    def factor(self, server: Server, at_s: float) -> float:
+        """At the moment ``at_s``."""
+        series, changes = self._of(server)
+        factor = 1.0
+        listed = usd_per_gpu_hour(server.gpu, server.market, self._scenario.cost) if series else 0.0
+        known = [usd for time_s, usd in series if time_s <= at_s]
+        if known and listed:
+            factor = known[-1] / listed
+        for change in changes:
+            if change.at_s <= at_s and (change.until_s is None or at_s < change.until_s):
+                factor *= change.factor
+        return factor
+
+    def _of(self, server: Server) -> tuple[tuple[tuple[float, float], ...], list[PriceChange]]:
+        """Price series and price changes that concern ``server``."""
+        spot = self._pools[server.pool].spot or self._scenario.spot
+        series = spot.price_usd_per_gpu_hour if server.market == "spot" else ()
+        return series, [change for change in self._changes if change.market in (None, server.market)]

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from sim.cli.compose import composed_scenario
+from sim.errors import ConfigError
 from tests.cli.conftest import SMALL
 
 HEAD = "arrival_s,input_tokens,output_tokens\n"
@@ -74,3 +76,19 @@ def test_an_unknown_verb_is_not_taken_for_an_override(servecap) -> None:
     ended = servecap("sise")
     assert ended.code == 2
     assert "sise" in ended.message
+
+
+def test_a_value_with_a_kind_is_replaced_whole() -> None:
+    users = composed_scenario(["gateway.users={kind: closed, users: 7}"]).gateway.users
+    assert (users.kind, users.users) == ("closed", 7)  # type: ignore[union-attr]
+    retries = composed_scenario(["gateway.retries={kind: backoff, max_attempts: 4}"]).gateway.retries
+    assert retries is not None
+    assert retries.max_attempts == 4  # type: ignore[union-attr]
+    hazard = composed_scenario(["spot=aws", "spot.hazard={kind: weibull, scale_h: 2, shape: 0.5}"]).spot.hazard
+    assert hazard is not None
+    assert hazard.kind == "weibull"
+
+
+def test_keys_of_another_kind_say_how_to_state_it() -> None:
+    with pytest.raises(ConfigError, match=r"gateway\.users=\{kind: \.\.\., users: \.\.\.\}"):
+        composed_scenario(["gateway.users.users=7"])
