@@ -1,30 +1,23 @@
 """From a run to the decision: self-host against API against hybrid at this run's traffic, with stated uncertainties.
 
 A replica's daily tokens are those it delivered in the steady window, which a search found to be close to its most within
-the SLO; ``UTILISATION`` says how much of that a month of real traffic uses. The API price is that of the same open
-model where a provider sells it; else there is no comparison. Intervals come from the spread of checked GPU prices.
+the SLO; the utilisation says how much of that a month of real traffic uses. The API price is that of the same open model
+where a provider sells it; else there is no comparison. Ranges and intervals: ``sim.analysis.ranges``.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from sim.analysis.sensitivity import Swing, Uncertain, tornado
+from sim.analysis.ranges import UTILISATION, Spread, ranges_of
+from sim.analysis.sensitivity import Screening, Swing
 from sim.cost import fleet_usd_per_hour
 from sim.cost.break_even import Economics, break_even_tokens_per_day
-from sim.cost.prices import ApiPrice, api_price, price_spread
+from sim.cost.prices import ApiPrice, api_price
 from sim.spec import Scenario
-from sim.units import SECONDS_PER_DAY, TOKENS_PER_MILLION
-
-UTILISATION = (0.4, 0.6, 0.8)
-"""Low, middle, high share of a replica's capacity that a month of traffic uses; 60-80 % is what is claimed to pay."""
-STEP_TIME_ERROR = 0.15
-"""Share by which a replica may be slower or faster than simulated; measure it with ``validate`` and ``calibrate``."""
-OVERHEAD = (0.2, 0.3, 0.4)
-RETRIES = (1.0, 1.0, 1.3)
+from sim.units import SECONDS_PER_DAY
 
 SOLD_AS: dict[str, tuple[tuple[str, str], ...]] = {
     "llama3_8b": (
@@ -47,10 +40,12 @@ class Decision:
     api: ApiPrice
     today_tokens_per_day: float
     break_even_tokens_per_day: float | None
-    interval: tuple[float | None, float | None]
-    """Break-even at the cheapest and at the dearest checked GPU price; None = the API stays cheaper at any volume."""
+    spread: Spread
+    """The break-even with every input anywhere in its range."""
     swings: tuple[Swing, ...]
     """US$ per 1M output tokens at home, each uncertain input at its ends, widest first."""
+    screening: tuple[Screening, ...]
+    """Morris's screening of US$ per 1M saved at home against the API, most influential first."""
 
     @property
     def cheaper(self) -> str:
@@ -67,6 +62,7 @@ def decide(scenario: Scenario, summary: Mapping[str, Any]) -> list[Decision]:
     replicas = sum(pool.replicas for pool in scenario.fleet.all_pools().values())
     if not rate or not tokens["output"] or not replicas or summary["slo"]["verdict"] == "overloaded":
         return []
+    answered = max(summary["requests"]["completed"], 1)
     cost = scenario.cost
     fixed = cost.engineers_fte * cost.engineer_usd_per_year / 12
     per_replica = fleet_usd_per_hour(scenario) / replicas / (1 + cost.overhead_fraction)
@@ -83,44 +79,12 @@ def decide(scenario: Scenario, summary: Mapping[str, Any]) -> list[Decision]:
             api_input_usd_per_1m=api.input_usd_per_1m,
             api_output_usd_per_1m=api.output_usd_per_1m,
         )
-        low, middle, high = price_factors(scenario)
-        ends = [replace(numbers, usd_per_replica_hour=per_replica * factor) for factor in (low, high)]
+        ranges = ranges_of(scenario, numbers, tokens["input"] / answered, tokens["output"] / answered)
+        today = rate * SECONDS_PER_DAY
         found.append(
             Decision(
-                numbers,
-                api,
-                rate * SECONDS_PER_DAY,
-                break_even_tokens_per_day(numbers),
-                (break_even_tokens_per_day(ends[0]), break_even_tokens_per_day(ends[1])),
-                tuple(tornado(uncertainties(numbers, (low, middle, high)), home_usd_per_1m)),
+                numbers, api, today, break_even_tokens_per_day(numbers), ranges.break_even(today), ranges.swings(),
+                ranges.screening(),
             )
-        )
+        )  # fmt: skip
     return found
-
-
-def price_factors(scenario: Scenario) -> tuple[float, float, float]:
-    """Lowest and highest checked on-demand price of the scenario's GPU over the one it states; middle 1."""
-    stated = scenario.gpu.price.on_demand_usd_per_hour
-    low, _, high = price_spread(scenario.gpu.name)
-    if not stated or math.isnan(low):
-        return (0.7, 1.0, 1.5)
-    return (min(low / stated, 1.0), 1.0, max(high / stated, 1.0))
-
-
-def uncertainties(numbers: Economics, price_factor: tuple[float, float, float]) -> list[Uncertain]:
-    """The inputs of ``home_usd_per_1m`` with their stated ranges."""
-    usd, tokens = numbers.usd_per_replica_hour, numbers.tokens_per_day
-    low, middle, high = (usd * factor for factor in price_factor)
-    return [
-        Uncertain("GPU price", low, middle, high, "spread of checked offers"),
-        Uncertain("utilisation", *UTILISATION, "nights and headroom"),
-        Uncertain("replica speed", tokens * (1 - STEP_TIME_ERROR), tokens, tokens * (1 + STEP_TIME_ERROR), "model error"),
-        Uncertain("overhead", *OVERHEAD, "20-40 % of compute"),
-        Uncertain("retries", *RETRIES, "up to 30 % repeated"),
-    ]
-
-
-def home_usd_per_1m(inputs: Mapping[str, float]) -> float:
-    """US$ per 1M output tokens at home, replicas as a fraction."""
-    tokens = inputs["replica speed"] * inputs["utilisation"] / inputs["retries"]
-    return inputs["GPU price"] * 24 / tokens * TOKENS_PER_MILLION * (1 + inputs["overhead"])

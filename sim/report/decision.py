@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sim.analysis.economics import Decision
+from sim.analysis.ranges import DRAWS
 from sim.cost.break_even import curve, flips
 from sim.report.bars import Bar, bar_figure
 from sim.report.chart import Chart, Series, figure
@@ -32,13 +33,14 @@ def decision_section(decisions: Sequence[Decision]) -> str:
     return section(
         "Self-host, API or hybrid",
         paragraph(decision_sentence(shown)),
+        paragraph(confidence_sentence(shown)),
         charts(_curve(shown), _tornado(shown)),
         table(
             ["the same model by the token", "US$/1M in / out", "break-even, output tokens a day", "cheaper today"],
             rows,
             text=(0, 2, 3),
         ),
-        charts(_flips(shown)),
+        charts(_flips(shown), _screening(shown)),
         paragraph(
             f"Stated assumptions: a replica is used to {shown.numbers.utilisation:.0%} of what it delivered here, "
             f"{shown.numbers.home_share:.0%} of the traffic stays at home in the hybrid; API prices of "
@@ -58,17 +60,26 @@ def decision_sentence(one: Decision) -> str:
     )
 
 
+def confidence_sentence(one: Decision) -> str:
+    """How sure that is when every input may lie anywhere in its stated range, and what to measure first."""
+    spread = one.spread
+    never = f"; in {spread.never_share:.0%} of them no volume pays" if spread.never_share else ""
+    return (
+        "With every input anywhere in its stated range self-hosting is cheaper at today's volume in "
+        f"{spread.home_share:.0%} of {DRAWS} draws{never}. "
+        f"Measure {one.screening[0].name} first, then {one.screening[1].name}: they move the difference most."
+    )
+
+
 def break_even_words(one: Decision) -> str:
     """``12.3M a day (8M to 20M)``, or that there is none."""
     if one.break_even_tokens_per_day is None:
-        cheapest = one.interval[0]
-        if cheapest is None:
+        if one.spread.low is None:
             return "at no volume: the API costs less than the machines alone"
-        return f"at no volume at this GPU price; from {_volume(cheapest)} a day at the cheapest offer"
-    low, high = one.interval
+        return f"at no volume as it stands; 90 % interval {_volume(one.spread.low)} a day to never"
     return (
-        f"{_volume(one.break_even_tokens_per_day)} a day "
-        f"({_volume(low)} to {_volume(high) if high is not None else 'never'}, by GPU price)"
+        f"{_volume(one.break_even_tokens_per_day)} a day (90 % interval {_volume(one.spread.low)} to "
+        f"{_volume(one.spread.high)})"
     )
 
 
@@ -114,13 +125,21 @@ def _tornado(one: Decision) -> str:
         for index, swing in enumerate(swings)
     ]
     return bar_figure(
-        f"What moves the cost at home; measure {swings[0].name} first",
+        "What moves the cost at home, one input at a time",
         bars,
         description="US$ per 1M output tokens with each input at the ends of its range: "
         + "; ".join(f"{bar.name} {bar.text}" for bar in bars)
         + ".",
         unit="US$ per 1M output tokens",
         centre=swings[0].base,
+    )
+
+
+def _screening(one: Decision) -> str:
+    rows = [[found.name, number(found.mu_star), number(found.sigma)] for found in one.screening]
+    return (
+        "<figure><figcaption>Morris's screening: what moves US$ per 1M saved at home, all inputs together</figcaption>"
+        f"{table(['input', 'mean effect', 'its spread'], rows, text=(0,))}</figure>"
     )
 
 

@@ -5,9 +5,11 @@ import json
 import pytest
 
 from sim.analysis import summarize
-from sim.analysis.economics import decide, home_usd_per_1m
+from sim.analysis.economics import decide
+from sim.analysis.ranges import home_usd_per_1m
+from sim.cost.break_even import Economics
 from sim.report import frontier_markdown, run_markdown
-from sim.report.decision import break_even_words, decision_section, decision_sentence
+from sim.report.decision import break_even_words, confidence_sentence, decision_section, decision_sentence
 from sim.report.pictures import main
 
 
@@ -27,11 +29,14 @@ def test_a_decision_for_each_provider(decisions) -> None:
         assert one.swings[0].width == max(swing.width for swing in one.swings)
         assert one.cheaper in decision_sentence(one)
         assert break_even_words(one) in decision_section(decisions)
+        assert f"Measure {one.screening[0].name} first" in confidence_sentence(one)
 
 
 def test_the_tornado_turns_about_the_closed_formula() -> None:
-    inputs = {"GPU price": 1.5, "utilisation": 1.0, "replica speed": 1500 * 86400, "overhead": 0.3, "retries": 1.0}
-    assert home_usd_per_1m(inputs) == pytest.approx(0.3611, abs=1e-4)
+    numbers = Economics(
+        usd_per_replica_hour=1.5, utilisation=1.0, tokens_per_day=1500 * 86400, overhead_fraction=0.3
+    )
+    assert home_usd_per_1m(numbers) == pytest.approx(0.3611, abs=1e-4)
 
 
 def test_no_provider_no_decision(make_result) -> None:
