@@ -53,7 +53,7 @@ def main() -> None:
     base = ["gpu=l4", "output.requests=false", "fleet.max_replicas=24"]
     scenarios = {
         "autoscaled": [*base, "fleet.replicas=6", "autoscaler=requests_in_flight", "autoscaler.target=2.5"],
-        "static 13": [*base, "fleet.replicas=13"],
+        "static 11": [*base, "fleet.replicas=11"],
         "static 12": [*base, "fleet.replicas=12"],
     }  # fmt: skip
     rows, lines, perfect = [], [], {}
