@@ -55,6 +55,21 @@ class Decision:
         return "self-hosting" if home <= api else "the API"
 
 
+    def as_dict(self) -> dict[str, Any]:
+        """The facts of the decision, for ``answer.json``; None = at no volume."""
+        return {
+            "provider": self.api.provider,
+            "model": self.api.model,
+            "cheaper": self.cheaper,
+            "output_tokens_per_day": self.today_tokens_per_day,
+            "break_even_tokens_per_day": self.break_even_tokens_per_day,
+            "interval_90_percent": [self.spread.low, self.spread.high],
+            "draws_without_break_even": self.spread.never_share,
+            "draws_with_self_hosting_cheaper": self.spread.home_share,
+            "measure_first": [found.name for found in self.screening[:2]],
+        }
+
+
 def decide(scenario: Scenario, summary: Mapping[str, Any]) -> list[Decision]:
     """One decision for each provider that sells the run's model; empty when none does or the run delivered nothing."""
     rate = summary["throughput"]["output_tokens_per_s"]

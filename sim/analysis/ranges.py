@@ -11,8 +11,9 @@ Inputs and their ranges (low, middle, high), all assumptions to be replaced by m
                    work grows with it) and more to pay at the API
     API price      list prices of open models fell by a third within a year more often than they rose
 
-An interval of the break-even takes all of them at once, independent and uniform over their ranges (Latin hypercube), and
-states where 90 % of the draws lie; the draws without any break-even count as "never".
+An interval of the break-even takes all of them at once and states where 90 % of the draws lie (Latin hypercube); draws
+without any break-even count as "never". Inputs are independent, and as likely below their middle as above it, uniformly on
+either side: the middle is each one's median, wherever in its range it lies.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ class Ranges:
         draws = (strata + random.random((DRAWS, k))) / DRAWS
         volumes, at_home = [], 0
         for draw in draws:
-            numbers = self.at({o.name: o.low + u * (o.high - o.low) for o, u in zip(self.inputs, draw, strict=True)})
+            numbers = self.at({one.name: _quantile(one, u) for one, u in zip(self.inputs, draw.tolist(), strict=True)})
             volume = break_even_tokens_per_day(numbers)
             volumes.append(math.inf if volume is None else volume)
             home = numbers.self_host_usd_per_month(today_tokens_per_day)
@@ -144,6 +145,12 @@ def home_usd_per_1m(numbers: Economics) -> float:
     """US$ per 1M output tokens at home, replicas as a fraction, fixed costs apart."""
     tokens = numbers.tokens_per_day * numbers.utilisation / numbers.retry_amplification
     return numbers.usd_per_replica_hour * 24 / tokens * TOKENS_PER_MILLION * (1 + numbers.overhead_fraction)
+
+
+def _quantile(one: Uncertain, share: float) -> float:
+    if share < 0.5:
+        return one.low + 2 * share * (one.middle - one.low)
+    return one.middle + (2 * share - 1) * (one.high - one.middle)
 
 
 def _finite(volume: float) -> float | None:

@@ -27,7 +27,7 @@ from sim.analysis import price
 from sim.analysis.intervals import slo_intervals
 from sim.cli.manifest import manifest_of
 from sim.cli.scenario import digest_of, scenario_from
-from sim.cli.search_table import write_search_table
+from sim.cli.search_table import load_section_of, write_search_table
 from sim.errors import InfeasibleError, SimError
 from sim.perf import resolve_engine
 from sim.report import print_run_summary, write_json, write_parquet, write_run
@@ -154,7 +154,8 @@ def _solve_and_write(
     wall_s, cpu_s = time.perf_counter() - wall_s, time.process_time() - cpu_s
     write_parquet(folder / "replicas.parquet", answer.result.replicas)
     manifest = manifest_of(answer.result, digest, wall_s, cpu_s)
-    write_run(folder, answer.result, answer.summary, tree, config_text, manifest)
+    extra = load_section_of(folder, answer.result, answer.summary) if answer.scenario.output.report else ""
+    write_run(folder, answer.result, answer.summary, tree, config_text, manifest, extra=extra)
     return _outcome(answer, folder, overrides, digest, wall_s)
 
 

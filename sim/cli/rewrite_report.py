@@ -14,6 +14,7 @@ import pandas as pd
 import yaml
 
 from sim.analysis import CostNode
+from sim.cli.search_table import load_section_of
 from sim.cli.sweep import finish_sweep
 from sim.errors import ConfigError
 from sim.record.result import ItlHistogram, Result
@@ -35,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
         raise ConfigError(f"{folder}: neither a sweep folder nor a complete run folder ({', '.join(missing)} missing)")
     result, summary = stored_result(folder)
     tree = cost_tree(json.loads((folder / "cost.json").read_text(encoding="utf-8")))
-    write_report_html(folder, result, summary, tree)
+    write_report_html(folder, result, summary, tree, extra=load_section_of(folder, result, summary))
     print(f"Written to {folder / 'report.html'}")
     return 0
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sim.record.result import Result
 from sim.report import write_text
+from sim.report.loads import LoadPoint, load_section
 from sim.search import Point
 
+_USD = "usd_per_1m_output_tokens"
 _LAST = ("verdict", "missed", "usd_per_hour", "usd_per_1m_output_tokens", "engine_steps", "stopped_early")
 
 
@@ -38,6 +41,21 @@ def read_search_table(path: Path) -> list[dict[str, str]]:
         return []
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
+
+
+def load_section_of(folder: Path, result: Result, summary: Mapping[str, Any]) -> str:
+    """The page's section of cost against load, with the points that ``search.csv`` in ``folder`` holds."""
+    scenario = result.scenario
+    if scenario.fleet.pools or scenario.autoscaler.kind != "none" or not result.last_arrival_s > 0:
+        return ""
+    offered = len(result.requests) / result.last_arrival_s
+    at_one = offered / scenario.workload.rate_scale
+    points = [
+        LoadPoint(int(row["replicas"]), at_one * float(row["rate_scale"]), float(row[_USD]), row["verdict"] == "pass")
+        for row in read_search_table(folder / "search.csv")
+        if row[_USD] and not row["stopped_early"] and row["verdict"] in ("pass", "fail")
+    ]
+    return load_section(summary, scenario.fleet.replicas, offered, points)
 
 
 def _cell(value: Any) -> Any:

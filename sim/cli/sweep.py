@@ -16,10 +16,15 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from sim.analysis.economics import Decision, decide
 from sim.cli.job import JobOutcome, read_outcome
 from sim.cli.price_notes import price_notes
 from sim.cli.search_table import read_search_table
 from sim.report import frontier_html, frontier_markdown, print_frontier_table, write_json, write_text
+from sim.report.decision import confidence_sentence, decision_sentence
+from sim.spec import parse_scenario
 
 _LOSERS_DROP = ("requests.parquet", "timeseries.parquet", "steps.parquet", "replicas.parquet", "report.html")
 _CAP, _GPU, _REPLICAS = "engine.max_num_seqs", "gpu", "fleet.replicas"
@@ -52,10 +57,12 @@ def finish_sweep(folder: Path, *, interrupted: bool = False, quiet: bool = False
     rows = [frontier_row(job, axes_of(jobs)) for job in sorted(jobs, key=_display_order)]
     sentence = answer_sentence(jobs, best)
     write_text(folder / "sweep.csv", sweep_csv(jobs))
-    write_json(folder / "answer.json", answer_of(folder, jobs, best))
+    decisions = _decisions(folder, best)
+    write_json(folder / "answer.json", answer_of(folder, jobs, best) | {"against_api": [one.as_dict() for one in decisions]})
     targets = next((job.outcome.targets for job in jobs if job.outcome.targets), {})
     one_a_price = {_priced_by(job): folder / str(job.number) for job in jobs if job.summary}
-    notes = price_notes(one_a_price.values(), date.today())
+    words = [f"{decision_sentence(one)} {confidence_sentence(one)}" for one in decisions]
+    notes = [*words, *price_notes(one_a_price.values(), date.today())]
     write_text(folder / "frontier.html", frontier_html(rows, answer=sentence, targets=targets, notes=notes))
     write_text(folder / "answer.md", frontier_markdown(rows, answer=sentence, notes=notes))
     _keep_winner_only(folder, jobs, best)
@@ -72,6 +79,14 @@ def finish_sweep(folder: Path, *, interrupted: bool = False, quiet: bool = False
         else:
             print(sentence)
     return 130 if interrupted else exit_code(jobs)
+
+
+def _decisions(folder: Path, best: Job | None) -> list[Decision]:
+    """Self-host against each API at the answer's own traffic; none without an answer."""
+    if best is None or not best.holds:
+        return []
+    stored = yaml.safe_load((folder / str(best.number) / "config.yaml").read_text(encoding="utf-8"))
+    return decide(parse_scenario(stored), best.summary)
 
 
 def _priced_by(job: Job) -> tuple[str, ...]:

@@ -7,8 +7,8 @@ a label. Each chart is a ``figure`` with a text alternative and its numbers in a
 
 from __future__ import annotations
 
-import itertools
 import math
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -19,7 +19,6 @@ from sim.report.scale import Scale, extent, log_ticks, nice_ticks, number, tick_
 WIDTH = 520
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 12, 44
 _DASHES = ("", "7 4", "2 4", "10 3 2 3", "5 2", "1 3", "12 4", "4 4 1 4")
-_ids = itertools.count(1)
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ def svg(chart: Chart) -> str:
 
 def picture(title: str, description: str, height: float, parts: Sequence[str]) -> str:
     """An SVG of ``WIDTH`` by ``height`` with its title and text alternative around ``parts``."""
-    name = f"chart{next(_ids)}"
+    name = f"chart{zlib.crc32((title + description + ''.join(parts)).encode()):08x}"  # the same picture, the same bytes
     return (
         f'<svg viewBox="0 0 {WIDTH} {height:g}" role="img" aria-labelledby="{name}t {name}d" '
         f'xmlns="http://www.w3.org/2000/svg"><title id="{name}t">{escape(title)}</title>'

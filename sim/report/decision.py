@@ -23,7 +23,7 @@ def decision_section(decisions: Sequence[Decision]) -> str:
     shown = max(decisions, key=lambda one: one.numbers.api_usd_per_month(1.0))
     rows = [
         [
-            f"{one.api.model} at {one.api.provider}",
+            f"{one.api.model.rpartition('/')[2]} at {one.api.provider}",
             f"${number(one.api.input_usd_per_1m)} / ${number(one.api.output_usd_per_1m)}",
             break_even_words(one),
             one.cheaper,

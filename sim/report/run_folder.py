@@ -29,7 +29,7 @@ def write_run(
     config_yaml_text: str,
     manifest: Mapping[str, Any],
     *,
-    badge: str = "",
+    extra: str = "",
 ) -> None:
     """Write what ``scenario.output`` asks for, and always config, manifest, summary, cost and events.
 
@@ -48,15 +48,15 @@ def write_run(
     if output.steps and result.steps is not None:
         write_parquet(folder / "steps.parquet", result.steps)
     if output.report:
-        write_report_html(folder, result, summary, cost_tree, badge=badge)
+        write_report_html(folder, result, summary, cost_tree, extra=extra)
     write_json(folder / "summary.json", summary)
 
 
 def write_report_html(
-    folder: Path, result: Result, summary: Mapping[str, Any], cost_tree: CostNode, *, extra: str = "", badge: str = ""
+    folder: Path, result: Result, summary: Mapping[str, Any], cost_tree: CostNode, *, extra: str = ""
 ) -> None:
     """Write ``report.html`` of a run."""
-    write_text(folder / "report.html", run_page(result, summary, cost_tree, extra=extra, badge=badge))
+    write_text(folder / "report.html", run_page(result, summary, cost_tree, extra=extra))
 
 
 def write_text(path: Path, text: str) -> None:

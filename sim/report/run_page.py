@@ -25,9 +25,8 @@ from sim.report.scale import number
 from sim.report.time_charts import time_figures
 
 
-def run_page(result: Result, summary: Mapping[str, Any], tree: CostNode, *, extra: str = "", badge: str = "") -> str:
-    """The page of a run. ``extra`` is HTML of further sections (break-even, sensitivity); ``badge`` a line that states
-    how far the simulator was validated for this configuration."""
+def run_page(result: Result, summary: Mapping[str, Any], tree: CostNode, *, extra: str = "") -> str:
+    """The page of a run. ``extra`` is HTML of a further section (cost against load: only a search knows more than one)."""
     scenario = result.scenario
     title = f"{scenario.model.name} on {scenario.gpu.name}: {scenario.workload.name} under the SLO {scenario.slo.name}"
     return page(
@@ -39,13 +38,13 @@ def run_page(result: Result, summary: Mapping[str, Any], tree: CostNode, *, extr
             section("Where the dollars go", charts(_cost_figure(tree), _month_table(tree, result.end_s))),
             section("Perfect, configured, static", fleet_sizes(summary)),
             decision_section(decide(scenario, summary)),
+            extra,
             section("Latency", _latency(result, summary)),
             section("The run over time", charts(*time_figures(result))),
             section("Why the tail waits", _tail(result)),
             section("By route and tenant", _labels(result)),
-            extra,
             section("What happened", _events(result)),
-            section("Assumptions", assumptions(result), paragraph(badge or regime_badge(scenario), quiet=True)),
+            section("Assumptions", assumptions(result), paragraph(regime_badge(scenario), quiet=True)),
         ],
         f"Simulated {result.end_s:,.0f} s with {result.engine_steps:,} engine steps, seed {scenario.seed}. "
         "Percentiles are linear-interpolated over answered requests; TTFT from the client's send, queue and retries "

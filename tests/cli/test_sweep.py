@@ -72,7 +72,8 @@ def test_no_cell_that_can_run_is_bad_input(servecap, tmp_path: Path) -> None:
     ended = servecap("-m", "model=llama3_70b,llama2_70b", *SWEEP)
     assert ended.code == 2
     assert answer(tmp_path) == {
-        "feasible": False, "best": None, "confidence": None, "evaluated": 0, "cheaper_rejected": []
+        "feasible": False, "best": None, "confidence": None, "evaluated": 0, "cheaper_rejected": [],
+        "against_api": [],
     }  # fmt: skip
 
 

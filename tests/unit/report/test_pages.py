@@ -18,6 +18,7 @@ from sim.analysis import price, summarize
 from sim.errors import OutputError
 from sim.record.result import REQUEST_COLUMNS
 from sim.report import frontier_html, print_frontier_table, print_run_summary, write_run
+from sim.report.loads import LoadPoint, load_section
 from sim.report.page import MOST_BYTES
 from sim.report.run_page import run_page
 from sim.report.scale import Scale, log_ticks, nice_ticks, number
@@ -96,6 +97,24 @@ def test_the_run_page_stands_alone(finished) -> None:
     _check_page(html)
     assert "&lt;start&gt;" in html
     assert "What flips it first" in html
+
+
+def test_the_same_run_gives_the_same_bytes(finished) -> None:
+    result, summary, tree = finished
+    page = run_page(result, summary, tree)
+    assert page == run_page(result, summary, tree)
+    ids = re.findall(r' id="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+
+
+def test_cost_against_load_falls_as_one_over_load_and_steps_at_whole_replicas() -> None:
+    summary = {"cost": {"usd_per_1m_output_tokens": 0.4}, "slo": {"verdict": "pass"}}
+    points = [LoadPoint(1, 4.0, 0.5, True), LoadPoint(1, 6.0, 0.3, False), LoadPoint(2, 9.0, 0.4, True)]
+    page = load_section(summary, 4, 20.0, points)
+    assert "SLO held" in page
+    assert "SLO missed" in page
+    assert "this run: 4 replicas, $0.4" in page
+    assert load_section({**summary, "slo": {"verdict": "fail"}}, 4, 20.0, points) == ""
 
 
 def test_the_page_of_an_empty_run_opens_too(make_result) -> None:

@@ -1,0 +1,58 @@
+"""Cost against offered load: what one replica was simulated at, and whole replicas in proportion to the run at hand.
+
+    staircase   n(load) = ceil(load / (this run's load / its replicas)) replicas, each paid for whole
+
+The staircase assumes that a replica carries at any fleet size what it carried here (smaller fleets share bursts worse,
+larger ones better); the dots were simulated.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sim.report.chart import Chart, Mark, Series, figure
+from sim.report.page import charts, section
+from sim.report.scale import number
+
+
+class LoadPoint(NamedTuple):
+    """One simulated candidate: requests offered a second, dollars, and whether the SLO held."""
+
+    replicas: int
+    requests_per_s: float
+    usd_per_1m_output_tokens: float
+    holds: bool
+
+
+def load_section(summary: Mapping[str, Any], replicas: int, requests_per_s: float, points: Sequence[LoadPoint]) -> str:
+    """The chart for a fixed fleet that holds its SLO; empty where there is nothing to scale from."""
+    usd = summary["cost"]["usd_per_1m_output_tokens"]
+    if summary["slo"]["verdict"] != "pass" or not usd or replicas < 1 or not requests_per_s > 0:
+        return ""
+    each = requests_per_s / replicas
+    loads = np.geomspace(each / 8, requests_per_s * 2.5, 240).tolist()
+    stairs = [usd * each * math.ceil(load / each - 1e-9) / load for load in loads]
+    series = [Series("whole replicas, each as loaded as here", loads, stairs, colour=0)]
+    single = {point for point in points if point.replicas == 1 and math.isfinite(point.usd_per_1m_output_tokens)}
+    for words, holds, colour in (("held", True, 2), ("missed", False, 1)):
+        own = sorted((p for p in single if p.holds == holds), key=lambda point: point.requests_per_s)
+        rates, usd_of = [p.requests_per_s for p in own], [p.usd_per_1m_output_tokens for p in own]
+        if own:
+            series.append(Series(f"one replica, simulated: SLO {words}", rates, usd_of, kind="dots", colour=colour))
+    chart = Chart(
+        "Cost against offered load",
+        "requests offered a second",
+        "US$ per 1M output tokens",
+        series,
+        f"A replica carries {number(each)} requests a second here. Below that the cost rises as 1 / load, since one whole "
+        f"replica is paid for; above it falls towards ${number(usd)} with a step at every further replica.",
+        x_log=True,
+        y_log=True,
+        marks=[Mark(requests_per_s, usd, f"this run: {replicas} replicas, ${number(usd)}")],
+        height=300,
+    )
+    return section("Cost against load", charts(figure(chart)))
