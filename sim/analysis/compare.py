@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from sim.analysis.intervals import RESAMPLES, block_rows
+from sim.analysis.intervals import RESAMPLES, block_rows, mean_interval
 from sim.analysis.latency import answered_mask
 from sim.rng import stream
 
@@ -143,12 +142,8 @@ def compare_summaries(
     found = []
     for metric in SUMMARY_METRICS:
         first, second = (np.array([_dotted(summary, metric) for summary in side]) for side in (a, b))
-        low = high = math.nan
-        if len(a) >= 2:
-            deltas = second - first
-            half = float(stats.t.ppf((1 + confidence) / 2, len(a) - 1) * deltas.std(ddof=1) / math.sqrt(len(a)))
-            low, high = float(deltas.mean()) - half, float(deltas.mean()) + half
-        found.append(Difference(metric, float(first.mean()), float(second.mean()), low, high, len(a) >= 2))
+        paired = mean_interval((second - first).tolist(), confidence)
+        found.append(Difference(metric, float(first.mean()), float(second.mean()), paired.low, paired.high, len(a) >= 2))
     return found
 
 

@@ -12,10 +12,12 @@ Source: Kuensch (1989), Liu and Singh (1992). Left out: that another trace would
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
 from sim.analysis.latency import answered_mask, measured_requests
 from sim.analysis.slo import split_target
@@ -40,6 +42,16 @@ class Interval:
         if np.isnan(self.value):
             return "undecided"
         return "pass" if self.high <= limit else "fail" if self.low > limit else "undecided"
+
+
+def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
+    """The mean over independent replications and its interval (Student t); without bounds (NaN) for fewer than two."""
+    found = np.asarray(values, dtype=float)
+    mean = float(found.mean()) if len(found) else math.nan
+    if len(found) < 2:
+        return Interval(mean, math.nan, math.nan)
+    half = float(stats.t.ppf((1 + confidence) / 2, len(found) - 1) * found.std(ddof=1) / math.sqrt(len(found)))
+    return Interval(mean, mean - half, mean + half)
 
 
 def block_rows(arrival_s: np.ndarray, values: np.ndarray) -> list[np.ndarray]:

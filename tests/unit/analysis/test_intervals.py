@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sim.analysis.compare import compare_requests, compare_summaries
-from sim.analysis.intervals import Interval, block_rows, bootstrap, percentile_interval, slo_intervals
+from sim.analysis.intervals import Interval, block_rows, bootstrap, mean_interval, percentile_interval, slo_intervals
 from sim.analysis.sensitivity import Uncertain, morris, tornado
 from sim.analysis.summary import summarize
 
@@ -123,3 +123,14 @@ def test_morris_finds_what_matters_and_what_interacts() -> None:
 def test_a_range_must_be_one() -> None:
     with pytest.raises(ValueError, match="low <= middle <= high"):
         Uncertain("x", 2, 1, 3)
+
+
+def test_the_mean_of_replications_is_covered_as_often_as_it_says() -> None:
+    draw = np.random.default_rng(3)
+    covered = 0
+    for _ in range(400):
+        found = mean_interval(draw.normal(5.0, 2.0, 4).tolist())
+        covered += found.low <= 5.0 <= found.high
+    assert 0.92 < covered / 400 < 0.98
+    assert math.isnan(mean_interval([1.0]).low)
+    assert math.isnan(mean_interval([]).value)
