@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from sim.perf import model_from_hf_config
 from sim.spec import Scenario, parse_scenario, scenario_to_dict
+from sim.spec.spot import SpotTrace
 
 
 def scenario_from(config: DictConfig, overrides: Sequence[str] = ()) -> Scenario:
@@ -39,7 +40,16 @@ def digest_of(scenario: Scenario) -> str:
     """A hash of everything a job's result depends on: the configuration, the content of its inputs, the version."""
     parts = json.dumps(scenario_to_dict(scenario), sort_keys=True)
     digest = hashlib.sha256(f"{metadata.version('servecap')}\n{parts}".encode())
-    if scenario.workload.path is not None and Path(scenario.workload.path).is_file():
-        with Path(scenario.workload.path).open("rb") as file:
+    for path in _input_files(scenario):
+        with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
+
+
+def _input_files(scenario: Scenario) -> list[Path]:
+    """The files that a run reads: trace (or the folder's files), step-time tables, spot recordings."""
+    spots = [scenario.spot, *(pool.spot for pool in scenario.fleet.all_pools().values() if pool.spot)]
+    recordings = [path for spot in spots if isinstance(spot.hazard, SpotTrace) for path in spot.hazard.paths.values()]
+    named = [Path(path) for path in (scenario.workload.path, scenario.engine.step_time_file, *recordings) if path]
+    files = [found for path in named for found in (sorted(path.rglob("*")) if path.is_dir() else [path])]
+    return [path for path in files if path.is_file()]

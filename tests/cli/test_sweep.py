@@ -10,7 +10,9 @@ import pandas as pd
 import pytest
 
 import sim.cli.job
+import sim.cli.sweep
 from sim.cli.job import how_to_solve
+from sim.cli.scenario import digest_of
 from sim.search import solve
 from sim.spec import parse_scenario
 from tests.cli.conftest import FAST, SMALL
@@ -137,6 +139,39 @@ def test_a_changed_input_file_is_a_changed_job(servecap, tmp_path: Path, monkeyp
     assert len(asked) == 2
 
 
+@pytest.mark.parametrize("key", ["engine.step_time_file", "spot.hazard.paths.a"])
+def test_every_file_that_a_run_reads_is_part_of_the_digest(tmp_path: Path, key: str) -> None:
+    path = tmp_path / "input"
+    kind = {"hazard": {"kind": "trace", "paths": {"a": str(path)}}}
+    rest = {"engine": {"step_time_file": str(path)}} if key.startswith("engine") else {"spot": kind}
+    scenario = parse_scenario({"model": LLAMA3_8B, "gpu": L40S, "workload": {"path": "x"}, **rest})
+    digests = set()
+    for text in ("one", "two", "two"):
+        path.write_text(text)
+        digests.add(digest_of(scenario))
+    assert len(digests) == 2
+
+
+def test_an_answer_that_cannot_be_written_is_told_by_the_exit_code(servecap, tmp_path: Path) -> None:
+    (tmp_path / "sweep" / "answer.json").mkdir(parents=True)
+    ended = servecap("-m", "engine.max_num_seqs=64", *SWEEP)
+    assert ended.code == 2 and "answer.json" in ended.message
+    (tmp_path / "sweep" / "answer.json").rmdir()
+    assert servecap("report", "sweep").code == 0 and answer(tmp_path)["feasible"]
+
+
+def test_a_defect_while_writing_the_answer_is_told_by_the_exit_code(
+    servecap, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(sim.cli.sweep, "decide", broken)
+    ended = servecap("-m", "engine.max_num_seqs=64", *SWEEP)
+    assert ended.code == 1 and "a defect" in ended.err
+    assert (tmp_path / "sweep" / "0" / "job.json").exists()
+
+
 def test_a_sweep_over_replicas_searches_nothing(servecap, tmp_path: Path) -> None:
     assert servecap("-m", "fleet.replicas=1,3", *SWEEP).code == 0
     rows = pd.read_csv(tmp_path / "sweep" / "sweep.csv")
@@ -213,6 +248,7 @@ def test_launchers_give_the_same_answer(
     assert one == two
 
 
+@pytest.mark.filterwarnings("ignore:.*declarative_base:", "ignore:Deprecated API features detected:")  # Optuna 2's SQLAlchemy
 def test_optuna_minimises_the_same_objective(servecap, tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason="hydra-optuna-sweeper is not installed")
     settings = ("hydra/sweeper=optuna", "hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=1")
