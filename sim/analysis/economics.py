@@ -83,7 +83,7 @@ def decide(scenario: Scenario, summary: Mapping[str, Any]) -> list[Decision]:
     per_replica = fleet_usd_per_hour(scenario) / replicas / (1 + cost.overhead_fraction)
     found = []
     for provider, model in SOLD_AS.get(scenario.model.name, ()):
-        api = api_price(provider, model)
+        api = api_price(provider, model, cost.price_folder)
         numbers = Economics(
             usd_per_replica_hour=per_replica,
             tokens_per_day=rate / replicas * SECONDS_PER_DAY,

@@ -135,7 +135,7 @@ def ranges_of(scenario: Scenario, numbers: Economics, prompt: float, answer: flo
 def price_factors(scenario: Scenario) -> tuple[float, float, float]:
     """Lowest and highest checked on-demand price of the scenario's GPU over the one it states; middle 1."""
     stated = scenario.gpu.price.on_demand_usd_per_hour
-    low, _, high = price_spread(scenario.gpu.name)
+    low, _, high = price_spread(scenario.gpu.name, folder=scenario.cost.price_folder)
     if not stated or math.isnan(low):
         return (0.7, 1.0, 1.5)
     return (min(low / stated, 1.0), 1.0, max(high / stated, 1.0))

@@ -27,6 +27,7 @@ VERBS = {
     "compare": ("sim.cli.compare:main", "run folders or override sets side by side, with confidence intervals"),
     "calc": ("sim.cli.calc:main", "the closed formula: $ per 1M tokens, KV bytes, blocks that fit; no simulation"),
     "traces": ("sim.cli.traces:main", "stats, convert, synth, fit, fetch"),
+    "prices": ("sim.cli.prices:main", "list, refresh: the dated price tables of GPUs and API models"),
     "calibrate": ("sim.trust.calibrate:main", "fit step times to measurements of your own server"),
     "conformance": ("sim.trust.conformance:main", "replay recorded scheduler cases step by step"),
     "validate": ("sim.trust.validate:main", "predict measured cases and print the error"),

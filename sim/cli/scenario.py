@@ -12,14 +12,15 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from sim.cost.prices import with_folder_prices
 from sim.perf import model_from_hf_config
 from sim.spec import Scenario, parse_scenario, scenario_to_dict
 from sim.spec.spot import SpotTrace
 
 
 def scenario_from(config: DictConfig, overrides: Sequence[str] = ()) -> Scenario:
-    """The scenario that ``config`` describes. ``model.hf_config`` is read; a ``model.weight_dtype`` among the
-    ``overrides`` wins over the one it states.
+    """The scenario that ``config`` describes. ``model.hf_config`` and ``cost.price_folder`` are read; a
+    ``model.weight_dtype`` or a ``gpu.price.*`` among the ``overrides`` wins over what they state.
 
     Raises:
         ConfigError: every illegal key at once.
@@ -28,6 +29,8 @@ def scenario_from(config: DictConfig, overrides: Sequence[str] = ()) -> Scenario
     assert isinstance(data, dict), "the root of a Hydra configuration is a mapping"
     plain: dict[str, Any] = {str(key): value for key, value in data.items()}
     scenario = parse_scenario(plain)
+    if not any(override.lstrip("+").startswith("gpu.price") for override in overrides):
+        scenario = with_folder_prices(scenario)
     if scenario.model.hf_config is None:
         return scenario
     model = model_from_hf_config(scenario.model.hf_config)

@@ -42,4 +42,7 @@ class CostSpec:
     egress_bytes_per_output_token: float = Field(default=0.0, ge=0)
     """Bytes sent out for each token delivered; streamed as server-sent events 150-250."""
     egress_usd_per_gib: float = Field(default=0.0, ge=0)
+    price_folder: str | None = None
+    """A folder with ``gpu_prices.csv`` and ``api_prices.csv`` (or one of them): its rows price what they name. A GPU takes
+    the median offer of each market; ``gpu.price.*`` on the command line still wins. None = the presets' prices."""
     source: str = ""
