@@ -11,6 +11,7 @@ Overload and KV-bound runs are left out: their TTFT measures the queue. The resu
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,6 +46,8 @@ class Point:
     run: Callable[[TabulatedStepTime, FrontEnd], Replay]
     ttft_s: float
     tpot_s: float
+    e2e_s: float
+    """NaN where it was not measured; never fitted, only predicted."""
     ttft_counts: bool
     counted: np.ndarray
 
@@ -76,7 +79,7 @@ def aggregate_points(case: MeasuredCase) -> list[Point]:
 
         out.append(Point(
             f"{case.name}#{number}", case.model, perf.step_time_model(case.model, case.gpu, case.engine), case.engine, run,
-            stage["ttft"]["mean"] / 1e3, stage["tpot"]["mean"] / 1e3, case.latency_point == "client", counted,
+            stage["ttft"]["mean"] / 1e3, stage["tpot"]["mean"] / 1e3, stage["e2e"]["mean"] / 1e3, case.latency_point == "client", counted,
         ))  # fmt: skip
     return out
 
@@ -85,7 +88,7 @@ def closed_points(path: Path) -> list[Point]:
     """TTFT counts only where lengths were random: with fixed ones it remembers how the harness began."""
     return [
         Point(
-            p.name, p.model, perf.step_time_model(p.model, p.gpu, p.engine), p.engine, p.run, p.ttft_s, p.tpot_s,
+            p.name, p.model, perf.step_time_model(p.model, p.gpu, p.engine), p.engine, p.run, p.ttft_s, p.tpot_s, math.nan,
             not p.fixed_lengths, np.ones(len(p.lengths), dtype=bool),
         )
         for p in read_closed_points(path)
@@ -93,13 +96,14 @@ def closed_points(path: Path) -> list[Point]:
     ]  # fmt: skip
 
 
-def predict(point: Point, x: np.ndarray) -> tuple[float, float]:
-    """Mean TTFT and TPOT, seconds."""
+def predict(point: Point, x: np.ndarray) -> tuple[float, float, float]:
+    """Mean TTFT, TPOT and E2E, seconds."""
     t = point.time
     time = TabulatedStepTime(t.tables, host(x, point), capture_sizes=t.capture_sizes, stages=t.stages)
     served = point.name.startswith("blis")
     result = point.run(time, (lambda _: 0.0) if served else (lambda prompt: x[5] + x[6] * prompt))
-    return float(np.nanmean(result.ttft_s[point.counted])), float(np.nanmean(result.tpot_s[point.counted]))
+    ttft_s, tpot_s, e2e_s = (float(np.nanmean(v[point.counted])) for v in (result.ttft_s, result.tpot_s, result.e2e_s))
+    return ttft_s, tpot_s, e2e_s
 
 
 def residuals(points: list[Point], logs: np.ndarray) -> np.ndarray:
@@ -107,7 +111,7 @@ def residuals(points: list[Point], logs: np.ndarray) -> np.ndarray:
     counts = {p.model.name: sum(q.model.name == p.model.name for q in points) for p in points}
     out = []
     for p in points:
-        ttft, tpot = predict(p, x)
+        ttft, tpot, _ = predict(p, x)
         weight = counts[p.model.name] ** -0.5
         out += [weight * np.log(tpot / p.tpot_s), 0.5 * weight * p.ttft_counts * np.log(ttft / p.ttft_s)]
     return np.array([*out, *(0.03 * (logs - np.log(START)))])
@@ -133,13 +137,13 @@ def main(folder: Path) -> None:
     for name in sorted({p.model.name for p in points}):
         held = fit([p for p in points if p.model.name != name], x, rounds=4)
         for p in (p for p in points if p.model.name == name):
-            ttft, tpot = predict(p, held)
-            rows.append((p.name, name, p.ttft_counts, ttft / p.ttft_s - 1, tpot / p.tpot_s - 1))
+            ttft, tpot, e2e = predict(p, held)
+            rows.append((p.name, name, p.ttft_counts, ttft / p.ttft_s - 1, tpot / p.tpot_s - 1, e2e / p.e2e_s - 1))
         print(f"without {name}:", dict(zip(NAMES, (float(f"{v:.3g}") for v in held), strict=True)), flush=True)
-    table = pd.DataFrame(rows, columns=["point", "left_out", "ttft_counts", "ttft_error", "tpot_error"])
+    table = pd.DataFrame(rows, columns=["point", "left_out", "ttft_counts", "ttft_error", "tpot_error", "e2e_error"])
     table.round(4).to_csv(Path(__file__).parent / "host_errors.csv", index=False)
     aggregate = table[table.point.str.startswith("ip-")]
-    errors = aggregate[["ttft_error", "tpot_error"]].abs().median().round(3)
+    errors = aggregate[["ttft_error", "tpot_error", "e2e_error"]].abs().median().round(3)
     print("aggregate runs, leave-one-model-out, median |error|:", errors.to_dict())
 
 

@@ -86,7 +86,8 @@ def main() -> None:
     host = pd.read_csv(HERE / "host_errors.csv")
     host["TTFT"] = (100 * host.ttft_error.where(host.ttft_counts).abs()).round(1)
     host["TPOT"] = (100 * host.tpot_error.abs()).round(1)
-    left = host.groupby("left_out", as_index=False)[["TTFT", "TPOT"]].median().round(1)
+    host["E2E"] = (100 * host.e2e_error.abs()).round(1)
+    left = host.groupby("left_out", as_index=False)[["TTFT", "TPOT", "E2E"]].median().round(1)
     text = (HERE / "page.md").read_text()
     for name, table in (("TABLES", tables), ("ROOFLINE", held), ("GPUS", by_gpu), ("MODELS", by_model), ("HOST", left)):
         text = text.replace(f"<!-- {name} -->", markdown(table))
