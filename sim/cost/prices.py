@@ -149,23 +149,29 @@ def with_folder_prices(scenario: Scenario) -> Scenario:
     folder = scenario.cost.price_folder
     if folder is None:
         return scenario
+    bought, fleet = scenario.cost.market, scenario.fleet
     pools = {
-        name: pool if pool.gpu is None else replace(pool, gpu=_priced(pool.gpu, folder))
-        for name, pool in scenario.fleet.pools.items()
+        name: pool if pool.gpu is None else replace(pool, gpu=_priced(pool.gpu, folder, bought or pool.market))
+        for name, pool in fleet.pools.items()
     }
-    return replace(scenario, gpu=_priced(scenario.gpu, folder), fleet=replace(scenario.fleet, pools=pools))
+    gpu = _priced(scenario.gpu, folder, bought or fleet.market)
+    return replace(scenario, gpu=gpu, fleet=replace(fleet, pools=pools))
 
 
-def _priced(gpu: GpuSpec, folder: str) -> GpuSpec:
-    """``gpu`` with the median offer of each market that the folder has; a market without a row keeps its price."""
+def _priced(gpu: GpuSpec, folder: str, bought: str) -> GpuSpec:
+    """``gpu`` with the median offer of each market that the folder has; a market without a row keeps its price. Instance
+    and date are those of the market ``bought``, where it has a row."""
     offers = [offer for offer in _own_table(GPU_TABLE, folder, _gpu_offer) if offer.gpu == gpu.name]
     found = {market: _median_offer([one for one in offers if one.market == market]) for market in MARKETS}
     known = {market: offer for market, offer in found.items() if offer is not None}
     if not known:
         return gpu
     usd: dict[str, Any] = {f"{market}_usd_per_hour": offer.usd_per_gpu_hour for market, offer in known.items()}
-    first = next(iter(known.values()))
-    said = [f"{market} {one.cloud} {one.instance} {one.region} ({one.source})" for market, one in known.items()]
+    first = known.get(bought) or next(iter(known.values()))
+    said = [
+        f"{market} {one.cloud} {one.instance} {one.region} ({one.source}{'' if one.checked else '; not checked'})"
+        for market, one in known.items()
+    ]
     kept = [market for market in MARKETS if market not in known and getattr(gpu.price, f"{market}_usd_per_hour") is not None]
     note = f"; {' and '.join(kept)} as before: {gpu.price.source} {gpu.price.date}" if kept else ""
     stated = replace(gpu.price, instance_gpus=first.instance_gpus, date=first.date.isoformat(), **usd)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -168,6 +168,30 @@ def test_a_run_is_priced_by_the_folder(tmp_path: Path) -> None:
     assert price.spot_usd_per_hour == plain.gpu.price.spot_usd_per_hour and "spot as before" in price.source
     assert fleet_usd_per_hour(priced) == pytest.approx(8 * 5.0)
     assert fleet_usd_per_hour(priced) != fleet_usd_per_hour(plain)
+
+
+def test_the_instance_is_that_of_the_market_bought(tmp_path: Path) -> None:
+    folder = write_gpus(
+        tmp_path,
+        "l40s,a,x8,r,on_demand,8,3.0,2026-11-20,true,list",
+        "l40s,b,x1,r,spot,1,1.0,2026-11-21,false,hearsay",
+    )
+    wanted = {"on_demand": (8, "2026-11-20"), "spot": (1, "2026-11-21"), "reserved": (8, "2026-11-20")}
+    for market, instance in wanted.items():
+        price = composed_scenario([f"cost.price_folder={folder}", f"cost.market={market}"]).gpu.price
+        assert (price.instance_gpus, price.date) == instance
+        assert "(list)" in price.source and "(hearsay; not checked)" in price.source
+
+
+def test_a_pool_with_its_own_gpu_is_priced_too(tmp_path: Path) -> None:
+    folder = write_gpus(tmp_path, "h100,a,x1,r,on_demand,1,3.25,2026-11-20,true,list")
+    plain = composed_scenario([])
+    pool = replace(plain.fleet.all_pools()["main"], gpu=composed_scenario(["gpu=h100"]).gpu)
+    mixed = replace(
+        plain, fleet=replace(plain.fleet, pools={"big": pool}), cost=replace(plain.cost, price_folder=str(folder))
+    )
+    priced = with_folder_prices(mixed).fleet.pools["big"].gpu
+    assert priced is not None and priced.price.on_demand_usd_per_hour == 3.25
 
 
 def test_a_gpu_without_a_row_keeps_its_price_and_an_override_wins(tmp_path: Path) -> None:
