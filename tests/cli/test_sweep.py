@@ -21,9 +21,13 @@ from tests.conftest import L40S, LLAMA3_8B
 SWEEP = (*SMALL, *FAST, "hydra.sweep.dir=sweep")
 
 
-def answer(tmp_path: Path) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads((tmp_path / "sweep" / "answer.json").read_text())
+def answer_in(folder: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((folder / "answer.json").read_text())
     return loaded
+
+
+def answer(tmp_path: Path) -> dict[str, Any]:
+    return answer_in(tmp_path / "sweep")
 
 
 def test_a_sweep_sizes_the_fleet_for_each_cap(servecap, tmp_path: Path) -> None:
@@ -237,7 +241,7 @@ def test_a_budget_bounds_the_fleet(servecap, tmp_path: Path) -> None:
         pytest.param("submitit_local", "hydra_submitit_launcher", ["hydra.launcher.timeout_min=5"], id="submitit"),
     ],
 )
-def test_launchers_give_the_same_answer(
+def test_launchers_give_the_same_answer_and_resume(
     servecap, tmp_path: Path, launcher: str, module: str, settings: list[str]
 ) -> None:
     pytest.importorskip(f"hydra_plugins.{module}", reason=f"the extra with {module} is not installed")
@@ -246,6 +250,16 @@ def test_launchers_give_the_same_answer(
     assert servecap("-m", *axes, f"hydra/launcher={launcher}", *settings, "hydra.sweep.dir=two").code == 0
     one, two = (json.loads((tmp_path / name / "answer.json").read_text()) for name in ("one", "two"))
     assert one == two
+    finished = [tmp_path / "two" / job / "job.json" for job in ("0", "1")]
+    before = [path.stat().st_mtime_ns for path in finished]
+    finished[1].unlink()  # as if it had been interrupted; the cell that is added does not fit
+    more = ("engine.max_num_seqs=32,64", "model=llama3_8b,llama3_70b", *axes[1:], "hydra.sweep.dir=two")
+    ended = servecap("-m", *more, f"hydra/launcher={launcher}", *settings)
+    assert ended.code == 0, ended.err
+    rows = pd.read_csv(tmp_path / "two" / "sweep.csv")
+    assert list(rows["status"]) == ["done", "cannot_run", "done", "cannot_run"] and "GiB" in ended.out
+    assert finished[0].stat().st_mtime_ns == before[0]
+    assert answer_in(tmp_path / "two")["best"]["usd_per_1m_output_tokens"] == one["best"]["usd_per_1m_output_tokens"]
 
 
 @pytest.mark.filterwarnings("ignore:.*declarative_base:", "ignore:Deprecated API features detected:")  # Optuna 2's SQLAlchemy
