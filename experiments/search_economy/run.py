@@ -31,7 +31,7 @@ PRESETS = {
     "qwen3_14b": ["model=qwen3_14b"],
     "light_load": ["workload.rate_scale=2"],
     "fp8": ["model.weight_dtype=fp8", "engine.kv_cache_dtype=fp8"],
-    "mlperf_p99": ["slo=mlperf_llama31_8b_server"],
+    "heavy_load": ["workload.rate_scale=15"],
 }
 
 
