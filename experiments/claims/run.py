@@ -165,6 +165,21 @@ def parallelism() -> None:
     )
 
 
+def links() -> None:
+    base = ("model=llama3_70b", "gpu=h100", "engine.tensor_parallel_size=4")
+    pcie = ("gpu.link=pcie", "gpu.link_gb_s_per_direction=55")
+    fast, slow = capacity(*base, "engine.step_time=roofline"), capacity(*base, "engine.step_time=roofline", *pcie)
+    ratio = fast.point.output_tokens_per_s / slow.point.output_tokens_per_s
+    say(
+        "NVLink for 70B",
+        "reproduced" if ratio > 1.1 else "conditional",
+        f"TP4 on H100 within the SLO, both by the roofline: NVLink {fast.point.output_tokens_per_s:,.0f} tok/s, PCIe 5 "
+        f"{slow.point.output_tokens_per_s:,.0f} ({ratio / FOUND_TO:.2f} to {ratio * FOUND_TO:.2f} times), TPOT p95 "
+        f"{tpot_ms(fast):.0f} against {tpot_ms(slow):.0f} ms",
+        command(*base, *pcie),
+    )
+
+
 def volumes() -> None:
     answer = capacity("gpu=l40s")
     tokens = answer.summary["tokens"]
@@ -205,7 +220,7 @@ def volumes() -> None:
 
 
 def main() -> int:
-    for part in (ballparks, traffic, memory, parallelism, volumes):
+    for part in (ballparks, traffic, memory, parallelism, links, volumes):
         part()
     for row in recorded_rows():
         say(*row)

@@ -1,7 +1,7 @@
 """Step-time tables fitted to measured kernels, shipped for the common (GPU, model, tensor parallel, dtype).
 
-An entry is used when the model's geometry and the GPU's bandwidth and FLOPS are those it was made for: override one of
-them and the roofline answers instead, because a table cannot know what the change does.
+An entry is used when the model's geometry and the GPU's bandwidth, FLOPS and link are those it was made for: override one
+of them and the roofline answers instead, because a table cannot know what the change does.
 Made by ``experiments/step_time_fit/fit_tables.py``; its README gives the error on points that were not fitted. A file of
 one's own tables (``engine.step_time_file``, ``experiments/step_time_fit/aic_table.py`` writes one) is asked first.
 """
@@ -28,10 +28,10 @@ _GEOMETRY: dict[str, tuple[int, ...]] = {
     "qwen3_32b": (64, 5120, 64, 8, 128, 25600, 151936, 0),
     "qwen3_30b_a3b": (48, 2048, 32, 4, 128, 6144, 151936, 128),
 }
-_PEAKS: dict[str, tuple[float, float]] = {
-    # bandwidth GB/s, bf16 TFLOPS of the presets the tables belong to
-    "a100_80": (2039, 312), "h100": (3350, 989), "h200": (4800, 989), "b200": (7700, 2250), "l40s": (864, 362),
-    "rtx_pro_6000": (1597, 467.8),
+_PEAKS: dict[str, tuple[float, float, float]] = {
+    # bandwidth GB/s, bf16 TFLOPS, link GB/s a direction of the presets the tables belong to
+    "a100_80": (2039, 312, 300), "h100": (3350, 989, 450), "h200": (4800, 989, 450), "b200": (7700, 2250, 900),
+    "l40s": (864, 362, 32), "rtx_pro_6000": (1597, 467.8, 64),
 }  # fmt: skip
 
 
@@ -66,8 +66,8 @@ def _geometry(model: ModelSpec) -> tuple[int, ...]:
     )  # fmt: skip
 
 
-def _peaks(gpu: GpuSpec) -> tuple[float, float]:
-    return gpu.bandwidth_gb_s, gpu.tflops_bf16
+def _peaks(gpu: GpuSpec) -> tuple[float, float, float]:
+    return gpu.bandwidth_gb_s, gpu.tflops_bf16, gpu.link_gb_s_per_direction
 
 
 def _dtypes(model: ModelSpec, engine: EngineSpec) -> tuple[str, str]:

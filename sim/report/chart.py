@@ -232,16 +232,18 @@ def _legend(chart: Chart) -> str:
         return ""
     items = []
     for series in chart.series:
-        dash = _DASHES[series.colour % len(_DASHES)]
-        swatch = (
-            f'<circle class="dot c{series.colour}" cx="13" cy="6" r="4.5"/>'
-            if series.kind == "dots"
-            else f'<path class="line c{series.colour}" stroke-dasharray="{dash}" d="M1 6H25"/>'
-        )
+        drawn = swatch(series.colour, series.kind == "dots")
         items.append(
-            f'<span><svg class="swatch" viewBox="0 0 26 12" aria-hidden="true">{swatch}</svg>{escape(series.name)}</span>'
+            f'<span><svg class="swatch" viewBox="0 0 26 12" aria-hidden="true">{drawn}</svg>{escape(series.name)}</span>'
         )
     return f'<div class="legend">{"".join(items)}</div>'
+
+
+def swatch(colour: int, dots: bool) -> str:
+    """What a legend shows of a series, in a box of 26 by 12."""
+    if dots:
+        return f'<circle class="dot c{colour}" cx="13" cy="6" r="4.5"/>'
+    return f'<path class="line c{colour}" stroke-dasharray="{_DASHES[colour % len(_DASHES)]}" d="M1 6H25"/>'
 
 
 def _numbers(chart: Chart, most: int = 60) -> str:

@@ -11,14 +11,18 @@ import csv
 import json
 import sys
 from collections.abc import Sequence
+from html import escape
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from sim.errors import ConfigError
-from sim.report.chart import Chart, svg
+from sim.report.chart import WIDTH, Chart, svg, swatch
 from sim.report.frontier import cost_chart, load_chart, p95_chart
 from sim.report.run_folder import write_text
+
+_LETTER, _LINE = 6.0, 18.0
+"""Mean width of a legend's letter, and height of its line, in units of the picture."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,11 +39,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def standalone(chart: Chart) -> str:
-    """A chart as a file of its own: style sheet and ground included."""
+    """A chart as a file of its own: style sheet, ground, title and legend included."""
+    return framed(chart.title, [(s.name, s.colour, s.kind == "dots") for s in chart.series], svg(chart), chart.height)
+
+
+def framed(title: str, series: Sequence[tuple[str, int, bool]], inner: str, height: float) -> str:
+    """``inner``, an SVG of ``WIDTH`` by ``height``, below its title and a legend of (name, colour, whether dots)."""
     style = files("sim.report").joinpath("page.css").read_text(encoding="utf-8")
-    head, _, rest = svg(chart).partition(">")
+    size = min(13.0, 13 * (WIDTH - 16) / (7.3 * len(title)))
+    parts, x, y = [f'<text x="8" y="18" style="font-size: {size:.3g}px; font-weight: 600">{escape(title)}</text>'], 8.0, 36.0
+    for name, colour, dots in series if len(series) > 1 else ():
+        width = 40 + _LETTER * len(name)
+        if x > 8 and x + width > WIDTH:
+            x, y = 8.0, y + _LINE
+        parts.append(f'<g transform="translate({x:g},{y - 10:g})">{swatch(colour, dots)}</g>')
+        parts.append(f'<text x="{x + 31:g}" y="{y:g}" style="font-size: 11px">{escape(name)}</text>')
+        x += width
+    top = y + 4 if len(series) > 1 else 22.0
+    nested = inner.replace("<svg ", f'<svg y="{top:g}" width="{WIDTH}" height="{height:g}" ', 1)
+    box = f'viewBox="0 0 {WIDTH} {top + height:g}" font-family="system-ui, sans-serif"'
     ground = '<rect width="100%" height="100%" style="fill: var(--ground)"/>'
-    return f'{head} font-family="system-ui, sans-serif"><style>{style}</style>{ground}{rest}\n'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {box}><style>{style}</style>{ground}{"".join(parts)}{nested}</svg>\n'
 
 
 def sweep_rows(sweep: Path) -> tuple[list[dict[str, Any]], dict[str, float]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sim.cli.compose import composed_scenario
 from sim.errors import ConfigError
 from sim.perf.table import entry_key, find_table
 from tests.laws.test_engine import asked
@@ -55,3 +56,10 @@ def test_a_file_without_tables_is_refused_by_name(tmp_path: Path, text: str) -> 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"engine\.step_time_file"):
         found(str(tmp_path / "nowhere.json"))
+
+
+def test_a_shipped_table_is_not_used_on_another_link() -> None:
+    """The all-reduce is in the tables: H100s on PCIe are the roofline's."""
+    nvlink, pcie = (composed_scenario(["gpu=h100", *more]) for more in ([], ["gpu.link=pcie", "gpu.link_gb_s_per_direction=55"]))
+    assert find_table(nvlink.model, nvlink.gpu, nvlink.engine) is not None
+    assert find_table(pcie.model, pcie.gpu, pcie.engine) is None
