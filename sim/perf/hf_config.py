@@ -16,6 +16,13 @@ from sim.spec.model import ModelSpec, WeightDtype
 
 _BIASED = {"qwen2", "qwen2_moe", "qwen"}
 _UNGATED = {"gpt2", "opt", "gpt_neox", "phi", "bloom", "falcon", "gpt_bigcode"}
+_TIED = {"gpt2", "opt", "bloom", "falcon", "gpt_bigcode", "cohere", "cohere2"}
+"""Classes that tie the output matrix to the embedding unless the file says otherwise (as every Gemma does)."""
+_GEMMA3 = {
+    "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256, "vocab_size": 262_208, "sliding_window": 4096,
+    "sliding_window_pattern": 6, "max_position_embeddings": 131_072,
+}  # fmt: skip
+"""Defaults of transformers' ``Gemma3TextConfig``, which published files leave out."""
 _STATE_SPACE = ("mamba", "rwkv", "linear_attention", "layers_block_type", "linear_num_key_heads", "ssm_cfg")
 
 
@@ -36,7 +43,9 @@ def model_from_hf_config(path: str | Path) -> ModelSpec:
         raise ConfigError(f"model.hf_config: {file} is not JSON ({error})") from None
     if not isinstance(outer, dict):
         raise ConfigError(f"model.hf_config: {file} must hold a JSON object, but got a {type(outer).__name__}")
-    config = {**outer, **outer.get("text_config", {})}
+    config = {**outer, **(outer.get("text_config") or {})}
+    if str(config.get("model_type", "")).startswith("gemma3"):
+        config = {**_GEMMA3, **config}
     for marker in _STATE_SPACE:
         if config.get(marker):
             raise ConfigError(
@@ -58,7 +67,7 @@ def _spec(config: dict[str, Any], file: Path) -> ModelSpec:
     kind = str(config.get("model_type", ""))
     hidden, layers = need("hidden_size", "n_embd"), need("num_hidden_layers", "n_layer")
     heads = need("num_attention_heads", "n_head")
-    kv_heads = have("num_key_value_heads") or heads
+    kv_heads = have("num_key_value_heads") or _kv_heads(config, heads)
     mla = bool(config.get("kv_lora_rank"))
     experts = have("num_local_experts", "n_routed_experts", "num_experts", "moe_num_experts")
     intermediate = have("intermediate_size", "n_inner") or 4 * hidden
@@ -76,7 +85,7 @@ def _spec(config: dict[str, Any], file: Path) -> ModelSpec:
         intermediate_size=intermediate,
         vocab_size=need("vocab_size"),
         max_context=have("max_position_embeddings", "n_positions", "seq_length") or 4096,
-        tied_embeddings=bool(config.get("tie_word_embeddings", kind.startswith("gemma"))),
+        tied_embeddings=bool(config.get("tie_word_embeddings", kind.startswith("gemma") or kind in _TIED)),
         qkv_bias=bool(config.get("attention_bias", kind in _BIASED)),
         gated_mlp=kind not in _UNGATED,
         weight_dtype=_weight_dtype(config),
@@ -88,9 +97,9 @@ def _spec(config: dict[str, Any], file: Path) -> ModelSpec:
         mla_v_head_dim=have("v_head_dim") if mla else None,
         moe_experts=experts,
         moe_active_experts=have("num_experts_per_tok", "experts_per_token", "moe_top_k") if experts else 0,
-        moe_shared_experts=(have("n_shared_experts") or int(kind.startswith("llama4"))) if experts else 0,
+        moe_shared_experts=_shared_experts(config, expert_width) if experts else 0,
         moe_intermediate_size=expert_width if experts else 0,
-        moe_dense_first_layers=have("first_k_dense_replace") if experts else 0,
+        moe_dense_first_layers=_dense_layers(config, layers) if experts else 0,
         sliding_window=window,
         sliding_window_layers=windowed,
         hf_config=str(file),
@@ -98,8 +107,33 @@ def _spec(config: dict[str, Any], file: Path) -> ModelSpec:
     )
 
 
+def _kv_heads(config: dict[str, Any], heads: int) -> int:
+    """Falcon's and StarCoder's spelling: one head for all queries, or a number of its own."""
+    if config.get("new_decoder_architecture"):
+        return int(config.get("num_kv_heads") or heads)
+    return 1 if config.get("multi_query") else int(config.get("n_head_kv") or heads)
+
+
+def _shared_experts(config: dict[str, Any], expert_width: int) -> int:
+    """Experts that every token passes, in experts of the routed width (Qwen2-MoE states their width instead)."""
+    width = config.get("shared_expert_intermediate_size")
+    if width:
+        return max(1, round(int(width) / expert_width))
+    return int(config.get("n_shared_experts") or str(config.get("model_type", "")).startswith("llama4"))
+
+
+def _dense_layers(config: dict[str, Any], layers: int) -> int:
+    """Layers without experts: the first ones (DeepSeek), those between every n-th (Qwen2-MoE, Llama 4), those listed."""
+    step = int(config.get("decoder_sparse_step") or config.get("interleave_moe_layer_step") or 1)
+    listed = config.get("mlp_only_layers") or ()
+    sparse = sum((layer + 1) % step == 0 and layer not in listed for layer in range(layers))
+    return max(int(config.get("first_k_dense_replace") or 0), layers - sparse)
+
+
 def _weight_dtype(config: dict[str, Any]) -> WeightDtype:
     quantisation = config.get("quantization_config") or {}
+    if not isinstance(quantisation, dict):
+        raise ConfigError(f"model.hf_config: quantization_config must be an object, but got {quantisation!r}")
     method = str(quantisation.get("quant_method", "")).lower()
     text = json.dumps(quantisation).lower()
     if method in ("fp8", "fbgemm_fp8") or ('"float"' in text and '"num_bits": 8' in text):

@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -50,32 +50,44 @@ class Prediction:
     """interpolated, extrapolated or uncalibrated."""
 
 
-def validate(folder: str | Path, json_path: str | Path | None = None) -> list[ErrorRow]:
+def validate(folder: str | Path, json_path: str | Path | None = None, refused: list[str] | None = None) -> list[ErrorRow]:
     """Predict every measured case under ``folder``.
 
     Args:
         folder: one case, or a folder of cases and tables.
         json_path: where to write the rows as JSON.
+        refused: takes one message for each case or table that cannot be read or run, and the others go on; without it
+            the first one is raised.
 
     Raises:
         ConfigError: nothing to validate there.
-        TraceError: a case cannot be read.
+        SimError: a case cannot be read or run (only without ``refused``).
     """
     root = Path(folder)
     rows: list[ErrorRow] = []
     cases = sorted({path.parent for path in [*root.glob("measured.json"), *root.glob("*/measured.json")]})
     for number, path in enumerate(cases, start=1):
         print(f"[{number}/{len(cases)}] {path.name}", file=sys.stderr)
-        rows += case_rows(read_case(path))
+        rows += _rows_of(lambda path: case_rows(read_case(path)), path, refused)
     for path in sorted(root.glob("closed_loop*.csv")):
-        rows += closed_rows(path)
+        rows += _rows_of(closed_rows, path, refused)
     for path in sorted(root.glob("kv_capacity.csv")):
-        rows += kv_rows(path)
-    if not rows:
+        rows += _rows_of(kv_rows, path, refused)
+    if not rows and not refused:
         raise ConfigError(f"validate: {root} holds no measured.json, closed_loop*.csv or kv_capacity.csv")
     if json_path is not None:
         Path(json_path).write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n", encoding="utf-8")
     return rows
+
+
+def _rows_of(read: Callable[[Path], list[ErrorRow]], path: Path, refused: list[str] | None) -> list[ErrorRow]:
+    try:
+        return read(path)
+    except (SimError, OSError) as error:
+        if refused is None:
+            raise
+        refused.append(f"{path.name}: {error}")
+        return []
 
 
 def predict(case: MeasuredCase) -> Prediction:
@@ -200,13 +212,17 @@ def main(argv: Iterable[str]) -> int:
     parser.add_argument("folder", metavar="DIR", help="one case (with measured.json), or a folder of cases")
     parser.add_argument("--json", metavar="FILE", help="also write every row to FILE")
     options = parser.parse_args(list(argv))
+    refused: list[str] = []
     try:
-        rows = validate(options.folder, options.json)
+        rows = validate(options.folder, options.json, refused)
     except SimError as error:
         print(error, file=sys.stderr)
         return error.exit_code
     except OSError as error:
         print(f"--json: {options.json} cannot be written ({error.strerror})", file=sys.stderr)
         return 2
-    print(as_text(rows))
-    return 0
+    if rows:
+        print(as_text(rows))
+    for message in refused:
+        print(f"not run: {message}", file=sys.stderr)
+    return 2 if refused else 0

@@ -87,3 +87,50 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path, config: Any, message: st
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nowhere"):
         model_from_hf_config(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("config", "billions", "kv_heads"),
+    [
+        pytest.param(
+            {"model_type": "falcon", "hidden_size": 4544, "num_hidden_layers": 32, "num_attention_heads": 71, "multi_query": True,
+             "vocab_size": 65024}, 6.92, 1, id="falcon_7b"),
+        pytest.param(
+            {"model_type": "falcon", "hidden_size": 8192, "num_hidden_layers": 60, "num_attention_heads": 128,
+             "new_decoder_architecture": True, "num_kv_heads": 8, "vocab_size": 65024}, 41.8, 8, id="falcon_40b"),
+        pytest.param(
+            {"model_type": "gemma3", "text_config": {"model_type": "gemma3_text", "hidden_size": 2560, "intermediate_size": 10240,
+             "num_hidden_layers": 34, "sliding_window": 1024}}, 3.88, 4, id="gemma3_4b"),
+        pytest.param(
+            {"model_type": "qwen2_moe", "hidden_size": 2048, "num_hidden_layers": 24, "num_attention_heads": 16,
+             "num_key_value_heads": 16, "intermediate_size": 5632, "moe_intermediate_size": 1408, "num_experts": 60,
+             "num_experts_per_tok": 4, "shared_expert_intermediate_size": 5632, "decoder_sparse_step": 1, "vocab_size": 151936},
+            14.3, 16, id="qwen1_5_moe"),
+        pytest.param(
+            {"model_type": "llama4_text", "hidden_size": 5120, "num_hidden_layers": 48, "num_attention_heads": 40,
+             "num_key_value_heads": 8, "head_dim": 128, "intermediate_size": 8192, "intermediate_size_mlp": 16384,
+             "num_local_experts": 128, "num_experts_per_tok": 1, "interleave_moe_layer_step": 2, "vocab_size": 202048},
+            400.0, 8, id="llama4_maverick"),
+        pytest.param(
+            {"model_type": "mixtral", "hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32,
+             "num_key_value_heads": 8, "intermediate_size": 14336, "num_local_experts": 8, "num_experts_per_tok": 2,
+             "vocab_size": 32000, "text_config": None}, 46.7, 8, id="mixtral_8x7b"),
+        pytest.param(
+            {"model_type": "gpt_oss", "hidden_size": 2880, "num_hidden_layers": 24, "num_attention_heads": 64, "head_dim": 64,
+             "num_key_value_heads": 8, "intermediate_size": 2880, "num_local_experts": 32, "experts_per_token": 4,
+             "vocab_size": 201088, "sliding_window": 128, "layer_types": ["sliding_attention", "full_attention"] * 12},
+            20.9, 8, id="gpt_oss_20b"),
+    ],
+)  # fmt: skip
+def test_other_families_have_the_size_of_their_name(
+    tmp_path: Path, config: dict[str, Any], billions: float, kv_heads: int
+) -> None:
+    """Parameters as the model cards state them, within 3 % (biases, norms and vision towers are left out)."""
+    found = model_from_hf_config(written(tmp_path, config))
+    assert found.kv_heads == kv_heads
+    assert parameter_count(found) / 1e9 == pytest.approx(billions, rel=0.03)
+
+
+def test_a_quantisation_that_is_no_object_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="quantization_config"):
+        model_from_hf_config(written(tmp_path, {**LLAMA, "quantization_config": ["fp8"]}))

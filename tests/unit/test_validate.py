@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sim.errors import SimError
 from sim.trust.cases import engine_of_version, find_preset, read_case
 from sim.trust.validate import main, validate
 
@@ -88,3 +89,15 @@ def test_bad_folders_end_with_exit_code_2(tmp_path: Path, capsys: pytest.Capture
     (broken / "measured.json").write_text("{")
     assert main([str(tmp_path)]) == 2
     assert "not a measured case" in capsys.readouterr().err
+
+
+def test_a_case_that_cannot_be_read_does_not_stop_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    case(tmp_path / "good", 50.0)
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "measured.json").write_text("{}")
+    assert main([str(tmp_path)]) == 2
+    shown = capsys.readouterr()
+    assert "good" in shown.out
+    assert "not run: broken: " in shown.err
+    with pytest.raises(SimError):
+        validate(tmp_path)
