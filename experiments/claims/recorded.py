@@ -37,8 +37,8 @@ def spot() -> Row:
         "spot preemption breaks service",
         "conditional" if hurt else "refuted",
         f"goodput {number(none, 'goodput_pct'):.1f} % with none on spot, {number(half, 'goodput_pct'):.1f} % with half, "
-        f"{number(all_of_it, 'goodput_pct'):.1f} % with all (which saves {saved:.0%} per 1M tokens): a zone takes several "
-        "replicas at once, and a cold start is longer than the notice of 120 s",
+        f"{number(all_of_it, 'goodput_pct'):.1f} % with all (which saves {saved:.0%} per 1M tokens), on recorded zones, "
+        "with 120 s of notice, on-demand stand-ins and slack in the fleet",
         run_by("spot_share"),
     )
 

@@ -43,3 +43,13 @@ def test_a_verdict_follows_its_numbers(recorded, monkeypatch: pytest.MonkeyPatch
             row["over_qps_low"] = "-1"
     monkeypatch.setattr(recorded, "cases", lambda *_: table)
     assert recorded.autoscaling()[1] == "refuted"
+
+
+def test_every_claim_has_a_verdict_a_number_and_a_command() -> None:
+    with (CLAIMS / "results.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len({row["claim"] for row in rows}) == len(rows) > 25
+    for row in rows:
+        assert row["verdict"] in {"reproduced", "refuted", "conditional"}, row
+        assert any(sign.isdigit() for sign in row["found"]), row
+        assert row["command"].split()[0] in {"python", "servecap"}, row
