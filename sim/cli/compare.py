@@ -1,8 +1,9 @@
 """``servecap compare A B [...]``: run folders or override sets side by side, each against the first.
 
 Override sets are simulated on the same arrivals under the same seed, so that the traffic is no part of the difference.
-Where something in them is random, ``--seeds N`` repeats both sides under N shared seeds for an interval of dollars and
-throughput, which are one number a run otherwise.
+Where something in them is random all sides are repeated under three shared seeds (``--seeds N``: under N), for an interval
+of dollars and throughput, which are one number a run otherwise. Where nothing is, repeating would tell nothing: latencies
+get their intervals from moving blocks of trace time. Run folders are one run each.
 """
 
 from __future__ import annotations
@@ -25,6 +26,12 @@ from sim.cli.compose import composed_scenario
 from sim.errors import ConfigError
 from sim.report import write_json
 from sim.run import simulate
+from sim.search.randomness import is_random
+from sim.spec import Scenario
+from sim.workload.timeline import load_trace
+
+REPLICATIONS = 3
+"""The fewest that give a Student interval worth showing."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,11 @@ def main(argv: Sequence[str]) -> int:
     arguments = _parser().parse_args(list(argv))
     if len(arguments.sides) < 2:
         raise ConfigError(f"compare needs two or more run folders or override sets, but got {len(arguments.sides)}")
-    sides = [_side(text, arguments.seeds) for text in arguments.sides]
+    stated = [_stated(text) for text in arguments.sides]
+    scenarios = [each for each in stated if isinstance(each, Scenario)]
+    seeds = _seeds(arguments.seeds, scenarios, folders=len(stated) - len(scenarios))
+    sides = [_simulated(text, each, seeds) if isinstance(each, Scenario) else each
+             for text, each in zip(arguments.sides, stated, strict=True)]  # fmt: skip
     first = sides[0]
     found = {side.name: differences(first, side) for side in sides[1:]}
     for side in sides[1:]:
@@ -62,19 +73,38 @@ def differences(a: Side, b: Side) -> list[Difference]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="servecap compare", description=__doc__)
     parser.add_argument("sides", nargs="*", help='run folders, or override sets such as "gpu=h100 fleet.replicas=3"')
-    parser.add_argument("--seeds", type=int, default=1, help="replications of each override set under shared seeds")
+    parser.add_argument(
+        "--seeds", type=int, help="replications under shared seeds (default: 3 where something is random, else 1)"
+    )
     parser.add_argument("--json", help="also write the differences to this file")
     return parser
 
 
-def _side(text: str, seeds: int) -> Side:
+def _stated(text: str) -> Side | Scenario:
+    """A run folder as it stands, or the scenario that overrides state."""
     folder = Path(text)
     if folder.is_dir():
         return _stored(folder)
     if text and "=" not in text:
         raise ConfigError(f"{text}: neither a run folder nor overrides (key=value)")
-    scenario = composed_scenario(shlex.split(text))
-    runs = [simulate(replace(scenario, seed=scenario.seed + number)) for number in range(max(1, seeds))]
+    return composed_scenario(shlex.split(text))
+
+
+def _seeds(asked: int | None, scenarios: Sequence[Scenario], folders: int) -> int:
+    """How many replications: as many as asked for, or as many as there is something to learn from."""
+    if asked is not None and asked < 1:
+        raise ConfigError(f"--seeds must be at least 1, but got {asked}")
+    if folders:
+        if (asked or 1) > 1:
+            raise ConfigError(f"--seeds {asked}: a run folder is one run; state the overrides of both sides instead")
+        return 1
+    if asked is not None:
+        return asked
+    return REPLICATIONS if any(is_random(one, load_trace(one)) for one in scenarios) else 1
+
+
+def _simulated(text: str, scenario: Scenario, seeds: int) -> Side:
+    runs = [simulate(replace(scenario, seed=scenario.seed + number)) for number in range(seeds)]
     summaries = [summarize(run, cost=price(run)) for run in runs]
     return Side(text or "(defaults)", runs[0].requests, summaries)
 
