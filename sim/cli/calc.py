@@ -21,7 +21,7 @@ from rich.table import Table
 
 from sim.cli.compose import composed_scenario
 from sim.cost import cost_per_1m_usd, pool_usd_per_hour
-from sim.errors import DoesNotFitError
+from sim.errors import ConfigError, DoesNotFitError
 from sim.perf import kv_bytes_per_token, memory_plan, parameter_count, resolve_engine
 from sim.spec import Scenario
 
@@ -36,6 +36,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--context-tokens", type=int, default=8192, help="context of one stream for the KV arithmetic")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     options = parser.parse_intermixed_args(list(argv))
+    if options.context_tokens < 1:
+        raise ConfigError(f"--context-tokens must be at least 1, but got {options.context_tokens}")
     answer = calculate(
         composed_scenario(options.overrides),
         options.usd_per_hour,

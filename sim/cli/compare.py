@@ -9,7 +9,6 @@ get their intervals from moving blocks of trace time. Run folders are one run ea
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -23,6 +22,7 @@ from rich.table import Table
 from sim.analysis import price, summarize
 from sim.analysis.compare import Difference, compare_requests, compare_summaries
 from sim.cli.compose import composed_scenario
+from sim.cli.stored import stored_frame, stored_summary
 from sim.errors import ConfigError
 from sim.report import write_json
 from sim.run import simulate
@@ -87,7 +87,11 @@ def _stated(text: str) -> Side | Scenario:
         return _stored(folder)
     if text and "=" not in text:
         raise ConfigError(f"{text}: neither a run folder nor overrides (key=value)")
-    return composed_scenario(shlex.split(text))
+    try:
+        overrides = shlex.split(text)
+    except ValueError as error:
+        raise ConfigError(f"{text}: is no set of overrides ({error})") from None
+    return composed_scenario(overrides)
 
 
 def _seeds(asked: int | None, scenarios: Sequence[Scenario], folders: int) -> int:
@@ -113,8 +117,8 @@ def _stored(folder: Path) -> Side:
     missing = [name for name in ("summary.json", "requests.parquet") if not (folder / name).is_file()]
     if missing:
         raise ConfigError(f"{folder}: not a complete run folder, {' and '.join(missing)} missing")
-    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    return Side(str(folder), pd.read_parquet(folder / "requests.parquet"), [summary])
+    requests = stored_frame(folder / "requests.parquet", ("arrival_s", "outcome", "ttft_s", "tpot_s", "e2e_s"))
+    return Side(str(folder), requests, [stored_summary(folder)])
 
 
 def _print(base: str, other: str, found: Sequence[Difference]) -> None:

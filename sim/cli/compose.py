@@ -9,7 +9,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from sim.cli.hydra_errors import message_of
-from sim.cli.kinds import with_kinds_replaced
+from sim.cli.overrides import as_hydra_reads
 from sim.cli.scenario import scenario_from
 from sim.errors import ConfigError
 from sim.spec import Scenario
@@ -21,10 +21,10 @@ def composed_scenario(overrides: Sequence[str]) -> Scenario:
     Raises:
         ConfigError: an override names what does not exist, or a value is illegal.
     """
-    stated = with_kinds_replaced(overrides)
+    stated = as_hydra_reads(overrides)
     try:
         with initialize_config_module("sim.configs", version_base="1.3"):
             config = compose("config", overrides=stated)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise ConfigError(message_of(error)) from None
     return scenario_from(config, overrides)

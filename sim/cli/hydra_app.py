@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import hydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra_plugins.servecap.slo_sweeper import SloSweeper
@@ -24,12 +25,14 @@ from omegaconf.errors import OmegaConfBaseException
 from sim.cli import sweep_watch
 from sim.cli.hydra_errors import message_of
 from sim.cli.job import JobOutcome, run_job
-from sim.cli.kinds import with_kinds_replaced
+from sim.cli.overrides import as_hydra_reads
 from sim.cli.sweep import finish_sweep
 from sim.errors import ConfigError, OutputError
 from sim.search import DEFAULT_CAPS
 
 _CAP = "engine.max_num_seqs"
+_SHOWS = ("--cfg", "-c", "--help", "-h", "--hydra-help", "--info", "-i", "--shell-completion", "-sc", "--version")
+"""Flags with which Hydra prints something and runs nothing; it refuses them beside ``--multirun``."""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -45,10 +48,11 @@ def sweep(argv: Sequence[str]) -> int:
 
 def size(argv: Sequence[str]) -> int:
     """The headline job: the fewest replicas for each batch cap and pool choice, then the cheapest of these."""
-    caps = ",".join(map(str, DEFAULT_CAPS))
-    defaults = {"search.solve": "replicas", _CAP: caps}
-    if not any(argument.startswith("hydra/sweeper=") for argument in argv):
-        defaults |= {"hydra/sweeper": "slo", "hydra.sweeper.walk": "grid"}
+    defaults = {"search.solve": "replicas"}
+    if not _only_shows(argv):
+        defaults[_CAP] = ",".join(map(str, DEFAULT_CAPS))
+        if not any(argument.startswith("hydra/sweeper=") for argument in argv):
+            defaults |= {"hydra/sweeper": "slo", "hydra.sweeper.walk": "grid"}
     return _start(_with_defaults(argv, defaults), multirun=True)
 
 
@@ -58,8 +62,10 @@ def capacity(argv: Sequence[str]) -> int:
 
 
 def _start(arguments: list[str], *, multirun: bool) -> int:
-    arguments = with_kinds_replaced(arguments)
-    if multirun:
+    arguments = as_hydra_reads(arguments)
+    if _only_shows(arguments):
+        arguments = [argument for argument in arguments if argument not in ("-m", "--multirun")]
+    elif multirun:
         arguments = _as_sweep(arguments)
     outcomes: list[JobOutcome] = []
 
@@ -77,7 +83,7 @@ def _start(arguments: list[str], *, multirun: bool) -> int:
             hydra.main(config_path="pkg://sim.configs", config_name="config", version_base="1.3")(job)()
     except KeyboardInterrupt:
         interrupted = True
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, ValueError) as error:  # jobs raise nothing: these are Hydra's own
         raise ConfigError(message_of(error)) from None
     except BrokenPipeError:
         raise
@@ -95,6 +101,9 @@ def _start(arguments: list[str], *, multirun: bool) -> int:
 def _as_sweep(argv: Sequence[str]) -> list[str]:
     """``argv`` as a multirun on all cores, without the inner search where the fleet's size is an axis."""
     arguments = [argument for argument in argv if argument not in ("-m", "--multirun")]
+    for key, _, axis in (argument.partition("=") for argument in arguments):
+        if axis.startswith("range(") and not any(True for _ in _values_of(key, axis)):
+            raise ConfigError(f"{key}: {axis} holds no value")
     defaults = {}
     if any(a.startswith("fleet.replicas=") and _is_sweep(a.partition("=")[2]) for a in arguments):
         defaults["search.solve"] = "none"
@@ -108,8 +117,17 @@ def _with_defaults(argv: Sequence[str], defaults: Mapping[str, str]) -> list[str
     arguments = list(argv)
     set_here = {argument.lstrip("+~").partition("=")[0] for argument in arguments}
     added = [f"{key}={value}" for key, value in defaults.items() if key not in set_here]
-    first = next((i for i, a in enumerate(arguments) if "=" in a and not a.startswith("-")), len(arguments))
+    first = next((i for i, a in enumerate(arguments) if "=" in a and not a.startswith("-")), 0)
     return [*arguments[:first], *added, *arguments[first:]]
+
+
+def _only_shows(argv: Sequence[str]) -> bool:
+    return any(argument.partition("=")[0] in _SHOWS for argument in argv)
+
+
+def _values_of(key: str, axis: str) -> Iterator[str]:
+    (parsed,) = OverridesParser.create().parse_overrides([f"{key}={axis}"])
+    yield from parsed.sweep_string_iterator()
 
 
 def _is_sweep(value: str) -> bool:

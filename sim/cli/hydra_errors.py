@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 
-from hydra import compose, initialize_config_module
-from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import OverrideParseException
-from omegaconf import DictConfig, OmegaConf
+
+from sim.spec import Scenario
+from sim.spec.legal_keys import did_you_mean, unknown_key
 
 _FULL_KEY = re.compile(r"full_key: (\S+)")
+_UNKNOWN_PRESET = re.compile(r"Could not find '([\w/]+)/([^'/]*)'\s+Available options")
 
 
 def message_of(error: Exception) -> str:
@@ -22,28 +22,14 @@ def message_of(error: Exception) -> str:
     text = "\n".join(lines)
     if cause is not None and str(cause) and str(cause) not in text:
         text += "\n" + "\n".join(line.strip() for line in str(cause).splitlines() if line.strip())
+    unknown = _UNKNOWN_PRESET.search(text)
+    if unknown:
+        group, preset = unknown.groups()
+        legal = text.partition(f"Available options in '{group}':")[2].partition("Config search path")[0].split()
+        return f"{group}: no preset {preset!r}{did_you_mean(preset, legal)} Legal: {', '.join(legal)}"
     full_key = _FULL_KEY.search(text)
+    if full_key and "Missing mandatory value" in text:
+        return f"{full_key.group(1)}: ??? is no value; set it"
     if full_key and "not in struct" in text:
-        return f"{full_key.group(1)}: no such key{_legal(full_key.group(1))}"
+        return unknown_key(Scenario, full_key.group(1).split("."))
     return text
-
-
-def _legal(key: str) -> str:
-    """The legal keys beside ``key``, nearest first."""
-    parent, _, name = key.rpartition(".")
-    siblings = _default_keys(parent)
-    if not siblings:
-        return ""
-    near = difflib.get_close_matches(name, siblings, n=3)
-    did_you_mean = f"; did you mean {' or '.join(near)}?" if near else ""
-    where = parent or "the top level"
-    whole = f"; another kind is stated whole: '{parent}={{kind: ..., {name}: ...}}'" if "kind" in siblings else ""
-    return f"{did_you_mean} Legal in {where}: {', '.join(sorted(siblings))}{whole}"
-
-
-def _default_keys(parent: str) -> list[str]:
-    GlobalHydra.instance().clear()
-    with initialize_config_module("sim.configs", version_base="1.3"):
-        node = compose("config")
-    found = OmegaConf.select(node, parent) if parent else node
-    return [str(key) for key in found] if isinstance(found, DictConfig) else []

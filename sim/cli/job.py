@@ -20,7 +20,7 @@ import numpy as np
 import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from scipy import stats
 
 from sim.analysis import price
@@ -100,7 +100,8 @@ class JobOutcome:
 def run_job(config: DictConfig) -> JobOutcome:
     """Run the job that Hydra composed."""
     hydra = HydraConfig.get()
-    folder, overrides = Path(hydra.runtime.output_dir), tuple(hydra.overrides.task)
+    stated: Any = OmegaConf.to_container(hydra.overrides.task)  # as written: an interpolation is not resolved
+    folder, overrides = Path(hydra.runtime.output_dir), tuple(stated)
     multirun = hydra.mode == RunMode.MULTIRUN
     try:
         scenario = scenario_from(config, overrides)

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import yaml
 
 from sim.analysis import CostNode
 from sim.cli.search_table import load_section_of
+from sim.cli.stored import stored_config, stored_cost, stored_events, stored_frame, stored_summary
 from sim.cli.sweep import finish_sweep
 from sim.errors import ConfigError
 from sim.record.result import ItlHistogram, Result
 from sim.report import write_report_html
 from sim.spec import parse_scenario
 
-_NEEDED = ("config.yaml", "summary.json", "cost.json", "requests.parquet", "timeseries.parquet", "replicas.parquet")
+_NEEDED = (
+    "config.yaml",
+    "summary.json",
+    "cost.json",
+    "events.jsonl",
+    "requests.parquet",
+    "timeseries.parquet",
+    "replicas.parquet",
+)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -35,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
     if missing:
         raise ConfigError(f"{folder}: neither a sweep folder nor a complete run folder ({', '.join(missing)} missing)")
     result, summary = stored_result(folder)
-    tree = cost_tree(json.loads((folder / "cost.json").read_text(encoding="utf-8")))
+    tree = cost_tree(stored_cost(folder))
     write_report_html(folder, result, summary, tree, extra=load_section_of(folder, result, summary))
     print(f"Written to {folder / 'report.html'}")
     return 0
@@ -44,16 +50,16 @@ def main(argv: Sequence[str]) -> int:
 def stored_result(folder: Path) -> tuple[Result, dict[str, Any]]:
     """The result that a run folder holds, and its summary. The ITL histogram is not stored: its quantiles are in the
     summary."""
-    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    scenario = parse_scenario(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")))
-    requests = pd.read_parquet(folder / "requests.parquet")
-    events = [json.loads(line) for line in (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()]
+    summary = stored_summary(folder)
+    scenario = parse_scenario(stored_config(folder))
+    requests = stored_frame(folder / "requests.parquet", ("arrival_s", "outcome"))
+    events = stored_events(folder)
     simulation = summary["simulation"]
     result = Result(
         scenario=scenario,
         requests=requests,
-        replicas=pd.read_parquet(folder / "replicas.parquet"),
-        timeseries=pd.read_parquet(folder / "timeseries.parquet"),
+        replicas=stored_frame(folder / "replicas.parquet"),
+        timeseries=stored_frame(folder / "timeseries.parquet"),
         events=events,
         itl=ItlHistogram(np.array([1e-3, 1e-2]), np.array([0])),
         end_s=simulation["simulated_s"],

@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
+from sim.cli.hydra_errors import message_of
 from sim.cost.prices import with_folder_prices
+from sim.errors import ConfigError
 from sim.perf import model_from_hf_config
 from sim.spec import Scenario, parse_scenario, scenario_to_dict
 from sim.spec.spot import SpotTrace
@@ -25,7 +28,10 @@ def scenario_from(config: DictConfig, overrides: Sequence[str] = ()) -> Scenario
     Raises:
         ConfigError: every illegal key at once.
     """
-    data = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    try:
+        data = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(message_of(error)) from None
     assert isinstance(data, dict), "the root of a Hydra configuration is a mapping"
     plain: dict[str, Any] = {str(key): value for key, value in data.items()}
     scenario = parse_scenario(plain)

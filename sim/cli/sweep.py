@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -51,7 +52,7 @@ def finish_sweep(folder: Path, *, interrupted: bool = False, quiet: bool = False
     """Write what belongs beside the jobs in ``folder``, print table and answer, and return the exit code."""
     jobs = read_jobs(folder)
     if not jobs:
-        print(f"No job has finished in {folder}")
+        print(f"No job has finished in {folder}", file=sys.stderr)
         return 130 if interrupted else 1
     best = best_job(jobs)
     rows = [frontier_row(job, axes_of(jobs)) for job in sorted(jobs, key=_display_order)]
@@ -76,6 +77,8 @@ def finish_sweep(folder: Path, *, interrupted: bool = False, quiet: bool = False
             print(f"Interrupted; {len(jobs)} finished jobs are kept.")
             print(f"The same command with hydra.sweep.dir={folder} goes on.")
             print(f"So far: {sentence}")
+        elif best is None:
+            print(f"servecap: {sentence}", file=sys.stderr)
         else:
             print(sentence)
     return 130 if interrupted else exit_code(jobs)

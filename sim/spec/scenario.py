@@ -14,6 +14,7 @@ from sim.spec.engine import EngineSpec
 from sim.spec.fleet import FleetSpec
 from sim.spec.gateway import GatewaySpec
 from sim.spec.gpu import GpuSpec
+from sim.spec.legal_keys import dotted, unknown_key
 from sim.spec.model import ModelSpec
 from sim.spec.search import OutputSpec, SearchSpec
 from sim.spec.slo import Slo
@@ -61,8 +62,12 @@ def parse_scenario(data: dict[str, Any]) -> Scenario:
     except ValidationError as error:
         lines = []
         for item in error.errors():
-            key = ".".join(str(part) for part in item["loc"]) or "(whole configuration)"
-            found = "" if item["type"] in ("missing", "unexpected_keyword_argument") else f", but got {item['input']!r}"
+            path = [str(part) for part in item["loc"]]
+            if item["type"] == "unexpected_keyword_argument":
+                lines.append(unknown_key(Scenario, path))
+                continue
+            key = dotted(Scenario, path) or "(whole configuration)"
+            found = "" if item["type"] == "missing" else f", but got {item['input']!r}"
             lines.append(f"{key}: {item['msg']}{found}")
         raise ConfigError("\n".join(lines)) from None
 

@@ -8,6 +8,7 @@ must agree. Requests may name ``arrival_step`` (number of non-empty steps compos
 
 from __future__ import annotations
 
+import argparse
 import gzip
 import json
 from math import inf
@@ -20,7 +21,7 @@ from sim.engine.invariants import WatchedScheduler
 from sim.engine.replica import Replica
 from sim.engine.request import EngineRequest
 from sim.engine.scheduler import Scheduler
-from sim.errors import SimError, TraceError
+from sim.errors import TraceError
 from sim.perf.step_time import AffineStepTime
 from sim.spec import EngineSpec
 
@@ -38,15 +39,26 @@ def read_case(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     case_file = folder / "case.json"
     if not case_file.is_file():
         raise TraceError(f"{folder}: no case.json there; a conformance case is a folder with case.json and steps.jsonl[.gz]")
-    case = json.loads(case_file.read_text())
     plain, packed = folder / "steps.jsonl", folder / "steps.jsonl.gz"
-    if plain.is_file():
-        text = plain.read_text()
-    elif packed.is_file():
-        text = gzip.decompress(packed.read_bytes()).decode()
-    else:
+    rows_file = plain if plain.is_file() else packed
+    if not rows_file.is_file():
         raise TraceError(f"{folder}: neither steps.jsonl nor steps.jsonl.gz is there")
-    return case, [json.loads(line) for line in text.splitlines() if line.strip()]
+    try:
+        text = plain.read_text() if rows_file == plain else gzip.decompress(packed.read_bytes()).decode()
+    except (OSError, EOFError, ValueError) as error:
+        raise TraceError(f"{rows_file}: cannot be read ({error})") from None
+    rows = [_json(line, f"{rows_file}, line {n}") for n, line in enumerate(text.splitlines(), 1) if line.strip()]
+    return _json(case_file.read_text(), str(case_file)), rows
+
+
+def _json(text: str, where: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise TraceError(f"{where}: is no JSON ({error})") from None
+    if not isinstance(found, dict):
+        raise TraceError(f"{where}: expected a JSON object, but got {text[:40]!r}")
+    return found
 
 
 def engine_of(options: dict[str, Any]) -> tuple[EngineSpec, int]:
@@ -210,8 +222,11 @@ def check_case(folder: Path) -> Verdict:
     case, recorded = read_case(folder)
     meta_file = folder / "meta.json"
     meta = json.loads(meta_file.read_text()) if meta_file.is_file() else {}
-    recording = Recording(case)
-    ours = recording.run(len(recorded) + 1)
+    try:
+        recording = Recording(case)
+        ours = recording.run(len(recorded) + 1)
+    except (KeyError, TypeError, ValueError) as error:
+        raise TraceError(f"{folder / 'case.json'}: is no conformance case ({type(error).__name__}: {error})") from None
     if meta.get("stalled"):
         ours = ours[: len(recorded)]  # a recording of an endless run was stopped somewhere
     difference = first_difference(recorded, ours)
@@ -222,9 +237,9 @@ def check_case(folder: Path) -> Verdict:
 
 def main(argv: list[str]) -> int:
     """The verb: check each case, print the first differences, last line ``N of M identical``."""
-    folders = [Path(argument) for argument in argv]
-    if not folders:
-        raise SimError("conformance: name at least one case folder (with case.json and steps.jsonl)")
+    parser = argparse.ArgumentParser(prog="servecap conformance", description="Replay recorded scheduler cases.")
+    parser.add_argument("cases", nargs="+", type=Path, metavar="CASE", help="folder with case.json and steps.jsonl[.gz]")
+    folders: list[Path] = parser.parse_args(list(argv)).cases
     identical = 0
     for folder in folders:
         difference, stalled = check_case(folder)

@@ -1,0 +1,50 @@
+"""What users write on the command line, as Hydra reads it.
+
+Three things that Hydra refuses although each has one meaning: a key of an open mapping (``slo.routes.chat.ttft_p95_s=1``
+is ``++slo.routes...`` to it), ``GROUP=null`` (its error names no key), and a whole value of another kind
+(``sim.cli.kinds``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from sim.cli.kinds import with_kinds_replaced
+from sim.errors import ConfigError
+
+_OPEN = re.compile(
+    r"(fleet\.pools|slo\.routes|gateway\.queue\.weights|gateway\.apis|gpu\.step_time_scale|workload\.columns)[.=]"
+    r"|slo\.(ttft|tpot|itl|e2e|queue)_p\d+_s="
+)
+"""Mappings whose keys are the user's, and the percentiles that a preset need not spell out."""
+_GROUPS = (
+    "model", "gpu", "engine", "fleet", "workload", "gateway", "autoscaler", "spot", "slo", "cost", "api", "search",
+    "experiment",
+)  # fmt: skip
+_NO_PRESET = re.compile(r"null|[-+.\d]*")
+
+
+def as_hydra_reads(arguments: Sequence[str]) -> list[str]:
+    """``arguments`` (overrides, and flags that are left alone) in Hydra's own words.
+
+    Raises:
+        ConfigError: an override without a key, or a group that is given no preset.
+    """
+    found = [_checked(argument) for argument in arguments]
+    return with_kinds_replaced([argument for argument in found if argument is not None])
+
+
+def _checked(argument: str) -> str | None:
+    """One override in Hydra's words; None = it says what holds anyway."""
+    key, equals, value = argument.partition("=")
+    if equals and not key:
+        raise ConfigError(f"{argument}: expected key=value")
+    if key in _GROUPS and equals:
+        if key == "experiment" and value == "null":
+            return None
+        if key == "api" and value == "null":
+            return "~api"
+        if _NO_PRESET.fullmatch(value):
+            raise ConfigError(f"{key}: expected the name of a preset, but got {value!r}; servecap --help lists the presets")
+    return f"++{argument}" if _OPEN.match(argument) else argument
