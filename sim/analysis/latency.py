@@ -12,6 +12,8 @@ is NaN, never 0. GuideLLM's TPOT divides by all output tokens, the first include
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -34,32 +36,39 @@ def measured_requests(result: Result) -> pd.DataFrame:
     return requests if warmup_s <= 0 else requests[requests["arrival_s"].to_numpy() >= warmup_s]
 
 
-def statistics(values: np.ndarray) -> dict[str, float]:
-    """Mean, percentiles and maximum of the finite ``values``; all NaN when there are none."""
+def statistics(values: np.ndarray, more: Sequence[str] = ()) -> dict[str, float]:
+    """Mean, percentiles and maximum of the finite ``values``, then ``more`` percentiles (``p75``); all NaN when there are
+    none."""
     values = values[np.isfinite(values)]
     if not len(values):
-        return dict.fromkeys(STATISTICS, float("nan"))
+        return dict.fromkeys((*STATISTICS, *more), float("nan"))
     quantiles = np.quantile(values, list(_QUANTILES.values()))
     return {
         "mean": float(values.mean()),
         **{name: float(value) for name, value in zip(_QUANTILES, quantiles, strict=True)},
         "max": float(values.max()),
+        **{name: float(np.quantile(values, quantile_of(name))) for name in more},
     }
 
 
-def histogram_statistics(itl: ItlHistogram) -> dict[str, float]:
+def quantile_of(statistic: str) -> float:
+    """``p95`` -> 0.95, ``p999`` -> 0.999."""
+    return float("0." + statistic[1:])
+
+
+def histogram_statistics(itl: ItlHistogram, more: Sequence[str] = ()) -> dict[str, float]:
     """The same of a weighted histogram: quantiles interpolated inside the bin, mean of the bins' midpoints, maximum the
     upper edge of the last bin that is not empty."""
     counts = np.asarray(itl.counts, dtype=float)
     total = counts.sum()
     if total <= 0:
-        return dict.fromkeys(STATISTICS, float("nan"))
+        return dict.fromkeys((*STATISTICS, *more), float("nan"))
     edges = np.asarray(itl.edges_s, dtype=float)
     lower, upper = edges[:-1], edges[1:]
     cumulative = np.cumsum(counts)
     out = {"mean": float(np.dot(counts, (lower + upper) / 2) / total)}
-    for name, quantile in _QUANTILES.items():
-        rank = quantile * total
+    for name in (*_QUANTILES, *more):
+        rank = quantile_of(name) * total
         index = int(np.searchsorted(cumulative, rank))
         below = cumulative[index] - counts[index]
         out[name] = float(lower[index] + (upper[index] - lower[index]) * (rank - below) / counts[index])
@@ -67,14 +76,31 @@ def histogram_statistics(itl: ItlHistogram) -> dict[str, float]:
     return out
 
 
-def latency_of(requests: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """Statistics of each metric over the answered ones among ``requests``; ITL has no column, hence no place here."""
+def latency_of(requests: pd.DataFrame, targets: Iterable[str] = ()) -> dict[str, dict[str, float]]:
+    """Statistics of each metric over the answered ones among ``requests``, and the percentiles that ``targets`` name
+    besides; ITL has no column, hence no place here."""
     answered = requests[answered_mask(requests)]
-    return {metric: statistics(answered[metric].to_numpy(dtype=float)) for metric in METRICS if metric != "itl_s"}
+    more = _more(targets)
+    return {
+        metric: statistics(answered[metric].to_numpy(dtype=float), more.get(metric, ()))
+        for metric in METRICS
+        if metric != "itl_s"
+    }
+
+
+def _more(targets: Iterable[str]) -> dict[str, list[str]]:
+    """The percentiles of ``targets`` (``ttft_p75_s``) that are not among ``STATISTICS``, by metric."""
+    found: dict[str, list[str]] = {}
+    for metric, statistic in (target.split("_")[:2] for target in targets):
+        if statistic not in STATISTICS:
+            found.setdefault(f"{metric}_s", []).append(statistic)
+    return found
 
 
 def latency_table(result: Result) -> dict[str, dict[str, float]]:
-    """``{metric: {mean, p50, p90, p95, p99, max}}`` in seconds, in the order of ``METRICS``."""
-    table = latency_of(measured_requests(result))
-    table["itl_s"] = histogram_statistics(result.itl)
+    """``{metric: {mean, p50, p90, p95, p99, max}}`` in seconds, in the order of ``METRICS``, and whatever other percentile
+    the SLO asks for."""
+    targets = result.scenario.slo.targets()
+    table = latency_of(measured_requests(result), targets)
+    table["itl_s"] = histogram_statistics(result.itl, _more(targets).get("itl_s", ()))
     return {metric: table[metric] for metric in METRICS}

@@ -145,7 +145,7 @@ def _total_throughput(result: Result) -> dict[str, float]:
 
 def _slo(result: Result, slo: Slo, latency: dict[str, dict[str, float]], measured: pd.DataFrame) -> dict[str, Any]:
     route_of = measured["route"].astype(object).to_numpy()
-    routes = {route: latency_of(measured[route_of == route]) for route in slo.routes}
+    routes = {route: latency_of(measured[route_of == route], targets.targets()) for route, targets in slo.routes.items()}
     checks = check_slo(latency, slo, routes)
     answered = int(answered_mask(measured).sum())
     failed_fraction = _ratio(float(len(measured) - answered), float(len(measured)))

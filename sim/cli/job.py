@@ -31,6 +31,7 @@ from sim.cli.search_table import load_section_of, write_search_table
 from sim.errors import InfeasibleError, SimError
 from sim.perf import resolve_engine
 from sim.report import print_run_summary, write_json, write_parquet, write_run
+from sim.run.asked_of_traffic import check_asked_of_traffic
 from sim.search import Answer, Point, Solve, Trial, replica_usd_per_hour, solve, trial_of
 from sim.spec import Scenario, scenario_to_dict
 
@@ -108,6 +109,7 @@ def run_job(config: DictConfig) -> JobOutcome:
         digest = digest_of(scenario)
         if multirun and (finished := read_outcome(folder)) is not None and finished.digest == digest:
             return finished
+        check_asked_of_traffic(scenario)
         how = how_to_solve(scenario, multirun=multirun, axes=tuple(hydra.sweeper.get("params") or ()))
         outcome = _solve_and_write(scenario, how, folder, overrides, digest)
     except SimError as error:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import fields
 
 from sim.cli.kinds import with_kinds_replaced
 from sim.errors import ConfigError
+from sim.spec import Slo
 
 _OPEN = re.compile(
-    r"(fleet\.pools|slo\.routes|gateway\.queue\.weights|gateway\.apis|gpu\.step_time_scale|workload\.columns)[.=]"
+    r"(fleet\.pools|slo\.routes|slo\.percentiles|gateway\.queue\.weights|gateway\.apis|gpu\.step_time_scale|workload\.columns)[.=]"
     r"|slo\.(ttft|tpot|itl|e2e|queue)_p\d+_s="
 )
 """Mappings whose keys are the user's, and the percentiles that a preset need not spell out."""
@@ -22,6 +24,7 @@ _GROUPS = (
     "model", "gpu", "engine", "fleet", "workload", "gateway", "autoscaler", "spot", "slo", "cost", "api", "search",
     "experiment",
 )  # fmt: skip
+_STATED = {f"slo.{field.name}" for field in fields(Slo) if field.name.endswith("_s")}
 _NO_PRESET = re.compile(r"null|[-+.\d]*")
 
 
@@ -47,4 +50,4 @@ def _checked(argument: str) -> str | None:
             return "~api"
         if _NO_PRESET.fullmatch(value):
             raise ConfigError(f"{key}: expected the name of a preset, but got {value!r}; servecap --help lists the presets")
-    return f"++{argument}" if _OPEN.match(argument) else argument
+    return f"++{argument}" if _OPEN.match(argument) and key not in _STATED else argument

@@ -37,12 +37,18 @@ def scenario_from(config: DictConfig, overrides: Sequence[str] = ()) -> Scenario
     scenario = parse_scenario(plain)
     if not any(override.lstrip("+").startswith("gpu.price") for override in overrides):
         scenario = with_folder_prices(scenario)
-    if scenario.model.hf_config is None:
-        return scenario
-    model = model_from_hf_config(scenario.model.hf_config)
-    if any(override.lstrip("+").startswith("model.weight_dtype=") for override in overrides):
-        model = replace(model, weight_dtype=scenario.model.weight_dtype)
-    return replace(scenario, model=model)
+    if scenario.model.hf_config is not None:
+        model = model_from_hf_config(scenario.model.hf_config)
+        if any(override.lstrip("+").startswith("model.weight_dtype=") for override in overrides):
+            model = replace(model, weight_dtype=scenario.model.weight_dtype)
+        scenario = replace(scenario, model=model)
+    longest = scenario.model.max_context
+    if (scenario.engine.max_model_len or 0) > longest:
+        raise ConfigError(
+            f"engine.max_model_len: {scenario.model.name} was made for at most {longest} tokens (model.max_context), "
+            f"but got {scenario.engine.max_model_len}"
+        )
+    return scenario
 
 
 def digest_of(scenario: Scenario) -> str:

@@ -19,6 +19,7 @@ from sim.gateway.policies import answering_pools
 from sim.record import Recorder, Result
 from sim.record.recorder import FAILED, GiveUp
 from sim.record.result import TIMESERIES_COLUMNS
+from sim.run.asked_of_traffic import check_asked_of_traffic
 from sim.run.sampler import Sampler, grid_s
 from sim.run.step_records import StepRecords
 from sim.spec import Scenario
@@ -44,6 +45,7 @@ def simulate(scenario: Scenario, trace: Trace | None = None, *, give_up: GiveUp 
     """
     if trace is None:
         trace = load_trace(scenario)
+        check_asked_of_traffic(scenario, trace)
     clock = Clock()
     recorder = Recorder(len(trace), (*scenario.fleet.all_pools(), *answering_pools(scenario.gateway)), give_up)
     gateway = Gateway(clock, with_changes(scenario.gateway, scenario.timeline), trace, recorder, scenario.seed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
@@ -14,6 +14,9 @@ from sim.spec.gpu import GpuSpec, Market
 from sim.spec.model import ModelSpec
 from sim.spec.spot import SpotSpec
 from sim.spec.strict import STRICT
+
+Replicas = Annotated[int, Field(ge=0, le=10_000)]
+"""More is no fleet of anybody's, and would not end."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -53,15 +56,15 @@ class PoolSpec:
     """Identical replicas. What is None is taken from the scenario's own ``model``, ``gpu``, ``engine``, and from the
     fleet's ``autoscaler`` and ``spot``."""
 
-    replicas: int = Field(default=1, ge=0)
+    replicas: Replicas = 1
     """At the start, all ready."""
-    min_replicas: int = Field(default=1, ge=0)
+    min_replicas: Replicas = 1
     """0 = scale to zero."""
-    max_replicas: int = Field(default=64, ge=0)
+    max_replicas: Replicas = 64
     """The quota: an autoscaler gets no more."""
-    headroom_replicas: int = Field(default=0, ge=0)
+    headroom_replicas: Replicas = 0
     """Added to what an autoscaler asks for (N+1)."""
-    warm_replicas: int = Field(default=0, ge=0)
+    warm_replicas: Replicas = 0
     """Asleep beside the ready ones, paid for, and soon awake."""
     model: ModelSpec | None = None
     gpu: GpuSpec | None = None
@@ -87,13 +90,13 @@ class FleetSpec:
     """``replicas`` of the scenario's own model, GPU and engine, or named ``pools`` for a mixed fleet; and what all pools
     share."""
 
-    replicas: int = Field(default=1, ge=0)
+    replicas: Replicas = 1
     """Used when ``pools`` is empty: one pool named ``main``, with the fields below of the same name as a pool's."""
     market: Market = "on_demand"
-    min_replicas: int = Field(default=1, ge=0)
-    max_replicas: int = Field(default=64, ge=0)
-    headroom_replicas: int = Field(default=0, ge=0)
-    warm_replicas: int = Field(default=0, ge=0)
+    min_replicas: Replicas = 1
+    max_replicas: Replicas = 64
+    headroom_replicas: Replicas = 0
+    warm_replicas: Replicas = 0
     zones: tuple[str, ...] = ()
     pools: dict[str, PoolSpec] = Field(default_factory=dict)
     gpu_budget: int | None = Field(default=None, ge=1)
@@ -105,12 +108,20 @@ class FleetSpec:
     """A replica that is told to stop finishes what it has for so long; then the rest is evicted."""
     background: BackgroundSpec | None = None
 
+    @model_validator(mode="after")
+    def _check(self) -> FleetSpec:
+        if self.min_replicas > self.max_replicas:
+            raise ValueError(
+                f"`min_replicas <= max_replicas` must hold, but got {self.min_replicas} and {self.max_replicas}"
+            )
+        return self
+
     def all_pools(self) -> dict[str, PoolSpec]:
         """The pools by name; a plain fleet is the single pool ``main``."""
         return dict(self.pools) or {
             "main": PoolSpec(
                 replicas=self.replicas, market=self.market, min_replicas=self.min_replicas,
-                max_replicas=max(self.max_replicas, self.min_replicas), headroom_replicas=self.headroom_replicas,
+                max_replicas=self.max_replicas, headroom_replicas=self.headroom_replicas,
                 warm_replicas=self.warm_replicas, zones=self.zones,
             )
         }  # fmt: skip

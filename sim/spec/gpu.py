@@ -34,7 +34,7 @@ class GpuSpec:
     """Preset name, e.g. ``l40s``; step-time tables are found by it."""
     vendor: str = "NVIDIA"
     arch: str = ""
-    memory_gib: float = Field(gt=0)
+    memory_gib: float = Field(gt=0, le=1e6)
     """What the driver reports to a program, GiB (not the marketing size)."""
     bandwidth_gb_s: float = Field(gt=0)
     tflops_bf16: float = Field(gt=0)

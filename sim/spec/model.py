@@ -28,18 +28,18 @@ class ModelSpec:
     head_dim: int = Field(ge=1)
     intermediate_size: int = Field(ge=0)
     vocab_size: int = Field(ge=1)
-    max_context: int = Field(ge=1)
+    max_context: int = Field(ge=2)
     """Longest sequence (prompt + answer) the model was made for, tokens."""
     tied_embeddings: bool = False
     qkv_bias: bool = False
     gated_mlp: bool = True
     weight_dtype: WeightDtype = "bf16"
     attention: Literal["mha", "gqa", "mla"] = "gqa"
-    mla_q_lora_rank: int | None = None
-    mla_kv_lora_rank: int | None = None
-    mla_qk_nope_head_dim: int | None = None
-    mla_qk_rope_head_dim: int | None = None
-    mla_v_head_dim: int | None = None
+    mla_q_lora_rank: int | None = Field(default=None, ge=1)
+    mla_kv_lora_rank: int | None = Field(default=None, ge=1)
+    mla_qk_nope_head_dim: int | None = Field(default=None, ge=1)
+    mla_qk_rope_head_dim: int | None = Field(default=None, ge=1)
+    mla_v_head_dim: int | None = Field(default=None, ge=1)
     moe_experts: int = Field(default=0, ge=0)
     """Routed experts a layer; 0 = dense."""
     moe_active_experts: int = Field(default=0, ge=0)

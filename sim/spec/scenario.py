@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -58,7 +59,7 @@ def parse_scenario(data: dict[str, Any]) -> Scenario:
         ConfigError: every mistake at once, one line each: dotted key, what was found, what is legal.
     """
     try:
-        return _SCENARIO.validate_python(data)
+        scenario = _SCENARIO.validate_python(data)
     except ValidationError as error:
         lines = []
         for item in error.errors():
@@ -67,9 +68,30 @@ def parse_scenario(data: dict[str, Any]) -> Scenario:
                 lines.append(unknown_key(Scenario, path))
                 continue
             key = dotted(Scenario, path) or "(whole configuration)"
+            if item["type"] == "value_error":  # our own rules name what they found
+                lines.append(f"{key}: {item['ctx']['error']}")
+                continue
             found = "" if item["type"] == "missing" else f", but got {item['input']!r}"
             lines.append(f"{key}: {item['msg']}{found}")
         raise ConfigError("\n".join(lines)) from None
+    booleans = [f"{key}: expected a number, but got {found}" for key, found in _booleans_for_numbers(data, scenario, ())]
+    if booleans:
+        raise ConfigError("\n".join(booleans))
+    return scenario
+
+
+def _booleans_for_numbers(stated: Any, parsed: Any, path: tuple[str, ...]) -> Iterator[tuple[str, bool]]:
+    """Where ``true`` was stated and 1 understood: Python's booleans are numbers, a configuration's are not."""
+    if isinstance(stated, bool) and not isinstance(parsed, bool | str):
+        yield ".".join(path), stated
+    elif isinstance(stated, dict):
+        for name, value in stated.items():
+            inner = parsed.get(name) if isinstance(parsed, dict) else getattr(parsed, str(name), None)
+            if inner is not None:
+                yield from _booleans_for_numbers(value, inner, (*path, str(name)))
+    elif isinstance(stated, list | tuple) and isinstance(parsed, list | tuple):
+        for place, (value, inner) in enumerate(zip(stated, parsed, strict=False)):
+            yield from _booleans_for_numbers(value, inner, (*path, str(place)))
 
 
 def scenario_to_dict(scenario: Scenario) -> dict[str, Any]:

@@ -16,17 +16,17 @@ class SearchSpec:
 
     solve: Literal["auto", "none", "replicas", "load"] = "auto"
     """auto: none in a single run; replicas in a sweep and in ``size``; none in a sweep over ``fleet.replicas``."""
-    min_replicas: int = Field(default=1, ge=1)
-    max_replicas: int = Field(default=64, ge=1)
+    min_replicas: int = Field(default=1, ge=1, le=10_000)
+    max_replicas: int = Field(default=64, ge=1, le=10_000)
     max_usd_per_hour: float | None = Field(default=None, gt=0)
     """A fleet whose GPUs cost more an hour is not run; None = no budget."""
     load_tolerance: float = Field(default=0.02, gt=0, lt=1)
     """Relative width at which the bracket of the highest load is narrow enough."""
     one_replica_load: bool = True
     """Also find the highest load that one replica sustains within the SLO (the continuous cost curve)."""
-    replications: int = Field(default=3, ge=1)
+    replications: int = Field(default=3, ge=1, le=1000)
     """Runs of each point under seeds of its own, where something is random; a plain trace replay is run once."""
-    max_replications: int = Field(default=7, ge=1)
+    max_replications: int = Field(default=7, ge=1, le=1000)
     """Runs of a point whose replications disagree."""
     early_stop: bool = True
     """Give a run up as soon as its miss is certain. The verdicts are the same; False runs every miss to its end."""

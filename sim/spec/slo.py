@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields as dataclass_fields
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
+from pydantic_core import ArgsKwargs
 
 from sim.spec.strict import STRICT
 
-_TARGET = re.compile(r"^(ttft|tpot|itl|e2e|queue)_p(\d{2}|\d{2}_\d+)_s$")
+TARGET = re.compile(r"(ttft|tpot|itl|e2e|queue)_p(0[1-9]|[1-9]\d|99\d+)_s")
+"""``<metric>_<pNN>_s``; p999 is the quantile 0.999."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -31,14 +34,38 @@ class RouteSlo:
     e2e_p90_s: float | None = Field(default=None, gt=0)
     e2e_p95_s: float | None = Field(default=None, gt=0)
     e2e_p99_s: float | None = Field(default=None, gt=0)
+    percentiles: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    """Every other percentile that is asked, stated like those above: ``ttft_p75_s``, ``queue_p95_s``, ``e2e_p999_s``."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_percentiles(cls, data: Any) -> Any:
+        values = data.kwargs if isinstance(data, ArgsKwargs) else data
+        if not isinstance(values, dict):
+            return data
+        own = {field.name for field in dataclass_fields(cls)}
+        others = {name: limit for name, limit in values.items() if TARGET.fullmatch(name) and name not in own}
+        if not others:
+            return data
+        kept = {name: value for name, value in values.items() if name not in others}
+        asked = {name: limit for name, limit in others.items() if limit is not None}
+        return {**kept, "percentiles": {**(values.get("percentiles") or {}), **asked}}
+
+    @model_validator(mode="after")
+    def _check(self) -> RouteSlo:
+        for name in self.percentiles:
+            if not TARGET.fullmatch(name):
+                raise ValueError(f"percentiles are called <metric>_<pNN>_s, e.g. ttft_p75_s, but got {name!r}")
+        return self
 
     def targets(self) -> dict[str, float]:
         """The limits asked for, by name (``ttft_p95_s``), seconds."""
-        return {
+        fixed = {
             f.name: value
             for f in dataclass_fields(self)
-            if _TARGET.match(f.name) and (value := getattr(self, f.name)) is not None
+            if TARGET.fullmatch(f.name) and (value := getattr(self, f.name)) is not None
         }
+        return fixed | self.percentiles
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

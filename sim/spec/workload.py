@@ -114,10 +114,10 @@ class WorkloadSpec:
     limit: int | None = Field(default=None, ge=1)
     """At most this many requests are replayed: the first."""
     transforms: tuple[Transform, ...] = ()
-    rate_scale: float = Field(default=1.0, gt=0)
+    rate_scale: float = Field(default=1.0, gt=0, le=1e6)
     """Below 1 thins by one fixed uniform per request (rates nest); above 1 superposes circularly shifted copies.
     None = 1, or ``packaged_rate_scale`` while the packaged trace is the source."""
-    packaged_rate_scale: float = Field(default=1.0, gt=0)
+    packaged_rate_scale: float = Field(default=1.0, gt=0, le=1e6)
     """The packaged trace's rate scale when none is asked for: a user's own file is never scaled unasked."""
     rate_mode: Literal["superpose", "squeeze"] = "superpose"
     warmup_s: float = Field(default=0.0, ge=0)
@@ -145,4 +145,6 @@ class WorkloadSpec:
     def _check(self) -> WorkloadSpec:
         if self.path is None and self.packaged is None and self.generator is None and self.fetch is None:
             raise ValueError("needs one of path (a trace file), packaged, generator or fetch (a public trace's name)")
+        if self.format != "auto" and self.path is None and self.fetch is None:
+            raise ValueError(f"`format` says how to read `path`, which is not set, but got {self.format!r}")
         return self

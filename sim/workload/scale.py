@@ -29,6 +29,10 @@ _GOLDEN = (5**0.5 - 1) / 2
 _SHARED_BY = 0.1
 
 
+_MOST_REQUESTS = 100_000_000
+"""About what a machine's memory holds; a slip of the keyboard asks for more."""
+
+
 def windowed(trace: Trace, start_s: float, duration_s: float | None) -> tuple[Trace, float]:
     """The requests in [start_s, start_s + duration_s), from time 0, and the period they stand for.
 
@@ -66,6 +70,11 @@ def rate_scaled(trace: Trace, scale: float, period_s: float, seed: int, mode: st
     if mode == "squeeze":
         return trace.take(np.arange(len(trace)), trace.arrival_s / scale)
     whole = int(scale)
+    if len(trace) * scale > _MOST_REQUESTS:
+        raise TraceError(
+            f"workload.rate_scale={scale:g} of {len(trace):,} requests makes {len(trace) * scale:,.0f}; "
+            f"at most {_MOST_REQUESTS:,} are legal"
+        )
     parts = [copy_of(trace, number, period_s) for number in range(whole)]
     if scale > whole:
         keep = keep_below(trace, scale - whole, seed, whole)[_rotation(trace, whole, period_s)[0]]
