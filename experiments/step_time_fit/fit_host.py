@@ -22,12 +22,13 @@ import pandas as pd
 from scipy.optimize import least_squares
 
 from sim.perf import choose as perf
+from sim.perf.front_end import FrontEnd
 from sim.perf.host import HostOverhead
 from sim.perf.tabulated import TabulatedStepTime
 from sim.spec import EngineSpec, ModelSpec
 from sim.trust.cases import MeasuredCase, read_case
 from sim.trust.closed_points import read_closed_points
-from sim.trust.replay import FrontEnd, Replay, replay
+from sim.trust.replay import Replay, replay
 from sim.workload.trace import Trace
 
 WINDOW_S = 60.0
@@ -101,7 +102,7 @@ def predict(point: Point, x: np.ndarray) -> tuple[float, float, float]:
     t = point.time
     time = TabulatedStepTime(t.tables, host(x, point), capture_sizes=t.capture_sizes, stages=t.stages)
     served = point.name.startswith("blis")
-    result = point.run(time, (lambda _: 0.0) if served else (lambda prompt: x[5] + x[6] * prompt))
+    result = point.run(time, FrontEnd(None, 0.0, 0.0) if served else FrontEnd(None, x[5], x[6]))
     ttft_s, tpot_s, e2e_s = (float(np.nanmean(v[point.counted])) for v in (result.ttft_s, result.tpot_s, result.e2e_s))
     return ttft_s, tpot_s, e2e_s
 

@@ -88,8 +88,11 @@ def main() -> None:
     host["TPOT"] = (100 * host.tpot_error.abs()).round(1)
     host["E2E"] = (100 * host.e2e_error.abs()).round(1)
     left = host.groupby("left_out", as_index=False)[["TTFT", "TPOT", "E2E"]].median().round(1)
+    share = pd.read_csv(HERE / "front_end_share.csv")
     text = (HERE / "page.md").read_text()
-    for name, table in (("TABLES", tables), ("ROOFLINE", held), ("GPUS", by_gpu), ("MODELS", by_model), ("HOST", left)):
+    for name, table in (
+        ("TABLES", tables), ("ROOFLINE", held), ("GPUS", by_gpu), ("MODELS", by_model), ("HOST", left), ("SHARE", share),
+    ):  # fmt: skip
         text = text.replace(f"<!-- {name} -->", markdown(table))
     (HERE / "README.md").write_text(text)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sim.perf import front_end_s, memory_plan, model_from_hf_config, resolve_engine, step_time_model
+from sim.perf import FrontEnd, memory_plan, model_from_hf_config, resolve_engine, step_time_model
 from sim.spec import EngineSpec, GpuSpec, ModelSpec
 from sim.trust.calibrate import Calibration, fit_multipliers
 from sim.trust.cases import preset_gpu, read_case
@@ -42,7 +42,7 @@ def predict(trace: Trace, model: ModelSpec, gpu: GpuSpec, engine: EngineSpec, fo
     card = replace(gpu, step_time_scale=found.multipliers)
     engine = resolve_engine(engine, model, card)
     blocks = memory_plan(model, card, engine).num_gpu_blocks
-    return replay(trace, engine, blocks, step_time_model(model, card, engine), lambda n: front_end_s(n, card))
+    return replay(trace, engine, blocks, step_time_model(model, card, engine), FrontEnd(card))
 
 
 def errors(measured: Observations, predicted: Replay, rows: slice) -> dict[str, float]:

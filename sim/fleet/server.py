@@ -6,7 +6,7 @@ from typing import Literal
 
 from sim.cost import usd_per_gpu_hour
 from sim.engine.replica import Replica
-from sim.perf import front_end_s
+from sim.perf import FrontEnd
 from sim.spec import EngineSpec, GpuSpec, Market
 
 State = Literal["provisioning", "image", "weights", "engine_start", "waking", "ready", "draining", "asleep", "dead", "gone"]
@@ -19,8 +19,8 @@ class Server:
     """One replica of a pool. ``tokens_in_flight`` are prompt tokens of unfinished requests that were sent to it."""
 
     __slots__ = (
-        "_busy_since", "_front_free_s", "_since_s", "background", "background_tokens", "billed_start_s",
-        "billed_stop_s", "doomed", "engine", "gpu", "gpus", "index", "market", "name", "num_gpu_blocks", "pool",
+        "_busy_since", "_since_s", "background", "background_tokens", "billed_start_s",
+        "billed_stop_s", "doomed", "engine", "front_end", "gpu", "gpus", "index", "market", "name", "num_gpu_blocks", "pool",
         "pool_index", "ready_s", "replica", "requested_s", "requests_in_flight", "seconds", "state",
         "stopped_s", "tokens_in_flight", "usd_per_hour", "version", "wasted_tokens", "zone",
     )  # fmt: skip
@@ -44,6 +44,7 @@ class Server:
         self.replica = replica
         self.engine = engine
         self.gpu = gpu
+        self.front_end = FrontEnd(gpu)
         self.gpus = engine.tensor_parallel_size * engine.pipeline_parallel_size
         self.market = market
         self.zone = zone
@@ -65,7 +66,6 @@ class Server:
         """Billed seconds by what it did: starting, idle, busy, draining, dead."""
         self._since_s = 0.0
         self._busy_since = 0.0
-        self._front_free_s = 0.0
         self.requested_s = 0.0
         self.ready_s = 0.0
         self.stopped_s: float | None = None
@@ -94,8 +94,3 @@ class Server:
     def starting(self) -> bool:
         """On its way to ready."""
         return self.state in STARTING
-
-    def through_front_end_s(self, now: float, prompt_tokens: int) -> float:
-        """When a prompt sent at ``now`` reaches the engine: one API server, first come, first served (Lindley)."""
-        self._front_free_s = max(now, self._front_free_s) + front_end_s(prompt_tokens, self.gpu)
-        return self._front_free_s

@@ -54,7 +54,7 @@ class Dispatcher:
         server.requests_in_flight += 1
         self.out += 1
         now = self._clock.now
-        enters_s = server.through_front_end_s(now, input_tokens)
+        enters_s = server.front_end.enters_s(now, input_tokens)
         if enters_s > now:
             self._clock.at(enters_s, ARRIVAL, self._enter, attempt)
         else:

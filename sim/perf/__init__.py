@@ -1,13 +1,12 @@
 """How fast and how large: step-time models (table, roofline), host overhead, front end, and the memory arithmetic.
 
 Ask in this order: ``resolve_engine`` fills the options left open, ``memory_plan`` counts KV blocks, ``step_time_model``
-says how long a step takes and how far to trust it (``.regime``, ``.source``), ``front_end_s`` what lies before the
-engine.
+says how long a step takes and how far to trust it (``.regime``, ``.source``), ``FrontEnd`` what lies before the engine.
 """
 
 from sim.perf.choose import step_time_model
 from sim.perf.engine_defaults import resolve_engine
-from sim.perf.front_end import front_end_s
+from sim.perf.front_end import FrontEnd
 from sim.perf.geometry import kv_bytes_per_token, parameter_count
 from sim.perf.hf_config import model_from_hf_config
 from sim.perf.memory import MemoryPlan, memory_plan
@@ -15,6 +14,6 @@ from sim.perf.step_time import AffineStepTime, DecodeLine, StepTimeModel
 from sim.perf.tabulated import Regime, TabulatedStepTime
 
 __all__ = [
-    "AffineStepTime", "DecodeLine", "MemoryPlan", "Regime", "StepTimeModel", "TabulatedStepTime", "front_end_s",
+    "AffineStepTime", "DecodeLine", "FrontEnd", "MemoryPlan", "Regime", "StepTimeModel", "TabulatedStepTime",
     "kv_bytes_per_token", "memory_plan", "model_from_hf_config", "parameter_count", "resolve_engine", "step_time_model",
 ]  # fmt: skip

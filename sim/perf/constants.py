@@ -13,3 +13,5 @@ ASYNC_GAP_S = 1.8e-4
 ASYNC_GAP_PER_SEQ_S = 1.9e-6
 FRONT_END_PER_REQUEST_S = 6.4e-3
 FRONT_END_PER_TOKEN_S = 1.2e-6
+FRONT_END_BUSY_SHARE = 0.25
+"""Assumed, not fitted; range 0.1-0.5."""

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from sim.errors import TraceError
-from sim.perf import memory_plan, resolve_engine
+from sim.perf import FrontEnd, memory_plan, resolve_engine
 from sim.perf.step_time import StepTimeModel
 from sim.spec import EngineSpec, GpuSpec, ModelSpec
 from sim.trust.cases import engine_of_version, find_preset, preset_gpu, preset_model
-from sim.trust.replay import FrontEnd, Replay, closed_loop
+from sim.trust.replay import Replay, closed_loop
 
 _REQUESTS_A_SEAT = 10
 _OLDEST = (0, 11, 0)

@@ -17,12 +17,12 @@ from sim.engine.clock import ARRIVAL, Clock, Moment
 from sim.engine.replica import Replica
 from sim.engine.request import Content, EngineRequest
 from sim.engine.scheduler import Scheduler
+from sim.perf.front_end import FrontEnd
 from sim.perf.step_time import StepTimeModel
 from sim.spec import EngineSpec
 from sim.workload.trace import Trace
 
 Floats = NDArray[np.float64]
-FrontEnd = Callable[[int], float]
 
 
 @dataclass(frozen=True)
@@ -116,14 +116,12 @@ class _Bench:
         self.after_finish: Callable[[], None] | None = None
         self.requests: dict[int, EngineRequest] = {}
         self.max_waiting = 0
-        self._front_free = 0.0
 
     def send(self, i: int, at: float, prompt: int, output: int, content: Content | None) -> None:
         request = EngineRequest(i, prompt, output, at, content=content)
         self.requests[i] = request
         if self.scheduler.refusal(prompt, output) is None:
-            self._front_free = max(at, self._front_free) + self.front_end(prompt)
-            self.clock.at(self._front_free, ARRIVAL, self._arrive, request)
+            self.clock.at(self.front_end.enters_s(at, prompt), ARRIVAL, self._arrive, request)
 
     def _arrive(self, moment: Moment) -> None:
         self.replica.submit(moment.value)

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from sim.errors import ConfigError, SimError
-from sim.perf import front_end_s, step_time_model
+from sim.perf import FrontEnd, step_time_model
 from sim.run import simulate
 from sim.spec import GatewaySpec, OutputSpec, Scenario, WorkloadSpec
 from sim.trust.cases import MeasuredCase, read_case
@@ -146,7 +146,7 @@ def closed_rows(path: Path) -> list[ErrorRow]:
     rows = []
     for point in read_closed_points(path):
         step_time = step_time_model(point.model, point.gpu, point.engine)
-        result = point.run(step_time, front_end_s)
+        result = point.run(step_time, FrontEnd())
         for metric, values, measured in (
             ("ttft", result.ttft_s, point.ttft_s),
             ("tpot", result.tpot_s, point.tpot_s),

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from sim.errors import ConfigError
-from sim.perf import front_end_s, memory_plan, resolve_engine, step_time_model
+from sim.perf import FrontEnd, memory_plan, resolve_engine, step_time_model
 from sim.spec import EngineSpec, GpuPrice, GpuSpec
 from sim.trust import calibrate
 from sim.trust.observations import Observations
@@ -27,7 +27,7 @@ def measured(trace: Trace) -> Observations:
     llama, card = model("llama3_8b"), replace(gpu("h100"), step_time_scale=TRUTH)
     engine = resolve_engine(ENGINE, llama, card)
     time, blocks = step_time_model(llama, card, engine), memory_plan(llama, card, engine).num_gpu_blocks
-    result = replay(trace, engine, blocks, time, lambda n: front_end_s(n, card))
+    result = replay(trace, engine, blocks, time, FrontEnd(card))
     return Observations("made", trace, result.ttft_s, result.e2e_s)
 
 
