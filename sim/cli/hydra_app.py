@@ -105,7 +105,7 @@ def _as_sweep(argv: Sequence[str]) -> list[str]:
         if axis.startswith("range(") and not any(True for _ in _values_of(key, axis)):
             raise ConfigError(f"{key}: {axis} holds no value")
     defaults = {}
-    if any(a.startswith("fleet.replicas=") and _is_sweep(a.partition("=")[2]) for a in arguments):
+    if any(a.lstrip("+").startswith("fleet.replicas=") and _is_sweep(a.partition("=")[2]) for a in arguments):
         defaults["search.solve"] = "none"
     if (os.cpu_count() or 1) > 1:
         defaults["hydra/launcher"] = "joblib"

@@ -12,7 +12,7 @@ import math
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -108,6 +108,9 @@ def run_job(config: DictConfig) -> JobOutcome:
         scenario = scenario_from(config, overrides)
         digest = digest_of(scenario)
         if multirun and (finished := read_outcome(folder)) is not None and finished.digest == digest:
+            if finished.overrides != overrides:  # the same configuration in other words, e.g. a default that is spelt out
+                finished = replace(finished, overrides=overrides)
+                write_json(folder / "job.json", asdict(finished))
             return finished
         check_asked_of_traffic(scenario)
         how = how_to_solve(scenario, multirun=multirun, axes=tuple(hydra.sweeper.get("params") or ()))

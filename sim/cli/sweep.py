@@ -23,11 +23,16 @@ from sim.analysis.economics import Decision, decide
 from sim.cli.job import JobOutcome, read_outcome
 from sim.cli.price_notes import price_notes
 from sim.cli.search_table import read_search_table
+from sim.cli.sweep_members import membership
 from sim.report import frontier_html, frontier_markdown, print_frontier_table, write_json, write_text
 from sim.report.decision import confidence_sentence, decision_sentence
 from sim.spec import parse_scenario
 
-_LOSERS_DROP = ("requests.parquet", "timeseries.parquet", "steps.parquet", "replicas.parquet", "report.html")
+_LOSERS_DROP = {
+    "requests.parquet": "requests", "replicas.parquet": "requests", "timeseries.parquet": "timeseries",
+    "steps.parquet": "steps", "report.html": "report",
+}  # fmt: skip
+"""Large file -> the ``output.*`` that asks for it."""
 _CAP, _GPU, _REPLICAS = "engine.max_num_seqs", "gpu", "fleet.replicas"
 _STATISTICS = ("p50", "p95", "p99")
 _TIE = 0.005
@@ -110,11 +115,11 @@ def exit_code(jobs: Sequence[Job]) -> int:
 
 
 def read_jobs(folder: Path) -> list[Job]:
-    """The finished jobs of a sweep folder, by number."""
-    jobs = []
+    """The finished jobs of a sweep folder, by number, without those that an earlier sweep left there."""
+    belongs, jobs = membership(folder), []
     for path in folder.glob("*/job.json"):
         outcome = read_outcome(path.parent)
-        if outcome is None or not path.parent.name.isdigit():
+        if outcome is None or not path.parent.name.isdigit() or not belongs(outcome.overrides):
             continue
         summary_path = path.parent / "summary.json"
         ran = outcome.status in ("done", "infeasible") and summary_path.is_file()
@@ -329,7 +334,8 @@ def sureness(outcome: JobOutcome) -> str:
 def _keep_winner_only(folder: Path, jobs: Sequence[Job], best: Job | None) -> None:
     """Large files stay with the winner alone, except where a job's own overrides ask for them (``output.*``)."""
     for job in jobs:
-        asked = any(override.lstrip("+").startswith("output.") for override in job.outcome.overrides)
-        if best is not None and job.number != best.number and not asked:
-            for name in _LOSERS_DROP:
-                (folder / str(job.number) / name).unlink(missing_ok=True)
+        asked = {override.lstrip("+").lower() for override in job.outcome.overrides}
+        if best is not None and job.number != best.number:
+            for name, output in _LOSERS_DROP.items():
+                if f"output.{output}=true" not in asked:
+                    (folder / str(job.number) / name).unlink(missing_ok=True)

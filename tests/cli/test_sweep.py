@@ -143,6 +143,31 @@ def test_a_changed_input_file_is_a_changed_job(servecap, tmp_path: Path, monkeyp
     assert len(asked) == 2
 
 
+@pytest.mark.parametrize("later", [["engine.max_num_seqs=16"], ["engine.max_num_seqs=32", "workload.limit=90"]])
+def test_jobs_of_an_earlier_sweep_in_the_folder_have_no_say(servecap, tmp_path: Path, later: list[str]) -> None:
+    common = ("-m", *FAST, "workload.limit=100", "hydra.sweep.dir=sweep")
+    servecap(*common, "engine.max_num_seqs=32,64")
+    ended = servecap(*common[:-2], *later, common[-1])
+    rows = pd.read_csv(tmp_path / "sweep" / "sweep.csv")
+    assert [later[0] in overrides.split() for overrides in rows["overrides"]] == [True]
+    answer = json.loads((tmp_path / "sweep" / "answer.json").read_text())
+    assert answer["best"]["job"] == 0
+    assert (tmp_path / "sweep" / "1" / "job.json").exists()
+    assert servecap("report", "sweep").code == ended.code
+
+
+def test_losers_keep_only_the_files_that_were_asked_for(servecap, tmp_path: Path) -> None:
+    servecap("-m", *FAST, "workload.limit=60", "++fleet.replicas=2,4", "output.steps=true", "output.report=false",
+             "gateway.users={kind: closed, users: 4}", "hydra.sweep.dir=sweep")  # fmt: skip
+    outcomes = [json.loads((tmp_path / "sweep" / job / "job.json").read_text()) for job in "01"]
+    assert [outcome["solve"] for outcome in outcomes] == ["none", "none"]
+    best = json.loads((tmp_path / "sweep" / "answer.json").read_text())["best"]["job"]
+    loser = tmp_path / "sweep" / str(1 - best)
+    assert (loser / "steps.parquet").exists()
+    assert not (loser / "requests.parquet").exists()
+    assert not (loser / "report.html").exists()
+
+
 @pytest.mark.parametrize("key", ["engine.step_time_file", "spot.hazard.paths.a"])
 def test_every_file_that_a_run_reads_is_part_of_the_digest(tmp_path: Path, key: str) -> None:
     path = tmp_path / "input"
@@ -251,14 +276,15 @@ def test_launchers_give_the_same_answer_and_resume(
     one, two = (json.loads((tmp_path / name / "answer.json").read_text()) for name in ("one", "two"))
     assert one == two
     finished = [tmp_path / "two" / job / "job.json" for job in ("0", "1")]
-    before = [path.stat().st_mtime_ns for path in finished]
+    kept = finished[0].with_name("summary.json")
+    before = kept.stat().st_mtime_ns
     finished[1].unlink()  # as if it had been interrupted; the cell that is added does not fit
     more = ("engine.max_num_seqs=32,64", "model=llama3_8b,llama3_70b", *axes[1:], "hydra.sweep.dir=two")
     ended = servecap("-m", *more, f"hydra/launcher={launcher}", *settings)
     assert ended.code == 0, ended.err
     rows = pd.read_csv(tmp_path / "two" / "sweep.csv")
     assert list(rows["status"]) == ["done", "cannot_run", "done", "cannot_run"] and "GiB" in ended.out
-    assert finished[0].stat().st_mtime_ns == before[0]
+    assert kept.stat().st_mtime_ns == before
     assert answer_in(tmp_path / "two")["best"]["usd_per_1m_output_tokens"] == one["best"]["usd_per_1m_output_tokens"]
 
 
