@@ -37,6 +37,13 @@ def main(argv: list[str]) -> int:
     return 0
 
 
+def _seed(text: str) -> int:
+    """A seed as ``argparse`` reads it."""
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"must be an integer from 0, but got {text!r}")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="servecap traces", description=__doc__)
     verbs = parser.add_subparsers(required=True, metavar="stats|convert|synth|fit|fetch")
@@ -55,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     synth = verbs.add_parser("synth", help="a trace from a workload configuration with a generator")
     synth.add_argument("config", type=Path, help="YAML with generator: (as `traces fit` writes)")
     synth.add_argument("output", type=Path, help=".csv or .parquet")
-    synth.add_argument("--seed", type=int, default=0)
+    synth.add_argument("--seed", type=_seed, default=0)
     synth.set_defaults(action=_synth)
 
     fit = verbs.add_parser("fit", help="learn a generator; writes a workload configuration without user data")
@@ -82,7 +89,7 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=int)
     parser.add_argument("--rate-scale", type=float, default=1.0)
     parser.add_argument("--dequantise", type=float, metavar="TICK_S", help="spread arrivals over their clock's tick")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=_seed, default=0)
 
 
 def _load(arguments: argparse.Namespace) -> Trace:

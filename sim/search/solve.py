@@ -21,6 +21,7 @@ from sim.search.load import highest_load
 from sim.search.point import Point, Solution
 from sim.search.replicas import fewest_replicas
 from sim.spec import Scenario
+from sim.workload.timeline import load_trace
 
 Solve = Literal["none", "replicas", "load"]
 
@@ -107,7 +108,10 @@ def _guess(scenario: Scenario, evaluate: ScenarioEvaluator) -> float:
 
 
 def _load(scenario: Scenario, evaluate: ScenarioEvaluator, replicas: int, start: float) -> Solution:
-    requests_at_one = len(evaluate.trace(scenario.workload.rate_scale)) / scenario.workload.rate_scale
+    trace = evaluate.trace(scenario.workload.rate_scale)
+    if scenario.workload.limit is not None:  # it caps what a lower load need not fall short of
+        trace = load_trace(replace(scenario, workload=replace(scenario.workload, limit=None)))
+    requests_at_one = len(trace) / scenario.workload.rate_scale
     return highest_load(
         evaluate, replicas=replicas, start=start, tolerance=scenario.search.load_tolerance,
         low=min(scenario.workload.rate_scale, _FEWEST_REQUESTS / requests_at_one),

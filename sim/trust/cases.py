@@ -115,7 +115,7 @@ def read_case(folder: Path) -> MeasuredCase:
     try:
         data = json.loads((folder / "measured.json").read_text(encoding="utf-8"))
         spec, run = data["engine"], data["workload"]
-    except (OSError, json.JSONDecodeError, KeyError) as error:
+    except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
         raise TraceError(f"{folder / 'measured.json'}: not a measured case ({error})") from None
     version = tuple(int(part) for part in re.findall(r"\d+", str(spec.get("version", "0")))[:3])
     model, gpu = (

@@ -221,7 +221,7 @@ def check_case(folder: Path) -> Verdict:
     """Drive the case in ``folder`` and compare every step."""
     case, recorded = read_case(folder)
     meta_file = folder / "meta.json"
-    meta = json.loads(meta_file.read_text()) if meta_file.is_file() else {}
+    meta = _json(meta_file.read_text(), str(meta_file)) if meta_file.is_file() else {}
     try:
         recording = Recording(case)
         ours = recording.run(len(recorded) + 1)

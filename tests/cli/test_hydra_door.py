@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pandas as pd
 import pytest
 
 from sim.cli.compose import composed_scenario
@@ -80,3 +83,29 @@ def test_keys_of_open_mappings_need_no_plus() -> None:
         "code": {"e2e_p95_s": 9.0},
     }
     assert scenario.fleet.pools["a"].replicas == 3
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["traces", "synth", "generator.yaml", "out.csv", "--seed", "-1"], ["--seed", "-1"]),
+        (["conformance", "case"], ["case.json", "no JSON"]),
+        (["validate", "measured"], ["measured.json", "not a measured case"]),
+    ],
+    ids=["seed", "conformance", "validate"],
+)
+def test_other_verbs_name_what_is_wrong(servecap, tmp_path: Path, argv: list[str], words: list[str]) -> None:
+    for folder, name in (("case", "case.json"), ("case", "steps.jsonl"), ("measured", "measured.json")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / name).write_text("[]" if folder == "measured" else "")
+    ended = servecap(*argv)
+    assert ended.code == 2
+    for word in words:
+        assert word in ended.message
+
+
+def test_a_capped_trace_does_not_bound_the_load_from_below(servecap, tmp_path: Path) -> None:
+    ended = servecap("capacity", "workload.limit=300", "fleet.replicas=1", "output.report=false", "hydra.run.dir=run")
+    assert ended.code == 0
+    held = pd.read_csv(tmp_path / "run" / "search.csv").query("verdict == 'pass'")["rate_scale"].max()
+    assert 0.5 < held < 3
