@@ -17,9 +17,10 @@ from sim.spec import Slo
 
 _OPEN = re.compile(
     r"(fleet\.pools|slo\.routes|slo\.percentiles|gateway\.queue\.weights|gateway\.apis|gpu\.step_time_scale|workload\.columns)[.=]"
+    r"|workload\.(fetch|generator|packaged|packaged_rate_scale|session_rate_per_s|pool_rate_per_s)="
     r"|slo\.(ttft|tpot|itl|e2e|queue)_p\d+_s="
 )
-"""Mappings whose keys are the user's, and the percentiles that a preset need not spell out."""
+"""Mappings whose keys are the user's, sources of a workload, and percentiles: what a preset need not spell out."""
 _GROUPS = (
     "model", "gpu", "engine", "fleet", "workload", "gateway", "autoscaler", "spot", "slo", "cost", "api", "search",
     "experiment",

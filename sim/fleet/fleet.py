@@ -100,7 +100,7 @@ class Fleet:
             pool_.begin()
         scalers = [pool_.spec.autoscaler or scenario.autoscaler for pool_ in self.pools.values()]
         if not self.ready and all(isinstance(scaler, NoAutoscaler) for scaler in scalers):
-            raise ConfigError("fleet.replicas: needs at least one replica to serve, but got 0")
+            raise ConfigError("fleet.replicas: needs at least one replica, or an autoscaler that starts one, but got 0")
         for spot_market in self._markets.values():
             spot_market.start()
         for pool_, scaler in zip(self.pools.values(), scalers, strict=True):

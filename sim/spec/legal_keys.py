@@ -32,6 +32,11 @@ def unknown_key(root: type, path: Sequence[str]) -> str:
     if name in NOT_MODELLED:
         return f'{key}: {NOT_MODELLED[name]} is not modelled; see "What is not modelled" in README.md'
     legal = keys_at(root, path[:-1])
+    if name in legal:  # Hydra refuses what the chosen preset does not state
+        parent = key.rpartition(".")[0]
+        kind = "kind: ..., " if "kind" in legal else ""
+        whole = f"'{parent}={{{kind}{name}: ...}}'"
+        return f"{key}: not stated by the chosen preset; write ++{key}=..., or another kind whole: {whole}"
     if not legal:
         return f"{key}: no such key"
     parent = key.rpartition(".")[0]

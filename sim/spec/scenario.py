@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
 from sim.errors import ConfigError
@@ -48,6 +48,17 @@ class Scenario:
     seed: int = Field(default=0, ge=0)
     check_invariants: bool = False
 
+    @model_validator(mode="after")
+    def _check(self) -> Scenario:
+        pools = self.fleet.all_pools()
+        passes = {f"gateway.passes.{place}.pool": one.pool for place, one in enumerate(self.gateway.passes)}
+        larger = self.gateway.hybrid.larger_pool if self.gateway.hybrid is not None else None
+        named = {f"gateway.pools.{place}": pool for place, pool in enumerate(self.gateway.pools)} | passes
+        for key, pool in (named | {"gateway.hybrid.larger_pool": larger}).items():
+            if pool is not None and pool not in pools:
+                raise ValueError(f"{key} names no pool of the fleet, but got {pool!r}; pools are {', '.join(pools)}")
+        return self
+
 
 _SCENARIO = TypeAdapter(Scenario)
 
@@ -69,7 +80,7 @@ def parse_scenario(data: dict[str, Any]) -> Scenario:
                 continue
             key = dotted(Scenario, path) or "(whole configuration)"
             if item["type"] == "value_error":  # our own rules name what they found
-                lines.append(f"{key}: {item['ctx']['error']}")
+                lines.append(f"{key}: {item['ctx']['error']}" if path else str(item["ctx"]["error"]))
                 continue
             found = "" if item["type"] == "missing" else f", but got {item['input']!r}"
             lines.append(f"{key}: {item['msg']}{found}")

@@ -1,4 +1,4 @@
-"""Every preset of ``configs/experiment`` composes to a legal scenario."""
+"""Every preset of every group composes to a legal scenario."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sim.cli.compose import composed_scenario
+from tests import presets
 
 SEARCHES = {"search_economy"}
 """They override Hydra's sweeper, which only ``python -m sim`` has on its search path."""
@@ -18,6 +19,14 @@ PRESETS = sorted(
 @pytest.mark.parametrize("name", PRESETS)
 def test_composes(name: str) -> None:
     assert composed_scenario([f"experiment={name}"]) != composed_scenario([])
+
+
+@pytest.mark.parametrize(
+    "group", ["model", "gpu", "engine", "fleet", "workload", "gateway", "autoscaler", "spot", "slo", "cost", "api", "search"]
+)
+def test_every_preset_of_a_group_is_legal(group: str) -> None:
+    for name in presets.names(group):
+        assert composed_scenario([f"{group}={name}"]).seed == 0
 
 
 def test_spot_share_asks_for_half_on_spot() -> None:

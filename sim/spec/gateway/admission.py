@@ -87,5 +87,5 @@ class QueueSpec:
     ttl_s: float | None = Field(default=None, gt=0)
     """Shed after waiting so long."""
     fair: bool = True
-    weights: dict[str, float] = Field(default_factory=dict)
+    weights: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     """Tenant -> weight; 1 for those it does not name."""
