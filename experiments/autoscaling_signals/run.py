@@ -26,25 +26,14 @@ from sim.report.chart import Chart, Series  # noqa: E402
 from sim.spec import Scenario  # noqa: E402
 
 SEEDS = tuple(range(6))
-START = {  # four minutes
-    "provisioning": {"kind": "constant", "seconds": 60.0}, "image": {"kind": "constant", "seconds": 40.0},
-    "weights_gib_per_s": 0.5, "engine_start": {"kind": "constant", "seconds": 110.0},
-}  # fmt: skip
-SLOW_BURSTS = {
-    "duration_s": 10800.0,
-    "max_total_tokens": 16000,
-    "arrivals": {"kind": "on_off", "on_rate_per_s": 9.0, "mean_on_s": 600.0, "mean_off_s": 400.0, "gap_cv": 2.0},
-    "input_tokens": {"kind": "lognormal", "mu": 6.8, "sigma": 1.1, "max_tokens": 12000},
-    "output_tokens": {"kind": "lognormal", "mu": 4.4, "sigma": 1.2, "max_tokens": 2000},
-}
 DRAWN = ("tokens in flight", "QPS", "queue length (KEDA)")
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """One traffic: its generator, what prompts grow by after an hour, and the fleets."""
+    """One traffic: its generator (None: the preset's), what prompts grow by after an hour, and the fleets."""
 
-    generator: dict[str, Any]
+    generator: dict[str, Any] | None
     growth: float
     reference: int
     """Replicas at the start, and of the run that the targets are read off."""
@@ -58,14 +47,15 @@ def traffics() -> dict[str, Traffic]:
     code = yaml.safe_load((HERE.parent / "trace_fit" / "azure_code.yaml").read_text(encoding="utf-8"))["generator"]
     code |= {"duration_s": 7200.0, "max_total_tokens": None}
     code["arrivals"]["rate_per_s"] *= 2
-    return {"bursts of ten minutes": Traffic(SLOW_BURSTS, 3.0, 4, 8), "Azure 2023 code": Traffic(code, 2.0, 6, 14)}
+    return {"bursts of ten minutes": Traffic(None, 3.0, 4, 8), "Azure 2023 code": Traffic(code, 2.0, 6, 14)}
 
 
 def scenario(traffic: Traffic, autoscaler: dict[str, Any], seed: int, replicas: int, grows: bool = True) -> Scenario:
     growth = {"kind": "context", "at_s": 3600.0, "factor": traffic.growth, "max_tokens": 14000}
     made = scenario_of(
-        [], {"name": "bursty", "generator": traffic.generator}, timeline=[growth] if grows else [], autoscaler=autoscaler,
-        fleet={"replicas": replicas, "min_replicas": 2, "max_replicas": traffic.peak + 2, "cold_start": START},
+        ["experiment=autoscaling_signals", f"fleet.replicas={replicas}", f"fleet.max_replicas={traffic.peak + 2}"],
+        {"name": "bursty", "generator": traffic.generator} if traffic.generator else None,
+        timeline=[growth] if grows else [], autoscaler=autoscaler,
     )  # fmt: skip
     return replace(made, seed=seed)
 

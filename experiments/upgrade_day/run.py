@@ -20,15 +20,6 @@ from sim.spec import scenario_to_dict  # noqa: E402
 SEEDS = (0, 1, 2, 3)
 AT_S = 1800.0
 REPLICAS = 4
-TRAFFIC = {
-    "name": "chat_poisson",
-    "generator": {
-        "duration_s": 5400.0,
-        "arrivals": {"kind": "poisson", "rate_per_s": 18.0},
-        "input_tokens": {"kind": "lognormal", "mu": 6.4, "sigma": 1.0, "max_tokens": 8000},
-        "output_tokens": {"kind": "lognormal", "mu": 5.0, "sigma": 0.7, "max_tokens": 1500},
-    },
-}
 CHATTIER = {"kind": "output", "at_s": AT_S, "factor": 1.3}
 """The new model's answers are 30 % longer with the prompts of before."""
 LONGER = {"kind": "context", "at_s": AT_S, "factor": 1.5}
@@ -51,7 +42,7 @@ def main() -> None:
     for name, (timeline, replicas) in cases.items():
         found = []
         for seed in SEEDS:
-            scenario = scenario_of([], TRAFFIC, timeline=timeline, fleet={"replicas": replicas, "max_replicas": 16})
+            scenario = scenario_of(["experiment=upgrade_day", f"fleet.replicas={replicas}"], timeline=timeline)
             result, summary = run(replace(scenario, seed=seed))
             found.append(row(name, summary))
             if seed == SEEDS[0] and name in ("no upgrade", "answers 1.3x, prompts 1.5x", "14B, fleet doubled with it"):

@@ -157,8 +157,10 @@ def _window(config: dict[str, Any], layers: int) -> tuple[int | None, int]:
         count = sum(kind == "sliding_attention" for kind in kinds)
     elif config.get("sliding_window_pattern"):
         count = layers - layers // int(config["sliding_window_pattern"])
-    elif str(config.get("model_type", "")).startswith("gemma2"):
-        count = layers // 2
+    elif str(config.get("model_type", "")).startswith(("gemma2", "gpt_oss")):
+        count = layers - layers // 2
+    elif config.get("use_sliding_window"):  # Qwen2: the layers from this one on
+        count = max(0, layers - int(config.get("max_window_layers") or 0))
     else:
         count = layers
     return (int(window), count) if count else (None, 0)
