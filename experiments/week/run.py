@@ -18,11 +18,11 @@ from sim.record import Result  # noqa: E402
 from sim.report.chart import Chart, Series  # noqa: E402
 
 SEEDS = (0, 1, 2)
-STATIC = ("autoscaler={kind: none}",)
-CASES = {
-    "autoscaled": (),
-    "static 11": (*STATIC, "fleet.replicas=11"),
-    "static 12": (*STATIC, "fleet.replicas=12"),
+STATIC = {"autoscaler": {"kind": "none"}}
+CASES: dict[str, tuple[list[str], dict[str, Any]]] = {
+    "autoscaled": ([], {}),
+    "static 11": (["fleet.replicas=11"], STATIC),
+    "static 12": (["fleet.replicas=12"], STATIC),
 }
 BOUNDED = ("usd", "tpot_p95_s")
 
@@ -31,10 +31,10 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     lines: list[Series] = []
     perfect_usd: list[float] = []
-    for number, (name, overrides) in enumerate(CASES.items()):
+    for number, (name, (overrides, changes)) in enumerate(CASES.items()):
         found = []
         for seed in SEEDS:
-            result, summary = run(scenario_of(["experiment=week", f"seed={seed}", *overrides]))
+            result, summary = run(scenario_of(["experiment=week", f"seed={seed}", *overrides], **changes))
             fleet = summary["fleet"]
             found.append({
                 **row(name, summary), "requests": len(result.requests), "replicas_mean": fleet["replicas_mean"],

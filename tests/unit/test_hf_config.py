@@ -68,6 +68,12 @@ def test_sliding_windows(tmp_path: Path) -> None:
     assert (found.sliding_window, found.sliding_window_layers) == (1024, 20)
     off = model_from_hf_config(written(tmp_path, {**LLAMA, "sliding_window": 1024, "use_sliding_window": False}))
     assert off.sliding_window_layers == 0
+    late = {**LLAMA, "sliding_window": 1024, "use_sliding_window": True}
+    for first, count in ((0, 32), (24, 8), (32, 0)):  # Qwen2: the window begins at layer max_window_layers
+        found = model_from_hf_config(written(tmp_path, {**late, "max_window_layers": first}))
+        assert found.sliding_window_layers == count
+    gpt_oss = {**LLAMA, "model_type": "gpt_oss", "sliding_window": 128}
+    assert model_from_hf_config(written(tmp_path, gpt_oss)).sliding_window_layers == 16
 
 
 @pytest.mark.parametrize(
