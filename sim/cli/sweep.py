@@ -76,7 +76,8 @@ def finish_sweep(folder: Path, *, interrupted: bool = False, quiet: bool = False
         print_frontier_table(rows)
         for job in jobs:
             if job.outcome.status in ("cannot_run", "crashed"):
-                print(f"job {job.number} ({' '.join(axes_of_job(job, axes_of(jobs)))}): {job.outcome.reason}")
+                where = " ".join(axes_of_job(job, axes_of(jobs)))
+                print(f"job {job.number}{where and f' ({where})'}: {job.outcome.reason}")
         print(f"Written to {folder}")
         if interrupted:
             print(f"Interrupted; {len(jobs)} finished jobs are kept.")
@@ -162,8 +163,7 @@ def axes_of(jobs: Sequence[Job]) -> list[str]:
         for override in job.outcome.overrides:
             key, _, value = override.partition("=")
             values.setdefault(key, set()).add(value)
-    differing = [key for key, found in values.items() if len(found) > 1 and key != "search.max_usd_per_hour"]
-    return differing or list(values)[:1]
+    return [key for key, found in values.items() if len(found) > 1 and key != "search.max_usd_per_hour"]
 
 
 def axes_of_job(job: Job, axes: Sequence[str]) -> list[str]:

@@ -156,6 +156,12 @@ def test_jobs_of_an_earlier_sweep_in_the_folder_have_no_say(servecap, tmp_path: 
     assert servecap("report", "sweep").code == ended.code
 
 
+def test_a_sweep_of_one_cell_names_no_axis(servecap) -> None:
+    ended = servecap("-m", "hydra/launcher=basic", "search.max_replicas=1", "workload.limit=60", "hydra.sweep.dir=sweep")
+    assert ended.code == 3
+    assert "on 1 x l40s: " in ended.out.splitlines()[-1]
+
+
 def test_losers_keep_only_the_files_that_were_asked_for(servecap, tmp_path: Path) -> None:
     servecap("-m", *FAST, "workload.limit=60", "++fleet.replicas=2,4", "output.steps=true", "output.report=false",
              "gateway.users={kind: closed, users: 4}", "hydra.sweep.dir=sweep")  # fmt: skip
