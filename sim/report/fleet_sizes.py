@@ -21,11 +21,13 @@ def fleet_sizes(summary: Mapping[str, Any]) -> str:
         Bar("this fleet", configured, colour=0, text=f"${number(configured)}"),
         Bar("static peak", static, colour=7, text=f"${number(static)}"),
     ]
+    difference = static - configured
+    against = f"saves ${number(difference)} against" if difference >= 0 else f"costs ${number(-difference)} more than"
     words = (
         f"The perfect fleet knows the demand and starts at once: ${number(perfect)} of compute, "
         f"{number(fleets['perfect_replicas_mean'])} replicas on average, {fleets['perfect_replicas_max']} at most. This one "
-        f"pays ${number(configured - perfect)} on top (capacity insurance: headroom, late starts and stops) and saves "
-        f"${number(static - configured)} against standing at the peak. A replica is taken to sustain "
+        f"pays ${number(configured - perfect)} on top (capacity insurance: headroom, late starts and stops) and {against} "
+        f"standing at the peak. A replica is taken to sustain "
         f"{number(fleets['requests_per_s_per_replica'])} mean requests a second."
     )
     chart = bar_figure("Compute of three fleets, US$", bars, description=words, unit="US$ of the run")
