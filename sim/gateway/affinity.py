@@ -15,9 +15,9 @@ Sources: sgl-router ``cache_aware.rs``; llm-d inference scheduler's queue, kv-ca
 
 from __future__ import annotations
 
-import zlib
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
+from hashlib import blake2b
 from typing import TypeVar
 
 import numpy as np
@@ -160,9 +160,20 @@ class WeightedScoreRouter:
 
 
 class SessionAffinityRouter:
-    """Highest-random-weight hashing of the session over the servers; requests without one by their number."""
+    """Highest-random-weight (rendezvous) hashing of the session over the servers; requests without one by their number.
+
+    Every server gets a share of 1 / n, and only the sessions of a server that goes move (Thaler and Ravishankar 1998). Both
+    ask for a hash whose bits depend on all of the input: a CRC is linear, so that names which differ in one digit order
+    alike for every session. Gateways take xxHash (Envoy's and gRPC's ring hash); BLAKE2 stands here for such a hash, equal
+    on every machine and under every ``PYTHONHASHSEED``.
+    """
 
     def choose(self, request: RequestView, servers: Sequence[S]) -> S:
         """See ``Router``."""
         session = request.session_id or f"row{request.row}"
-        return max(servers, key=lambda server: zlib.crc32(f"{session}|{server.name}".encode()))
+        return max(servers, key=lambda server: _rank(session, server.name))
+
+
+def _rank(session: str, server: str) -> bytes:
+    """64 evenly distributed bits of a pair of names."""
+    return blake2b(f"{session}|{server}".encode(), digest_size=8).digest()

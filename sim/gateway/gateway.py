@@ -341,7 +341,7 @@ class Gateway:
         )  # fmt: skip
         self.under_way -= 1
         request.tries += 1  # no timer concerns it any more
-        self.policies.answered(request, answer.output_tokens, self.clock.now)
+        self.policies.answered(request, pool, answer.output_tokens, self.clock.now)
 
     def _lose(self, request: ClientRequest, failure: Failure) -> None:
         """The client has no answer, and no further try."""

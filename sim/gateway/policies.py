@@ -25,6 +25,9 @@ from sim.record.recorder import Recorder
 from sim.rng import stream
 from sim.spec import GatewaySpec
 
+_SHARED_ANSWERS = ("cache", "dedupe")
+"""Names in the column ``pool`` of answers that nobody generated anew."""
+
 
 def needs_process(spec: GatewaySpec) -> bool:
     """Whether any policy of ``spec`` asks for more than routing, a timeout and a bounded queue."""
@@ -151,8 +154,10 @@ class Policies:
         """Whether an equal request's answer would do for it."""
         return bool(request.prompt_id) and (self.cache is not None or self.twins is not None)
 
-    def answered(self, request: ClientRequest, output_tokens: int, now_s: float) -> None:
-        """Tell admission and cache of a whole answer."""
+    def answered(self, request: ClientRequest, pool: str, output_tokens: int, now_s: float) -> None:
+        """Tell admission and cache of a whole answer; a shared one was neither generated nor paid again."""
+        if pool in _SHARED_ANSWERS:
+            return
         for policy in self._admission:
             policy.answered(request, output_tokens, now_s)
         if self.cache is not None and request.prompt_id:

@@ -12,7 +12,11 @@ from sim.spec.gateway.answers import ResponseCache as ResponseCacheSpec
 
 
 class ResponseCache:
-    """Answers by ``prompt_id`` with a time to live; the least recently used goes first."""
+    """Answers by ``prompt_id`` with a time to live; the least recently used goes first.
+
+    An answer lives ``ttl_s`` from the moment an engine or a provider gave it: a hit moves it up in the order, and does not
+    renew its time, and at the end of it the answer is stale (RFC 9111 section 4.2; Redis' ``SET ... EX`` under LiteLLM).
+    """
 
     def __init__(self, spec: ResponseCacheSpec) -> None:
         self._spec = spec
@@ -24,7 +28,7 @@ class ResponseCache:
         entry = self._entries.get(prompt_id)
         if entry is None:
             return None
-        if entry[0] < now_s:
+        if entry[0] <= now_s:
             del self._entries[prompt_id]
             return None
         self._entries.move_to_end(prompt_id)

@@ -13,11 +13,15 @@ from sim.spec.timeline import EscalationChange
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ResponseCache:
-    """Exact answers by ``prompt_id``, least recently used out first."""
+    """Exact answers by ``prompt_id``, least recently used out first. Hits are billed to no tenant's budget (LiteLLM books
+    a cache hit at a cost of 0)."""
 
     max_entries: int = Field(default=100_000, ge=1)
+    """Answers kept at once; an assumption."""
     ttl_s: float = Field(default=3600.0, gt=0)
+    """Life of an answer from when it was generated, seconds; a hit does not renew it. An assumption."""
     latency_s: float = Field(default=0.005, ge=0)
+    """Time a hit takes, seconds; an assumption (a look-up in Redis and the way there)."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
