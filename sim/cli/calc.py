@@ -34,12 +34,13 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--tokens-per-s", type=float, help="effective output tokens per second of all machines together")
     parser.add_argument("--overhead", type=float, help="software, storage, operations, safety as a share of compute")
     parser.add_argument("--context-tokens", type=int, default=8192, help="context of one stream for the KV arithmetic")
+    parser.add_argument("--config-dir", action="append", default=[], help="a folder of your own presets")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     options = parser.parse_intermixed_args(list(argv))
     if options.context_tokens < 1:
         raise ConfigError(f"--context-tokens must be at least 1, but got {options.context_tokens}")
     answer = calculate(
-        composed_scenario(options.overrides),
+        composed_scenario([*options.overrides, *(f"--config-dir={folder}" for folder in options.config_dir)]),
         options.usd_per_hour,
         options.tokens_per_s,
         options.overhead,

@@ -11,20 +11,24 @@ from omegaconf.errors import OmegaConfBaseException
 from sim.cli.hydra_errors import message_of
 from sim.cli.overrides import as_hydra_reads
 from sim.cli.scenario import scenario_from
-from sim.errors import ConfigError
+from sim.cli.shared_config import shared_folders
+from sim.errors import ConfigError, SimError
 from sim.spec import Scenario
 
 
 def composed_scenario(overrides: Sequence[str]) -> Scenario:
-    """The scenario of the packaged configuration under ``overrides``.
+    """The scenario of the packaged configuration under ``overrides``, among which ``--config-dir DIR`` may stand.
 
     Raises:
         ConfigError: an override names what does not exist, or a value is illegal.
     """
-    stated = as_hydra_reads(overrides)
     try:
-        with initialize_config_module("sim.configs", version_base="1.3"):
-            config = compose("config", overrides=stated)
+        with shared_folders(overrides) as own:
+            stated = as_hydra_reads(own)
+            with initialize_config_module("sim.configs", version_base="1.3"):
+                config = compose("config", overrides=stated)
+    except SimError:
+        raise
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise ConfigError(message_of(error)) from None
     return scenario_from(config, overrides)

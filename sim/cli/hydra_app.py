@@ -26,8 +26,9 @@ from sim.cli import sweep_watch
 from sim.cli.hydra_errors import message_of
 from sim.cli.job import JobOutcome, run_job
 from sim.cli.overrides import as_hydra_reads
+from sim.cli.shared_config import shared_folders
 from sim.cli.sweep import finish_sweep
-from sim.errors import ConfigError, OutputError
+from sim.errors import ConfigError, OutputError, SimError
 from sim.search import DEFAULT_CAPS
 
 _CAP = "engine.max_num_seqs"
@@ -62,11 +63,6 @@ def capacity(argv: Sequence[str]) -> int:
 
 
 def _start(arguments: list[str], *, multirun: bool) -> int:
-    arguments = as_hydra_reads(arguments)
-    if _only_shows(arguments):
-        arguments = [argument for argument in arguments if argument not in ("-m", "--multirun")]
-    elif multirun:
-        arguments = _as_sweep(arguments)
     outcomes: list[JobOutcome] = []
 
     def job(config: DictConfig) -> JobOutcome:
@@ -79,10 +75,12 @@ def _start(arguments: list[str], *, multirun: bool) -> int:
     sweep_watch.forget()
     interrupted = False
     try:
-        with _hydra_arguments(arguments):
+        with shared_folders(arguments) as own, _hydra_arguments(_in_hydras_words(own, multirun=multirun)):
             hydra.main(config_path="pkg://sim.configs", config_name="config", version_base="1.3")(job)()
     except KeyboardInterrupt:
         interrupted = True
+    except SimError:
+        raise
     except (HydraException, OmegaConfBaseException, ValueError) as error:  # jobs raise nothing: these are Hydra's own
         raise ConfigError(message_of(error)) from None
     except BrokenPipeError:
@@ -96,6 +94,13 @@ def _start(arguments: list[str], *, multirun: bool) -> int:
     if interrupted:
         raise KeyboardInterrupt
     return outcomes[-1].tell() if outcomes else 0
+
+
+def _in_hydras_words(arguments: Sequence[str], *, multirun: bool) -> list[str]:
+    found = as_hydra_reads(arguments)
+    if _only_shows(found):
+        return [argument for argument in found if argument not in ("-m", "--multirun")]
+    return _as_sweep(found) if multirun else found
 
 
 def _as_sweep(argv: Sequence[str]) -> list[str]:

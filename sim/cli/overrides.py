@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 from sim.cli.kinds import with_kinds_replaced
+from sim.cli.packaged import packaged_presets
 from sim.errors import ConfigError
 from sim.spec import Slo
 
@@ -21,10 +22,6 @@ _OPEN = re.compile(
     r"|slo\.(ttft|tpot|itl|e2e|queue)_p\d+_s="
 )
 """Mappings whose keys are the user's, sources of a workload, and percentiles: what a preset need not spell out."""
-_GROUPS = (
-    "model", "gpu", "engine", "fleet", "workload", "gateway", "autoscaler", "spot", "slo", "cost", "api", "search",
-    "experiment",
-)  # fmt: skip
 _STATED = {f"slo.{field.name}" for field in fields(Slo) if field.name.endswith("_s")}
 _NO_PRESET = re.compile(r"null|[-+.\d]*")
 
@@ -44,7 +41,7 @@ def _checked(argument: str) -> str | None:
     key, equals, value = argument.partition("=")
     if equals and not key:
         raise ConfigError(f"{argument}: expected key=value")
-    if key in _GROUPS and equals:
+    if equals and key in packaged_presets():
         if key == "experiment" and value == "null":
             return None
         if key == "api" and value == "null":

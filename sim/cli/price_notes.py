@@ -10,8 +10,7 @@ from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
 
-import yaml
-
+from sim.cli.plain_yaml import read_plain_yaml
 from sim.cost.prices import stated_price_warning
 
 
@@ -21,7 +20,7 @@ def price_notes(folders: Iterable[Path], today: date) -> list[str]:
     for folder in folders:
         path = folder / "config.yaml"
         if path.is_file():
-            gpu = yaml.safe_load(path.read_text(encoding="utf-8"))["gpu"]
+            gpu = read_plain_yaml(path)["gpu"]
             notes[_note(gpu["name"], gpu["price"], today)] = None
     return list(notes)
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 import pyarrow
-import yaml
 
+from sim.cli.plain_yaml import read_plain_yaml
 from sim.errors import ConfigError
 
 
@@ -26,10 +26,7 @@ def stored_cost(folder: Path) -> dict[str, Any]:
 def stored_config(folder: Path) -> dict[str, Any]:
     """``config.yaml``."""
     path = folder / "config.yaml"
-    try:
-        found = yaml.safe_load(_text(path))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: is no YAML ({' '.join(str(error).split())})") from None
+    found = read_plain_yaml(path)
     if not isinstance(found, dict):
         raise ConfigError(f"{path}: expected a configuration, but got {str(found)[:40]!r}")
     return found

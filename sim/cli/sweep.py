@@ -17,12 +17,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sim.analysis.economics import Decision, decide
 from sim.cli.job import JobOutcome, read_outcome
 from sim.cli.price_notes import price_notes
 from sim.cli.search_table import read_search_table
+from sim.cli.stored import stored_config
 from sim.cli.sweep_members import membership
 from sim.report import frontier_html, frontier_markdown, print_frontier_table, write_json, write_text
 from sim.report.decision import confidence_sentence, decision_sentence
@@ -94,8 +93,7 @@ def _decisions(folder: Path, best: Job | None) -> list[Decision]:
     """Self-host against each API at the answer's own traffic; none without an answer."""
     if best is None or not best.holds:
         return []
-    stored = yaml.safe_load((folder / str(best.number) / "config.yaml").read_text(encoding="utf-8"))
-    return decide(parse_scenario(stored), best.summary)
+    return decide(parse_scenario(stored_config(folder / str(best.number))), best.summary)
 
 
 def _priced_by(job: Job) -> tuple[str, ...]:

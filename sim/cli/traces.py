@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.table import Table
 
+from sim.cli.plain_yaml import read_plain_yaml
 from sim.errors import ConfigError, OutputError, SimError
 from sim.spec import GeneratorSpec, WorkloadSpec
 from sim.workload import Trace, generate, load_workload, write_trace
@@ -156,10 +157,7 @@ def _convert(arguments: argparse.Namespace) -> None:
 
 
 def _synth(arguments: argparse.Namespace) -> None:
-    try:
-        config = yaml.safe_load(arguments.config.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"{arguments.config}: cannot be read ({error})") from None
+    config = read_plain_yaml(arguments.config)
     if not isinstance(config, dict) or not isinstance(config.get("generator"), dict):
         raise ConfigError(f"{arguments.config}: lacks generator:, which says what to make")
     trace = generate(_parsed(GeneratorSpec, config["generator"]), arguments.seed)
