@@ -16,12 +16,12 @@ Readers between wake-ups (``view``) get the state at the newest step composed by
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from typing import NamedTuple
 
 from sim.engine.batch import Batch
 from sim.engine.clock import COMPLETION, SCHEDULE, Clock, Moment
 from sim.engine.gaps import GapHistogram
+from sim.engine.listener import EngineListener, StepListener
 from sim.engine.noise import StepNoise
 from sim.engine.request import EngineRequest
 from sim.engine.scheduler import Scheduler
@@ -47,10 +47,10 @@ class Replica:
         scheduler: the engine's scheduler.
         step_time: how long a step takes, in the clock's unit.
         async_scheduling: compose one batch ahead.
-        on_finish: called with the request when its last token is out (``finished_at`` is set).
-        on_abort: called with a request that the engine dropped after ``abort``.
-        on_step: called with every closed batch, for step records and conformance.
-        on_return: called with every batch whose output was applied.
+        listener: told of requests that leave the engine.
+        steps: told of every batch.
+        gaps: collects the gaps between tokens.
+        name: what messages and records call it.
         noise: draws each step's factor; the scheduler must not skip then.
     """
 
@@ -60,10 +60,8 @@ class Replica:
         scheduler: Scheduler,
         step_time: StepTimeModel,
         async_scheduling: bool,
-        on_finish: Callable[[EngineRequest], None],
-        on_abort: Callable[[EngineRequest], None] | None = None,
-        on_step: Callable[[Replica, Batch], None] | None = None,
-        on_return: Callable[[Batch], None] | None = None,
+        listener: EngineListener,
+        steps: StepListener | None = None,
         gaps: GapHistogram | None = None,
         name: str = "",
         noise: StepNoise | None = None,
@@ -72,12 +70,8 @@ class Replica:
         self.scheduler = scheduler
         self.step_time = step_time
         self.depth = 2 if async_scheduling else 1
-        self.on_finish = on_finish
-        self.on_abort = on_abort
-        self.on_step = on_step
-        self.on_return = on_return
-        self.on_late: Callable[[EngineRequest], None] = lambda request: None
-        """Called with a request that was on its way when the engine died."""
+        self.listener = listener
+        self._step_listener = steps
         self.gaps = gaps
         self.name = name
         self._noise = noise
@@ -103,9 +97,9 @@ class Replica:
     # -- from the gateway ----------------------------------------------------------------------------------------------
 
     def submit(self, request: EngineRequest) -> None:
-        """A request reaches the engine's input queue now; a dead engine hands it to ``on_late``."""
+        """A request reaches the engine's input queue now; a dead engine evicts it at once."""
         if self.stopped:
-            self.on_late(request)
+            self.listener.evicted((request,))
             return
         scheduler = self.scheduler
         blocked = scheduler.n_waiting and not scheduler.by_priority
@@ -260,8 +254,7 @@ class Replica:
                     if scheduler.abort(request):
                         if request.scheduled_at is None:
                             self.waiting_tokens -= request.prompt_len
-                        if self.on_abort is not None:
-                            self.on_abort(request)
+                        self.listener.aborted(request)
                 self._aborts.clear()
             preemptions = scheduler.preemptions
             batch = scheduler.compose()
@@ -327,8 +320,8 @@ class Replica:
             self.prefill_tokens += tokens
         if self.gaps is not None and n:
             self.gaps.add(batch.first, batch.duration_of(steps - 1), steps, n)
-        if self.on_step is not None:
-            self.on_step(self, batch)
+        if self._step_listener is not None:
+            self._step_listener.closed(self.name, self.steps - 1, self.scheduler, batch)
 
     def _return(self, batch: Batch) -> None:
         """The output of ``batch`` is here."""
@@ -337,11 +330,11 @@ class Replica:
             if request.first_token_at is None:
                 request.first_token_at = end
         self.scheduler.complete(batch)
-        if self.on_return is not None:
-            self.on_return(batch)
+        if self._step_listener is not None:
+            self._step_listener.returned(batch)
         for request in batch.finishing:
             if request.abort_reason is None:
                 request.finished_at = end
-                self.on_finish(request)
+                self.listener.finished(request)
 
 

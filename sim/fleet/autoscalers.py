@@ -134,7 +134,7 @@ class KnativeScaler:
 
     def __init__(self, spec: KnativeKpa) -> None:
         self._spec = spec
-        self._seen: deque[tuple[float, int]] = deque()
+        self._seen: deque[tuple[float, float]] = deque()
         self._panic_s = -math.inf
         self._panic_size = 0
         self._active_s = 0.0

@@ -6,16 +6,14 @@ they did is in the replicas' ``background_tokens`` and in an event at the end. A
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from sim.engine.clock import DEADLINE, Moment
+from sim.engine.listener import EngineListener
 from sim.engine.request import EngineRequest
+from sim.fleet.roster import LifeListener, Roster
 from sim.fleet.server import Server
 from sim.spec.fleet import BackgroundSpec
-
-if TYPE_CHECKING:
-    from sim.fleet.fleet import Fleet
 
 _LOWEST_PRIORITY = 1_000_000
 
@@ -29,21 +27,15 @@ class Task:
         self.server = server
 
 
-class Background:
-    """The queue of tasks and where they run."""
+class Background(EngineListener, LifeListener):
+    """The queue of tasks and where they run. Engines tell it; what is not a task's goes on to ``others``."""
 
-    def __init__(
-        self,
-        fleet: Fleet,
-        spec: BackgroundSpec,
-        on_finish: Callable[[EngineRequest], None],
-        on_abort: Callable[[EngineRequest], None],
-    ) -> None:
-        self._fleet = fleet
-        self._clock = fleet.clock
+    def __init__(self, roster: Roster, spec: BackgroundSpec, others: EngineListener) -> None:
+        self._roster = roster
+        self._ready = roster.endpoints.ready
+        self._clock = roster.clock
         self._spec = spec
-        self._on_finish = on_finish
-        self._on_abort = on_abort
+        self._others = others
         self._left = spec.tasks
         self._number = 0
         self._running: dict[EngineRequest, None] = {}
@@ -56,16 +48,16 @@ class Background:
     def _look(self, _: Moment) -> None:
         now, spec = self._clock.now, self._spec
         if spec.deadline_s is not None and now >= spec.deadline_s:
-            for server in self._fleet.ready:
-                self.leave(server)
+            for server in self._ready:
+                self.leaving(server)
             if self.finished_tasks < spec.tasks:
                 missed = spec.tasks - self.finished_tasks
-                self._fleet.event("background_deadline", "not finished in time", tasks=missed)
+                self._roster.event("background_deadline", "not finished in time", tasks=missed)
             return
-        for server in self._fleet.ready:
+        for server in self._ready:
             if server.requests_in_flight > spec.max_interactive:
                 if spec.yield_by == "abort" and server.background:
-                    self.leave(server)
+                    self.leaving(server)
                 continue
             for _task in range(min(self._left, spec.max_running - server.background)):
                 self._enter(server)
@@ -86,7 +78,7 @@ class Background:
         server.background += 1
         server.replica.submit(task)
 
-    def leave(self, server: Server) -> None:
+    def leaving(self, server: Server) -> None:
         """All tasks in ``server`` go back to the queue."""
         for task in [task for task in self._running if task.owner.server is server]:
             self._back(task)
@@ -97,37 +89,39 @@ class Background:
         task.owner.server.background -= 1
         self._left += 1
 
-    def finished(self, attempt: EngineRequest) -> None:
-        """An engine's ``on_finish``: a task is done, or the gateway is told."""
-        if not isinstance(attempt.owner, Task):
-            self._on_finish(attempt)
+    def finished(self, request: EngineRequest) -> None:
+        """See ``EngineListener``."""
+        if not isinstance(request.owner, Task):
+            self._others.finished(request)
             return
-        if attempt not in self._running:  # was told to leave while its last token was on its way
-            self._wasted(attempt)
+        if request not in self._running:  # was told to leave while its last token was on its way
+            self._wasted(request)
             return
-        del self._running[attempt]
-        server: Server = attempt.owner.server
+        del self._running[request]
+        server: Server = request.owner.server
         server.background -= 1
-        server.background_tokens += attempt.sampled
+        server.background_tokens += request.sampled
         self.finished_tasks += 1
         if self.finished_tasks == self._spec.tasks:
-            self._fleet.event("background_done", "all tasks finished", tasks=self.finished_tasks)
+            self._roster.event("background_done", "all tasks finished", tasks=self.finished_tasks)
 
-    def aborted(self, attempt: EngineRequest) -> None:
-        """An engine's ``on_abort``."""
-        if not isinstance(attempt.owner, Task):
-            self._on_abort(attempt)
+    def aborted(self, request: EngineRequest) -> None:
+        """See ``EngineListener``."""
+        if not isinstance(request.owner, Task):
+            self._others.aborted(request)
         else:
-            self._wasted(attempt)
+            self._wasted(request)
 
-    def take_back(self, server: Server, attempts: list[EngineRequest]) -> list[EngineRequest]:
-        """Tasks of a dead server start over elsewhere; the attempts that are not tasks are returned."""
-        for attempt in attempts:
-            if isinstance(attempt.owner, Task):
-                server.wasted_tokens += attempt.sampled
-                if attempt in self._running:
-                    self._back(attempt)
-        return [attempt for attempt in attempts if not isinstance(attempt.owner, Task)]
+    def evicted(self, requests: Sequence[EngineRequest]) -> None:
+        """Tasks of a dead server start over elsewhere."""
+        for request in requests:
+            if isinstance(request.owner, Task):
+                self._wasted(request)
+                if request in self._running:
+                    self._back(request)
+        others = [request for request in requests if not isinstance(request.owner, Task)]
+        if others:
+            self._others.evicted(others)
 
-    def _wasted(self, attempt: EngineRequest) -> None:
-        attempt.owner.server.wasted_tokens += attempt.sampled
+    def _wasted(self, request: EngineRequest) -> None:
+        request.owner.server.wasted_tokens += request.sampled

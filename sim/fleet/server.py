@@ -19,7 +19,7 @@ class Server:
     """One replica of a pool. ``tokens_in_flight`` are prompt tokens of unfinished requests that were sent to it."""
 
     __slots__ = (
-        "_busy_since", "_since_s", "background", "background_tokens", "billed_start_s",
+        "_busy_since", "_since_s", "attempts", "background", "background_tokens", "billed_start_s",
         "billed_stop_s", "doomed", "engine", "front_end", "gpu", "gpus", "index", "market", "name", "num_gpu_blocks", "pool",
         "pool_index", "ready_s", "replica", "requested_s", "requests_in_flight", "seconds", "state",
         "stopped_s", "tokens_in_flight", "usd_per_hour", "version", "wasted_tokens", "zone",
@@ -52,6 +52,8 @@ class Server:
         self.usd_per_hour = self.gpus * usd_per_gpu_hour(gpu, market)
         self.tokens_in_flight = 0
         self.requests_in_flight = 0
+        self.attempts = 0
+        """Attempts that the gateway has sent to it."""
         self.background = 0
         """Background tasks in it; no part of the two above."""
         self.background_tokens = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from sim.fleet.endpoints import Demand
 from sim.fleet.server import Server
 from sim.spec.autoscaler import Metric
 
@@ -15,10 +16,10 @@ class FleetWindow(NamedTuple):
     replicas: int
     """Starting and ready."""
     ready: int
-    tokens_in_flight: int
-    requests_in_flight: int
-    waiting: int
-    waiting_tokens: int
+    tokens_in_flight: float
+    requests_in_flight: float
+    waiting: float
+    waiting_tokens: float
     kv_occupancy: float
     """Summed over replicas: the share of blocks in use of each."""
     arrivals_per_s: float
@@ -42,9 +43,9 @@ class FleetWindow(NamedTuple):
 
 
 def read(
-    time_s: float, servers: list[Server], replicas: int, arrivals_per_s: float, queued: int, queued_tokens: int
+    time_s: float, servers: list[Server], replicas: int, arrivals_per_s: float, demand: Demand
 ) -> FleetWindow:
-    """Read ``servers`` (the pool's ready ones) now."""
+    """Read ``servers`` (the pool's ready ones) now; ``demand`` waits at the gateway for them."""
     tokens = requests = waiting = waiting_tokens = 0
     occupancy = 0.0
     for server in servers:
@@ -55,6 +56,6 @@ def read(
         waiting_tokens += view.waiting_tokens
         occupancy += view.used_blocks / view.usable_blocks
     return FleetWindow(
-        time_s, replicas, len(servers), tokens + queued_tokens, requests + queued, waiting + queued,
-        waiting_tokens + queued_tokens, occupancy, arrivals_per_s,
+        time_s, replicas, len(servers), tokens + demand.waiting_tokens, requests + demand.waiting_requests,
+        waiting + demand.waiting_requests, waiting_tokens + demand.waiting_tokens, occupancy, arrivals_per_s,
     )  # fmt: skip

@@ -11,47 +11,44 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sim.engine.clock import REPLICA, Moment
 from sim.fleet.durations import lognormal_of
+from sim.fleet.pool import Pool
+from sim.fleet.roster import LifeListener
 from sim.fleet.server import Server
 from sim.fleet.spot_traces import ZoneTrace, read_zone_trace
 from sim.rng import stream
 from sim.spec import Scenario
-from sim.spec.spot import ExponentialHazard, SpotSpec, SpotTrace, TimeOfDayHazard, WeibullHazard, ZoneRuns
+from sim.spec.spot import ExponentialHazard, SpotTrace, TimeOfDayHazard, WeibullHazard, ZoneRuns
 from sim.spec.timeline import SpotHazardChange
 from sim.units import SECONDS_PER_HOUR
-
-if TYPE_CHECKING:
-    from sim.fleet.fleet import Fleet
 
 _HORIZON_S = 10 * 365 * 86_400.0
 _REBALANCE_S = 300.0
 _UNLIMITED = 1_000_000
 
 
-class SpotMarket:
+class SpotMarket(LifeListener):
     """The market of one pool."""
 
-    def __init__(self, fleet: Fleet, pool: str, spec: SpotSpec, scenario: Scenario) -> None:
-        self._fleet = fleet
-        self._clock = fleet.clock
+    def __init__(self, pool: Pool, scenario: Scenario) -> None:
         self._pool = pool
-        self.spec = spec
+        self._members = pool.members
+        self._roster = pool.roster
+        self._clock = pool.roster.clock
+        spec = self._spec = pool.placement.spot
         self._seed = scenario.seed
         self._changes = [change for change in scenario.timeline if isinstance(change, SpotHazardChange)]
-        self._rng = stream(scenario.seed, "spot", pool)
+        self._rng = stream(scenario.seed, "spot", pool.name)
         self._zones: dict[str, Iterator[tuple[float, int]]] = {}
-        self._capacity: dict[str, int] = {}
-        """Spot machines that each zone holds; a zone that is not here has no limit."""
-        zones = scenario.fleet.all_pools()[pool].zones or (scenario.fleet.all_pools()[pool].zone,)
+        self._capacity = pool.placement.stock.machines
         hazard = spec.hazard
         self._takes = True
         if isinstance(hazard, ZoneRuns):
-            self._zones = {zone: self._runs(hazard, zone) for zone in zones}
+            self._zones = {zone: self._runs(hazard, zone) for zone in pool.placement.zones}
         elif isinstance(hazard, SpotTrace):
             self._takes = hazard.meaning == "preemption"
             traces = {zone: read_zone_trace(path, hazard.gap_s) for zone, path in hazard.paths.items()}
@@ -64,20 +61,18 @@ class SpotMarket:
         for zone in self._zones:
             self._plan_zone(zone)
             self._take_excess(zone, at_s=self._clock.now)
-        if self.spec.fallback == "on_demand":
+        if self._spec.fallback == "on_demand":
             self._clock.at(_REBALANCE_S, REPLICA, self._rebalance)
-
-    def has_capacity(self, zone: str, held: int) -> bool:
-        """Whether one more than ``held`` machines could be had in ``zone`` now."""
-        return held < self._capacity.get(zone, _UNLIMITED)
 
     # -- independent lives ---------------------------------------------------------------------------------------------
 
-    def watch(self, server: Server) -> None:
-        """A spot machine runs from now on: when will it be taken?"""
-        hazard = self.spec.hazard
+    def machine_runs(self, server: Server) -> None:
+        """A spot machine of the pool runs from now on: when will it be taken?"""
+        if server.pool != self._pool.name or server.market != "spot":
+            return
+        hazard = self._spec.hazard
         if isinstance(hazard, ExponentialHazard | WeibullHazard | TimeOfDayHazard):
-            rng = stream(self._seed, "spot", "life", self._pool, server.index)
+            rng = stream(self._seed, "spot", "life", server.pool, server.index)
             taken_s = self._life_end(hazard, self._clock.now, float(rng.standard_exponential()))
             if taken_s < _HORIZON_S:
                 self._announce(server, taken_s)
@@ -129,14 +124,14 @@ class SpotMarket:
         step = next(self._zones[zone], None)
         if step is not None:
             at_s, capacity = step
-            warned_s = max(self._clock.now, at_s - self.spec.notice_s) if self._takes else at_s
+            warned_s = max(self._clock.now, at_s - self._spec.notice_s) if self._takes else at_s
             falls = capacity < self._capacity[zone]
             self._clock.at(warned_s if falls else at_s, REPLICA, self._on_zone, (zone, at_s, capacity))
 
     def _on_zone(self, moment: Moment) -> None:
         zone, at_s, capacity = moment.value
         self._capacity[zone] = capacity
-        self._fleet.event("spot_capacity", "zone", pool=self._pool, zone=zone, machines=min(capacity, _UNLIMITED))
+        self._roster.event("spot_capacity", "zone", pool=self._pool.name, zone=zone, machines=min(capacity, _UNLIMITED))
         self._take_excess(zone, at_s)
         if at_s > self._clock.now:  # known early: the zone's next change is looked for once this one has happened
             self._clock.at(at_s, REPLICA, lambda _: self._plan_zone(zone))
@@ -153,15 +148,14 @@ class SpotMarket:
                 self._announce(held[int(place)], at_s)
 
     def _held(self, zone: str) -> list[Server]:
-        alive = self._fleet.pools[self._pool].alive
-        return [s for s in alive if s.zone == zone and s.market == "spot" and s.billed_start_s is not None]
+        return [s for s in self._members.alive if s.zone == zone and s.market == "spot" and s.billed_start_s is not None]
 
     # -- notice and taking ---------------------------------------------------------------------------------------------
 
     def _announce(self, server: Server, taken_s: float) -> None:
         now = self._clock.now
-        notice_s = max(now, taken_s - self.spec.notice_s)
-        if self.spec.notice_s > 0:
+        notice_s = max(now, taken_s - self._spec.notice_s)
+        if self._spec.notice_s > 0:
             self._clock.at(notice_s, REPLICA, self._notice, (server, taken_s))
         else:
             server.doomed = server.doomed or taken_s <= now
@@ -169,43 +163,40 @@ class SpotMarket:
 
     def _notice(self, moment: Moment) -> None:
         server, taken_s = moment.value
-        pool = self._fleet.pools[self._pool]
-        if server not in pool.alive or server.state == "dead":
+        if server not in self._members.alive or server.state == "dead":
             return
         left_s = taken_s - self._clock.now
-        self._fleet.event("spot_notice", "spot market", pool=self._pool, replica=server.name, left_s=left_s)
-        if self.spec.on_notice == "ignore":
+        self._roster.event("spot_notice", "spot market", pool=self._pool.name, replica=server.name, left_s=left_s)
+        if self._spec.on_notice == "ignore":
             return
         server.doomed = True
-        if self.spec.on_notice == "hand_back":
-            pool.lose(server, "spot handed back")
+        if self._spec.on_notice == "hand_back":
+            self._pool.going.lose(server, "spot handed back")
             return
-        if self.spec.replace_on_notice:
-            pool.heal("spot notice")
+        if self._spec.replace_on_notice:
+            self._pool.heal("spot notice")
         if server.state == "ready":
-            pool.retire(server, "spot notice")
+            self._pool.going.retire(server, "spot notice")
 
     def _take(self, moment: Moment) -> None:
         server: Server = moment.value
-        pool = self._fleet.pools[self._pool]
-        if server not in pool.alive:
+        if server not in self._members.alive:
             return
         others = [s for s in self._held(server.zone) if s is not server and not s.doomed]
-        pool.lose(server, "spot eviction")
-        if self.spec.correlation and not isinstance(self.spec.hazard, ZoneRuns | SpotTrace):
+        self._pool.going.lose(server, "spot eviction")
+        if self._spec.correlation and not isinstance(self._spec.hazard, ZoneRuns | SpotTrace):
             for other, u in zip(others, self._rng.random(len(others)), strict=True):
-                if u < self.spec.correlation:
-                    pool.lose(other, "spot eviction, same zone")
+                if u < self._spec.correlation:
+                    self._pool.going.lose(other, "spot eviction, same zone")
 
     def _rebalance(self, _: Moment) -> None:
         """On-demand stand-ins give way once spot has capacity again: first the new machine, then the old one goes."""
-        pool = self._fleet.pools[self._pool]
-        live = pool.live()
-        stand_ins = sum(s.market == "on_demand" for s in live) - pool.on_demand_base
+        live, placement = self._members.live(), self._pool.placement
+        stand_ins = sum(s.market == "on_demand" for s in live) - placement.on_demand_base
         coming = sum(s.starting and s.market == "spot" for s in live)
-        for zone in pool.zones:
-            if stand_ins > coming and self.has_capacity(zone, len(self._held(zone))):
-                pool.succeed("spot is back", ("spot", zone))
+        for zone in placement.zones:
+            if stand_ins > coming and placement.has_spot(zone):
+                self._pool.succeed("spot is back", ("spot", zone))
                 coming += 1
         self._clock.at(self._clock.now + _REBALANCE_S, REPLICA, self._rebalance)
 

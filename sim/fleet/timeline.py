@@ -3,49 +3,51 @@ the arrivals are in the trace already; outages and escalation belong to the gate
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 from sim.engine.clock import REPLICA, Moment
 from sim.errors import ConfigError
-from sim.fleet.blueprint import Blueprint
+from sim.fleet.pool import Pool
+from sim.fleet.rollout import roll_out
+from sim.fleet.roster import Roster
+from sim.spec.fleet import FailureSpec
 from sim.spec.timeline import Change, Deploy, PoolSize, ReplicaLoss
 
-if TYPE_CHECKING:
-    from sim.fleet.fleet import Fleet
 
-
-def play(fleet: Fleet, timeline: Sequence[Change]) -> None:
-    """Set a timer for each change; all of them get a line in the records.
+class Timeline:
+    """Sets a timer for each change; all of them get a line in the records.
 
     Raises:
         ConfigError: a change names a pool that does not exist.
     """
-    for place, change in enumerate(timeline):
-        pool = getattr(change, "pool", None)
-        if pool is not None and pool not in fleet.pools:
-            raise ConfigError(f"timeline.{place}.pool: there is no pool {pool!r}; pools are {', '.join(fleet.pools)}")
-        fleet.clock.at(change.at_s, REPLICA, lambda moment: _apply(fleet, moment), change)
 
+    def __init__(
+        self, roster: Roster, pools: Mapping[str, Pool], changes: Sequence[Change], failures: FailureSpec
+    ) -> None:
+        self._roster = roster
+        self._pools = pools
+        self._detect_s = failures.detect_s
+        for place, change in enumerate(changes):
+            pool = getattr(change, "pool", None)
+            if pool is not None and pool not in pools:
+                raise ConfigError(f"timeline.{place}.pool: there is no pool {pool!r}; pools are {', '.join(pools)}")
+            roster.clock.at(change.at_s, REPLICA, self._apply, change)
 
-def _apply(fleet: Fleet, moment: Moment) -> None:
-    change: Change = moment.value
-    details = {"factor": change.factor} if hasattr(change, "factor") else {}
-    fleet.event("change", change.kind, **details)
-    match change:
-        case Deploy():
-            pool = fleet.pools[change.pool]
-            old = pool.blueprint
-            fresh = Blueprint(
-                old.pool, old.pool_index, change.model or old.model, old.gpu, change.engine or old.stated, old.version + 1
-            )
-            fleet.clock.process(pool.deploy(fresh, change.max_surge))
-        case ReplicaLoss():
-            pool = fleet.pools[change.pool]
-            up = [server for server in pool.alive if server.state == "ready"]
-            for server in up[: change.count]:
-                pool.lose(server, "gpu failure", change.repair, fleet.spec.failures.detect_s)
-        case PoolSize():
-            fleet.pools[change.pool].resize(change.replicas, "timeline")
-        case _:
-            pass
+    def _apply(self, moment: Moment) -> None:
+        change: Change = moment.value
+        details = {"factor": change.factor} if hasattr(change, "factor") else {}
+        self._roster.event("change", change.kind, **details)
+        match change:
+            case Deploy():
+                pool = self._pools[change.pool]
+                fresh = pool.coming.blueprint.next_version(change.model, change.engine)
+                self._roster.clock.process(roll_out(pool, fresh, change.max_surge))
+            case ReplicaLoss():
+                pool = self._pools[change.pool]
+                up = [server for server in pool.members.alive if server.state == "ready"]
+                for server in up[: change.count]:
+                    pool.going.lose(server, "gpu failure", change.repair, self._detect_s)
+            case PoolSize():
+                self._pools[change.pool].resize(change.replicas, "timeline")
+            case _:
+                pass

@@ -1,39 +1,51 @@
 """``Dispatcher``: attempts on their way to engines and back. It keeps the servers' books; what an ended attempt means
-to its request is decided by the gateway (``on_answer``, ``on_lost``)."""
+to its request is decided by who listens."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 
 from sim.engine.clock import ARRIVAL, Clock, Moment
+from sim.engine.listener import EngineListener
 from sim.engine.request import Content, EngineRequest
 from sim.fleet.server import Server
+from sim.gateway.counts import Counts
 from sim.gateway.request import Attempt, ClientRequest
 from sim.record.recorder import Recorder
 
 
-class Dispatcher:
-    """Sends attempts, and is told by engines how they ended."""
+class AttemptListener:
+    """Told how attempts that somebody waits for ended."""
+
+    def answered(self, attempt: Attempt) -> None:
+        """The whole answer is there."""
+
+    def lost(self, attempt: Attempt) -> None:
+        """The server died with it."""
+
+    def room_made(self) -> None:
+        """An attempt has left a server, whether or not somebody waited for it."""
+
+
+class Dispatcher(EngineListener):
+    """Sends attempts, and is told by engines how they ended.
+
+    Args:
+        clock: the simulation's clock.
+        recorder: where wasted tokens and evictions are noted.
+        counts: where attempts are counted.
+        listener: told of ended attempts.
+        abort_on_disconnect: engines are told when nobody waits any more.
+    """
 
     def __init__(
-        self,
-        clock: Clock,
-        recorder: Recorder,
-        abort_on_disconnect: bool,
-        on_answer: Callable[[Attempt], None],
-        on_lost: Callable[[Attempt], None],
-        on_room: Callable[[], None],
+        self, clock: Clock, recorder: Recorder, counts: Counts, listener: AttemptListener, abort_on_disconnect: bool
     ) -> None:
         self._clock = clock
         self._recorder = recorder
+        self._counts = counts
+        self._listener = listener
         self._abort_on_disconnect = abort_on_disconnect
-        self._on_answer = on_answer
-        self._on_lost = on_lost
-        self._on_room = on_room
-        self.pass_tokens = 0
-        """Tokens that engines sampled for safety and rewriting passes."""
-        self.out = 0
-        """Attempts sent and not back."""
 
     def send(
         self,
@@ -52,7 +64,8 @@ class Dispatcher:
         attempt.engine = engine
         server.tokens_in_flight += input_tokens
         server.requests_in_flight += 1
-        self.out += 1
+        server.attempts += 1
+        self._counts.out += 1
         now = self._clock.now
         enters_s = server.front_end.enters_s(now, input_tokens)
         if enters_s > now:
@@ -64,7 +77,7 @@ class Dispatcher:
     def _enter(self, moment: Moment) -> None:
         attempt: Attempt = moment.value
         if attempt.server.replica.stopped:
-            self.evicted([attempt.engine])
+            self._evict(attempt.engine)
         elif attempt.live or not self._abort_on_disconnect:
             attempt.server.replica.submit(attempt.engine)
         else:
@@ -76,49 +89,58 @@ class Dispatcher:
         if self._abort_on_disconnect and attempt.engine.submitted:
             attempt.server.replica.abort(attempt.engine)
 
-    def finished(self, engine: EngineRequest) -> None:
-        """An engine sampled the last token."""
-        attempt: Attempt = engine.owner
+    def finished(self, request: EngineRequest) -> None:
+        """See ``EngineListener``."""
+        attempt: Attempt = request.owner
         server = attempt.server
-        server.tokens_in_flight -= engine.prompt_len
+        server.tokens_in_flight -= request.prompt_len
         server.requests_in_flight -= 1
-        self.out -= 1
+        self._counts.out -= 1
         if attempt.done is not None:
-            self.pass_tokens += engine.sampled
+            self._counts.pass_tokens += request.sampled
             attempt.done.succeed(True)
         elif attempt.live:
             attempt.live = False
-            self._on_answer(attempt)
+            self._listener.answered(attempt)
         else:
             self.waste(attempt)
-        engine.owner = None  # breaks the cycle: the collector rests during a run, and a million attempts are 1 GB
-        self._on_room()
+        request.owner = None  # breaks the cycle: the collector rests during a run, and a million attempts are 1 GB
+        self._listener.room_made()
 
-    def aborted(self, engine: EngineRequest) -> None:
-        """An engine dropped an attempt because its client is gone."""
-        attempt: Attempt = engine.owner
-        attempt.server.tokens_in_flight -= engine.prompt_len
+    def aborted(self, request: EngineRequest) -> None:
+        """See ``EngineListener``."""
+        attempt: Attempt = request.owner
+        attempt.server.tokens_in_flight -= request.prompt_len
         attempt.server.requests_in_flight -= 1
-        self.out -= 1
+        self._counts.out -= 1
         self.waste(attempt)
-        engine.owner = None
-        self._on_room()
+        request.owner = None
+        self._listener.room_made()
 
-    def evicted(self, engines: Sequence[EngineRequest]) -> None:
-        """A server died with these attempts in it; their KV is lost."""
-        for engine in engines:
-            attempt: Attempt = engine.owner
-            attempt.server.tokens_in_flight -= engine.prompt_len
-            attempt.server.requests_in_flight -= 1
-            self.out -= 1
-            if attempt.done is not None:
-                self.pass_tokens += engine.sampled
-                attempt.done.succeed(False)
-                continue
-            self.waste(attempt)
-            if attempt.live:
-                attempt.live = False
-                self._on_lost(attempt)
+    def evicted(self, requests: Sequence[EngineRequest]) -> None:
+        """See ``EngineListener``."""
+        server: Server = requests[0].owner.server
+        tokens = sum(request.sampled for request in requests)
+        self._recorder.event(
+            self._clock.now, "eviction", "server lost", pool=server.pool, replica=server.name, requests=len(requests),
+            tokens=tokens,
+        )  # fmt: skip
+        for request in requests:
+            self._evict(request)
+
+    def _evict(self, request: EngineRequest) -> None:
+        attempt: Attempt = request.owner
+        attempt.server.tokens_in_flight -= request.prompt_len
+        attempt.server.requests_in_flight -= 1
+        self._counts.out -= 1
+        if attempt.done is not None:
+            self._counts.pass_tokens += request.sampled
+            attempt.done.succeed(False)
+            return
+        self.waste(attempt)
+        if attempt.live:
+            attempt.live = False
+            self._listener.lost(attempt)
 
     def waste(self, attempt: Attempt) -> None:
         """What the engine sampled for ``attempt`` reaches nobody."""

@@ -14,12 +14,15 @@ from collections.abc import Generator
 from typing import Any
 
 from sim.engine.clock import ARRIVAL, Clock, Moment
-from sim.fleet.fleet import Fleet
+from sim.fleet.endpoints import EndpointListener, Endpoints
 from sim.fleet.server import Server
 from sim.gateway.api_provider import ApiProvider, Reply
+from sim.gateway.changes import with_changes
 from sim.gateway.contents import Contents
+from sim.gateway.counts import Counts
 from sim.gateway.deadlines import DeadlineQueue
-from sim.gateway.dispatch import Dispatcher
+from sim.gateway.dispatch import AttemptListener, Dispatcher
+from sim.gateway.passes import Passes
 from sim.gateway.plain import PlainPath
 from sim.gateway.policies import Policies, needs_process
 from sim.gateway.queueing import GatewayQueue
@@ -27,7 +30,7 @@ from sim.gateway.request import Answer, Attempt, ClientRequest, Failure
 from sim.gateway.users import make_users
 from sim.record.recorder import COMPLETED, ESCALATED, FAILED, REJECTED, SHED, TIMED_OUT, Recorder
 from sim.rng import stream
-from sim.spec import GatewaySpec
+from sim.spec import Scenario
 from sim.workload import Trace
 
 Life = Generator[Any, Any, Failure | None]
@@ -38,18 +41,17 @@ TIMEOUT = Failure("timeout", "client_timeout")
 _NAN = float("nan")
 
 
-class Gateway:
-    """Feeds a trace to a fleet and writes every request's outcome."""
+class Gateway(AttemptListener, EndpointListener):
+    """Feeds ``trace`` to the servers at ``endpoints`` and writes every request's outcome."""
 
-    def __init__(self, clock: Clock, spec: GatewaySpec, trace: Trace, recorder: Recorder, seed: int = 0) -> None:
+    def __init__(
+        self, scenario: Scenario, trace: Trace, clock: Clock, recorder: Recorder, endpoints: Endpoints
+    ) -> None:
+        spec = self.spec = with_changes(scenario.gateway, scenario.timeline)
+        seed = scenario.seed
         self.clock = clock
-        self.spec = spec
         self.recorder = recorder
-        self.fleet: Fleet
-        self.arrived = 0
-        self.under_way = 0
-        """Requests in a process of their own, without an outcome."""
-        self.retries = 0
+        self.counts = Counts()
         self.arrival_s: list[float] = trace.arrival_s.tolist()
         """When each request was sent; the trace's times unless users wait for answers."""
         self._input: list[int] = trace.input_tokens.tolist()
@@ -59,59 +61,50 @@ class Gateway:
         self._contents = Contents(trace)
         self._process = needs_process(spec)
         self._plain_routes = frozenset(spec.plain_routes)
-        self.dispatcher = Dispatcher(
-            clock, recorder, spec.abort_on_disconnect, self._answered, self._lost, self.ready_changed
-        )
-        self.finished = self.dispatcher.finished
-        self.aborted = self.dispatcher.aborted
-        self.evicted = self.dispatcher.evicted
+        self.dispatcher = Dispatcher(clock, recorder, self.counts, self, spec.abort_on_disconnect)
+        """Whom engines tell."""
+        self.policies = Policies(spec, clock, endpoints, recorder, self.counts, seed)
+        router = self.policies.router
+        self._before = Passes(spec.passes_of("before"), clock, endpoints, router, self.dispatcher, seed, len(trace))
+        self._after = Passes(spec.passes_of("after"), clock, endpoints, router, self.dispatcher, seed, len(trace))
+        self._queue = GatewayQueue(clock, endpoints, spec.queue, self.policies, lambda request: self._send(request, None))
+        self._plain = PlainPath(clock, spec, recorder, self.dispatcher, router)
         self._deadlines: DeadlineQueue[tuple[ClientRequest, int]] = DeadlineQueue(clock, _waits, self._time_out)
         self._hedges: DeadlineQueue[tuple[ClientRequest, int]] = DeadlineQueue(clock, _waits, self._hedge)
-        self._seed = seed
         self._users = make_users(spec.users, clock, trace, self._receive, stream(seed, "gateway", "users"))
         if self._users is not None:
             recorder.on_outcome = self._users.outcome
+        endpoints.listen(self)
 
-    def start(self, fleet: Fleet) -> None:
-        """Serve with ``fleet`` from the first arrival on."""
-        self.fleet = fleet
-        self.policies = Policies(self.spec, self.clock, fleet, self.dispatcher, self._seed, self.recorder, self.is_active)
-        self._queue = GatewayQueue(self.clock, self.spec.queue, self.policies, lambda request: self._send(request, None))
-        self._plain = PlainPath(self.clock, self.spec, self.recorder, self.dispatcher, self.policies.router)
+    def start(self) -> None:
+        """Serve from the first arrival on."""
         if self._users is not None:
             self._users.start()
         elif self.arrival_s:
             self.clock.at(self.arrival_s[0], ARRIVAL, self._arrive)
 
-    def demand(self) -> tuple[int, int]:
-        """Arrivals so far, and requests that wait in the gateway's queue: an autoscaler's view of it."""
-        return self.arrived, len(self.policies.room)
-
-    def is_active(self) -> bool:
-        """Whether anything is under way that needs fresh signals."""
-        return any(server.requests_in_flight for server in self.fleet.ready) or self.under_way > 0
-
-    def counts(self) -> dict[str, float]:
+    def figures(self) -> dict[str, float]:
         """``Result.gateway``."""
+        counts = self.counts
         return {
-            "retries": self.retries,
-            "hedges": self.policies.hedges,
-            "ejections": self.policies.ejections,
+            "retries": counts.retries,
+            "hedges": counts.hedges,
+            "ejections": counts.ejections,
             "api_calls": sum(provider.calls for provider in self.policies.apis),
-            "pass_tokens": self.dispatcher.pass_tokens,
-            "unfinished_attempts": self.dispatcher.out,
+            "pass_tokens": counts.pass_tokens,
+            "unfinished_attempts": counts.out,
         }
 
     # -- arrivals ------------------------------------------------------------------------------------------------------
 
     def _arrive(self, _: Moment) -> None:
-        row = self.arrived
+        row = self.counts.arrived
         if row + 1 < len(self.arrival_s):
             self.clock.at(self.arrival_s[row + 1], ARRIVAL, self._arrive)
         self._receive(row)
 
     def _receive(self, row: int) -> None:
-        self.arrived += 1
+        self.counts.arrived += 1
         now = self.clock.now
         self.arrival_s[row] = now
         request = ClientRequest(row, now, self._input[row], 0 if self._priority is None else self._priority[row])
@@ -121,7 +114,7 @@ class Gateway:
         if servers and (not self._process or request.route in self._plain_routes):
             self._plain.send(request, self._output[row], servers)
         else:
-            self.under_way += 1
+            self.counts.under_way += 1
             self.clock.process(self.handle(request))
 
     def _label(self, request: ClientRequest) -> None:
@@ -146,7 +139,7 @@ class Gateway:
             self.policies.ended(request, failure)
             if failure is None:
                 break
-            wait_s = self.policies.retry_wait_s(request, failure, self.under_way)
+            wait_s = self.policies.retry_wait_s(request, failure, self.counts.under_way)
             if wait_s is None:
                 self._lose(request, failure)
                 break
@@ -154,9 +147,9 @@ class Gateway:
             yield self.clock.timeout(wait_s)
 
     def _before_serving(self, request: ClientRequest) -> Life:
-        if request.passed or not self.policies.before.used:
+        if request.passed or not self._before.used:
             return None
-        failure = yield from self.policies.before.run(request, request.input_tokens)
+        failure = yield from self._before.run(request, request.input_tokens)
         request.passed = failure is None
         return TIMEOUT if failure is None and request.expired else failure
 
@@ -264,8 +257,8 @@ class Gateway:
     def _after_serving(
         self, request: ClientRequest, answer: Answer, pool: str, outcome: int, attempt: Attempt | None
     ) -> Life:
-        if self.policies.after.used:
-            failure = yield from self.policies.after.run(request, request.input_tokens + answer.output_tokens)
+        if self._after.used:
+            failure = yield from self._after.run(request, request.input_tokens + answer.output_tokens)
             if failure is not None or request.expired:
                 if attempt is not None:
                     self.dispatcher.waste(attempt)
@@ -293,7 +286,7 @@ class Gateway:
 
     def _count_retry(self, request: ClientRequest) -> None:
         request.attempts += 1
-        self.retries += 1
+        self.counts.retries += 1
 
     def _send(self, request: ClientRequest, pool: str | None, avoid: Server | None = None) -> Failure | None:
         """Route one attempt; a failure when nobody may take it."""
@@ -305,7 +298,7 @@ class Gateway:
         limit = self.spec.max_queue_requests
         if limit is not None and scheduler.n_waiting >= limit and server.requests_in_flight:
             return Failure("shed", "queue_full", None, server.index)
-        tokens = request.input_tokens + self.policies.before.added_prompt_tokens(request)
+        tokens = request.input_tokens + self._before.added_prompt_tokens(request)
         refusal = scheduler.refusal(tokens, self._output[request.row])
         if refusal is not None:
             return Failure("rejected", refusal)
@@ -339,7 +332,7 @@ class Gateway:
             0 if engine is None else engine.preemptions, self.recorder.pools.index(pool),
             -1 if attempt is None else attempt.server.index, outcome,
         )  # fmt: skip
-        self.under_way -= 1
+        self.counts.under_way -= 1
         request.tries += 1  # no timer concerns it any more
         self.policies.answered(request, pool, answer.output_tokens, self.clock.now)
 
@@ -347,12 +340,13 @@ class Gateway:
         """The client has no answer, and no further try."""
         self.recorder.attempts[request.row] = request.attempts
         self.recorder.lost(request.row, self.clock.now, OUTCOME[failure.kind], failure.reason)
-        self.under_way -= 1
+        self.counts.under_way -= 1
         request.tries += 1
 
     # -- news from engines, timers and the fleet -----------------------------------------------------------------------
 
-    def _answered(self, attempt: Attempt) -> None:
+    def answered(self, attempt: Attempt) -> None:
+        """See ``AttemptListener``."""
         request = attempt.request
         if request.tries:
             self.policies.attempt_ended(attempt, answered=True)
@@ -360,8 +354,8 @@ class Gateway:
             return
         self._plain.answered(attempt)
 
-    def _lost(self, attempt: Attempt) -> None:
-        """A server died with ``attempt`` in it."""
+    def lost(self, attempt: Attempt) -> None:
+        """See ``AttemptListener``."""
         request = attempt.request
         if not request.tries:
             self._plain.lost(attempt)
@@ -373,7 +367,7 @@ class Gateway:
     def _time_out(self, item: tuple[ClientRequest, int]) -> None:
         request = item[0]
         request.expired = True
-        self.policies.room.remove(request)
+        self._queue.remove(request)
         request.wake(TIMEOUT)
 
     def _hedge(self, item: tuple[ClientRequest, int]) -> None:
@@ -388,10 +382,14 @@ class Gateway:
             request.hedges -= 1
             request.attempts -= 1
         else:
-            self.policies.hedges += 1
+            self.counts.hedges += 1
 
-    def ready_changed(self) -> None:
-        """A server has room or became ready: the queue moves. The fleet calls it when ``ready`` gains a server."""
+    def room_made(self) -> None:
+        """See ``AttemptListener``: the queue moves."""
+        self._queue.move()
+
+    def joined(self, server: Server) -> None:
+        """See ``EndpointListener``: the queue moves."""
         self._queue.move()
 
 

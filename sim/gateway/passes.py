@@ -9,35 +9,40 @@ classifiers that look at a running answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 from sim.engine.clock import Clock
+from sim.fleet.endpoints import Endpoints
 from sim.fleet.server import Server
 from sim.gateway.dispatch import Dispatcher
+from sim.gateway.draws import uniforms
 from sim.gateway.request import ClientRequest, Failure
 from sim.gateway.routers import Router
 from sim.spec.gateway.answers import PassSpec
 
 
 class Passes:
-    """The passes of one stage, in order."""
+    """The passes of one stage, in order; ``requests`` is how many there will be."""
 
     def __init__(
         self,
         specs: Sequence[PassSpec],
         clock: Clock,
-        dispatcher: Dispatcher,
-        servers: Callable[[str], Sequence[Server]],
+        endpoints: Endpoints,
         router: Router,
-        uniforms: Callable[[str], Sequence[float]],
+        dispatcher: Dispatcher,
+        seed: int,
+        requests: int,
     ) -> None:
         self._specs = tuple(specs)
         self._clock = clock
         self._dispatcher = dispatcher
-        self._servers = servers
+        self._endpoints = endpoints
         self._router = router
-        self._uniforms = [uniforms(f"block_{place}_{spec.stage}") for place, spec in enumerate(specs)]
+        self._uniforms = [
+            uniforms(seed, f"block_{place}_{spec.stage}", requests) for place, spec in enumerate(specs)
+        ]
         self.used = bool(specs)
 
     def added_prompt_tokens(self, request: ClientRequest) -> int:
@@ -53,7 +58,7 @@ class Passes:
             if spec.latency_s:
                 yield self._clock.timeout(spec.latency_s)
             if spec.pool is not None:
-                servers = self._servers(spec.pool)
+                servers = self._endpoints.of(spec.pool)
                 if not servers:
                     return Failure("unavailable", "pass_unavailable")
                 read = max(1, round(spec.read_fraction * text_tokens) + spec.template_tokens)

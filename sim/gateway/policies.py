@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 import numpy as np
 
 from sim.engine.clock import Clock
-from sim.fleet.fleet import Fleet
+from sim.fleet.endpoints import Endpoints
 from sim.fleet.server import Server
 from sim.gateway.admission import make_admission
 from sim.gateway.api_provider import ApiProvider
-from sim.gateway.dispatch import Dispatcher
+from sim.gateway.counts import Counts
+from sim.gateway.draws import uniforms
 from sim.gateway.hybrid import HybridRule
 from sim.gateway.outliers import make_outliers
-from sim.gateway.passes import Passes
 from sim.gateway.request import Attempt, ClientRequest, Failure
 from sim.gateway.response_cache import ResponseCache, Twins
 from sim.gateway.retries import make_budget, make_retries
@@ -46,30 +44,24 @@ class Policies:
     """The policies of one gateway."""
 
     def __init__(
-        self,
-        spec: GatewaySpec,
-        clock: Clock,
-        fleet: Fleet,
-        dispatcher: Dispatcher,
-        seed: int,
-        recorder: Recorder,
-        active: Callable[[], bool],
+        self, spec: GatewaySpec, clock: Clock, endpoints: Endpoints, recorder: Recorder, counts: Counts, seed: int
     ) -> None:
         self._spec = spec
         self._clock = clock
-        self._fleet = fleet
+        self._endpoints = endpoints
         self._recorder = recorder
+        self._counts = counts
         requests = len(recorder.outcome)
+        ordinary = self._ordinary_pools()
+        self._ordinary = endpoints.among(ordinary)
+        self.waits_for = tuple(index for index, pool in enumerate(endpoints.pools) if pool in ordinary)
+        """Indices of the pools whose servers a request in the queue waits for."""
         made: dict[float, Signals] = {}
 
         def signals(staleness_s: float) -> Signals:
             if staleness_s not in made:
-                made[staleness_s] = Signals(clock, staleness_s, lambda: fleet.ready, active)
+                made[staleness_s] = Signals(clock, staleness_s, endpoints.ready, counts)
             return made[staleness_s]
-
-        def uniforms(name: str) -> Sequence[float]:
-            numbers: list[float] = stream(seed, "gateway", name).random(requests).tolist()
-            return numbers
 
         self.router = make_router(spec.router, signals, stream(seed, "gateway", "router"))
         retries = spec.retries
@@ -80,42 +72,28 @@ class Policies:
         self.room = WaitingRoom(spec.queue.fair, spec.queue.weights)
         self.cache = ResponseCache(spec.cache) if spec.cache is not None else None
         self.twins = Twins() if spec.dedupe else None
-        stages = [
-            Passes([p for p in spec.passes if p.stage == stage], clock, dispatcher, self._in_pool, self.router, uniforms)
-            for stage in ("before", "after")
-        ]
-        self.before, self.after = stages
         self.apis = [ApiProvider(name, api, stream(seed, "gateway", "api", name)) for name, api in spec.apis.items()]
-        self.hybrid = HybridRule(spec.hybrid, uniforms("uncertain")) if spec.hybrid is not None else None
+        self.hybrid = HybridRule(spec.hybrid, uniforms(seed, "uncertain", requests)) if spec.hybrid is not None else None
         self._jitter: np.random.Generator = stream(seed, "gateway", "api_jitter")
-        self._pools = self._ordinary_pools()
-        self.hedges = 0
-        self.ejections = 0
 
     # -- who may take a request ----------------------------------------------------------------------------------------
 
-    def _ordinary_pools(self) -> frozenset[str] | None:
-        """None = every pool."""
-        spec = self._spec
+    def _ordinary_pools(self) -> frozenset[str]:
+        spec, everybody = self._spec, frozenset(self._endpoints.pools)
         if spec.pools:
             return frozenset(spec.pools)
         special = {p.pool for p in spec.passes if p.pool is not None}
         if spec.hybrid is not None and spec.hybrid.larger_pool is not None:
             special.add(spec.hybrid.larger_pool)
-        rest = frozenset(self._fleet.pools) - special
-        return None if not special or not rest else rest
+        return everybody - special or everybody
 
     def ready(self) -> list[Server]:
         """Ready servers that ordinary requests go to."""
-        servers = self._fleet.ready
-        return servers if self._pools is None else [server for server in servers if server.pool in self._pools]
-
-    def _in_pool(self, pool: str) -> list[Server]:
-        return [server for server in self._fleet.ready if server.pool == pool]
+        return self._ordinary
 
     def candidates(self, pool: str | None, avoid: Server | None = None) -> list[Server]:
         """Servers that may take an attempt now: not ejected (unless all are), with room, not ``avoid``."""
-        servers = self.ready() if pool is None else self._in_pool(pool)
+        servers = self.ready() if pool is None else self._endpoints.of(pool)
         if self._outliers is not None:
             out = self._outliers.out(self._clock.now)
             servers = [server for server in servers if server.index not in out] or servers
@@ -185,7 +163,7 @@ class Policies:
             now = self._clock.now
             ejected_s = self._outliers.ended(attempt.server.index, now, answered=answered, servers=len(self.ready()))
             if ejected_s is not None:
-                self.ejections += 1
+                self._counts.ejections += 1
                 self._recorder.event(now, "breaker", "failures", replica=attempt.server.name, ejected_s=ejected_s)
 
     # -- providers -----------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sim.engine.clock import Clock
+from sim.fleet.endpoints import Endpoints
 from sim.gateway.deadlines import DeadlineQueue
 from sim.gateway.policies import Policies
 from sim.gateway.request import ClientRequest, Failure
@@ -15,9 +16,15 @@ class GatewayQueue:
     """Requests that wait for a replica; ``send`` routes one and says why it could not."""
 
     def __init__(
-        self, clock: Clock, spec: QueueSpec, policies: Policies, send: Callable[[ClientRequest], Failure | None]
+        self,
+        clock: Clock,
+        endpoints: Endpoints,
+        spec: QueueSpec,
+        policies: Policies,
+        send: Callable[[ClientRequest], Failure | None],
     ) -> None:
         self._clock = clock
+        self._endpoints = endpoints
         self._spec = spec
         self._policies = policies
         self._room = policies.room
@@ -29,6 +36,7 @@ class GatewayQueue:
         if self._spec.max_requests is not None and len(self._room) >= self._spec.max_requests:
             return Failure("shed", "gateway_queue_full")
         self._room.push(request)
+        self._endpoints.wait(self._policies.waits_for, request.input_tokens)
         if self._spec.ttl_s is not None:
             self._time_to_live.add(self._clock.now + self._spec.ttl_s, (request, request.tries))
         return None
@@ -39,13 +47,20 @@ class GatewayQueue:
             request = self._room.pop()
             if request is None:
                 return
+            self._endpoints.send_on(self._policies.waits_for, request.input_tokens)
             failure = self._send(request)
             if failure is not None:
                 request.wake(failure)
+
+    def remove(self, request: ClientRequest) -> None:
+        """``request`` waits no longer, if it did."""
+        if request in self._room:
+            self._room.remove(request)
+            self._endpoints.give_up(self._policies.waits_for, request.input_tokens)
 
     def _waits(self, item: tuple[ClientRequest, int]) -> bool:
         return item[0] in self._room and item[0].tries == item[1]
 
     def _expire(self, item: tuple[ClientRequest, int]) -> None:
-        self._room.remove(item[0])
+        self.remove(item[0])
         item[0].wake(Failure("shed", "queue_ttl"))

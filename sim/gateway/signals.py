@@ -7,11 +7,12 @@ the same numbers. With ``staleness_s`` = 0 they are read at the moment they are 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from sim.engine.clock import DEADLINE, Clock, Moment
 from sim.engine.replica import Replica
+from sim.gateway.counts import Counts
 
 
 class ServerView(Protocol):
@@ -48,19 +49,19 @@ def read(server: ScrapedServer) -> Snapshot:
 
 
 class Signals:
-    """Snapshots of all replicas, refreshed every ``staleness_s``."""
+    """Snapshots of ``servers`` (a list kept up to date), refreshed every ``staleness_s`` while there is work."""
 
     def __init__(
         self,
         clock: Clock,
         staleness_s: float,
-        servers: Callable[[], Sequence[ScrapedServer]],
-        active: Callable[[], bool],
+        servers: Sequence[ScrapedServer],
+        counts: Counts,
     ) -> None:
         self._clock = clock
         self.staleness_s = staleness_s
         self._servers = servers
-        self._active = active
+        self._counts = counts
         self._snapshots: dict[int, Snapshot] = {}
         self._armed = False
 
@@ -80,9 +81,9 @@ class Signals:
 
     def _scrape(self, _: Moment) -> None:
         self._scrape_now()
-        self._armed = self._active()
+        self._armed = self._counts.active
         if self._armed:
             self._clock.at(self._clock.now + self.staleness_s, DEADLINE, self._scrape)
 
     def _scrape_now(self) -> None:
-        self._snapshots = {server.index: read(server) for server in self._servers()}
+        self._snapshots = {server.index: read(server) for server in self._servers}

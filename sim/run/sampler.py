@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from sim.engine.clock import DEADLINE, Clock, Moment
-from sim.fleet.fleet import Fleet
-from sim.gateway.gateway import Gateway
+from sim.fleet.books import Books
+from sim.fleet.endpoints import Endpoints
+from sim.gateway.counts import Counts
 from sim.record import Recorder
 from sim.record.result import TIMESERIES_COLUMNS
 
@@ -27,10 +28,13 @@ def grid_s(duration_s: float) -> float:
 class Sampler:
     """Reads the fleet every ``every_s`` until no request is open."""
 
-    def __init__(self, clock: Clock, fleet: Fleet, gateway: Gateway, recorder: Recorder, every_s: float) -> None:
+    def __init__(
+        self, clock: Clock, endpoints: Endpoints, books: Books, counts: Counts, recorder: Recorder, every_s: float
+    ) -> None:
         self._clock = clock
-        self._fleet = fleet
-        self._gateway = gateway
+        self._servers = endpoints.ready
+        self._books = books
+        self._counts = counts
         self._recorder = recorder
         self.every_s = every_s
         self._arrived = 0
@@ -38,10 +42,10 @@ class Sampler:
         clock.at(every_s, DEADLINE, self._sample, 1)
 
     def _sample(self, moment: Moment) -> None:
-        servers = self._fleet.ready
+        servers = self._servers
         views = [server.replica.view() for server in servers]
         usable = sum(view.usable_blocks for view in views)
-        arrived = self._gateway.arrived
+        arrived = self._counts.arrived
         self._rows.append(
             {
                 "time_s": self._clock.now,
@@ -51,8 +55,8 @@ class Sampler:
                 "tokens_in_flight": sum(view.context_tokens + view.waiting_tokens for view in views),
                 "kv_used": sum(view.used_blocks for view in views) / usable if usable else np.nan,
                 "batch": sum(view.running for view in views) / len(views) if views else np.nan,
-                **{f"replicas_{state}": count for state, count in self._fleet.states().items()},
-                "usd_per_hour": self._fleet.usd_per_hour(),
+                **{f"replicas_{state}": count for state, count in self._books.states().items()},
+                "usd_per_hour": self._books.usd_per_hour(),
             }
         )
         self._arrived = arrived

@@ -12,8 +12,9 @@ import simpy
 from sim.engine.clock import Clock
 from sim.engine.gaps import GapHistogram
 from sim.errors import InvariantError
+from sim.fleet.books import Books
 from sim.fleet.fleet import Fleet
-from sim.gateway.changes import with_changes
+from sim.fleet.roster import Roster
 from sim.gateway.gateway import Gateway
 from sim.gateway.policies import answering_pools
 from sim.record import Recorder, Result
@@ -48,22 +49,22 @@ def simulate(scenario: Scenario, trace: Trace | None = None, *, give_up: GiveUp 
         check_asked_of_traffic(scenario, trace)
     clock = Clock()
     recorder = Recorder(len(trace), (*scenario.fleet.all_pools(), *answering_pools(scenario.gateway)), give_up)
-    gateway = Gateway(clock, with_changes(scenario.gateway, scenario.timeline), trace, recorder, scenario.seed)
+    roster = Roster(clock, scenario.fleet, recorder)
+    gateway = Gateway(scenario, trace, clock, recorder, roster.endpoints)
     gaps = GapHistogram()
     steps = StepRecords() if scenario.output.steps else None
-    fleet = Fleet(
-        clock, scenario, gateway.finished, gateway.aborted, gaps, steps.record if steps is not None else None,
-        on_evicted=gateway.evicted, on_event=recorder.event, demand=gateway.demand,
-    )  # fmt: skip
-    fleet.on_ready.append(lambda server: gateway.ready_changed())
-    sampler = Sampler(clock, fleet, gateway, recorder, grid_s(trace.duration_s)) if scenario.output.timeseries else None
+    Fleet(scenario, roster, gateway.dispatcher, gaps, steps)
+    books = Books(roster, scenario)
+    sampler = None
+    if scenario.output.timeseries:
+        sampler = Sampler(clock, roster.endpoints, books, gateway.counts, recorder, grid_s(trace.duration_s))
 
     # Nothing of a run is cyclic garbage; tracing its growing columns again and again would only cost time.
     collecting = gc.isenabled()
     gc.disable()
     wall, cpu = time.perf_counter(), time.process_time()
     try:
-        gateway.start(fleet)
+        gateway.start()
         step = clock.step
         while recorder.open_requests and recorder.stopped_early is None:
             for _ in range(_EVENTS_AT_A_TIME):
@@ -73,7 +74,7 @@ def simulate(scenario: Scenario, trace: Trace | None = None, *, give_up: GiveUp 
             if clock.now > trace.duration_s + _PATIENCE_S:
                 _give_up_waiting(recorder, clock.now)
         end_s = clock.now
-        names = [server.name for server in fleet.servers]
+        names = [server.name for server in roster.servers]
         requests = recorder.frame(np.array(gateway.arrival_s), trace.input_tokens, dict(trace.labels), names)
         cpu_s, wall_s = time.process_time() - cpu, time.perf_counter() - wall
     except simpy.core.EmptySchedule:
@@ -83,7 +84,7 @@ def simulate(scenario: Scenario, trace: Trace | None = None, *, give_up: GiveUp 
     finally:
         if collecting:
             gc.enable()
-    replicas = fleet.books(end_s)
+    replicas = books.close(end_s)
     return Result(
         scenario=scenario,
         requests=requests,
@@ -99,7 +100,7 @@ def simulate(scenario: Scenario, trace: Trace | None = None, *, give_up: GiveUp 
         cpu_s=cpu_s,
         steps=steps.frame() if steps is not None else None,
         stopped_early=recorder.stopped_early,
-        gateway=gateway.counts(),
+        gateway=gateway.figures(),
         api_bill_usd={provider.name: dict(provider.bill_usd) for provider in gateway.policies.apis},
         inputs=dict(trace.provenance.get("files", {})),
     )

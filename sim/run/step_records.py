@@ -7,23 +7,23 @@ from typing import Any
 import pandas as pd
 
 from sim.engine.batch import Batch
-from sim.engine.replica import Replica
+from sim.engine.listener import StepListener
+from sim.engine.scheduler import Scheduler
 from sim.record.result import STEP_COLUMNS
 
 
-class StepRecords:
-    """Listens to every engine of a fleet (``Fleet``'s ``on_step``)."""
+class StepRecords(StepListener):
+    """Listens to every engine of a fleet; engines then step every token."""
 
     def __init__(self) -> None:
         self._rows: list[tuple[Any, ...]] = []
 
-    def record(self, replica: Replica, batch: Batch) -> None:
-        """Note the step that ``replica`` has just composed."""
-        scheduler = replica.scheduler
+    def closed(self, name: str, step: int, scheduler: Scheduler, batch: Batch) -> None:
+        """See ``StepListener``."""
         self._rows.append(
             (
-                replica.name,
-                replica.steps - 1,
+                name,
+                step,
                 batch.start,
                 batch.end,
                 batch.n_decode + sum(n for _, n, _ in batch.prefills),

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from sim.engine.batch import Batch
 from sim.engine.clock import ARRIVAL, Clock, Moment
 from sim.engine.invariants import WatchedScheduler
+from sim.engine.listener import EngineListener, StepListener
 from sim.engine.replica import Replica
 from sim.engine.request import EngineRequest
 from sim.engine.scheduler import Scheduler
@@ -70,7 +71,7 @@ def engine_of(options: dict[str, Any]) -> tuple[EngineSpec, int]:
     return EngineSpec(**options), blocks
 
 
-class Recording:
+class Recording(EngineListener, StepListener):
     """Drives one case and collects rows in the recordings' own form."""
 
     def __init__(self, case: dict[str, Any], skip_decode: bool = False, check_invariants: bool = False) -> None:
@@ -91,14 +92,13 @@ class Recording:
                 affine["base_ns"], affine["per_new_token_ns"], affine["per_context_token_ns"], affine["per_seq_ns"]
             ),
             spec.async_scheduling,
-            on_finish=self._finished,
-            on_step=self._step,
-            on_return=self._returned,
+            listener=self,
+            steps=self,
         )
         self.rows: list[dict[str, Any]] = []
         self._row_of: dict[int, dict[str, Any]] = {}
         self._arrived: list[str] = []
-        self.finished: dict[str, EngineRequest] = {}
+        self.answered: dict[str, EngineRequest] = {}
         self.rejected: list[str] = []
         self._by_step: list[tuple[int, dict[str, Any]]] = []
         for row in case["requests"]:
@@ -158,8 +158,8 @@ class Recording:
             )
         )
 
-    def _step(self, _: Replica, batch: Batch) -> None:
-        scheduler = self.scheduler
+    def closed(self, name: str, step: int, scheduler: Scheduler, batch: Batch) -> None:
+        """See ``StepListener``."""
         order = batch.order or []
         row = {
             "step": len(self.rows),
@@ -189,10 +189,12 @@ class Recording:
         self._row_of[id(batch)] = row
         self.rows.append(row)
 
-    def _finished(self, request: EngineRequest) -> None:
-        self.finished[request.request_id] = request
+    def finished(self, request: EngineRequest) -> None:
+        """See ``EngineListener``."""
+        self.answered[request.request_id] = request
 
-    def _returned(self, batch: Batch) -> None:
+    def returned(self, batch: Batch) -> None:
+        """See ``StepListener``."""
         row = self._row_of.pop(id(batch), None)
         if row is not None:
             row["finished"] = [r.request_id for r in batch.finishing]

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.engine.clock import ARRIVAL, Clock, Moment
+from sim.engine.listener import EngineListener
 from sim.engine.replica import Replica
 from sim.engine.request import Content, EngineRequest
 from sim.engine.scheduler import Scheduler
@@ -105,13 +106,13 @@ def prompt_contents(trace: Trace) -> list[Content | None]:
     return out
 
 
-class _Bench:
+class _Bench(EngineListener):
     """A clock, a replica, and where the results go."""
 
     def __init__(self, engine: EngineSpec, num_gpu_blocks: int, step_time: StepTimeModel, front_end: FrontEnd) -> None:
         self.clock = Clock()
         self.scheduler = Scheduler(engine, num_gpu_blocks)
-        self.replica = Replica(self.clock, self.scheduler, step_time, engine.async_scheduling, self._finished)
+        self.replica = Replica(self.clock, self.scheduler, step_time, engine.async_scheduling, self)
         self.front_end = front_end
         self.after_finish: Callable[[], None] | None = None
         self.requests: dict[int, EngineRequest] = {}
@@ -127,7 +128,8 @@ class _Bench:
         self.replica.submit(moment.value)
         self.max_waiting = max(self.max_waiting, self.scheduler.n_waiting)
 
-    def _finished(self, request: EngineRequest) -> None:
+    def finished(self, request: EngineRequest) -> None:
+        """See ``EngineListener``."""
         if self.after_finish is not None:
             self.after_finish()
 

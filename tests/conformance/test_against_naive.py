@@ -33,7 +33,7 @@ def compare(case: dict[str, Any]) -> None:
     skipping = Recording(case, skip_decode=True)
     skipping.run()
     finished = {row["end_ns"]: row["finished"] for row in theirs if row["finished"]}
-    assert {r: request.finished_at for r, request in skipping.finished.items()} == {
+    assert {r: request.finished_at for r, request in skipping.answered.items()} == {
         r: end for end, ids in finished.items() for r in ids
     }, case
     assert skipping.replica.steps == len(theirs)

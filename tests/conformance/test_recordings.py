@@ -47,7 +47,7 @@ def test_skipping_gives_the_recorded_requests(name: str) -> None:
         if row["finish_ns"] is None:
             assert row["id"] in recording.rejected
             continue
-        ours = recording.finished[row["id"]]
+        ours = recording.answered[row["id"]]
         assert (ours.first_token_at, ours.finished_at, ours.cached_tokens, ours.preemptions, ours.sampled) == (
             row["first_token_ns"],
             row["finish_ns"],

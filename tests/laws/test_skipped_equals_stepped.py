@@ -72,7 +72,7 @@ def case_of(engine: dict[str, Any], rows: list[tuple[int, str, int, int, int]]) 
 def outcome(case: dict[str, Any], skip: bool, abort_at: int | None) -> tuple[Any, ...]:
     recording = Recording(case, skip_decode=skip)
     order: list[str] = []
-    finished = recording.replica.on_finish
+    finished = recording.finished
     requests = []
     submit = recording.replica.submit
 
@@ -84,7 +84,7 @@ def outcome(case: dict[str, Any], skip: bool, abort_at: int | None) -> tuple[Any
         requests.append(request)
         submit(request)
 
-    recording.replica.on_finish = note
+    recording.finished = note  # type: ignore[method-assign]
     recording.replica.submit = keep  # type: ignore[method-assign]
     views = []
     recording.clock.at(7777, ARRIVAL, lambda _: views.append(recording.replica.view()))

@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from sim.engine.clock import ARRIVAL, Clock, Moment
+from sim.engine.listener import EngineListener
 from sim.engine.replica import Replica
 from sim.engine.request import EngineRequest
 from sim.engine.scheduler import Scheduler
@@ -23,6 +24,16 @@ from sim.spec import EngineSpec
 BATCHES = 20
 
 
+class Answered(EngineListener):
+    """In the order of their ends."""
+
+    def __init__(self) -> None:
+        self.requests: list[EngineRequest] = []
+
+    def finished(self, request: EngineRequest) -> None:
+        self.requests.append(request)
+
+
 def served(arrivals: NDArray[Any], lengths: NDArray[Any], step_s: float, seats: int = 1) -> list[EngineRequest]:
     """The requests after an engine with ``seats`` seats has served them; every step takes ``step_s``."""
     spec = EngineSpec(
@@ -30,8 +41,7 @@ def served(arrivals: NDArray[Any], lengths: NDArray[Any], step_s: float, seats: 
         async_scheduling=False,
     )  # fmt: skip
     clock = Clock()
-    done: list[EngineRequest] = []
-    replica = Replica(clock, Scheduler(spec, 100_000), AffineStepTime(step_s), False, done.append)
+    replica = Replica(clock, Scheduler(spec, 100_000), AffineStepTime(step_s), False, answered := Answered())
 
     def arrive(moment: Moment) -> None:
         replica.submit(moment.value)
@@ -40,7 +50,7 @@ def served(arrivals: NDArray[Any], lengths: NDArray[Any], step_s: float, seats: 
         clock.at(arrival, ARRIVAL, arrive, EngineRequest(index, 1, length, arrival))
     clock.run()
     assert replica.scheduler.pool.free == replica.scheduler.pool.usable
-    return done
+    return answered.requests
 
 
 def waits_of(requests: list[EngineRequest]) -> NDArray[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,30 @@ def test_a_room_imports_only_from_rooms_before_it(room: str) -> None:
         if module.startswith("sim.") and LEVEL[module.split(".")[1]] > LEVEL[room]
     ]
     assert breaches == []
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(("sim", *parts)).removesuffix(".__init__")
+
+
+def test_no_import_runs_in_a_circle() -> None:
+    """File by file, in every room; imports for the sake of types alone count too, so nobody knows who uses it."""
+    modules = {module_of(path): path for path in FILES}
+    graph = {name: files_imported(path, modules) - {name} for name, path in modules.items()}
+    list(TopologicalSorter(graph).static_order())  # a CycleError names the circle
+
+
+def files_imported(path: Path, modules: dict[str, Path]) -> set[str]:
+    """Modules of the house that a file imports, ``from sim.room import file`` resolved to the file."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            found |= {name if name in modules else str(node.module) for name in names}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found & set(modules)
 
 
 def test_the_ground_floor_imports_no_room() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
@@ -54,3 +56,7 @@ class GatewaySpec:
         if reserved:
             raise ValueError(f"an API cannot be called {reserved}: the records use these names for other answers")
         return self
+
+    def passes_of(self, stage: Literal["before", "after"]) -> tuple[PassSpec, ...]:
+        """The passes of one stage, in order."""
+        return tuple(one for one in self.passes if one.stage == stage)

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from sim.engine.clock import ARRIVAL, Clock, Moment
+from sim.engine.listener import EngineListener
 from sim.engine.policies import PolicyScheduler, make_scheduler
 from sim.engine.replica import Replica
 from sim.engine.request import EngineRequest
@@ -15,6 +16,16 @@ from sim.engine.scheduler import Scheduler
 from sim.perf.step_time import AffineStepTime
 from sim.spec import EngineSpec
 from tests.presets import CONFIGS
+
+
+class Answered(EngineListener):
+    """By name."""
+
+    def __init__(self) -> None:
+        self.requests: dict[str, EngineRequest] = {}
+
+    def finished(self, request: EngineRequest) -> None:
+        self.requests[request.request_id] = request
 
 
 def played(
@@ -26,9 +37,8 @@ def played(
         "enable_prefix_caching": False, "async_scheduling": False,
     }  # fmt: skip
     clock = Clock()
-    done: dict[str, EngineRequest] = {}
     scheduler = make_scheduler(EngineSpec(**{**base, **options}), blocks, "engine", lambda: clock.now)
-    replica = Replica(clock, scheduler, AffineStepTime(1.0), False, lambda r: done.update({r.request_id: r}))
+    replica = Replica(clock, scheduler, AffineStepTime(1.0), False, answered := Answered())
 
     def arrive(moment: Moment) -> None:
         replica.submit(moment.value)
@@ -36,6 +46,7 @@ def played(
     for name, (arrival, prompt, output) in zip("abcdef", requests, strict=False):
         clock.at(arrival, ARRIVAL, arrive, EngineRequest(name, prompt, output, arrival))
     clock.run()
+    done = answered.requests
     assert len(done) == len(requests)
     assert scheduler.pool.free == scheduler.pool.usable
     return done, scheduler

@@ -89,7 +89,7 @@ def test_a_warm_replica_is_ready_sooner_and_is_paid_for_asleep() -> None:
 def test_a_replica_that_slept_has_forgotten_its_prefixes() -> None:
     """vLLM's sleep discards the KV cache: what wakes finds nothing."""
     scenario = a_scenario()
-    engine = Blueprint("main", 0, scenario.model, scenario.gpu, scenario.engine).engine
+    engine = Blueprint("main", scenario.model, scenario.gpu, scenario.engine).engine
     scheduler = make_scheduler(engine, 200, "main-0", lambda: 0.0)
     first, again, after = (
         EngineRequest(name, 160, 4, 0.0, content=((("system",), 160),)) for name in ("first", "again", "after")

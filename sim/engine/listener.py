@@ -1,0 +1,32 @@
+"""Who an engine tells what happens in it. Plain classes that do nothing: a listener overrides what concerns it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sim.engine.batch import Batch
+from sim.engine.request import EngineRequest
+from sim.engine.scheduler import Scheduler
+
+
+class EngineListener:
+    """Told how requests leave an engine: whoever sent them."""
+
+    def finished(self, request: EngineRequest) -> None:
+        """The last token of ``request`` is out (``finished_at`` is set)."""
+
+    def aborted(self, request: EngineRequest) -> None:
+        """The engine has dropped ``request`` after an ``abort``."""
+
+    def evicted(self, requests: Sequence[EngineRequest]) -> None:
+        """The engine died with ``requests`` in it, or on their way to it; their KV is lost."""
+
+
+class StepListener:
+    """Told of every batch: step records and conformance."""
+
+    def closed(self, name: str, step: int, scheduler: Scheduler, batch: Batch) -> None:
+        """``batch`` of engine ``name`` is composed and final; ``step`` is the number of its last step, from 0."""
+
+    def returned(self, batch: Batch) -> None:
+        """The output of ``batch`` was applied."""

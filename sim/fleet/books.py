@@ -1,0 +1,100 @@
+"""``Books``: what the servers of a roster did and cost, now and at the end."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from sim.fleet.prices import PriceHistory
+from sim.fleet.roster import Roster
+from sim.fleet.server import Server
+from sim.record.result import REPLICA_COLUMNS
+from sim.spec import Scenario
+
+_ROUNDING = 1e-9
+
+
+class Books:
+    """Reads a roster; changes nothing in it but at the end."""
+
+    def __init__(self, roster: Roster, scenario: Scenario) -> None:
+        self._roster = roster
+        self._clock = roster.clock
+        self._billing = scenario.fleet.billing
+        self._prices = PriceHistory(scenario)
+
+    def states(self) -> dict[str, int]:
+        """How many servers are ready, starting, draining, dead."""
+        counts = {"ready": len(self._roster.endpoints.ready), "starting": 0, "draining": 0, "dead": 0}
+        for pool in self._roster.pools.values():
+            for server in pool.alive:
+                kind = "starting" if server.starting else server.state
+                if kind in ("starting", "draining", "dead"):
+                    counts[kind] += 1
+        return counts
+
+    def usd_per_hour(self) -> float:
+        """What runs now costs an hour, at the prices of now."""
+        billed = [s for pool in self._roster.pools.values() for s in pool.alive if s.billed_start_s is not None]
+        now = self._clock.now
+        return sum(s.usd_per_hour * self._prices.factor(s, now) for s in billed)
+
+    def close(self, end_s: float) -> pd.DataFrame:
+        """``Result.replicas``: the run ends at ``end_s``, and with it what still runs."""
+        return pd.DataFrame([self._row(server, end_s) for server in self._roster.servers], columns=list(REPLICA_COLUMNS))
+
+    def _row(self, server: Server, end_s: float) -> dict[str, Any]:
+        if not server.replica.stopped:  # what still runs (batch work, answers that nobody waits for) ends here
+            server.wasted_tokens += sum(attempt.sampled for attempt in server.replica.stop())
+        server.settle(end_s)
+        replica, seconds = server.replica, server.seconds
+        scheduler = replica.scheduler
+        start_s = end_s if server.billed_start_s is None else server.billed_start_s
+        used_until_s = end_s if server.billed_stop_s is None else server.billed_stop_s
+        stop_s = used_until_s if used_until_s >= end_s else self._billed_until(start_s, used_until_s)
+        return {
+            "pool": server.pool,
+            "replica": server.name,
+            "gpu": server.gpu.name,
+            "gpus": server.gpus,
+            "market": server.market,
+            "zone": server.zone,
+            "requested_s": server.requested_s,
+            "ready_s": server.ready_s,
+            "stopped_s": end_s if server.stopped_s is None else server.stopped_s,
+            "billed_start_s": start_s,
+            "billed_stop_s": stop_s,
+            "busy_s": replica.busy,
+            "idle_s": seconds.get("idle", 0.0),
+            "starting_s": seconds.get("starting", 0.0),
+            "draining_s": seconds.get("draining", 0.0),
+            "dead_s": seconds.get("dead", 0.0),
+            "price_factor": self._prices.mean_factor(server, start_s, stop_s),
+            "seq_s": replica.seq_time,
+            "kv_block_s": replica.block_time,
+            "max_num_seqs": server.engine.max_num_seqs,
+            "kv_blocks": scheduler.pool.usable,
+            "engine_steps": replica.steps,
+            "input_tokens": replica.prefill_tokens,
+            "output_tokens": replica.sampled_tokens,
+            "cached_tokens": scheduler.prefix_hits_tokens,
+            "recomputed_tokens": scheduler.recomputed_tokens,
+            "wasted_tokens": server.wasted_tokens,
+            "background_tokens": server.background_tokens,
+            "preemptions": scheduler.preemptions,
+            "prefix_queries_tokens": scheduler.prefix_queries_tokens,
+            "prefix_hits_tokens": scheduler.prefix_hits_tokens,
+        }
+
+    def _billed_until(self, start_s: float, used_until_s: float) -> float:
+        """The end of the bill of a machine that was handed back during the run: minimum and increment apply."""
+        used_s = used_until_s - start_s
+        if used_s <= 0:
+            return used_until_s
+        billed_s = max(used_s, self._billing.minimum_s)
+        step_s = self._billing.increment_s
+        if step_s:
+            billed_s = math.ceil(billed_s / step_s - _ROUNDING) * step_s
+        return start_s + max(billed_s, used_s)
