@@ -1,0 +1,1 @@
+"""links: bandwidth that transfers share."""

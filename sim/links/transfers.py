@@ -1,0 +1,130 @@
+"""``Transfers``: bytes on their way over links whose bandwidth they share max-min fairly (``sim.links.fair``).
+
+There is no clock here. The caller says what ``now`` is, asks when the next transfer ends (``next_end``), and comes back then
+(``take_finished``). Rates change only where a transfer starts or ends, so what remains is linear in between:
+
+    remaining(now) = remaining(since) - rate x (now - since),   end = since + remaining(since) / rate
+
+Left out: latency of the first byte, and the cost of setting a transfer up; both are the caller's to add.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import inf
+from typing import Any
+
+from sim.links.fair import max_min
+
+
+class Link:
+    """A thing that carries bytes: a NIC, a PCIe or NVLink port, a disk. ``bytes_per_s`` is of one direction."""
+
+    def __init__(self, name: str, bytes_per_s: float) -> None:
+        if not bytes_per_s > 0.0:
+            raise ValueError(f"`bytes_per_s > 0` must hold, but got {bytes_per_s!r} for {name!r}")
+        self.name = name
+        self.bytes_per_s = bytes_per_s
+        self.carried_bytes = 0.0
+        """Of transfers that are over, and of the others as far as they were looked at."""
+
+
+class Transfer:
+    """``size_bytes`` over all of ``path`` at once (cut through, not stored between), at most at ``limit_bytes_per_s``."""
+
+    def __init__(self, size_bytes: float, path: Sequence[Link], limit_bytes_per_s: float, owner: Any) -> None:
+        self.size_bytes = size_bytes
+        self.path = tuple(path)
+        self.limit_bytes_per_s = limit_bytes_per_s
+        self.owner = owner
+        """Whatever the caller wants to find again."""
+        self.remaining_bytes = size_bytes
+        self.bytes_per_s = 0.0
+        self.end_s = inf
+        """When it will be over if nothing changes."""
+
+
+class Transfers:
+    """Those under way, in order of their start."""
+
+    def __init__(self) -> None:
+        self.under_way: list[Transfer] = []
+        self._since_s = 0.0
+
+    def start(
+        self,
+        now_s: float,
+        size_bytes: float,
+        path: Sequence[Link],
+        limit_bytes_per_s: float = inf,
+        owner: Any = None,
+    ) -> Transfer:
+        """A transfer begins; one of 0 bytes ends at once.
+
+        Raises:
+            ValueError: negative or endless size, or neither a link nor a limit.
+        """
+        if not 0.0 <= size_bytes < inf:
+            raise ValueError(f"`0 <= size_bytes < inf` must hold, but got {size_bytes!r}")
+        if not path and limit_bytes_per_s == inf:
+            raise ValueError("a transfer needs a link or a limit")
+        self._advance(now_s)
+        transfer = Transfer(size_bytes, path, limit_bytes_per_s, owner)
+        self.under_way.append(transfer)
+        self._share(now_s)
+        return transfer
+
+    def cancel(self, now_s: float, transfer: Transfer) -> None:
+        """``transfer`` goes no further; nothing happens if it is over."""
+        if transfer not in self.under_way:
+            return
+        self._advance(now_s)
+        self.under_way.remove(transfer)
+        transfer.bytes_per_s, transfer.end_s = 0.0, inf
+        self._share(now_s)
+
+    def next_end_s(self) -> float:
+        """When the next of them is over; inf if nothing is under way."""
+        return min((transfer.end_s for transfer in self.under_way), default=inf)
+
+    def take_finished(self, now_s: float) -> list[Transfer]:
+        """Those that are over by now, in order of their start; the others share what they leave."""
+        finished = [transfer for transfer in self.under_way if transfer.end_s <= now_s]
+        if not finished:
+            return finished
+        self._advance(now_s)
+        self.under_way = [transfer for transfer in self.under_way if transfer.end_s > now_s]
+        for transfer in finished:
+            _carry(transfer, transfer.remaining_bytes)
+            transfer.bytes_per_s = 0.0
+        self._share(now_s)
+        return finished
+
+    def _advance(self, now_s: float) -> None:
+        """Bring what remains up to date."""
+        if now_s < self._since_s:
+            raise ValueError(f"time runs back: {now_s!r} after {self._since_s!r}")
+        for transfer in self.under_way:
+            done = transfer.bytes_per_s * (now_s - self._since_s)
+            _carry(transfer, min(done, transfer.remaining_bytes))
+        self._since_s = now_s
+
+    def _share(self, now_s: float) -> None:
+        """New rates, and with them new ends."""
+        links: dict[Link, int] = {}
+        for transfer in self.under_way:
+            for link in transfer.path:
+                links.setdefault(link, len(links))
+        paths = [[links[link] for link in transfer.path] for transfer in self.under_way]
+        limits = [transfer.limit_bytes_per_s for transfer in self.under_way]
+        shares = max_min([link.bytes_per_s for link in links], paths, limits)
+        for transfer, share in zip(self.under_way, shares, strict=True):
+            if share != transfer.bytes_per_s or transfer.end_s == inf:
+                transfer.bytes_per_s = share
+                transfer.end_s = now_s + transfer.remaining_bytes / share
+
+
+def _carry(transfer: Transfer, carried_bytes: float) -> None:
+    transfer.remaining_bytes -= carried_bytes
+    for link in transfer.path:
+        link.carried_bytes += carried_bytes

@@ -1,0 +1,113 @@
+"""Links shared max-min fairly: cases by hand, and the laws of every sharing."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sim.links.fair import max_min
+from sim.links.transfers import Link, Transfers
+
+NONE = math.inf
+
+
+@pytest.mark.parametrize(
+    ("rates", "paths", "limits", "shares"),
+    [
+        pytest.param([6.0], [[0], [0], [0]], [NONE] * 3, [2.0, 2.0, 2.0], id="equal_parts_of_one_link"),
+        pytest.param([6.0], [[0], [0], [0]], [1.0, NONE, NONE], [1.0, 2.5, 2.5], id="what_one_cannot_take_the_others_get"),
+        # Bertsekas and Gallager: a long path over both links, and two that use the second alone
+        pytest.param([10.0, 3.0], [[0, 1], [1], [1], [0]], [NONE] * 4, [1.0, 1.0, 1.0, 9.0], id="the_bottleneck_decides"),
+        pytest.param([4.0], [[0, 0]], [NONE], [4.0], id="a_link_twice_counts_once"),
+        pytest.param([], [[]], [5.0], [5.0], id="no_link_its_own_limit"),
+    ],
+)
+def test_shares_by_hand(rates: list[float], paths: list[list[int]], limits: list[float], shares: list[float]) -> None:
+    assert max_min(rates, paths, limits) == pytest.approx(shares)
+
+
+def test_two_loads_from_one_disk_by_hand() -> None:
+    """100 bytes at 10/s; the second of 30 starts at 4 s: 60 left, 5/s each; it is over at 10, the first at 13."""
+    disk, transfers = Link("disk", 10.0), Transfers()
+    first = transfers.start(0.0, 100.0, [disk])
+    assert transfers.next_end_s() == 10.0
+    second = transfers.start(4.0, 30.0, [disk])
+    assert (first.bytes_per_s, second.bytes_per_s) == (5.0, 5.0)
+    assert transfers.next_end_s() == 10.0
+    assert transfers.take_finished(10.0) == [second]
+    assert transfers.next_end_s() == 13.0
+    assert transfers.take_finished(13.0) == [first]
+    assert disk.carried_bytes == 130.0
+    assert transfers.next_end_s() == math.inf
+
+
+def test_a_cancelled_transfer_leaves_its_share() -> None:
+    disk, transfers = Link("disk", 10.0), Transfers()
+    first, second = transfers.start(0.0, 100.0, [disk]), transfers.start(0.0, 100.0, [disk])
+    transfers.cancel(10.0, second)
+    assert transfers.next_end_s() == 15.0
+    transfers.cancel(11.0, second)
+    assert transfers.take_finished(15.0) == [first]
+    assert disk.carried_bytes == 150.0
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        pytest.param(lambda t: t.start(0.0, -1.0, [Link("l", 1.0)]), id="negative_size"),
+        pytest.param(lambda t: t.start(0.0, math.nan, [Link("l", 1.0)]), id="nan_size"),
+        pytest.param(lambda t: t.start(0.0, 1.0, []), id="neither_link_nor_limit"),
+        pytest.param(lambda t: (t.start(5.0, 1.0, [Link("l", 1.0)]), t.start(4.0, 1.0, [Link("l", 1.0)])), id="time_runs_back"),
+        pytest.param(lambda t: Link("l", 0.0), id="a_link_without_a_rate"),
+    ],
+)
+def test_nonsense_is_refused(start: Any) -> None:
+    with pytest.raises(ValueError, match=r"must hold|needs a link|runs back"):
+        start(Transfers())
+
+
+RATES = st.floats(0.1, 1e3)
+PLANS = st.lists(
+    st.tuples(st.floats(0, 50), st.floats(0, 1e4), st.sets(st.integers(0, 3), min_size=1), st.one_of(st.none(), RATES)),
+    min_size=1, max_size=12,
+)  # fmt: skip
+
+
+@given(st.lists(RATES, min_size=4, max_size=4), PLANS)
+def test_bytes_are_conserved_and_no_link_is_faster_than_it_is(rates: list[float], plan: list[Any]) -> None:
+    """Whatever starts when: every transfer delivers its bytes once, no link ever carries more than its rate, and whoever
+    could have more is held back by a full link where it has as much as anybody."""
+    links = [Link(str(index), rate) for index, rate in enumerate(rates)]
+    transfers, done, now = Transfers(), [], 0.0
+    waiting = sorted(plan, key=lambda item: item[0])
+    while waiting or transfers.under_way:
+        at_s = min(waiting[0][0] if waiting else math.inf, transfers.next_end_s())
+        before = [link.carried_bytes for link in links]
+        done += transfers.take_finished(at_s)
+        while waiting and waiting[0][0] <= at_s:
+            _, size, path, limit = waiting.pop(0)
+            transfers.start(at_s, size, [links[i] for i in sorted(path)], math.inf if limit is None else limit)
+        for link, carried in zip(links, before, strict=True):
+            assert link.carried_bytes - carried <= link.bytes_per_s * (at_s - now) * (1 + 1e-9) + 1e-6
+        now = at_s
+        assert_fair(transfers, links)
+    assert len(done) == len(plan)
+    assert sum(link.carried_bytes for link in links) == pytest.approx(sum(size * len(path) for _, size, path, _ in plan))
+
+
+def assert_fair(transfers: Transfers, links: list[Link]) -> None:
+    used = {link: sum(t.bytes_per_s for t in transfers.under_way if link in t.path) for link in links}
+    for link in links:
+        assert used[link] <= link.bytes_per_s * (1 + 1e-9)
+    for transfer in transfers.under_way:
+        if transfer.bytes_per_s >= transfer.limit_bytes_per_s * (1 - 1e-9):
+            continue
+        assert any(
+            used[link] >= link.bytes_per_s * (1 - 1e-9)
+            and transfer.bytes_per_s >= max(t.bytes_per_s for t in transfers.under_way if link in t.path) * (1 - 1e-9)
+            for link in transfer.path
+        )
