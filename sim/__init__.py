@@ -8,3 +8,8 @@ Rooms, from the ground up (a room imports only from those above it): ``errors un
 ``workload``, ``perf``, ``record``, ``engine``, ``fleet``, ``gateway``, ``run``, ``analysis``, ``search``, ``trust``,
 ``report``, ``cli``. A test reads the imports and keeps it so.
 """
+
+from sim.forms import pure_is_asked, take_the_sources
+
+if pure_is_asked():
+    take_the_sources()

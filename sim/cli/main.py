@@ -12,8 +12,10 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from importlib import metadata
 
 from sim.errors import SimError
+from sim.forms import form
 
 CRASHED = 1
 BAD_INPUT = 2
@@ -44,6 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if rest in (["-h"], ["--help"], ["help"]) and verb == "run":
             print(_verb_help(), flush=True)
             rest = ["--help"]
+        if arguments == ["--version"]:
+            print(f"servecap {metadata.version('servecap')} ({form()})")
+            return 0
         return _verb(verb)(rest)
     except SimError as error:
         print(f"servecap: {error}", file=sys.stderr)

@@ -5,8 +5,8 @@ A run of k steps with n sequences: step j (from 0) starts with context C + j n a
 
     end of step j-1 = start + j a + s j (j - 1) / 2
 
-and the step in progress at a moment is found by solving the quadratic, then correcting by comparison so that the answer is
-exact for integer clocks and consistent with the sums above for floats.
+and the step in progress at a moment is found by solving the quadratic, then correcting by comparison so that the answer
+agrees with the sums above. Whole numbers below 2^53, a recording's nanoseconds, stay exact.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ class Batch:
         """Composition in the scheduler's order, when it is being recorded."""
         self.used_blocks = 0
         """KV blocks in use when it was launched."""
-        self.first: float = 0
-        self._increment: float = 0
-        self.sched_at: float = 0
-        self.start: float = 0
-        self.end: float = 0
+        self.first = 0.0
+        self._increment = 0.0
+        self.sched_at = 0.0
+        self.start = 0.0
+        self.end = 0.0
 
     def set_times(self, start: float, first: float, increment: float) -> None:
         """Place the batch on the clock: step j takes ``first + increment * j``."""
@@ -65,11 +65,7 @@ class Batch:
         """Clock at the end of the first ``steps`` steps."""
         if steps <= 1:
             return self.start + self.first * steps
-        return self.start + steps * self.first + self._sum_of_increments(steps)
-
-    def _sum_of_increments(self, steps: int) -> float:
-        total = self._increment * (steps * (steps - 1))
-        return total // 2 if isinstance(total, int) else total / 2
+        return self.start + steps * self.first + self._increment * (steps * (steps - 1)) / 2
 
     def duration_of(self, step: int) -> float:
         """How long step ``step`` (from 0) takes."""
@@ -81,8 +77,8 @@ class Batch:
         if now <= self.start:
             return 0
         elapsed = now - self.start
-        a, half = float(self.first), self._increment / 2
-        if half:
+        a, half = self.first, self._increment / 2
+        if half != 0.0:
             b = a - half
             k = int((sqrt(b * b + 4 * half * elapsed) - b) / (2 * half))
         else:

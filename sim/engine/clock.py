@@ -1,47 +1,135 @@
-"""The clock: a SimPy environment with absolute times, a named order at equal times, and light events.
+"""The clock: one heap of moments with absolute times and a named order at equal times; SimPy's processes run on it too.
 
-SimPy's heap is ordered by (time, priority, insertion). Its own factories take delays, so a target time would be rounded
+The heap is ordered by (time, order, insertion). SimPy's own factories take delays, so a target time would be rounded
 through ``now + delay``; engines need the exact time (integer nanoseconds, or floats that agree between skipping and
-stepping). ``Clock.at`` therefore pushes its own callback event, and takes a third of a ``Timeout``'s time doing so.
+stepping). ``Clock.at`` therefore takes the time itself, and a ``Moment`` costs a third of a ``Timeout``.
+
+``Clock`` offers what SimPy's events and processes ask of their environment (``schedule``, ``now``, ``active_process``), so
+``clock.process(generator)`` is SimPy's ``Process`` with SimPy's semantics. It is a class of its own, not a subclass of
+``simpy.Environment``, so that the loop can be compiled.
+
+Times are floats of any unit. Integer nanoseconds below 2^53 (104 days) are exact in a float, so recordings need no type of
+their own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from heapq import heappush
+from collections.abc import Callable, Generator
+from heapq import heappop, heappush
+from math import inf
 from typing import Any
 
 import simpy
 
-COMPLETION, REPLICA, ARRIVAL, SCHEDULE, DEADLINE = range(5)
+COMPLETION, REPLICA, ARRIVAL, SCHEDULE, DEADLINE = 0, 1, 2, 3, 4
 """Order of events at one moment: a completion wins over its own timeout, an arrival is seen by a step that is composed at
 that very moment. SimPy's own urgent and normal events share the first two places."""
 
+_ORDER_BITS = 52
+"""Above the number of a moment stands its order."""
+
 
 class Moment:
-    """A callback at a time: the least that SimPy's loop accepts as an event."""
+    """Something that is to happen. Hot moments are subclasses with a ``happen`` of their own."""
 
-    __slots__ = ("_ok", "_value", "callbacks")
+    __slots__ = ("callback", "value")
 
-    def __init__(self, callback: Callable[[Any], None], value: Any) -> None:
-        self.callbacks = [callback]
-        self._ok = True
-        self._value = value
-
-    @property
-    def value(self) -> Any:
+    def __init__(self, callback: Callable[[Any], None] | None = None, value: Any = None) -> None:
+        self.callback = callback
+        self.value = value
         """What ``Clock.at`` was given to hand over."""
-        return self._value
+
+    def happen(self) -> None:
+        """Its time has come."""
+        if self.callback is not None:
+            self.callback(self)
 
 
-class Clock(simpy.Environment):
-    """A SimPy environment; ``events_processed`` counts what its loop has handled."""
+class _SimpyEvent(Moment):
+    """An event of SimPy's; ``value`` is the event."""
+
+    __slots__ = ()
+
+    def happen(self) -> None:
+        """What ``simpy.Environment.step`` does with an event."""
+        event = self.value
+        callbacks = event.callbacks
+        event.callbacks = None
+        for callback in callbacks:
+            callback(event)
+        if not event._ok and not hasattr(event, "_defused"):
+            raise event._value
+
+
+class Clock:
+    """The simulation's time and what is to come. ``now`` moves from moment to moment."""
+
+    __slots__ = ("_active_proc", "_heap", "_number", "now")
+
+    def __init__(self, initial_time: float = 0.0) -> None:
+        self.now: float = initial_time
+        self._heap: list[tuple[float, int, Moment]] = []
+        self._number = 0
+        self._active_proc: Any = None
+        """SimPy's: the process that is being resumed."""
+
+    # -- what engines, gateway and fleet use ---------------------------------------------------------------------------
 
     def at(self, time: float, order: int, callback: Callable[[Moment], None], value: Any = None) -> None:
         """Call ``callback(moment)`` at ``time`` (>= now), among equals by ``order``."""
-        heappush(self._queue, (time, order, next(self._eid), Moment(callback, value)))  # type: ignore[misc]
+        self.put(time, order, Moment(callback, value))
+
+    def put(self, time: float, order: int, moment: Moment) -> None:
+        """Let ``moment`` happen at ``time`` (>= now), among equals by ``order``."""
+        number = self._number
+        self._number = number + 1
+        heappush(self._heap, (time, (order << _ORDER_BITS) + number, moment))
 
     @property
     def events_scheduled(self) -> int:
-        """Events ever put on the heap: the kernel's work."""
-        return int(repr(self._eid)[6:-1])
+        """Moments ever put on the heap: the kernel's work."""
+        return self._number
+
+    def peek(self) -> float:
+        """Time of the next moment, infinite when there is none."""
+        return self._heap[0][0] if self._heap else inf
+
+    def step(self) -> bool:
+        """Let the next moment happen; False when there is none."""
+        if not self._heap:
+            return False
+        time, _, moment = heappop(self._heap)
+        self.now = time
+        moment.happen()
+        return True
+
+    def run(self) -> None:
+        """Let everything happen."""
+        while self.step():
+            pass
+
+    # -- what SimPy asks of an environment -----------------------------------------------------------------------------
+
+    @property
+    def active_process(self) -> Any:
+        """The process that is being resumed, or None."""
+        return self._active_proc
+
+    def schedule(self, event: Any, priority: int = 1, delay: float = 0.0) -> None:
+        """Put an event of SimPy's on the heap."""
+        self.put(self.now + delay, priority, _SimpyEvent(None, event))
+
+    def process(self, generator: Generator[Any, Any, Any]) -> simpy.Process:
+        """A process that runs ``generator``."""
+        environment: Any = self
+        return simpy.Process(environment, generator)
+
+    def timeout(self, delay: float, value: Any = None) -> simpy.Timeout:
+        """An event ``delay`` from now."""
+        environment: Any = self
+        return simpy.Timeout(environment, delay, value)
+
+    def event(self) -> simpy.Event:
+        """An event for somebody to trigger."""
+        environment: Any = self
+        return simpy.Event(environment)

@@ -234,7 +234,7 @@ class PrefixBlockPool:
         unhashed = held_blocks - request.registered
         self.unhashed += unhashed
         self.free += unhashed
-        for run in reversed(request.runs):
+        for run in request.runs[::-1]:
             run.owners.discard(request)
             if not run.owners:
                 self.free += run.hi - run.lo

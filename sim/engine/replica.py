@@ -28,6 +28,33 @@ from sim.engine.scheduler import Scheduler
 from sim.perf.step_time import StepTimeModel
 
 
+class _Wake(Moment):
+    """An engine's next wake-up, void when its plan has changed."""
+
+    __slots__ = ("plan", "replica")
+
+    def __init__(self, replica: Replica, plan: int) -> None:
+        super().__init__()
+        self.replica = replica
+        self.plan = plan
+
+    def happen(self) -> None:
+        """See ``Moment``."""
+        if self.plan == self.replica.plan:
+            self.replica.wake()
+
+
+class _Compose(_Wake):
+    """The same, behind everything else that happens at that moment."""
+
+    __slots__ = ()
+
+    def happen(self) -> None:
+        """See ``Moment``."""
+        if self.plan == self.replica.plan:
+            self.replica.compose()
+
+
 class EngineView(NamedTuple):
     """What an engine's metrics endpoint would say; tokens and blocks are counts."""
 
@@ -78,19 +105,19 @@ class Replica:
         self._queue: deque[Batch] = deque()
         self._open: Batch | None = None
         """The newest batch of the queue while its plan may still be cut."""
-        self._plan = 0
+        self.plan = 0
         """Version of the next wake-up; older ones in the heap are void."""
         self._wake_at: float | None = None
         self._deferred = False
         self._aborts: list[EngineRequest] = []
-        self._end: float = 0
+        self._end = 0.0
         """When the last launched batch ends."""
         self.waiting_tokens = 0
         self.stopped = False
         self.steps = 0
-        self.busy: float = 0
-        self.seq_time: float = 0
-        self.block_time: float = 0
+        self.busy = 0.0
+        self.seq_time = 0.0
+        self.block_time = 0.0
         self.prefill_tokens = 0
         self.sampled_tokens = 0
 
@@ -134,7 +161,7 @@ class Replica:
             self._close(plan)
         self.busy = self.busy_by(now)
         self.stopped = True
-        self._plan += 1
+        self.plan += 1
         self._queue.clear()
         scheduler = self.scheduler
         held = [r for r in (*scheduler.running, *scheduler.waiting_requests()) if r.abort_reason is None]
@@ -148,7 +175,7 @@ class Replica:
         busy = self.busy
         for batch in self._queue:
             if batch is self._open:
-                busy += max(0, min(now, batch.end) - batch.start)
+                busy += max(0.0, min(now, batch.end) - batch.start)
             elif batch.end > now:
                 busy -= batch.end - max(now, batch.start)
         return busy
@@ -177,13 +204,13 @@ class Replica:
     def _wake_now(self) -> None:
         now = self.clock.now
         if self._wake_at is None or self._wake_at > now:
-            self._plan += 1
+            self.plan += 1
             self._wake_at = now
-            self.clock.at(now, SCHEDULE, self._on_compose, self._plan)
+            self.clock.put(now, SCHEDULE, _Compose(self, self.plan))
 
     def _plan_wake(self) -> None:
         """Next moment at which this engine has something to do."""
-        self._plan += 1
+        self.plan += 1
         queue = self._queue
         if not queue:
             self._wake_at = None
@@ -198,7 +225,7 @@ class Replica:
             if oldest.end < wake_at and (oldest.sampled or oldest.finishing or self._open is None):
                 wake_at = oldest.end
         self._wake_at = wake_at
-        self.clock.at(wake_at, COMPLETION, self._on_wake, self._plan)
+        self.clock.put(wake_at, COMPLETION, _Wake(self, self.plan))
 
     def _cut(self) -> None:
         """The scheduler has news: end the open plan as soon as the engine would look."""
@@ -212,9 +239,8 @@ class Replica:
             self._end = batch.end
             self._plan_wake()
 
-    def _on_wake(self, moment: Moment) -> None:
-        if moment.value != self._plan:
-            return
+    def wake(self) -> None:
+        """The planned wake-up: take what has returned, then compose, behind everything else of this moment."""
         now = self.clock.now
         queue = self._queue
         released = False
@@ -227,16 +253,12 @@ class Replica:
         if released and self._open is not None and self.scheduler.n_waiting:
             self._cut()
         if self.clock.peek() <= now:
-            self._plan += 1
-            self.clock.at(now, SCHEDULE, self._on_compose, self._plan)
+            self.plan += 1
+            self.clock.put(now, SCHEDULE, _Compose(self, self.plan))
         else:
-            self._compose()
+            self.compose()
 
-    def _on_compose(self, moment: Moment) -> None:
-        if moment.value == self._plan:
-            self._compose()
-
-    def _compose(self) -> None:
+    def compose(self) -> None:
         """Fill the batch queue as far as it may be filled now."""
         now = self.clock.now
         scheduler = self.scheduler
@@ -275,7 +297,7 @@ class Replica:
             first = self.step_time.step(chunks, batch.n_decode, batch.context)
             if self._noise is not None:
                 first *= self._noise.factor()
-            batch.set_times(start, first, 0)
+            batch.set_times(start, first, 0.0)
             for request in batch.admitted:
                 if request.scheduled_at is None:
                     request.scheduled_at = now

@@ -33,7 +33,7 @@ class EngineRequest:
         request_id: Any,
         prompt_len: int,
         output_len: int,
-        arrival: float = 0,
+        arrival: float = 0.0,
         priority: int = 0,
         content: Content | None = None,
         output_name: Hashable | None = None,

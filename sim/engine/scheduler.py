@@ -330,7 +330,7 @@ class Scheduler:
                 pool.register(request, hit + n)
             budget -= n
         if set_aside:
-            for request in reversed(set_aside):
+            for request in set_aside[::-1]:
                 self._enqueue(request, front=True)
         if self.interval > 1 and not defer:
             self._capacity_bound = self.n_waiting > len(set_aside)

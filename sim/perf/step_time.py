@@ -42,7 +42,9 @@ class AffineStepTime:
     The form in which scheduler recordings state their clock, and the textbook case of tests against theory.
     """
 
-    def __init__(self, base: float, per_new_token: float = 0, per_context_token: float = 0, per_seq: float = 0) -> None:
+    def __init__(
+        self, base: float, per_new_token: float = 0.0, per_context_token: float = 0.0, per_seq: float = 0.0
+    ) -> None:
         self.base = base
         self.per_new_token = per_new_token
         self.per_context_token = per_context_token

@@ -7,7 +7,6 @@ import time
 
 import numpy as np
 import pandas as pd
-import simpy
 
 from sim.engine.clock import Clock
 from sim.engine.gaps import GapHistogram
@@ -65,22 +64,20 @@ def simulate(scenario: Scenario, trace: Trace | None = None, *, give_up: GiveUp 
     wall, cpu = time.perf_counter(), time.process_time()
     try:
         gateway.start()
-        step = clock.step
         while recorder.open_requests and recorder.stopped_early is None:
             for _ in range(_EVENTS_AT_A_TIME):
                 if not recorder.open_requests or recorder.stopped_early is not None:
                     break
-                step()
+                if not clock.step():
+                    raise InvariantError(
+                        f"{recorder.open_requests} requests have no outcome, but nothing happens after {clock.now} s"
+                    )
             if clock.now > trace.duration_s + _PATIENCE_S:
                 _give_up_waiting(recorder, clock.now)
         end_s = clock.now
         names = [server.name for server in roster.servers]
         requests = recorder.frame(np.array(gateway.arrival_s), trace.input_tokens, dict(trace.labels), names)
         cpu_s, wall_s = time.process_time() - cpu, time.perf_counter() - wall
-    except simpy.core.EmptySchedule:
-        raise InvariantError(
-            f"{recorder.open_requests} requests have no outcome, but nothing is left to happen after {clock.now} s"
-        ) from None
     finally:
         if collecting:
             gc.enable()

@@ -2,8 +2,8 @@
 
 A case folder holds ``case.json`` (engine options under vLLM's names, an integer-affine step time in nanoseconds, requests
 whose prompts are ``[segment, tokens]`` pieces) and ``steps.jsonl`` (or ``.gz``), one row a step of the real scheduler. The
-case is driven through ``sim.engine`` on an integer clock, the same code that simulations use, and every field of every row
-must agree. Requests may name ``arrival_step`` (number of non-empty steps composed so far) instead of ``arrival_ns``.
+case is driven through ``sim.engine`` on a clock of whole numbers, the code that simulations use, and every field of every
+row must agree. Requests may name ``arrival_step`` (number of non-empty steps composed so far) instead of ``arrival_ns``.
 """
 
 from __future__ import annotations
@@ -98,6 +98,7 @@ class Recording(EngineListener, StepListener):
         self.rows: list[dict[str, Any]] = []
         self._row_of: dict[int, dict[str, Any]] = {}
         self._arrived: list[str] = []
+        self.submitted: list[EngineRequest] = []
         self.answered: dict[str, EngineRequest] = {}
         self.rejected: list[str] = []
         self._by_step: list[tuple[int, dict[str, Any]]] = []
@@ -108,8 +109,6 @@ class Recording(EngineListener, StepListener):
                 self.clock.at(row["arrival_ns"], ARRIVAL, self._arrives, row)
         if self._by_step:
             self._by_step.sort(key=lambda pair: pair[0])
-            self._compose = self.scheduler.compose
-            self.scheduler.compose = self._arrive_and_compose  # type: ignore[method-assign]
             self._arrivals_by_step()
 
     def run(self, max_steps: float = inf) -> list[dict[str, Any]]:
@@ -129,10 +128,6 @@ class Recording(EngineListener, StepListener):
         """Requests are left that can never be scheduled."""
         return bool(self.scheduler.n_waiting or self.scheduler.running)
 
-    def _arrive_and_compose(self) -> Batch | None:
-        self._arrivals_by_step()
-        return self._compose()
-
     def _arrivals_by_step(self) -> None:
         while self._by_step and self._by_step[0][0] <= len(self.rows):
             self._arrive(self._by_step.pop(0)[1])
@@ -146,17 +141,17 @@ class Recording(EngineListener, StepListener):
             self.rejected.append(row["id"])
             return
         self._arrived.append(row["id"])
-        self.replica.submit(
-            EngineRequest(
-                row["id"],
-                prompt_len,
-                row["output_len"],
-                self.clock.now,
-                row.get("priority", 0),
-                tuple((name, tokens) for name, tokens in row["prompt"]),
-                f"out:{row['id']}",
-            )
+        request = EngineRequest(
+            row["id"],
+            prompt_len,
+            row["output_len"],
+            self.clock.now,
+            row.get("priority", 0),
+            tuple((name, tokens) for name, tokens in row["prompt"]),
+            f"out:{row['id']}",
         )
+        self.submitted.append(request)
+        self.replica.submit(request)
 
     def closed(self, name: str, step: int, scheduler: Scheduler, batch: Batch) -> None:
         """See ``StepListener``."""
@@ -188,6 +183,7 @@ class Recording(EngineListener, StepListener):
         self._arrived = []
         self._row_of[id(batch)] = row
         self.rows.append(row)
+        self._arrivals_by_step()
 
     def finished(self, request: EngineRequest) -> None:
         """See ``EngineListener``."""

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from sim.engine.batch import Batch
+from sim.engine.scheduler import Scheduler
 from sim.errors import TraceError
 from sim.trust.conformance import Recording, check_case, first_difference, main, read_case
 from tests.conformance.naive_engine import NaiveEngine
@@ -55,6 +57,27 @@ def test_skipping_gives_the_recorded_requests(name: str) -> None:
             row["preemptions"],
             row["generated"],
         )
+
+
+@pytest.mark.parametrize("skip", [False, True])
+@pytest.mark.parametrize("name", NAMES)
+def test_nanoseconds_stay_exact_in_a_float(name: str, skip: bool) -> None:
+    """The engine's one type of time is a float: every whole number that a recording makes of one must be below 2^53."""
+    case, _ = read_case(CASES / name)
+    recording = Recording(case, skip_decode=skip)
+    largest = 0.0
+    noted = recording.closed
+
+    def watch(name: str, step: int, scheduler: Scheduler, batch: Batch) -> None:
+        nonlocal largest
+        growth = batch.duration_of(1) - batch.first
+        largest = max(largest, batch.end, batch.steps * batch.first, growth * batch.steps * (batch.steps - 1))
+        assert batch.end == int(batch.end)
+        noted(name, step, scheduler, batch)
+
+    recording.closed = watch  # type: ignore[method-assign]
+    recording.run(5000)
+    assert 0 < largest < 2.0**53
 
 
 def test_packed_steps_are_read_and_the_last_line_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -73,19 +73,13 @@ def outcome(case: dict[str, Any], skip: bool, abort_at: int | None) -> tuple[Any
     recording = Recording(case, skip_decode=skip)
     order: list[str] = []
     finished = recording.finished
-    requests = []
-    submit = recording.replica.submit
+    requests = recording.submitted
 
     def note(request: Any) -> None:
         order.append(request.request_id)
         finished(request)
 
-    def keep(request: Any) -> None:
-        requests.append(request)
-        submit(request)
-
     recording.finished = note  # type: ignore[method-assign]
-    recording.replica.submit = keep  # type: ignore[method-assign]
     views = []
     recording.clock.at(7777, ARRIVAL, lambda _: views.append(recording.replica.view()))
     if abort_at is not None:

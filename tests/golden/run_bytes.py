@@ -1,0 +1,76 @@
+"""The bytes of seeded runs: one digest a scenario over everything that a run leaves behind but its own speed.
+
+    python tests/golden/run_bytes.py                      # the form that is installed
+    SERVECAP_PURE=1 python tests/golden/run_bytes.py      # its Python sources
+
+The compiled form must print what the sources print: ``.ci/run`` compares the two.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import sys
+
+import numpy as np
+import pandas as pd
+
+from sim.cli.compose import composed_scenario
+from sim.record import Result
+from sim.run import simulate
+
+SMALL_CACHE = "engine.num_gpu_blocks_override=700"
+SCENARIOS: dict[str, list[str]] = {
+    "default": ["workload.limit=1500"],
+    "synchronous": ["workload.limit=800", "engine.async_scheduling=false"],
+    "preempted": ["workload.limit=600", SMALL_CACHE, "engine.max_model_len=6000"],
+    "no cache": ["workload.limit=600", SMALL_CACHE, "engine.max_model_len=6000", "engine.enable_prefix_caching=false"],
+    "long chunks": ["workload.limit=500", "engine.max_num_batched_tokens=512", "engine.long_prefill_token_threshold=200"],
+    "interval": ["workload.limit=500", "engine.prefill_schedule_interval=4"],
+    "priority": ["workload.limit=500", SMALL_CACHE, "engine.max_model_len=6000", "engine.scheduling_policy=priority"],
+    "sessions": ["workload=agents_and_chat_synthetic", "workload.limit=800", "fleet.replicas=3", "gateway=llm_d"],
+    "sglang": ["workload.limit=500", "engine=sglang"],
+    "tgi": ["workload.limit=500", "engine=tgi"],
+    "tensorrt": ["workload.limit=500", "engine=tensorrt_llm"],
+    "noise": ["workload.limit=300", "engine.step_noise_cv=0.2"],
+    "steps": ["workload.limit=200", "output.steps=true"],
+    "watched": ["workload.limit=200", "check_invariants=true", SMALL_CACHE, "engine.max_model_len=6000"],
+    "full gateway": ["workload.limit=1500", "gateway=full", "fleet.replicas=3"],
+    "hedged": ["workload.limit=800", "gateway=hedged", "fleet.replicas=4"],
+    "fair queue": ["workload.limit=800", "gateway=fair_queue", "fleet.replicas=2"],
+    "retry storm": ["experiment=retry_storm", "workload.limit=1500"],
+    "routing": ["experiment=routing", "workload.limit=1000"],
+    "spot": ["experiment=spot_share", "workload.limit=1500"],
+    "upgrade": ["experiment=upgrade_day", "workload.limit=3000"],
+    "least tokens": [
+        "workload.limit=2000", "workload.rate_scale=8", "fleet.replicas=16", "gateway.router={kind: least_tokens_in_flight}",
+    ],
+    "least requests": ["workload.limit=1000", "workload.rate_scale=8", "fleet.replicas=16", "gateway.router={kind: least_requests}"],
+    "timeouts": ["workload.limit=1500", "workload.rate_scale=4", "gateway.client_timeout_s=8", "gateway.max_queue_requests=40"],
+}  # fmt: skip
+
+
+def digest(result: Result) -> str:
+    """A hash of tables, events, histogram and counts; how fast the run was is left out."""
+    found = hashlib.sha256()
+    tables = [result.requests, result.replicas, result.timeseries, pd.DataFrame() if result.steps is None else result.steps]
+    for table in tables:
+        file = io.BytesIO()
+        table.to_parquet(file, index=False)
+        found.update(file.getvalue())
+    for array in (result.itl.edges_s, result.itl.counts):
+        found.update(np.ascontiguousarray(array).tobytes())
+    rest = [result.events, result.end_s, result.last_arrival_s, result.engine_steps, result.stopped_early, result.gateway]
+    found.update(json.dumps([*rest, result.api_bill_usd], default=float, sort_keys=True).encode())
+    return found.hexdigest()[:16]
+
+
+def main(names: list[str]) -> None:
+    """Print ``digest name`` of every scenario, or of those named."""
+    for name in names or SCENARIOS:
+        print(digest(simulate(composed_scenario(SCENARIOS[name]))), name, flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
