@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -22,7 +21,8 @@ from hydra_plugins.servecap.slo_sweeper import SloSweeper
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from sim.cli import sweep_watch
+from sim.cli import folder_watch
+from sim.cli.folder_watch import Refused
 from sim.cli.hydra_errors import message_of
 from sim.cli.job import JobOutcome, run_job
 from sim.cli.overrides import as_hydra_reads
@@ -72,28 +72,42 @@ def _start(arguments: list[str], *, multirun: bool) -> int:
 
     # Hydra's scanner does not see mapped packages in editable installs.
     Plugins.instance().register(SloSweeper)
-    sweep_watch.forget()
-    interrupted = False
+    folder_watch.forget()
+    try:
+        interrupted = _hydra(arguments, job, multirun=multirun)
+        watched = folder_watch.watched()
+        if watched is not None and watched.jobs is not None:
+            watched.end_bar()
+            return finish_sweep(watched.folder, interrupted=interrupted)
+    finally:
+        watched = folder_watch.watched()
+        if watched is not None:
+            watched.give_back()
+    if interrupted:
+        raise KeyboardInterrupt
+    return outcomes[-1].tell() if outcomes else 0
+
+
+def _hydra(arguments: Sequence[str], job: Callable[[DictConfig], JobOutcome], *, multirun: bool) -> bool:
+    """Run ``job`` as Hydra reads ``arguments``; True when Ctrl-C ended it.
+
+    Raises:
+        SimError: Hydra's refusal, in one message.
+    """
     try:
         with shared_folders(arguments) as own, _hydra_arguments(_in_hydras_words(own, multirun=multirun)):
             hydra.main(config_path="pkg://sim.configs", config_name="config", version_base="1.3")(job)()
     except KeyboardInterrupt:
-        interrupted = True
-    except SimError:
+        return True
+    except Refused as refused:
+        raise refused.error from None
+    except (SimError, BrokenPipeError):
         raise
     except (HydraException, OmegaConfBaseException, ValueError) as error:  # jobs raise nothing: these are Hydra's own
         raise ConfigError(message_of(error)) from None
-    except BrokenPipeError:
-        raise
     except OSError as error:
         raise OutputError(f"cannot write: {error}") from None
-    finally:
-        watched = sweep_watch.stop()
-    if watched is not None:
-        return finish_sweep(Path(watched), interrupted=interrupted)
-    if interrupted:
-        raise KeyboardInterrupt
-    return outcomes[-1].tell() if outcomes else 0
+    return False
 
 
 def _in_hydras_words(arguments: Sequence[str], *, multirun: bool) -> list[str]:

@@ -30,7 +30,7 @@ from sim.cli.scenario import digest_of, scenario_from
 from sim.cli.search_table import load_section_of, write_search_table
 from sim.errors import InfeasibleError, SimError
 from sim.perf import resolve_engine
-from sim.report import print_run_summary, write_json, write_parquet, write_run
+from sim.report import clear_run, print_run_summary, write_json, write_parquet, write_run
 from sim.run.asked_of_traffic import check_asked_of_traffic
 from sim.search import Answer, Point, Solve, Trial, replica_usd_per_hour, solve, trial_of
 from sim.spec import Scenario, scenario_to_dict
@@ -113,6 +113,8 @@ def run_job(config: DictConfig) -> JobOutcome:
                 write_json(folder / "job.json", asdict(finished))
             return finished
         check_asked_of_traffic(scenario)
+        if multirun:
+            clear_run(folder)  # a sweep that is killed from here on must not answer with what an earlier one left
         how = how_to_solve(scenario, multirun=multirun, axes=tuple(hydra.sweeper.get("params") or ()))
         outcome = _solve_and_write(scenario, how, folder, overrides, digest)
     except SimError as error:
@@ -121,6 +123,8 @@ def run_job(config: DictConfig) -> JobOutcome:
         traceback.print_exc()
         outcome = JobOutcome("crashed", str(folder), overrides, reason=f"{type(error).__name__}: {error}")
     if multirun:
+        if outcome.status in ("cannot_run", "crashed"):
+            clear_run(folder)
         write_json(folder / "job.json", asdict(outcome))
     return outcome
 
@@ -154,6 +158,7 @@ def _solve_and_write(
     wall_s, cpu_s = time.perf_counter(), time.process_time()
     answer = solve(scenario, how)
     tree = price(answer.result)
+    clear_run(folder)
     if how != "none":
         write_search_table(folder / "search.csv", answer.points)
     config_text = yaml.safe_dump(scenario_to_dict(answer.scenario), sort_keys=False, allow_unicode=True)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from sim.analysis import CostNode
+from sim.cli.folder_claim import claimed
 from sim.cli.search_table import load_section_of
 from sim.cli.stored import stored_config, stored_cost, stored_events, stored_frame, stored_summary
 from sim.cli.sweep import finish_sweep
@@ -36,7 +37,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("folder", type=Path, help="a run folder or a sweep folder")
     folder: Path = parser.parse_args(list(argv)).folder
     if any(folder.glob("*/job.json")):
-        return finish_sweep(folder)
+        with claimed(folder):
+            return finish_sweep(folder)
     missing = [name for name in _NEEDED if not (folder / name).is_file()]
     if missing:
         raise ConfigError(f"{folder}: neither a sweep folder nor a complete run folder ({', '.join(missing)} missing)")

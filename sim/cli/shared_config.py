@@ -120,7 +120,7 @@ def shared_folders(arguments: Sequence[str]) -> Iterator[list[str]]:
     rest, folders = _apart(arguments)
     for folder in folders:
         _check_folder(folder)
-    parsed = get_args_parser().parse_args(rest)  # as Hydra will: whatever a flag is shortened to
+    parsed, _ = get_args_parser().parse_known_args(rest)  # as Hydra will: whatever a flag is shortened to
     if parsed.config_dir or parsed.config_path or parsed.experimental_rerun:
         raise ConfigError("--config-path and --experimental-rerun let a file run code; presets of yours: --config-dir DIR")
     Plugins.instance().register(SharedSource)

@@ -20,6 +20,12 @@ from sim.errors import OutputError
 from sim.record.result import Result
 from sim.report.run_page import run_page
 
+_FILES = (
+    "job.json", "summary.json", "config.yaml", "manifest.json", "cost.json", "events.jsonl", "search.csv", "report.html",
+    "requests.parquet", "replicas.parquet", "timeseries.parquet", "steps.parquet",
+)  # fmt: skip
+"""What a job leaves, in the order in which a rerun removes it."""
+
 
 def write_run(
     folder: Path,
@@ -50,6 +56,20 @@ def write_run(
     if output.report:
         write_report_html(folder, result, summary, cost_tree, extra=extra)
     write_json(folder / "summary.json", summary)
+
+
+def clear_run(folder: Path) -> None:
+    """Remove what an earlier run left in ``folder``, first of all what says that it is complete.
+
+    Raises:
+        OutputError: something cannot be removed.
+    """
+    leftovers = sorted(folder.glob(".*.part")) if folder.is_dir() else []
+    for path in [*(folder / name for name in _FILES), *leftovers]:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be removed ({error.strerror or error})") from None
 
 
 def write_report_html(

@@ -1,0 +1,132 @@
+"""``FolderWatch``: the Hydra callback that takes the folder of a run or sweep, and shows a sweep's progress.
+
+A folder whose name is made from the time is made anew, so that two commands of one second get two; one that the user
+names is claimed. Whatever launcher runs the jobs, each leaves ``job.json`` in its folder when it ends; the bar counts these
+files. This module's one variable is the only channel that Hydra leaves from its inside to the door.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any, Literal
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from sim.cli.folder_claim import claim, made_folder, release
+from sim.errors import OutputError
+
+_POLL_S = 0.25
+
+_current: Watched | None = None
+
+
+class Refused(SystemExit):
+    """How a callback stops Hydra, which turns exceptions of callbacks into warnings."""
+
+    def __init__(self, error: OutputError) -> None:
+        super().__init__(error.exit_code)
+        self.error = error
+
+
+class FolderWatch(Callback):
+    """Holds nothing: launchers send it to other processes."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Hydra calls this before it makes the folder of a single run."""
+        global _current  # noqa: PLW0603 (see the module's head)
+        _current = Watched(_taken(config, "run"), None)
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Hydra calls this in the process that started the sweep, before its first job."""
+        global _current  # noqa: PLW0603 (see the module's head)
+        _current = Watched(_taken(config, "sweep"), _count_jobs(config))
+
+
+def _taken(config: DictConfig, kind: Literal["run", "sweep"]) -> Path:
+    """The folder of the command, now this process's alone."""
+    wanted = Path(config.hydra[kind].dir)
+    stated = any(one.lstrip("+").startswith(f"hydra.{kind}.dir=") for one in config.hydra.overrides.hydra)
+    try:
+        folder = wanted if stated else made_folder(wanted)
+        claim(folder)
+    except OutputError as error:
+        raise Refused(error) from None
+    except OSError as error:
+        raise Refused(OutputError(f"{wanted}: cannot be made ({error.strerror or error})")) from None
+    if folder != wanted:
+        config.hydra[kind].dir = str(folder)
+        config.hydra.overrides.hydra.append(f"hydra.{kind}.dir={folder}")  # for the jobs, which compose once more
+    return folder.absolute()
+
+
+class Watched:
+    """The folder that a command writes to; of a sweep with a bar on stderr, drawn by a thread of its own."""
+
+    def __init__(self, folder: Path, jobs: int | None) -> None:
+        self.folder = folder
+        self.jobs = jobs
+        """How many a sweep will have, as far as its axes tell; None: it is a single run."""
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._show, daemon=True)
+        if jobs is not None:
+            self._thread.start()
+
+    def end_bar(self) -> None:
+        """No more is shown."""
+        self._over.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def give_back(self) -> None:
+        """The folder is free for other commands."""
+        self.end_bar()
+        release(self.folder)
+
+    def _show(self) -> None:
+        console = Console(stderr=True)
+        columns = (
+            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+            TextColumn("left"), TimeRemainingColumn(),
+        )  # fmt: skip
+        with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+            task = progress.add_task("jobs", total=self.jobs)
+            over = False
+            while not over:
+                over = self._over.wait(_POLL_S)
+                done = sum(1 for _ in self.folder.glob("*/job.json"))
+                progress.update(task, completed=done, total=max(self.jobs or 0, done))
+
+
+def forget() -> None:
+    """Before a new call of Hydra: no folder is known."""
+    global _current  # noqa: PLW0603 (see the module's head)
+    _current = None
+
+
+def watched() -> Watched | None:
+    """The folder that was taken since ``forget``."""
+    return _current
+
+
+def _count_jobs(config: DictConfig) -> int:
+    """The product of the axes' lengths, as the sweeper will walk them."""
+    axes = [*config.hydra.overrides.task]
+    axes += [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
+    count = 1
+    for override in OverridesParser.create().parse_overrides(axes):
+        if override.is_sweep_override() and override.is_discrete_sweep():
+            count *= sum(1 for _ in override.sweep_string_iterator())
+    return count
