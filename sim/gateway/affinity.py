@@ -7,10 +7,13 @@ number of segments.
     SGLang      matched share of the prompt > cache_threshold: the replica with the longest match
                 else: the replica whose index is smallest
                 load unbalanced ((max - min) > abs and max > rel x min): the fewest unfinished requests
-    weighted    argmax of queue_weight x (1 - waiting / max waiting) + kv_weight x (1 - KV used) + prefix_weight x matched
+    weighted    argmax of queue_weight x (max waiting - waiting) / (max waiting - min waiting)
+                + kv_weight x (1 - KV used) + prefix_weight x blocks matched / blocks of the prompt (at most 256)
 
-Sources: sgl-router ``cache_aware.rs``; llm-d inference scheduler's queue, kv-cache-utilization and prefix-cache scorers
-(the approximate index: an LRU a replica). Left out: SGLang's separate eviction thread (ours evicts at insertion).
+Sources: sgl-router ``src/policies/cache_aware.rs``; gateway-api-inference-extension
+``pkg/epp/framework/plugins/scheduling/scorer`` (``queuedepth/queue.go``: 1 for all where queues are equal;
+``kvcacheutilization``; ``prefix/plugin.go``, the approximate index: an LRU a replica), picker: a random one of the best.
+Left out: SGLang's separate eviction thread (ours evicts at insertion).
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from typing import TypeVar
 import numpy as np
 
 from sim.gateway.request import RequestView
-from sim.gateway.signals import ScrapedServer, ServerView, Signals
+from sim.gateway.signals import ScrapedServer, ServerView, Signals, Snapshot
 from sim.spec.gateway.routing import SglangCacheAware, WeightedScore
 
 S = TypeVar("S", bound=ServerView)
@@ -135,26 +138,28 @@ class WeightedScoreRouter:
         spec = self._spec
         path = path_of(request)
         seen = [self._signals.of(server) for server in servers]
-        longest_queue = max(snapshot.waiting for snapshot in seen) or 1
-        best, best_score = servers[0], float("-inf")
+        longest = max(snapshot.waiting for snapshot in seen)
+        spread = longest - min(snapshot.waiting for snapshot in seen)
+        blocks = min(request.input_tokens // spec.block_tokens, spec.max_prefix_blocks)
+        best, best_seen, best_score = servers[0], seen[0], float("-inf")
         first = int(self._rng.random() * len(servers))  # equals are taken at random, as llm-d's picker does
         for place in range(len(servers)):
             server, snapshot = servers[place - first], seen[place - first]
-            matched = self._index(server).matched_tokens(path) / request.input_tokens
+            matched = min(self._index(server, snapshot).matched_tokens(path) // spec.block_tokens, blocks)
             score = (
-                spec.queue_weight * (1 - snapshot.waiting / longest_queue)
+                spec.queue_weight * ((longest - snapshot.waiting) / spread if spread else 1.0)
                 + spec.kv_weight * (1 - snapshot.kv_used)
-                + spec.prefix_weight * matched
+                + spec.prefix_weight * (matched / blocks if blocks else 0.0)
             )
             if score > best_score:
-                best, best_score = server, score
-        self._index(best).insert(path)
+                best, best_seen, best_score = server, snapshot, score
+        self._index(best, best_seen).insert(path)
         return best
 
-    def _index(self, server: ServerView) -> PrefixIndex:
+    def _index(self, server: ServerView, seen: Snapshot) -> PrefixIndex:
         index = self._indices.get(server.name)
         if index is None:
-            index = PrefixIndex(self._spec.block_tokens, self._spec.lru_blocks_per_replica)
+            index = PrefixIndex(self._spec.block_tokens, self._spec.lru_blocks_per_replica or seen.kv_blocks)
             self._indices[server.name] = index
         return index
 

@@ -10,7 +10,7 @@ Requests wake their process at most once a try; deadlines, hedges and the queue'
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from typing import Any
 
 from sim.engine.clock import ARRIVAL, Clock, Moment
@@ -26,7 +26,7 @@ from sim.gateway.passes import Passes
 from sim.gateway.plain import PlainPath
 from sim.gateway.policies import Policies, needs_process
 from sim.gateway.queueing import GatewayQueue
-from sim.gateway.request import Answer, Attempt, ClientRequest, Failure
+from sim.gateway.request import TIMEOUT, Answer, Attempt, ClientRequest, Failure, still_trying
 from sim.gateway.users import make_users
 from sim.record.recorder import COMPLETED, ESCALATED, FAILED, REJECTED, SHED, TIMED_OUT, Recorder
 from sim.rng import stream
@@ -37,7 +37,6 @@ Life = Generator[Any, Any, Failure | None]
 """A stretch of a request's life; returns None when it has its answer."""
 
 OUTCOME = {"timeout": TIMED_OUT, "shed": SHED, "evicted": FAILED, "unavailable": FAILED, "rejected": REJECTED}
-TIMEOUT = Failure("timeout", "client_timeout")
 _NAN = float("nan")
 
 
@@ -69,8 +68,8 @@ class Gateway(AttemptListener, EndpointListener):
         self._after = Passes(spec.passes_of("after"), clock, endpoints, router, self.dispatcher, seed, len(trace))
         self._queue = GatewayQueue(clock, endpoints, spec.queue, self.policies, lambda request: self._send(request, None))
         self._plain = PlainPath(clock, spec, recorder, self.dispatcher, router)
-        self._deadlines: DeadlineQueue[tuple[ClientRequest, int]] = DeadlineQueue(clock, _waits, self._time_out)
-        self._hedges: DeadlineQueue[tuple[ClientRequest, int]] = DeadlineQueue(clock, _waits, self._hedge)
+        self._deadlines: DeadlineQueue[tuple[ClientRequest, int]] = DeadlineQueue(clock, still_trying, self._time_out)
+        self._hedges: DeadlineQueue[tuple[ClientRequest, int]] = DeadlineQueue(clock, still_trying, self._hedge)
         self._users = make_users(spec.users, clock, trace, self._receive, stream(seed, "gateway", "users"))
         if self._users is not None:
             recorder.on_outcome = self._users.outcome
@@ -145,6 +144,7 @@ class Gateway(AttemptListener, EndpointListener):
                 break
             self._count_retry(request)
             yield self.clock.timeout(wait_s)
+            self.policies.next_try()
 
     def _before_serving(self, request: ClientRequest) -> Life:
         if request.passed or not self._before.used:
@@ -242,7 +242,7 @@ class Gateway(AttemptListener, EndpointListener):
         if failure is not None:
             return failure
         signal = yield from self._signal(request)
-        self._call_off(request)
+        self._call_off(request, signal)
         if isinstance(signal, Failure):
             return signal
         attempt: Attempt = signal
@@ -288,16 +288,16 @@ class Gateway(AttemptListener, EndpointListener):
         request.attempts += 1
         self.counts.retries += 1
 
-    def _send(self, request: ClientRequest, pool: str | None, avoid: Server | None = None) -> Failure | None:
+    def _send(self, request: ClientRequest, pool: str | None, avoid: Collection[Server] = ()) -> Failure | None:
         """Route one attempt; a failure when nobody may take it."""
         servers = self.policies.candidates(pool, avoid)
         if not servers:
-            return Failure("unavailable", "no_replica")
+            return self.policies.nobody(pool)
         server: Server = self.policies.router.choose(request, servers)
         scheduler = server.replica.scheduler
         limit = self.spec.max_queue_requests
         if limit is not None and scheduler.n_waiting >= limit and server.requests_in_flight:
-            return Failure("shed", "queue_full", None, server.index)
+            return self.policies.refused(server)
         tokens = request.input_tokens + self._before.added_prompt_tokens(request)
         refusal = scheduler.refusal(tokens, self._output[request.row])
         if refusal is not None:
@@ -305,17 +305,21 @@ class Gateway(AttemptListener, EndpointListener):
         name = ("out", request.row)
         attempt = self.dispatcher.send(request, server, tokens, self._output[request.row], request.content, name)
         request.live.append(attempt)
+        self.policies.attempt_sent(server)
         hedging = self.spec.hedging
         if hedging is not None and request.hedges < hedging.max_hedges:
             self._hedges.add(self.clock.now + hedging.delay_s, (request, request.tries))
         return None
 
-    def _call_off(self, request: ClientRequest) -> None:
-        """Nobody waits for the attempts still out."""
+    def _call_off(self, request: ClientRequest, signal: Attempt | Failure) -> None:
+        """Nobody waits for the attempts still out, now that ``signal`` came: they failed with it, or another one won."""
         for attempt in request.live:
             if attempt.live:
                 self.dispatcher.abandon(attempt)
-                self.policies.attempt_ended(attempt, answered=False)
+                if isinstance(signal, Failure):
+                    self.policies.attempt_ended(attempt.server, signal)
+                else:
+                    self.policies.called_off(attempt.server)
         request.live.clear()
 
     def _finish(
@@ -349,8 +353,9 @@ class Gateway(AttemptListener, EndpointListener):
         """See ``AttemptListener``."""
         request = attempt.request
         if request.tries:
-            self.policies.attempt_ended(attempt, answered=True)
-            request.wake(attempt)
+            self.policies.attempt_ended(attempt.server, None)
+            if not request.wake(attempt):  # another attempt's answer came at the same moment
+                self.dispatcher.waste(attempt)
             return
         self._plain.answered(attempt)
 
@@ -360,9 +365,10 @@ class Gateway(AttemptListener, EndpointListener):
         if not request.tries:
             self._plain.lost(attempt)
             return
-        self.policies.attempt_ended(attempt, answered=False)
+        evicted = Failure("evicted", "evicted", None, attempt.server.index)
+        self.policies.attempt_ended(attempt.server, evicted)
         if not any(other.live for other in request.live):
-            request.wake(Failure("evicted", "evicted", None, attempt.server.index))
+            request.wake(evicted)
 
     def _time_out(self, item: tuple[ClientRequest, int]) -> None:
         request = item[0]
@@ -377,12 +383,11 @@ class Gateway(AttemptListener, EndpointListener):
         if hedging is None or not waiting or any(a.engine.first_token_at is not None for a in waiting):
             return
         request.hedges += 1
-        request.attempts += 1
-        if self._send(request, waiting[0].server.pool, avoid=waiting[-1].server) is not None:
-            request.hedges -= 1
-            request.attempts -= 1
-        else:
+        if self._send(request, waiting[0].server.pool, [attempt.server for attempt in request.live]) is None:
+            request.attempts += 1
             self.counts.hedges += 1
+        else:
+            request.hedges -= 1
 
     def room_made(self) -> None:
         """See ``AttemptListener``: the queue moves."""
@@ -391,8 +396,3 @@ class Gateway(AttemptListener, EndpointListener):
     def joined(self, server: Server) -> None:
         """See ``EndpointListener``: the queue moves."""
         self._queue.move()
-
-
-def _waits(item: tuple[ClientRequest, int]) -> bool:
-    request, tries = item
-    return request.tries == tries and (request.wait is None or not request.wait.triggered)

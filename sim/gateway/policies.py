@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 import numpy as np
 
 from sim.engine.clock import Clock
@@ -13,15 +15,17 @@ from sim.gateway.counts import Counts
 from sim.gateway.draws import uniforms
 from sim.gateway.hybrid import HybridRule
 from sim.gateway.outliers import make_outliers
-from sim.gateway.request import Attempt, ClientRequest, Failure
+from sim.gateway.request import ClientRequest, Failure
 from sim.gateway.response_cache import ResponseCache, Twins
-from sim.gateway.retries import make_budget, make_retries
+from sim.gateway.retries import make_retries
+from sim.gateway.retry_budgets import make_budget
 from sim.gateway.routers import make_router
 from sim.gateway.signals import Signals
 from sim.gateway.waiting import WaitingRoom
 from sim.record.recorder import Recorder
 from sim.rng import stream
 from sim.spec import GatewaySpec
+from sim.spec.gateway.retrying import BackoffRetries
 
 _SHARED_ANSWERS = ("cache", "dedupe")
 """Names in the column ``pool`` of answers that nobody generated anew."""
@@ -65,8 +69,13 @@ class Policies:
 
         self.router = make_router(spec.router, signals, stream(seed, "gateway", "router"))
         retries = spec.retries
-        self._retries = make_retries(retries, stream(seed, "gateway", "retries")) if retries is not None else None
-        self._budget = make_budget(retries.budget) if retries is not None and retries.budget is not None else None
+        self._retries = self._budget = None
+        if retries is not None:
+            self._retries = make_retries(retries, stream(seed, "gateway", "retries"), self._healthy)
+            kinds = retries.on if isinstance(retries, BackoffRetries) else None
+            self._budget = make_budget(retries.budget, kinds) if retries.budget is not None else None
+        self._backing_off = 0
+        """Requests that wait for their next try."""
         self._outliers = make_outliers(spec.outliers) if spec.outliers is not None else None
         self._admission = [make_admission(policy, self.ready, signals) for policy in spec.admission]
         self.room = WaitingRoom(spec.queue.fair, spec.queue.weights)
@@ -91,18 +100,32 @@ class Policies:
         """Ready servers that ordinary requests go to."""
         return self._ordinary
 
-    def candidates(self, pool: str | None, avoid: Server | None = None) -> list[Server]:
-        """Servers that may take an attempt now: not ejected (unless all are), with room, not ``avoid``."""
+    def _usable(self, pool: str | None) -> Sequence[Server]:
+        """Ready servers that are not left out."""
         servers = self.ready() if pool is None else self._endpoints.of(pool)
         if self._outliers is not None:
-            out = self._outliers.out(self._clock.now)
-            servers = [server for server in servers if server.index not in out] or servers
+            servers = list(self._outliers.usable(servers, self._clock.now))
+            self._tell_ejections()
+        return servers
+
+    def _healthy(self) -> tuple[int, int]:
+        """How many servers may be tried now, and how many there are."""
+        return len(self._usable(None)), len(self.ready())
+
+    def candidates(self, pool: str | None, avoid: Collection[Server] = ()) -> Sequence[Server]:
+        """Servers that may take an attempt now: not left out, with room, not among ``avoid``."""
+        servers = self._usable(pool)
         limit = self._spec.queue.max_in_flight
         if limit is not None and pool is None:
             servers = [server for server in servers if server.requests_in_flight < limit]
-        if avoid is not None:
-            servers = [server for server in servers if server is not avoid]
+        if avoid:
+            servers = [server for server in servers if server not in avoid]
         return servers
+
+    def nobody(self, pool: str | None) -> Failure:
+        """Why there is no candidate."""
+        there = self.ready() if pool is None else self._endpoints.of(pool)
+        return Failure("unavailable", "all_left_out" if there and not self._usable(pool) else "no_replica")
 
     def must_queue(self, request: ClientRequest, pool: str | None) -> bool:
         """Whether the gateway's queue is where ``request`` goes first."""
@@ -111,8 +134,8 @@ class Policies:
         return len(self.room) > 0 or not self.has_room()
 
     def has_room(self) -> bool:
-        """Whether some replica may take one more."""
-        return bool(self.candidates(None))
+        """Whether a request need not wait: a replica may take one more, or all that are there are left out and it fails."""
+        return bool(self.candidates(None)) or (bool(self.ready()) and not self._usable(None))
 
     def least_waiting(self) -> int:
         """Requests waiting in the emptiest ready replica; very many when there is none."""
@@ -142,29 +165,56 @@ class Policies:
             self.cache.keep(request.prompt_id, output_tokens, now_s)
 
     def retry_wait_s(self, request: ClientRequest, failure: Failure, under_way: int) -> float | None:
-        """Seconds until the next try, or None for none."""
+        """Seconds until the next try, or None for none; ``under_way``: requests without an outcome."""
         if self._retries is None or failure.kind == "rejected":
             return None
         wait_s = self._retries.wait_s(request, failure)
         if wait_s is not None and self._budget is not None:
-            request.retrying = self._budget.withdraw(failure, under_way)
-            return wait_s if request.retrying else None
+            request.withdrawn = self._budget.withdraw(failure, under_way - self._backing_off)
+            if request.withdrawn is None:
+                return None
+        self._backing_off += wait_s is not None
         return wait_s
+
+    def next_try(self) -> None:
+        """A request that waited for its next try does so no longer."""
+        self._backing_off -= 1
 
     def ended(self, request: ClientRequest, failure: Failure | None) -> None:
         """A client's try is over."""
         if self._budget is not None:
-            self._budget.ended(retried=request.retrying, answered=failure is None)
-            request.retrying = False
+            self._budget.ended(failure, request.withdrawn)
+            request.withdrawn = None
 
-    def attempt_ended(self, attempt: Attempt, *, answered: bool) -> None:
-        """A replica has answered an attempt, or failed it."""
+    def attempt_sent(self, server: Server) -> None:
+        """``server`` gets an attempt."""
         if self._outliers is not None:
-            now = self._clock.now
-            ejected_s = self._outliers.ended(attempt.server.index, now, answered=answered, servers=len(self.ready()))
-            if ejected_s is not None:
-                self._counts.ejections += 1
-                self._recorder.event(now, "breaker", "failures", replica=attempt.server.name, ejected_s=ejected_s)
+            self._outliers.sent(server, self._clock.now)
+
+    def attempt_ended(self, server: Server, failure: Failure | None) -> None:
+        """``server`` has answered an attempt, or failed or refused it."""
+        if self._outliers is not None:
+            cluster = self._ordinary if server.pool_index in self.waits_for else self._endpoints.of(server.pool)
+            self._outliers.ended(server, failure, cluster, self._clock.now)
+            self._tell_ejections()
+
+    def refused(self, server: Server) -> Failure:
+        """``server``'s queue is full."""
+        failure = Failure("shed", "queue_full", None, server.index)
+        self.attempt_ended(server, failure)
+        return failure
+
+    def called_off(self, server: Server) -> None:
+        """Nobody waits any more for an attempt that ``server`` did not fail."""
+        if self._outliers is not None:
+            self._outliers.called_off(server)
+
+    def _tell_ejections(self) -> None:
+        assert self._outliers is not None
+        for ejection in self._outliers.news():
+            self._counts.ejections += 1
+            now, name = self._clock.now, ejection.target
+            self._recorder.event(now, "breaker", ejection.cause, replica=name, ejected_s=ejection.for_s)
 
     # -- providers -----------------------------------------------------------------------------------------------------
 

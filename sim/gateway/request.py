@@ -75,12 +75,15 @@ class Failure(NamedTuple):
     """Index of the replica that failed, -1 = none in particular."""
 
 
+TIMEOUT = Failure("timeout", "client_timeout")
+
+
 class ClientRequest:
     """One client request. Satisfies ``RequestView``."""
 
     __slots__ = (
         "arrival_s", "attempts", "content", "expired", "hedges", "input_tokens", "live", "passed", "priority", "prompt_id",
-        "retrying", "route", "row", "session_id", "tenant", "tries", "wait",
+        "route", "row", "session_id", "tenant", "tries", "wait", "withdrawn",
     )  # fmt: skip
 
     def __init__(self, row: int, arrival_s: float, input_tokens: int, priority: int = 0) -> None:
@@ -103,14 +106,23 @@ class ClientRequest:
         """What its process waits for; triggered with an ``Attempt`` that answers, a ``Failure`` or an ``Answer``."""
         self.expired = False
         """The client's patience for this try is over."""
-        self.retrying = False
+        self.withdrawn: float | None = None
+        """What this try took from the retry budget; None = it is the first, or there is no budget."""
         self.passed = False
         """The passes before serving are done."""
 
-    def wake(self, signal: Any) -> None:
-        """Let the request's process go on with ``signal``, unless it already has news."""
-        if self.wait is not None and not self.wait.triggered:
-            self.wait.succeed(signal)
+    def wake(self, signal: Any) -> bool:
+        """Let the request's process go on with ``signal``; False if it does not wait, or already has news."""
+        if self.wait is None or self.wait.triggered:
+            return False
+        self.wait.succeed(signal)
+        return True
+
+
+def still_trying(item: tuple[ClientRequest, int]) -> bool:
+    """Whether a request is at the same try as when its timer was set, and has no news yet."""
+    request, tries = item
+    return request.tries == tries and (request.wait is None or not request.wait.triggered)
 
 
 class Attempt:

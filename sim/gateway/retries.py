@@ -1,20 +1,25 @@
-"""Retry policies and retry budgets: plain code without a clock.
+"""Retry policies: how long to wait before the next attempt, or that there is none. Plain code without a clock.
 
-A policy says how long to wait before the next attempt, or None for no further one. A budget says whether the system as a
-whole can afford one more retry now. Sources: AWS Architecture Blog "Exponential Backoff And Jitter" (full and equal
-jitter); Envoy ``retry_state_impl.cc`` and ``retry_budget``; gRPC proposal A6; AWS SDK reference "Retry behavior", standard
-mode; openai-python ``_base_client._calculate_retry_timeout``.
+    wait before the n-th retry = min(base x 2^(n-1), max), jittered
+
+Sources: AWS Architecture Blog "Exponential Backoff And Jitter" (full and equal jitter); Envoy
+``source/common/common/backoff_strategy.cc`` (``JitteredExponentialBackOffStrategy``: full jitter over a doubling interval,
+capped before the draw); gRPC proposal A6 and grpc-go ``stream.go`` (0.8 to 1.2); botocore ``retries/standard.py``
+(``ExponentialBackoff``); openai-python ``_base_client._calculate_retry_timeout``; litellm's
+``Router._time_to_sleep_before_retry`` and ``utils._calculate_retry_after``. Left out: that no proxy can retry a stream that
+has begun (a replica that dies fails all its requests alike here), and that gRPC's wait starts anew after a pushback.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
 
 from sim.gateway.plugins import RETRY_POLICIES, load_plugin
 from sim.gateway.request import Failure, RequestView
-from sim.spec.gateway.retrying import AwsBudget, BackoffRetries, Budget, EnvoyBudget, GrpcBudget, PluginRetries, Retries
+from sim.spec.gateway.retrying import BackoffRetries, LitellmRetries, PluginRetries, Retries
 
 
 class RetryPolicy(Protocol):
@@ -38,11 +43,12 @@ class BackoffPolicy:
         if failure.kind not in spec.on or request.attempts >= spec.max_attempts:
             return None
         told_s = failure.retry_after_s
-        if spec.honour_retry_after and told_s is not None and told_s <= spec.max_retry_after_s:
-            return told_s
-        nth = request.attempts
-        factor = 2.0 ** (nth - 1) if spec.growth == "doubling" else 2.0**nth - 1.0
-        wait = min(spec.base_s * factor, spec.max_s)
+        if spec.honour_retry_after and told_s is not None:
+            if told_s <= spec.max_retry_after_s:
+                return told_s
+            if spec.beyond_retry_after == "give_up":
+                return None
+        wait = _backoff_s(spec.base_s, spec.max_s, request.attempts)
         match spec.jitter:
             case "full":
                 return wait * float(self._rng.random())
@@ -50,96 +56,47 @@ class BackoffPolicy:
                 return wait * (0.5 + 0.5 * float(self._rng.random()))
             case "quarter":
                 return wait * (1.0 - 0.25 * float(self._rng.random()))
+            case "fifth":
+                return wait * (0.8 + 0.4 * float(self._rng.random()))
             case "none":
                 return wait
 
 
-class RetryBudget(Protocol):
-    """How many retries the gateway as a whole allows."""
+class LitellmPolicy:
+    """LiteLLM's router, see ``LitellmRetries``; ``healthy()`` says how many replicas may be tried now, and how many are
+    there."""
 
-    def withdraw(self, failure: Failure, under_way: int) -> bool:
-        """May a retry start? ``under_way``: requests without an outcome."""
-        ...
-
-    def ended(self, *, retried: bool, answered: bool) -> None:
-        """An attempt has ended; ``retried`` = it was a retry that ``withdraw`` allowed."""
-        ...
-
-
-class EnvoyRetryBudget:
-    """At most max(``min_retries``, ``share`` x requests under way) retries at once, back-off included."""
-
-    def __init__(self, spec: EnvoyBudget) -> None:
+    def __init__(self, spec: LitellmRetries, rng: np.random.Generator, healthy: Callable[[], tuple[int, int]]) -> None:
         self._spec = spec
-        self.retries = 0
+        self._rng = rng
+        self._healthy = healthy
 
-    def withdraw(self, failure: Failure, under_way: int) -> bool:
-        """See ``RetryBudget``."""
-        if self.retries >= max(self._spec.min_retries, self._spec.share * under_way):
-            return False
-        self.retries += 1
-        return True
-
-    def ended(self, *, retried: bool, answered: bool) -> None:
-        """See ``RetryBudget``."""
-        self.retries -= retried
-
-
-class GrpcRetryBudget:
-    """A bucket that failures empty and successes slowly fill; retries only above half."""
-
-    def __init__(self, spec: GrpcBudget) -> None:
-        self._spec = spec
-        self.tokens = spec.max_tokens
-
-    def withdraw(self, failure: Failure, under_way: int) -> bool:
-        """See ``RetryBudget``."""
-        return self.tokens > self._spec.max_tokens / 2
-
-    def ended(self, *, retried: bool, answered: bool) -> None:
-        """See ``RetryBudget``."""
-        change = self._spec.token_ratio if answered else -1.0
-        self.tokens = min(max(self.tokens + change, 0.0), self._spec.max_tokens)
+    def wait_s(self, request: RequestView, failure: Failure) -> float | None:
+        """See ``RetryPolicy``."""
+        spec = self._spec
+        usable, there = self._healthy()
+        if request.attempts > spec.num_retries or not usable:
+            return None
+        if there > 1:
+            return 0.0
+        told_s = failure.retry_after_s
+        known = told_s is not None and 0 < told_s <= spec.max_retry_after_s
+        wait = told_s if known and told_s is not None else _backoff_s(spec.base_s, spec.max_s, request.attempts)
+        return wait + spec.jitter_s * float(self._rng.random())
 
 
-class AwsRetryBudget:
-    """A quota that retries take and successes return. A retry's success returns the ordinary cost, whatever it took."""
-
-    def __init__(self, spec: AwsBudget) -> None:
-        self._spec = spec
-        self.tokens = spec.capacity
-
-    def withdraw(self, failure: Failure, under_way: int) -> bool:
-        """See ``RetryBudget``."""
-        cost = self._spec.timeout_cost if failure.kind == "timeout" else self._spec.retry_cost
-        if cost > self.tokens:
-            return False
-        self.tokens -= cost
-        return True
-
-    def ended(self, *, retried: bool, answered: bool) -> None:
-        """See ``RetryBudget``."""
-        if answered:
-            refund = self._spec.retry_cost if retried else self._spec.success_refund
-            self.tokens = min(self.tokens + refund, self._spec.capacity)
+def _backoff_s(base_s: float, max_s: float, attempts: int) -> float:
+    """The wait after ``attempts`` attempts, before any jitter."""
+    return min(base_s * 2.0 ** min(attempts - 1, 64), max_s)
 
 
-def make_retries(spec: Retries, rng: np.random.Generator) -> RetryPolicy:
-    """The policy that ``spec`` names."""
+def make_retries(spec: Retries, rng: np.random.Generator, healthy: Callable[[], tuple[int, int]]) -> RetryPolicy:
+    """The policy that ``spec`` names; ``healthy`` as ``LitellmPolicy`` takes it."""
     match spec:
         case BackoffRetries():
             return BackoffPolicy(spec, rng)
+        case LitellmRetries():
+            return LitellmPolicy(spec, rng, healthy)
         case PluginRetries():
             plugin: RetryPolicy = load_plugin(RETRY_POLICIES, spec.name, spec.options)
             return plugin
-
-
-def make_budget(spec: Budget) -> RetryBudget:
-    """The budget that ``spec`` names."""
-    match spec:
-        case EnvoyBudget():
-            return EnvoyRetryBudget(spec)
-        case GrpcBudget():
-            return GrpcRetryBudget(spec)
-        case AwsBudget():
-            return AwsRetryBudget(spec)

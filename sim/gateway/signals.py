@@ -39,13 +39,15 @@ class Snapshot(NamedTuple):
     waiting: int
     kv_used: float
     """Share of KV blocks in use."""
+    kv_blocks: int
+    """How many there are."""
 
 
 def read(server: ScrapedServer) -> Snapshot:
     """The state of ``server`` now."""
     view = server.replica.view()
     kv_used = view.used_blocks / view.usable_blocks
-    return Snapshot(server.requests_in_flight, server.tokens_in_flight, view.waiting, kv_used)
+    return Snapshot(server.requests_in_flight, server.tokens_in_flight, view.waiting, kv_used, view.usable_blocks)
 
 
 class Signals:

@@ -10,39 +10,48 @@ from pydantic.dataclasses import dataclass
 from sim.spec.strict import STRICT
 
 FailureKind = Literal["timeout", "shed", "evicted", "unavailable"]
-"""timeout: no answer within the client's patience. shed: refused for load (429, 503). evicted: the replica died.
-unavailable: nobody there, or the provider failed (5xx)."""
+"""timeout: no answer within the client's patience. shed: refused for load (429). evicted: the replica died. unavailable:
+nobody there, or the provider failed (5xx)."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class EnvoyBudget:
-    """Retries under way <= max(``min_retries``, ``share`` x requests under way) (Envoy's retry_budget)."""
+    """Retries under way, their back-off included, are fewer than max(``min_retries``, floor(``share`` x requests that are
+    being served)) when one more may start (Envoy's ``retry_budget``)."""
 
     kind: Literal["envoy"] = "envoy"
     share: float = Field(default=0.2, ge=0, le=1)
+    """``budget_percent`` / 100."""
     min_retries: int = Field(default=3, ge=0)
+    """``min_retry_concurrency``."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class GrpcBudget:
-    """gRPC's retryThrottling (proposal A6): a failure takes 1 token, a success returns ``token_ratio``; retries only
-    while more than half of ``max_tokens`` are left."""
+    """gRPC's retryThrottling (proposal A6): a failure of a kind that is retried takes 1 token, a success returns
+    ``token_ratio``; retries only while more than half of ``max_tokens`` are left."""
 
     kind: Literal["grpc"] = "grpc"
     max_tokens: float = Field(default=10.0, gt=0, le=1000)
+    """``maxTokens``; A6's example."""
     token_ratio: float = Field(default=0.1, gt=0)
+    """``tokenRatio``; A6's example."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class AwsBudget:
-    """AWS SDK standard mode's retry quota: a retry takes 5 tokens of 500 (10 after a timeout), its success returns them;
-    a first attempt that succeeds returns 1."""
+    """AWS SDK standard mode's retry quota, as botocore 1.x has it: a retry takes 5 tokens of 500 (10 after a timeout), its
+    success returns what it took; an answer at the first attempt returns 1."""
 
     kind: Literal["aws_standard"] = "aws_standard"
     capacity: int = Field(default=500, ge=1)
+    """``RetryQuota.INITIAL_CAPACITY``, tokens."""
     retry_cost: int = Field(default=5, ge=0)
+    """``_RETRY_COST``, tokens."""
     timeout_cost: int = Field(default=10, ge=0)
+    """``_TIMEOUT_RETRY_REQUEST``, tokens."""
     success_refund: int = Field(default=1, ge=0)
+    """``_NO_RETRY_INCREMENT``, tokens."""
 
 
 Budget = Annotated[EnvoyBudget | GrpcBudget | AwsBudget, Field(discriminator="kind")]
@@ -50,23 +59,49 @@ Budget = Annotated[EnvoyBudget | GrpcBudget | AwsBudget, Field(discriminator="ki
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class BackoffRetries:
-    """Exponential back-off: the n-th retry waits min(``base_s`` x 2^(n-1), ``max_s``), jittered.
-
-    jitter: none; full = uniform in [0, wait]; equal = [wait/2, wait]; quarter = [3/4 wait, wait] (OpenAI's client).
-    """
+    """Exponential back-off: the n-th retry waits min(``base_s`` x 2^(n-1), ``max_s``), jittered. Envoy's code does so too,
+    where its documentation says ``base_s`` x (2^n - 1)."""
 
     kind: Literal["backoff"] = "backoff"
     max_attempts: int = Field(default=3, ge=1)
+    """Attempts of one request, the first included."""
     base_s: float = Field(default=0.5, ge=0)
+    """Wait before the first retry, seconds; OpenAI's client."""
     max_s: float = Field(default=8.0, ge=0)
-    growth: Literal["doubling", "doubling_less_one"] = "doubling"
-    """doubling_less_one: ``base_s`` x (2^n - 1), as Envoy has it."""
-    jitter: Literal["none", "full", "equal", "quarter"] = "full"
+    """Longest wait, seconds; OpenAI's client."""
+    jitter: Literal["none", "full", "equal", "quarter", "fifth"] = "full"
+    """none; full: uniform in [0, wait] (Envoy, botocore); equal: [wait/2, wait]; quarter: [3/4 wait, wait] (OpenAI's
+    client); fifth: [0.8 wait, 1.2 wait] (gRPC)."""
     on: tuple[FailureKind, ...] = ("timeout", "shed", "evicted", "unavailable")
+    """Kinds of failure that are tried again."""
     honour_retry_after: bool = True
+    """Wait as long as a refusal says (Retry-After), without jitter."""
     max_retry_after_s: float = Field(default=60.0, gt=0)
-    """A longer Retry-After is ignored."""
+    """A longer Retry-After is not obeyed, seconds; OpenAI's client up to 2.x (120 in later ones)."""
+    beyond_retry_after: Literal["back_off", "give_up"] = "back_off"
+    """What follows a longer one: the usual wait, or no retry."""
     budget: Budget | None = None
+    """How many retries all requests together may make; null = every client for itself."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class LitellmRetries:
+    """LiteLLM's router: at once while another replica is healthy, not at all when none is, and with one replica after
+    min(``base_s`` x 2^(n-1), ``max_s``) or Retry-After, and up to ``jitter_s`` more."""
+
+    kind: Literal["litellm"] = "litellm"
+    num_retries: int = Field(default=2, ge=0)
+    """Retries of one request; LiteLLM's default of 2."""
+    base_s: float = Field(default=0.5, ge=0)
+    """``INITIAL_RETRY_DELAY``, seconds."""
+    max_s: float = Field(default=8.0, ge=0)
+    """``MAX_RETRY_DELAY``, seconds."""
+    jitter_s: float = Field(default=0.75, ge=0)
+    """``JITTER``, seconds."""
+    max_retry_after_s: float = Field(default=60.0, gt=0)
+    """A longer Retry-After is ignored, seconds."""
+    budget: Budget | None = None
+    """How many retries all requests together may make; null = no such limit, as in LiteLLM."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -75,42 +110,92 @@ class PluginRetries:
 
     kind: Literal["plugin"] = "plugin"
     name: str
+    """The entry point's name."""
     options: dict[str, Any] = Field(default_factory=dict)
+    """Keyword arguments of its class."""
     budget: Budget | None = None
+    """How many retries all requests together may make; null = every client for itself."""
 
 
-Retries = Annotated[BackoffRetries | PluginRetries, Field(discriminator="kind")]
+Retries = Annotated[BackoffRetries | LitellmRetries | PluginRetries, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Hedging:
-    """A second attempt elsewhere when there is no first token ``delay_s`` after the first was sent; the first to finish
-    wins, the other is aborted."""
+    """Another attempt elsewhere when there is no first token ``delay_s`` after the last was sent, up to ``max_hedges`` of
+    them (gRPC proposal A6's hedging policy; Dean and Barroso, "The Tail at Scale", 2013). The first token decides: the
+    attempt that has it answers, the others are called off."""
 
     delay_s: float = Field(gt=0)
+    """``hedgingDelay``, seconds."""
     max_hedges: int = Field(default=1, ge=1)
+    """``maxAttempts`` - 1."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class EnvoyOutliers:
-    """Envoy: ``consecutive_failures`` eject a replica for ``base_ejection_s`` x times ejected, never more than
-    ``max_ejected_share`` of them (but at least one)."""
+    """Envoy's outlier detection with its defaults: ``consecutive_failures``, or an answered share in one interval that lies
+    ``success_rate_stdevs`` standard deviations below the mean of the replicas, eject a replica for ``base_ejection_s`` x a
+    multiplier that grows by one with each ejection and falls by one in each interval without. Fewer than ten replicas are
+    never ejected from at 10 %, unless ``always_eject_one``."""
 
     kind: Literal["envoy"] = "envoy"
     consecutive_failures: int = Field(default=5, ge=1)
+    """``consecutive_5xx``."""
+    interval_s: float = Field(default=10.0, ge=0.001)
+    """``interval``, seconds: ejections end, success rates are judged and multipliers fall at its multiples."""
     base_ejection_s: float = Field(default=30.0, gt=0)
+    """``base_ejection_time``, seconds."""
     max_ejection_s: float = Field(default=300.0, gt=0)
+    """``max_ejection_time``, seconds."""
     max_ejected_share: float = Field(default=0.1, ge=0, le=1)
+    """``max_ejection_percent`` / 100."""
+    always_eject_one: bool = False
+    """``always_eject_one_host``."""
+    success_rate_min_replicas: int = Field(default=5, ge=1)
+    """``success_rate_minimum_hosts``: replicas that had ``success_rate_min_requests`` in the interval, at least."""
+    success_rate_min_requests: int = Field(default=100, ge=1)
+    """``success_rate_request_volume``."""
+    success_rate_stdevs: float = Field(default=1.9, ge=0)
+    """``success_rate_stdev_factor`` / 1000."""
+    panic_share: float = Field(default=0.5, ge=0, le=1)
+    """``healthy_panic_threshold`` / 100: with a smaller share of replicas in, all of them get requests."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class LitellmCooldown:
-    """LiteLLM's router: more than ``failed_share`` of this minute's requests failed: out for ``cooldown_s``."""
+    """LiteLLM's cooldowns: a refusal (429) at once, or more than ``failed_share`` of ``min_requests`` and more in this
+    minute, but not for the only replica; that one only after ``single_min_requests`` of which all failed. Out for
+    Retry-After where there was one, else ``cooldown_s``; requests fail while everybody is out."""
 
     kind: Literal["litellm"] = "litellm"
     failed_share: float = Field(default=0.5, gt=0, le=1)
+    """``DEFAULT_FAILURE_THRESHOLD_PERCENT``."""
     min_requests: int = Field(default=5, ge=1)
+    """``DEFAULT_FAILURE_THRESHOLD_MINIMUM_REQUESTS``."""
+    single_min_requests: int = Field(default=1000, ge=1)
+    """``SINGLE_DEPLOYMENT_TRAFFIC_FAILURE_THRESHOLD``."""
     cooldown_s: float = Field(default=5.0, gt=0)
+    """``DEFAULT_COOLDOWN_TIME_SECONDS``, seconds."""
 
 
-Outliers = Annotated[EnvoyOutliers | LitellmCooldown, Field(discriminator="kind")]
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class CircuitBreaker:
+    """A circuit breaker for each replica and provider, with Resilience4j's defaults: closed, it opens when ``failed_share``
+    of the last ``window_requests`` failed; open, it lets nothing through for ``open_s``; half-open, it lets
+    ``half_open_requests`` try, and closes or opens by their share. Requests fail while all are open."""
+
+    kind: Literal["circuit_breaker"] = "circuit_breaker"
+    failed_share: float = Field(default=0.5, gt=0, le=1)
+    """``failureRateThreshold`` / 100."""
+    window_requests: int = Field(default=100, ge=1)
+    """``slidingWindowSize``, count-based."""
+    min_requests: int = Field(default=100, ge=1)
+    """``minimumNumberOfCalls``; at most the window counts."""
+    open_s: float = Field(default=60.0, gt=0)
+    """``waitDurationInOpenState``, seconds."""
+    half_open_requests: int = Field(default=10, ge=1)
+    """``permittedNumberOfCallsInHalfOpenState``."""
+
+
+Outliers = Annotated[EnvoyOutliers | LitellmCooldown | CircuitBreaker, Field(discriminator="kind")]

@@ -63,16 +63,24 @@ class LeastKv:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class WeightedScore:
-    """The highest sum of weights x scores in [0, 1], as llm-d's scorers: 1 = the shortest queue among the replicas, an
-    empty KV cache, the whole prompt cached. Default weights are those of llm-d's example: queue 2, KV 2, prefix 3."""
+    """The highest sum of weights x scores in [0, 1], as llm-d's scorers: 1 = the shortest queue among the replicas (0 the
+    longest), an empty KV cache, the whole prompt cached. Default weights are those of llm-d's example."""
 
     kind: Literal["weighted_score"] = "weighted_score"
     queue_weight: float = Field(default=2.0, ge=0)
+    """Of ``queue-scorer``."""
     kv_weight: float = Field(default=2.0, ge=0)
+    """Of ``kv-cache-utilization-scorer``."""
     prefix_weight: float = Field(default=3.0, ge=0)
-    block_tokens: int = Field(default=64, ge=1)
-    lru_blocks_per_replica: int = Field(default=31250, ge=1)
+    """Of ``prefix-cache-scorer``."""
+    block_tokens: int = Field(default=16, ge=1)
+    """Tokens of a block of prompt that is matched; 16 is the scorer's default, and what vLLM tells it."""
+    max_prefix_blocks: int = Field(default=256, ge=1)
+    """Blocks of a prompt that are looked at (``maxPrefixBlocksToMatch``)."""
+    lru_blocks_per_replica: int | None = Field(default=None, ge=1)
+    """Blocks remembered of each replica; null = as many as its KV cache has (``autoTune``)."""
     staleness_s: float = Field(default=0.2, ge=0)
+    """Period of scraping, seconds (the extension's 200 ms)."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
