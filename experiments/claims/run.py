@@ -19,12 +19,12 @@ from recorded import recorded_rows
 from sim.cli.compose import composed_scenario
 from sim.cost import cost_per_1m_usd
 from sim.cost.break_even import DAYS_PER_MONTH, Economics, break_even_tokens_per_day
+from sim.cost.capacity_curve import CapacityCurve
 from sim.cost.prices import api_price
 from sim.perf import kv_bytes_per_token, memory_plan, resolve_engine
 from sim.search import Answer, solve
 from sim.spec import GeneratorSpec, Scenario
 from sim.spec.workload import GammaArrivals, LognormalLengths, PoissonArrivals
-from sim.units import SECONDS_PER_DAY
 
 HERE = Path(__file__).parent
 FOUND_TO = 1.02
@@ -185,11 +185,11 @@ def volumes() -> None:
     tokens = answer.summary["tokens"]
     for provider, model in (("groq", "llama-3.1-8b-instant"), ("together", "meta-llama/Meta-Llama-3.1-8B-Instruct-Turbo")):
         api = api_price(provider, model)
+        each_tokens = answer.summary["cost"]["window"]["output_tokens_per_day"]
         numbers = Economics(
-            usd_per_replica_hour=answer.point.usd_per_hour,
-            tokens_per_day=answer.point.output_tokens_per_s * SECONDS_PER_DAY,
-            utilisation=0.7,
-            overhead_fraction=0.3,
+            capacity=CapacityCurve.of([(1, each_tokens)]),
+            usd_per_gpu_hour=answer.point.usd_per_hour,
+            on_top_fraction=0.3,
             input_per_output=tokens["input"] / tokens["output"],
             api_input_usd_per_1m=api.input_usd_per_1m,
             api_output_usd_per_1m=api.output_usd_per_1m,
@@ -197,8 +197,7 @@ def volumes() -> None:
         volume = break_even_tokens_per_day(numbers)
         needs = []
         for used in (0.2, 0.4, 0.6, 0.8):
-            trial = replace(numbers, utilisation=used)
-            needs.append(f"{used:.0%} ${trial.usd_per_replica_hour * 24e6 / trial.tokens_per_day / used * 1.3:.2f}")
+            needs.append(f"{used:.0%} ${numbers.usd_per_gpu_hour * 24e6 / each_tokens / used * 1.3:.2f}")
         api_usd = numbers.api_usd_per_month(1e6) / DAYS_PER_MONTH
         say(
             f"self-hosting pays at 60-80 % utilisation (against {provider})",
@@ -208,13 +207,12 @@ def volumes() -> None:
             + (f"{volume / 1e6:.1f}M output tokens a day" if volume is not None else "at no volume"),
         )
         for each in (50e6, 200e6):
-            home, bought, mixed = (
-                numbers.self_host_usd_per_month(each), numbers.api_usd_per_month(each), numbers.hybrid_usd_per_month(each),
-            )  # fmt: skip
+            home, bought = numbers.self_host_usd_per_month(each), numbers.api_usd_per_month(each)
+            mixed = numbers.self_host_usd_per_month(0.7 * each) + numbers.api_usd_per_month(0.3 * each)
             say(
                 f"{each / 1e6:.0f}M output tokens a day (against {provider})",
                 "reproduced" if home < bought else "refuted",
-                f"${home:,.0f} a month at home on {numbers.replicas(each)} L40S, ${bought:,.0f} at the API; 70 % at home "
+                f"${home:,.0f} a month at home on {numbers.capacity.replicas(each)} L40S, ${bought:,.0f} at the API; 70 % at home "
                 f"${mixed:,.0f} ({1 - mixed / bought:+.0%} of the API's bill saved, before engineers)",
             )
 

@@ -10,7 +10,7 @@ sys.path.insert(0, str(HERE.parent))
 
 from results import leave  # noqa: E402
 
-from sim.analysis import per_month, price  # noqa: E402
+from sim.analysis import month  # noqa: E402
 from sim.cli.compose import composed_scenario  # noqa: E402
 from sim.report.chart import Chart, Series  # noqa: E402
 from sim.search import solve  # noqa: E402
@@ -35,15 +35,15 @@ def main() -> None:
             scale = volume / NATIVE_TOKENS_PER_DAY
             scenario = composed_scenario(["cost=full", *overrides, f"workload.rate_scale={scale}", "output.timeseries=false"])
             answer = solve(scenario, "replicas")
-            month = per_month(price(answer.result), answer.result.end_s)
-            busy = month.find("compute", "busy")
-            parts = {part: node.usd if (node := month.find(part)) else 0.0 for part in PARTS}
+            monthly = month(answer.result)
+            busy = monthly.find("compute", "busy")
+            parts = {part: node.usd if (node := monthly.find(part)) else 0.0 for part in PARTS}
             rows.append({
-                "output_tokens_per_day": volume, "assumed": name, "replicas": answer.point.replicas, "usd_per_month": month.usd,
+                "output_tokens_per_day": volume, "assumed": name, "replicas": answer.point.replicas, "usd_per_month": monthly.usd,
                 "idle_usd": parts["compute"] - (busy.usd if busy else 0.0),
                 **{f"{part.replace(' ', '_')}_usd": usd for part, usd in parts.items()},
-                "besides_compute_pct": 100 * (1 - parts["compute"] / month.usd),
-                "usd_per_1m_output_tokens": answer.summary["cost"]["usd_per_1m_output_tokens"],
+                "besides_compute_pct": 100 * (1 - parts["compute"] / monthly.usd),
+                "usd_per_1m_output_tokens": answer.summary["cost"]["window"]["usd_per_1m_output_tokens"],
             })  # fmt: skip
             print(rows[-1], flush=True)
     series = [

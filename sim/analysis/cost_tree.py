@@ -14,6 +14,11 @@
 
 Busy time of a pool is shared by token weight: a computed prompt token weighs 1, a sampled token
 ``cost.output_token_weight``. Monthly amounts are charged by the run's share of a month of 730 hours.
+
+``price(result)`` is the whole run. ``month(result)`` is the month in which its traffic repeats without a pause: the same
+work in the window without the tail after the last arrival (``window_s``), times 730 h / window. The tail is left out since
+the next period's traffic would fill it: two fleets that do the same work at the same price cost the same, however long the
+last answer takes.
 """
 
 from __future__ import annotations
@@ -35,6 +40,12 @@ from sim.units import GIB, HOURS_PER_MONTH, SECONDS_PER_HOUR
 BUSY_PARTS = (
     "prompt tokens", "output tokens", "recomputed after preemption", "retries and abandoned work", "background work",
 )  # fmt: skip
+ON_TOP = ("overhead", "safety passes")
+"""Nodes that are a share of compute."""
+FIXED = ("evaluation and batch", "engineering")
+"""Nodes that do not grow with volume."""
+BY_VOLUME = ("api", "storage of traces and logs", "egress")
+"""Nodes that do; compute grows by whole replicas."""
 TIME_PARTS = ("idle", "cold start", "draining", "dead", "unused GPUs")
 
 
@@ -76,14 +87,32 @@ def gpu_of_pool(scenario: Scenario, pool: str) -> GpuSpec:
     return (spec.gpu if spec else None) or scenario.gpu
 
 
-def price(result: Result) -> CostNode:
-    """The cost tree of a run; see the module's head. Its ``usd`` is ``summary.cost.total_usd``."""
+def price(result: Result, until_s: float | None = None) -> CostNode:
+    """The cost tree of a run; see the module's head. Its ``usd`` is ``summary.cost.total_usd``.
+
+    ``until_s``: machines and monthly amounts are paid for to there only; the work done, the tokens and the API calls are
+    still the whole run's.
+    """
     scenario = result.scenario
-    pools = [_price_pool(result, str(pool), rows) for pool, rows in result.replicas.groupby("pool", observed=True)]
+    until = math.inf if until_s is None else until_s
+    pools = [_price_pool(result, str(pool), rows, until) for pool, rows in result.replicas.groupby("pool", observed=True)]
     busy = [CostNode.of(part, _by_pool(pools, part)) if len(pools) > 1 else _only(pools, part) for part in BUSY_PARTS]
     times = [CostNode.of(part, _by_pool(pools, part)) if len(pools) > 1 else _only(pools, part) for part in TIME_PARTS]
     compute = CostNode.of("compute", [CostNode.of("busy", busy), *times])
-    return CostNode.of("total", [compute, *_api(result), *_assumed(result, scenario, compute.usd)])
+    return CostNode.of("total", [compute, *_api(result), *_assumed(result, scenario, compute.usd, min(until, result.end_s))])
+
+
+def window_s(result: Result) -> float:
+    """Seconds in which the run's traffic arrived: what a month repeats. A burst that is over before half of its work is
+    done (its tail is longer than it) cannot be repeated at that pace: the whole run counts."""
+    tail_s = result.end_s - result.last_arrival_s
+    return result.last_arrival_s if 0 <= tail_s <= result.last_arrival_s else result.end_s
+
+
+def month(result: Result) -> CostNode:
+    """The cost tree of a month of the run's traffic; its ``usd`` is ``summary.cost.window.usd_per_month``, the one
+    monthly figure that page, terminal and files show."""
+    return per_month(price(result, window_s(result)), window_s(result))
 
 
 def _api(result: Result) -> list[CostNode]:
@@ -102,14 +131,14 @@ def _only(pools: list[tuple[str, dict[str, float]]], part: str) -> CostNode:
     return CostNode(part, pools[0][1][part] if pools else 0.0)
 
 
-def _price_pool(result: Result, pool: str, replicas: pd.DataFrame) -> tuple[str, dict[str, float]]:
+def _price_pool(result: Result, pool: str, replicas: pd.DataFrame, until_s: float) -> tuple[str, dict[str, float]]:
     """Dollars of one pool by part."""
     gpu = gpu_of_pool(result.scenario, pool)
     usd = dict.fromkeys((*BUSY_PARTS, *TIME_PARTS), 0.0)
     for key, rows in replicas.groupby(["gpus", "market"], observed=True):
         gpus, market = cast("tuple[int, str]", key)
         per_gpu_second = usd_per_gpu_hour(gpu, market, result.scenario.cost) / SECONDS_PER_HOUR
-        start_s, stop_s = billed_interval(rows, result.end_s)
+        start_s, stop_s = billed_interval(rows, result.end_s, until_s)
         spent = _time_parts(rows, stop_s - start_s)
         factor = np.ones(len(rows))
         if "price_factor" in rows:
@@ -126,12 +155,15 @@ def _price_pool(result: Result, pool: str, replicas: pd.DataFrame) -> tuple[str,
     return pool, usd
 
 
-def billed_interval(replicas: pd.DataFrame, end_s: float) -> tuple[np.ndarray, np.ndarray]:
-    """Start and stop of each replica's bill, seconds; one that was never stopped is billed to ``end_s``."""
+def billed_interval(
+    replicas: pd.DataFrame, end_s: float, until_s: float = math.inf
+) -> tuple[np.ndarray, np.ndarray]:
+    """Start and stop of each replica's bill, seconds, as far as it lies before ``until_s``; one that was never stopped is
+    billed to ``end_s``."""
     start_s = replicas["billed_start_s"].to_numpy(dtype=float)
     stop_s = replicas["billed_stop_s"].to_numpy(dtype=float)
-    start_s = np.where(np.isfinite(start_s), start_s, 0.0)
-    stop_s = np.where(np.isfinite(stop_s), stop_s, end_s)
+    start_s = np.minimum(np.where(np.isfinite(start_s), start_s, 0.0), until_s)
+    stop_s = np.minimum(np.where(np.isfinite(stop_s), stop_s, end_s), until_s)
     return start_s, np.maximum(stop_s, start_s)
 
 
@@ -175,11 +207,11 @@ def _busy_shares(result: Result, pool: str, replicas: pd.DataFrame) -> dict[str,
     return dict(zip(BUSY_PARTS, shares, strict=True))
 
 
-def _assumed(result: Result, scenario: Scenario, compute_usd: float) -> list[CostNode]:
+def _assumed(result: Result, scenario: Scenario, compute_usd: float, end_s: float) -> list[CostNode]:
     """The nodes that rest on stated assumptions; overhead always shows, the others when they are not zero."""
     cost = scenario.cost
     requests = result.requests
-    months = result.end_s / SECONDS_PER_HOUR / HOURS_PER_MONTH
+    months = end_s / SECONDS_PER_HOUR / HOURS_PER_MONTH
     output_tokens = float(requests["output_tokens"].sum())
     tokens = float(requests["input_tokens"].sum()) + output_tokens
     dearest = max(

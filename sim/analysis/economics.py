@@ -1,8 +1,9 @@
-"""From a run to the decision: self-host against API against hybrid at this run's traffic, with stated uncertainties.
+"""From a run to the decision: this fleet against every API that sells its model, at this run's traffic.
 
-A replica's daily tokens are those it delivered in the steady window, which a search found to be close to its most within
-the SLO; the utilisation says how much of that a month of real traffic uses. The API price is that of the same open model
-where a provider sells it; else there is no comparison. Ranges and intervals: ``sim.analysis.ranges``.
+What both cost at the traffic that was simulated is certain: the fleet's month is the bill (``cost.window.usd_per_month``),
+the API's month is its price of the same tokens, prompts included. What they cost at another volume needs the fleet's
+capacity within the SLO: only a search knows it (``summary["capacity"]``), and without one there is no break-even. The
+capacity curve's own points were simulated; between them, and beyond the largest, it is a closed form, and said to be one.
 """
 
 from __future__ import annotations
@@ -11,95 +12,139 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sim.analysis.ranges import UTILISATION, Spread, ranges_of
+from sim.analysis.ranges import Spread, ranges_of
 from sim.analysis.sensitivity import Screening, Swing
-from sim.cost import fleet_usd_per_hour
-from sim.cost.break_even import Economics, break_even_tokens_per_day
-from sim.cost.prices import ApiPrice, api_price
+from sim.cost import gpus_per_replica, instances_needed
+from sim.cost.break_even import DAYS_PER_MONTH, Economics, break_even_tokens_per_day
+from sim.cost.capacity_curve import CapacityCurve
+from sim.cost.prices import ApiPrice
+from sim.cost.sold_as import sold_as
 from sim.spec import Scenario
-from sim.units import SECONDS_PER_DAY
+from sim.units import HOURS_PER_MONTH, TOKENS_PER_MILLION
 
-SOLD_AS: dict[str, tuple[tuple[str, str], ...]] = {
-    "llama3_8b": (
-        ("groq", "llama-3.1-8b-instant"), ("together", "meta-llama/Meta-Llama-3.1-8B-Instruct-Turbo"),
-    ),
-    "llama3_70b": (
-        ("groq", "llama-3.3-70b-versatile"), ("together", "meta-llama/Llama-3.3-70B-Instruct-Turbo"),
-    ),
-    "qwen3_32b": (("groq", "qwen/qwen3-32b"),),
-    "mixtral_8x7b": (("together", "mistralai/Mixtral-8x7B-Instruct-v0.1"),),
-}  # fmt: skip
-"""Preset -> where the same weights are sold by the token (3.3-70B stands for 3.1-70B: the same shape)."""
+TIE = 0.005
+"""Dollars closer than this share are a tie: less than what a search's tolerance moves them by."""
+
+
+@dataclass(frozen=True)
+class OtherVolumes:
+    """What a search knows besides today's bill."""
+
+    numbers: Economics
+    break_even_tokens_per_day: float | None
+    """None: at no volume."""
+    simulated: tuple[int, ...]
+    """Counts of replicas whose capacity was simulated; the curve in between is a closed form."""
+    spread: Spread
+    """The break-even with every input anywhere in its range."""
+    swings: tuple[Swing, ...]
+    """US$ a month at home at today's volume, each uncertain input at its ends, widest first."""
+    screening: tuple[Screening, ...]
+    """Morris's screening of US$ a month saved at home against the API, most influential first."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """The comparison at one run's traffic."""
+    """One API beside the fleet, at one run's traffic."""
 
-    numbers: Economics
     api: ApiPrice
+    home_usd_per_month: float
+    """The bill."""
+    api_usd_per_month: float
+    """The same tokens at the API's list price, prompts uncached."""
     today_tokens_per_day: float
-    break_even_tokens_per_day: float | None
-    spread: Spread
-    """The break-even with every input anywhere in its range."""
-    swings: tuple[Swing, ...]
-    """US$ per 1M output tokens at home, each uncertain input at its ends, widest first."""
-    screening: tuple[Screening, ...]
-    """Morris's screening of US$ per 1M saved at home against the API, most influential first."""
+    """Output tokens a day."""
+    holds: bool
+    """Whether the fleet meets its SLO; if not it is no alternative, whatever it costs."""
+    other_volumes: OtherVolumes | None
+    """None where no capacity was searched."""
 
     @property
     def cheaper(self) -> str:
-        """``self-hosting`` or ``the API`` at today's volume."""
-        volume = self.today_tokens_per_day
-        home, api = self.numbers.self_host_usd_per_month(volume), self.numbers.api_usd_per_month(volume)
-        return "self-hosting" if home <= api else "the API"
-
+        """``self-hosting``, ``the API``, or ``neither`` within half a percent."""
+        if abs(self.home_usd_per_month - self.api_usd_per_month) <= TIE * self.api_usd_per_month:
+            return "neither"
+        return "self-hosting" if self.home_usd_per_month < self.api_usd_per_month else "the API"
 
     def as_dict(self) -> dict[str, Any]:
-        """The facts of the decision, for ``answer.json``; None = at no volume."""
-        return {
+        """The facts of the decision, for ``answer.json``; a break-even of None = at no volume."""
+        facts: dict[str, Any] = {
             "provider": self.api.provider,
             "model": self.api.model,
             "cheaper": self.cheaper,
+            "self_host_meets_slo": self.holds,
+            "self_host_usd_per_month": self.home_usd_per_month,
+            "api_usd_per_month": self.api_usd_per_month,
             "output_tokens_per_day": self.today_tokens_per_day,
-            "break_even_tokens_per_day": self.break_even_tokens_per_day,
-            "interval_90_percent": [self.spread.low, self.spread.high],
-            "draws_without_break_even": self.spread.never_share,
-            "draws_with_self_hosting_cheaper": self.spread.home_share,
-            "measure_first": [found.name for found in self.screening[:2]],
+        }
+        found = self.other_volumes
+        if found is None:
+            return facts
+        return facts | {
+            "break_even_tokens_per_day": found.break_even_tokens_per_day,
+            "interval_90_percent": [found.spread.low, found.spread.high],
+            "capacity_simulated_at_replicas": list(found.simulated),
+            "draws_without_break_even": found.spread.never_share,
+            "draws_with_self_hosting_cheaper": found.spread.home_share,
+            "measure_first": [one.name for one in found.screening[:2]],
         }
 
 
 def decide(scenario: Scenario, summary: Mapping[str, Any]) -> list[Decision]:
-    """One decision for each provider that sells the run's model; empty when none does or the run delivered nothing."""
-    rate = summary["throughput"]["output_tokens_per_s"]
-    tokens = summary["tokens"]
-    replicas = sum(pool.replicas for pool in scenario.fleet.all_pools().values())
-    if not rate or not tokens["output"] or not replicas or summary["slo"]["verdict"] == "overloaded":
+    """One decision for each provider that sells the run's model, cheapest first; empty when none does or the run delivered
+    nothing."""
+    window, tokens = summary["cost"]["window"], summary["tokens"]
+    volume = window.get("output_tokens_per_day")
+    if not volume or summary["slo"]["verdict"] == "overloaded":
         return []
-    answered = max(summary["requests"]["completed"], 1)
-    cost = scenario.cost
-    fixed = cost.engineers_fte * cost.engineer_usd_per_year / 12
-    per_replica = fleet_usd_per_hour(scenario) / replicas / (1 + cost.overhead_fraction)
     found = []
-    for provider, model in SOLD_AS.get(scenario.model.name, ()):
-        api = api_price(provider, model, cost.price_folder)
-        numbers = Economics(
-            usd_per_replica_hour=per_replica,
-            tokens_per_day=rate / replicas * SECONDS_PER_DAY,
-            utilisation=UTILISATION[1],
-            overhead_fraction=cost.overhead_fraction,
-            fixed_usd_per_month=fixed,
-            input_per_output=tokens["input"] / tokens["output"],
-            api_input_usd_per_1m=api.input_usd_per_1m,
-            api_output_usd_per_1m=api.output_usd_per_1m,
-        )
-        ranges = ranges_of(scenario, numbers, tokens["input"] / answered, tokens["output"] / answered)
-        today = rate * SECONDS_PER_DAY
-        found.append(
-            Decision(
-                numbers, api, today, break_even_tokens_per_day(numbers), ranges.break_even(today), ranges.swings(),
-                ranges.screening(),
-            )
+    for api in sold_as(scenario.model.name, scenario.cost.price_folder):
+        api_usd = api.bill_usd(window["input_tokens_per_day"], volume) * DAYS_PER_MONTH
+        decision = Decision(
+            api, window["usd_per_month"], api_usd, volume, summary["slo"]["verdict"] == "pass",
+            _other_volumes(scenario, summary, api, tokens["input"] / tokens["output"]),
         )  # fmt: skip
-    return found
+        found.append(decision)
+    return sorted(found, key=lambda one: one.api_usd_per_month)
+
+
+def _other_volumes(
+    scenario: Scenario, summary: Mapping[str, Any], api: ApiPrice, input_per_output: float
+) -> OtherVolumes | None:
+    numbers = economics(scenario, summary, api, input_per_output)
+    if numbers is None:
+        return None
+    answered = max(summary["requests"]["completed"] + summary["requests"]["escalated"], 1)
+    tokens, today = summary["tokens"], summary["cost"]["window"]["output_tokens_per_day"]
+    ranges = ranges_of(scenario, numbers, tokens["input"] / answered, tokens["output"] / answered, today)
+    simulated = tuple(n for n, _ in numbers.capacity.held)
+    return OtherVolumes(
+        numbers, break_even_tokens_per_day(numbers), simulated, ranges.break_even(), ranges.swings(), ranges.screening()
+    )
+
+
+def economics(
+    scenario: Scenario, summary: Mapping[str, Any], api: ApiPrice, input_per_output: float
+) -> Economics | None:
+    """The comparison at every volume, from the month that was simulated: its price of a GPU-hour is the one that gives the
+    bill's compute at today's replicas. None where no capacity is known, or a fleet does not grow by equal replicas."""
+    capacity, window = summary.get("capacity"), summary["cost"]["window"]
+    held = [(p["replicas"], p["output_tokens_per_day"]) for p in capacity or () if p["holds"]]
+    if not held or scenario.fleet.pools or scenario.autoscaler.kind != "none" or not window["compute_usd_per_month"]:
+        return None
+    gpus, sold = gpus_per_replica(scenario.engine), scenario.gpu.price.instance_gpus
+    gpu_hours = instances_needed(scenario.fleet.replicas, gpus, sold) * sold * HOURS_PER_MONTH
+    compute, volume = window["compute_usd_per_month"], window["output_tokens_per_day"]
+    missed = [(p["replicas"], p["output_tokens_per_day"]) for p in capacity or () if not p["holds"]]
+    return Economics(
+        capacity=CapacityCurve.of(held, missed),
+        usd_per_gpu_hour=compute / gpu_hours,
+        gpus_per_replica=gpus,
+        instance_gpus=sold,
+        on_top_fraction=window["on_top_usd_per_month"] / compute,
+        fixed_usd_per_month=window["fixed_usd_per_month"],
+        usd_per_1m_output_tokens=window["by_volume_usd_per_month"] / (volume * DAYS_PER_MONTH) * TOKENS_PER_MILLION,
+        input_per_output=input_per_output,
+        api_input_usd_per_1m=api.input_usd_per_1m,
+        api_output_usd_per_1m=api.output_usd_per_1m,
+    )

@@ -3,6 +3,8 @@
 Over what each is taken:
 
     requests, tokens, amplification, fleet, cost, throughput_total    the whole run, warm-up and drain included
+    cost.window                                               the bill without the tail after the last arrival, and the
+                                                              month in which this traffic repeats (``cost_tree.month``)
     latency, goodput, slo                                             requests that arrived at or after ``warmup_s``
     throughput                                                        the steady window: warm-up to the last arrival
 
@@ -27,14 +29,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sim.analysis.cost_tree import CostNode, billed_interval, price
+from sim.analysis.cost_tree import BY_VOLUME, FIXED, ON_TOP, CostNode, billed_interval, per_month, price, window_s
 from sim.analysis.insurance import insurance
 from sim.analysis.latency import answered_mask, latency_of, latency_table, measured_requests
 from sim.analysis.overload import is_overloaded
 from sim.analysis.slo import check_slo, good_mask, missed_by, verdict
 from sim.record.result import OUTCOMES, Result
 from sim.spec import Slo
-from sim.units import SECONDS_PER_HOUR, TOKENS_PER_MILLION
+from sim.units import SECONDS_PER_DAY, SECONDS_PER_HOUR, TOKENS_PER_MILLION
 
 SCHEMA_VERSION = 1
 
@@ -69,7 +71,8 @@ def summarize(result: Result, slo: Slo | None = None, cost: CostNode | None = No
         ),
         "fleet": _fleet(result),
         **({"insurance": insurance(result, tree)} if result.scenario.autoscaler.kind != "none" else {}),
-        "cost": cost_numbers(result, tree, good, measured),
+        "cost": cost_numbers(result, tree, result.end_s, good, measured)
+        | {"window": window_numbers(result, good, measured)},
         "simulation": {
             "wall_s": result.wall_s,
             "cpu_s": result.cpu_s,
@@ -208,17 +211,24 @@ def _fleet(result: Result) -> dict[str, float | int]:
     edges = np.concatenate([start_s, stop_s])
     deltas = np.concatenate([np.ones(len(start_s), dtype=int), -np.ones(len(stop_s), dtype=int)])
     # at equal times stops come first: a replica replaced in an instant is one replica, not two
-    running = np.cumsum(deltas[np.lexsort((deltas, edges))])
+    order = np.lexsort((deltas, edges))
+    running = np.cumsum(deltas[order])
+    in_use = np.cumsum((deltas * np.concatenate([gpus, gpus]))[order])
     return {
         "gpu_hours": float(np.dot(gpus, stop_s - start_s)) / SECONDS_PER_HOUR,
         "replicas_mean": _ratio(float((stop_s - start_s).sum()), result.end_s),
         "replicas_max": int(running.max()) if len(running) else 0,
+        "gpus_mean": _ratio(float(np.dot(gpus, stop_s - start_s)), result.end_s),
+        "gpus_max": int(in_use.max()) if len(in_use) else 0,
     }
 
 
-def cost_numbers(result: Result, tree: CostNode, good: np.ndarray, measured: pd.DataFrame) -> dict[str, float]:
-    """Dollars of the run, an hour and a million tokens; the denominators are in the names. Goodput tokens are scaled
-    from the measured requests to the whole run, so that the warm-up's bill meets the warm-up's tokens."""
+def cost_numbers(
+    result: Result, tree: CostNode, seconds: float, good: np.ndarray, measured: pd.DataFrame
+) -> dict[str, float]:
+    """Dollars of the ``seconds`` that ``tree`` pays for, an hour and a million tokens; the denominators are in the names.
+    Goodput tokens are scaled from the measured requests to the whole run, so that the warm-up's bill meets the warm-up's
+    tokens."""
     requests = result.requests
     answered = requests[answered_mask(requests)]
     output_tokens = float(requests["output_tokens"].sum())
@@ -230,8 +240,35 @@ def cost_numbers(result: Result, tree: CostNode, good: np.ndarray, measured: pd.
 
     return {
         "total_usd": tree.usd,
-        "usd_per_hour": _ratio(tree.usd * SECONDS_PER_HOUR, result.end_s),
+        "usd_per_hour": _ratio(tree.usd * SECONDS_PER_HOUR, seconds),
         "usd_per_1m_output_tokens": per_1m(output_tokens),
         "usd_per_1m_tokens": per_1m(float(answered["input_tokens"].sum() + answered["output_tokens"].sum())),
         "usd_per_1m_goodput_tokens": per_1m(output_tokens * good_share),
+    }
+
+
+def window_numbers(result: Result, good: np.ndarray, measured: pd.DataFrame) -> dict[str, float]:
+    """``cost.window``: ``cost_numbers`` of the window of arrivals; the month in which it repeats, by what moves it; and its
+    volume, tokens of answers a day."""
+    seconds = window_s(result)
+    if not seconds > 0:
+        return {"window_s": seconds}
+    tree = price(result, seconds)
+    monthly = per_month(tree, seconds)
+    answered = result.requests[answered_mask(result.requests)]
+    days = seconds / SECONDS_PER_DAY
+
+    def usd(*names: str) -> float:
+        return math.fsum(child.usd for child in monthly.children if child.name in names)
+
+    return {
+        "window_s": seconds,
+        **cost_numbers(result, tree, seconds, good, measured),
+        "usd_per_month": monthly.usd,
+        "compute_usd_per_month": usd("compute"),
+        "on_top_usd_per_month": usd(*ON_TOP),
+        "fixed_usd_per_month": usd(*FIXED),
+        "by_volume_usd_per_month": usd(*BY_VOLUME),
+        "output_tokens_per_day": float(answered["output_tokens"].sum()) / days,
+        "input_tokens_per_day": float(answered["input_tokens"].sum()) / days,
     }

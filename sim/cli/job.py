@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import time
 import traceback
 from collections.abc import Sequence
@@ -28,9 +29,11 @@ from sim.analysis.intervals import slo_intervals
 from sim.cli.manifest import manifest_of
 from sim.cli.scenario import digest_of, scenario_from
 from sim.cli.search_table import load_section_of, write_search_table
+from sim.cost import gpus_per_replica
 from sim.errors import InfeasibleError, SimError
 from sim.perf import resolve_engine
 from sim.report import clear_run, print_run_summary, write_json, write_parquet, write_run
+from sim.report.names import fleet_words
 from sim.run.asked_of_traffic import check_asked_of_traffic
 from sim.search import Answer, Point, Solve, Trial, replica_usd_per_hour, solve, trial_of
 from sim.spec import Scenario, scenario_to_dict
@@ -53,6 +56,7 @@ class JobOutcome:
     gpu: str = ""
     max_num_seqs: int | None = None
     replicas: int | None = None
+    gpus_per_replica: int = 1
     rate_scale: float | None = None
     verdict: str = ""
     usd_per_1m_output_tokens: float | None = None
@@ -92,7 +96,7 @@ class JobOutcome:
     def sentence(self) -> str:
         """The solved answer in one sentence."""
         cost = f"at ${self.usd_per_1m_output_tokens:.3g} per 1M output tokens"
-        fleet = f"{self.replicas} x {self.gpu} with max_num_seqs={self.max_num_seqs}"
+        fleet = f"{fleet_words(self.gpu, self.replicas or 0, self.gpus_per_replica)} with max_num_seqs={self.max_num_seqs}"
         if self.solve == "load":
             return f"The highest load within the SLO is {self.rate_scale:.4g} times the trace's, on {fleet}, {cost}."
         return f"The fewest replicas within the SLO: {fleet}, {cost}."
@@ -145,11 +149,25 @@ def how_to_solve(scenario: Scenario, *, multirun: bool, axes: Sequence[str]) -> 
     """What ``search.solve=auto`` means here. ``axes`` are those a configuration file states; the command line's own are
     looked at before Hydra starts."""
     asked = scenario.search.solve
+    if asked == "replicas" and scales(scenario):
+        return "none"  # an autoscaled fleet sizes itself: ``fleet.replicas`` is only where it starts
     if asked != "auto":
         return asked
-    if not multirun or "fleet.replicas" in axes or scenario.fleet.pools or scenario.autoscaler.kind != "none":
+    if not multirun or "fleet.replicas" in axes or scenario.fleet.pools or scales(scenario):
         return "none"
     return "replicas"
+
+
+def scales(scenario: Scenario) -> bool:
+    """Whether some pool changes its size by itself."""
+    pools = scenario.fleet.all_pools().values()
+    return any((pool.autoscaler or scenario.autoscaler).kind != "none" for pool in pools)
+
+
+def decide_command(overrides: Sequence[str]) -> str:
+    """What finds the capacity of a run's configuration and sets it beside the APIs."""
+    solved = ("fleet.replicas", "search.solve", "hydra.mode")
+    return shlex.join(["servecap", "decide", *(o for o in overrides if o.lstrip("+").partition("=")[0] not in solved)])
 
 
 def _solve_and_write(
@@ -164,9 +182,10 @@ def _solve_and_write(
     config_text = yaml.safe_dump(scenario_to_dict(answer.scenario), sort_keys=False, allow_unicode=True)
     wall_s, cpu_s = time.perf_counter() - wall_s, time.process_time() - cpu_s
     write_parquet(folder / "replicas.parquet", answer.result.replicas)
-    manifest = manifest_of(answer.result, digest, wall_s, cpu_s)
+    command = decide_command(overrides)
+    manifest = manifest_of(answer.result, digest, wall_s, cpu_s) | {"decide": command}
     extra = load_section_of(folder, answer.result, answer.summary) if answer.scenario.output.report else ""
-    write_run(folder, answer.result, answer.summary, tree, config_text, manifest, extra=extra)
+    write_run(folder, answer.result, answer.summary, tree, config_text, manifest, extra=extra, command=command)
     return _outcome(answer, folder, overrides, digest, wall_s)
 
 
@@ -185,6 +204,7 @@ def _outcome(answer: Answer, folder: Path, overrides: tuple[str, ...], digest: s
         gpu=scenario.gpu.name,
         max_num_seqs=resolve_engine(scenario.engine, scenario.model, scenario.gpu).max_num_seqs,
         replicas=point.replicas,
+        gpus_per_replica=gpus_per_replica(scenario.engine),
         rate_scale=point.rate_scale,
         verdict=point.verdict,
         usd_per_1m_output_tokens=point.usd_per_1m_output_tokens,

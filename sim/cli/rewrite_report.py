@@ -13,7 +13,7 @@ import numpy as np
 from sim.analysis import CostNode
 from sim.cli.folder_claim import claimed
 from sim.cli.search_table import load_section_of
-from sim.cli.stored import stored_config, stored_cost, stored_events, stored_frame, stored_summary
+from sim.cli.stored import stored_config, stored_cost, stored_events, stored_frame, stored_manifest, stored_summary
 from sim.cli.sweep import finish_sweep
 from sim.errors import ConfigError
 from sim.record.result import ItlHistogram, Result
@@ -44,7 +44,8 @@ def main(argv: Sequence[str]) -> int:
         raise ConfigError(f"{folder}: neither a sweep folder nor a complete run folder ({', '.join(missing)} missing)")
     result, summary = stored_result(folder)
     tree = cost_tree(stored_cost(folder))
-    write_report_html(folder, result, summary, tree, extra=load_section_of(folder, result, summary))
+    command = str(stored_manifest(folder).get("decide", "servecap decide"))
+    write_report_html(folder, result, summary, tree, extra=load_section_of(folder, result, summary), command=command)
     print(f"Written to {folder / 'report.html'}")
     return 0
 

@@ -23,6 +23,12 @@ def stored_cost(folder: Path) -> dict[str, Any]:
     return _with_key("children", folder / "cost.json")
 
 
+def stored_manifest(folder: Path) -> dict[str, Any]:
+    """``manifest.json``; empty where a folder has none."""
+    path = folder / "manifest.json"
+    return _json(_text(path), str(path)) if path.is_file() else {}
+
+
 def stored_config(folder: Path) -> dict[str, Any]:
     """``config.yaml``."""
     path = folder / "config.yaml"

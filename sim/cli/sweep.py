@@ -17,14 +17,15 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from sim.analysis.economics import Decision, decide
+from sim.analysis.economics import TIE, Decision, decide
 from sim.cli.job import JobOutcome, read_outcome
 from sim.cli.price_notes import price_notes
 from sim.cli.search_table import read_search_table
 from sim.cli.stored import stored_config
 from sim.cli.sweep_members import membership
 from sim.report import frontier_html, frontier_markdown, print_frontier_table, write_json, write_text
-from sim.report.decision import confidence_sentence, decision_sentence
+from sim.report.decision import decision_section, decision_sentence
+from sim.report.names import fleet_words
 from sim.spec import parse_scenario
 
 _LOSERS_DROP = {
@@ -34,7 +35,6 @@ _LOSERS_DROP = {
 """Large file -> the ``output.*`` that asks for it."""
 _CAP, _GPU, _REPLICAS = "engine.max_num_seqs", "gpu", "fleet.replicas"
 _STATISTICS = ("p50", "p95", "p99")
-_TIE = 0.005
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,11 @@ def finish_sweep(folder: Path, *, interrupted: bool = False, quiet: bool = False
     write_json(folder / "answer.json", answer_of(folder, jobs, best) | {"against_api": [one.as_dict() for one in decisions]})
     targets = next((job.outcome.targets for job in jobs if job.outcome.targets), {})
     one_a_price = {_priced_by(job): folder / str(job.number) for job in jobs if job.summary}
-    words = [f"{decision_sentence(one)} {confidence_sentence(one)}" for one in decisions]
-    notes = [*words, *price_notes(one_a_price.values(), date.today())]
-    write_text(folder / "frontier.html", frontier_html(rows, answer=sentence, targets=targets, notes=notes))
-    write_text(folder / "answer.md", frontier_markdown(rows, answer=sentence, notes=notes))
+    notes = price_notes(one_a_price.values(), date.today())
+    against = decision_section(decisions)
+    write_text(folder / "frontier.html", frontier_html(rows, answer=sentence, targets=targets, notes=notes, extra=against))
+    words = [decision_sentence(decisions)] if decisions else []
+    write_text(folder / "answer.md", frontier_markdown(rows, answer=sentence, notes=[*words, *notes]))
     _keep_winner_only(folder, jobs, best)
     if not quiet:
         print_frontier_table(rows)
@@ -128,15 +129,26 @@ def read_jobs(folder: Path) -> list[Job]:
 
 
 def best_job(jobs: Sequence[Job]) -> Job | None:
-    """The cheapest job that holds (within 0.5 % it is a tie: the smallest batch cap wins, it spares KV and tail); else the
-    nearest miss; None when none ran."""
+    """The cheapest job that holds (within 0.5 % it is a tie: the smallest batch cap wins, it spares KV and tail, then the
+    fewest GPUs); else the nearest miss; None when none ran."""
     ran = [job for job in jobs if job.summary]
     holding = [job for job in ran if job.holds]
     if holding:
-        cheapest = min(map(_usd, holding))
-        tied = [job for job in holding if _usd(job) <= cheapest * (1 + _TIE)]
-        return min(tied, key=lambda job: (job.outcome.max_num_seqs or 0, _usd(job), job.number))
+        return min(
+            tied_jobs(holding), key=lambda job: (job.outcome.max_num_seqs or 0, _gpus(job), _usd(job), job.number)
+        )
     return min(ran, key=lambda job: (_tightness(job), job.number), default=None)
+
+
+def tied_jobs(jobs: Sequence[Job]) -> list[Job]:
+    """Of the jobs that hold, those within 0.5 % of the cheapest: nothing here tells them apart."""
+    holding = [job for job in jobs if job.holds]
+    least = min(map(_usd, holding), default=math.inf)
+    return [job for job in holding if _usd(job) <= least * (1 + TIE)]
+
+
+def _gpus(job: Job) -> int:
+    return job.outcome.gpus_per_replica * (job.outcome.replicas or 0)
 
 
 def _usd(job: Job) -> float:
@@ -171,10 +183,11 @@ def axes_of_job(job: Job, axes: Sequence[str]) -> list[str]:
 
 def pool_label(job: Job, axes: Sequence[str]) -> str:
     """How the job's pool is called: the GPU, and whatever else is swept besides the batch cap."""
-    others = [
-        override for override in axes_of_job(job, axes) if override.partition("=")[0] not in (_CAP, _GPU, _REPLICAS)
-    ]
-    return " ".join([job.outcome.gpu or _from_overrides(job, _GPU), *others]).strip()
+    return " ".join([job.outcome.gpu or _from_overrides(job, _GPU), *_others(job, axes)]).strip()
+
+
+def _others(job: Job, axes: Sequence[str]) -> list[str]:
+    return [override for override in axes_of_job(job, axes) if override.partition("=")[0] not in (_CAP, _GPU, _REPLICAS)]
 
 
 def _from_overrides(job: Job, key: str) -> str:
@@ -197,7 +210,7 @@ def frontier_row(job: Job, axes: Sequence[str]) -> dict[str, Any]:
         "missed_by": summary["slo"]["missed_by"],
         "reason": outcome.reason,
         "output_tokens_per_s": summary["throughput"]["output_tokens_per_s"],
-        "usd_per_1m_output_tokens": summary["cost"]["usd_per_1m_output_tokens"],
+        "usd_per_1m_output_tokens": summary["cost"]["window"].get("usd_per_1m_output_tokens"),
         "utilisation": summary["utilisation"],
         "one_replica_load": one,
         "one_replica_usd_per_1m_output_tokens": one["usd_per_1m_output_tokens"] if one else None,
@@ -210,7 +223,7 @@ def frontier_row(job: Job, axes: Sequence[str]) -> dict[str, Any]:
 
 def sweep_csv(jobs: Sequence[Job]) -> str:
     """One row a job: overrides, how it ended, then the flat keys of its summary. Empty = undefined."""
-    flats = [flat(job.summary) for job in jobs]
+    flats = [flat({key: value for key, value in job.summary.items() if key != "capacity"}) for job in jobs]
     keys = list(dict.fromkeys(key for one in flats for key in one))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -258,7 +271,7 @@ def _best(job: Job) -> dict[str, Any]:
         "ttft_p95_s": latency["ttft_s"]["p95"],
         "tpot_p95_s": latency["tpot_s"]["p95"],
         "e2e_p95_s": latency["e2e_s"]["p95"],
-        "usd_per_1m_output_tokens": job.summary["cost"]["usd_per_1m_output_tokens"],
+        "usd_per_1m_output_tokens": job.summary["cost"]["window"].get("usd_per_1m_output_tokens"),
     }
 
 
@@ -302,20 +315,23 @@ def answer_sentence(jobs: Sequence[Job], best: Job | None) -> str:
         return "No cell could run: " + jobs[0].outcome.reason.splitlines()[0]
     outcome, summary = best.outcome, best.summary
     limits = ", ".join(f"{name} <= {limit:g}" for name, limit in outcome.targets.items()) or "no target"
-    pool = pool_label(best, axes_of(jobs))
+    fleet = fleet_words(outcome.gpu, outcome.replicas or 0, outcome.gpus_per_replica)
+    pool = " ".join([fleet, *_others(best, axes_of(jobs))])
     if not best.holds:
         missed = summary["slo"]["missed_by"] or summary["slo"]["verdict"]
         return (
             f"Nothing that was allowed meets the SLO ({limits}); the nearest miss is "
-            f"max_num_seqs={outcome.max_num_seqs} on {outcome.replicas} x {pool}: {missed}."
+            f"max_num_seqs={outcome.max_num_seqs} on {pool}: {missed}."
         )
-    latency, cost = summary["latency"], summary["cost"]["usd_per_1m_output_tokens"]
+    latency, cost = summary["latency"], summary["cost"]["window"]["usd_per_1m_output_tokens"]
     tpot = latency["tpot_s"]["p95"]
     attained = f"TTFT p95 {latency['ttft_s']['p95']:.3g} s" + (f", TPOT p95 {tpot * 1000:.3g} ms" if tpot else "")
     load = f" at {outcome.rate_scale:.4g} times the trace's load" if outcome.solve == "load" else ""
+    tied = len(tied_jobs(jobs)) - 1
+    tie = f"; a tie within {TIE:.1%} with {tied} other {'cell' if tied == 1 else 'cells'}" if tied else ""
     return (
-        f"Cheapest within the SLO ({limits}): max_num_seqs={outcome.max_num_seqs} on {outcome.replicas} x {pool}"
-        f"{load}, ${cost:.3g} per 1M output tokens ({attained}; {sureness(outcome)})."
+        f"Cheapest within the SLO ({limits}): max_num_seqs={outcome.max_num_seqs} on {pool}"
+        f"{load}, ${cost:.3g} per 1M output tokens ({attained}; {sureness(outcome)}{tie})."
     )
 
 

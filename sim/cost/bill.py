@@ -15,7 +15,7 @@ import math
 import numpy as np
 
 from sim.errors import ConfigError
-from sim.spec import CostSpec, GpuSpec, Scenario
+from sim.spec import CostSpec, EngineSpec, GpuSpec, Scenario
 from sim.units import SECONDS_PER_HOUR
 
 
@@ -46,6 +46,11 @@ def usd_per_gpu_hour(gpu: GpuSpec, market: str, cost: CostSpec | None = None) ->
     return usd
 
 
+def gpus_per_replica(engine: EngineSpec) -> int:
+    """GPUs that one replica of ``engine`` holds."""
+    return engine.tensor_parallel_size * engine.pipeline_parallel_size
+
+
 def instances_needed(replicas: int, gpus_per_replica: int, instance_gpus: int) -> int:
     """Whole instances of ``instance_gpus`` GPUs that ``replicas`` of ``gpus_per_replica`` GPUs occupy."""
     if gpus_per_replica > instance_gpus:
@@ -66,7 +71,7 @@ def fleet_usd_per_hour(scenario: Scenario) -> float:
     total = 0.0
     for pool in scenario.fleet.all_pools().values():
         engine = pool.engine or scenario.engine
-        gpus = engine.tensor_parallel_size * engine.pipeline_parallel_size
+        gpus = gpus_per_replica(engine)
         total += pool_usd_per_hour(pool.gpu or scenario.gpu, gpus, pool.replicas, pool.market, scenario.cost)
     return total * (1.0 + scenario.cost.overhead_fraction)
 

@@ -8,6 +8,7 @@ from sim.cost.prices import stated_price_warning
 from sim.errors import SimError
 from sim.perf import resolve_engine, step_time_model
 from sim.record.result import Result
+from sim.report.names import traffic_name
 from sim.report.page import paragraph, table
 from sim.report.scale import number
 from sim.spec import Scenario
@@ -49,7 +50,11 @@ def assumptions(result: Result) -> str:
         ["GPU price", f"${on_demand} on demand, ${spot} spot a GPU-hour", f"{gpu.price.source} ({gpu.price.date})"],
         ["GPU", f"{gpu.name}, {gpu.memory_gib:g} GiB, {gpu.bandwidth_gb_s:g} GB/s", gpu.source],
         ["Model", f"{model.name}, {model.weight_dtype}", model.source],
-        ["Traffic", f"{workload.name}, {len(result.requests):,} requests", workload.source],
+        [
+            "Traffic",
+            f"{traffic_name(scenario)}, {len(result.requests):,} requests",
+            "one's own file" if workload.path else workload.source,
+        ],
         ["Other costs", f"{cost.name}: overhead {cost.overhead_fraction:.0%} of compute", cost.source],
         ["SLO", targets, scenario.slo.source],
     ]

@@ -1,4 +1,4 @@
-"""The decision on the page: self-host, API or hybrid over daily volume, what flips it, and what to measure first."""
+"""The decision on the page: this fleet's bill beside every API, the volumes at which it turns, what to measure first."""
 
 from __future__ import annotations
 
@@ -7,113 +7,162 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sim.analysis.economics import Decision
+from sim.analysis.economics import Decision, OtherVolumes
 from sim.analysis.ranges import DRAWS
 from sim.cost.break_even import curve, flips
 from sim.report.bars import Bar, bar_figure
 from sim.report.chart import Chart, Series, figure
 from sim.report.page import charts, paragraph, section, table
-from sim.report.scale import number, tick_label
+from sim.report.scale import number, tick_label, usd
+
+_CURVES = 3
+"""So many APIs are drawn, the cheapest first; the table has them all."""
 
 
-def decision_section(decisions: Sequence[Decision]) -> str:
-    """A section; the dearest API is drawn, as it is the first that self-hosting can beat. Empty without a decision."""
+def decision_section(decisions: Sequence[Decision], command: str = "servecap decide") -> str:
+    """A section; empty without a decision. ``command`` is what finds the capacity where none was searched."""
     if not decisions:
         return ""
-    shown = max(decisions, key=lambda one: one.numbers.api_usd_per_month(1.0))
     rows = [
         [
-            f"{one.api.model.rpartition('/')[2]} at {one.api.provider}",
+            api_name(one),
             f"${number(one.api.input_usd_per_1m)} / ${number(one.api.output_usd_per_1m)}",
+            usd(one.api_usd_per_month),
             break_even_words(one),
             one.cheaper,
         ]
         for one in decisions
     ]
-    return section(
-        "Self-host, API or hybrid",
-        paragraph(decision_sentence(shown)),
-        paragraph(confidence_sentence(shown)),
-        charts(_curve(shown), _tornado(shown)),
+    found = decisions[0].other_volumes
+    parts = [
+        paragraph(decision_sentence(decisions)),
         table(
-            ["the same model by the token", "US$/1M in / out", "break-even, output tokens a day", "cheaper today"],
+            ["the same model by the token", "US$/1M in / out", "US$ a month", "break-even, output tokens a day",
+             "cheaper today"],
             rows,
-            text=(0, 2, 3),
+            text=(0, 3, 4),
         ),
-        charts(_flips(shown), _screening(shown)),
-        paragraph(
-            f"Stated assumptions: a replica is used to {shown.numbers.utilisation:.0%} of what it delivered here, "
-            f"{shown.numbers.home_share:.0%} of the traffic stays at home in the hybrid; API prices of "
-            f"{shown.api.date.isoformat()} ({shown.api.source}).",
-            quiet=True,
-        ),
+    ]  # fmt: skip
+    if found is None:
+        parts.append(paragraph(no_capacity_sentence(command)))
+    else:
+        parts += [
+            paragraph(confidence_sentence(decisions[0], found)),
+            charts(_curve(decisions), _tornado(found)),
+            charts(_flips(decisions[0], found), _screening(found)),
+            paragraph(_capacity_words(found), quiet=True),
+        ]
+    return section("Self-host or API", *parts, paragraph(_price_words(decisions), quiet=True))
+
+
+def api_name(one: Decision) -> str:
+    """``llama-3.1-8b-instant at groq``."""
+    return f"{one.api.model.rpartition('/')[2]} at {one.api.provider}"
+
+
+def decision_sentence(decisions: Sequence[Decision]) -> str:
+    """The bill against the cheapest API at this traffic, in one or two sentences."""
+    one = decisions[0]
+    home, api = usd(one.home_usd_per_month), usd(one.api_usd_per_month)
+    volume = f"{volume_words(one.today_tokens_per_day)} output tokens a day"
+    verdict = "they cost the same within half a percent" if one.cheaper == "neither" else f"{one.cheaper} is cheaper"
+    sentence = (
+        f"This fleet's bill is {home} a month for {volume}; the cheapest API with the same model, {api_name(one)}, asks "
+        f"{api} for the same tokens: {verdict}."
     )
+    if not one.holds:
+        sentence += " This fleet does not meet the SLO: as it stands it is no alternative, whatever it costs."
+    if one.other_volumes is not None:
+        sentence += f" Break-even {break_even_words(one)}."
+    return sentence
 
 
-def decision_sentence(one: Decision) -> str:
-    """The decision in one sentence, with the number that flips it."""
-    volume = one.today_tokens_per_day
-    home, api = one.numbers.self_host_usd_per_month(volume), one.numbers.api_usd_per_month(volume)
+def no_capacity_sentence(command: str) -> str:
+    """Why there is no break-even, and the command that finds it."""
     return (
-        f"At {tick_label(round(volume, -6))} output tokens a day {one.cheaper} is cheaper: ${home:,.0f} a month at home, "
-        f"${api:,.0f} at {one.api.provider}; break-even {break_even_words(one)}."
+        "No break-even is shown: other volumes need the load that each number of replicas sustains within the SLO, and this "
+        f"run searched none. `{command}` simulates it."
     )
 
 
-def confidence_sentence(one: Decision) -> str:
+def confidence_sentence(one: Decision, found: OtherVolumes) -> str:
     """How sure that is when every input may lie anywhere in its stated range, and what to measure first."""
-    spread = one.spread
-    never = f"; in {spread.never_share:.0%} of them no volume pays" if spread.never_share else ""
+    never = f"; in {found.spread.never_share:.0%} of them no volume pays" if found.spread.never_share else ""
     return (
-        "With every input anywhere in its stated range self-hosting is cheaper at today's volume in "
-        f"{spread.home_share:.0%} of {DRAWS} draws{never}. "
-        f"Measure {one.screening[0].name} first, then {one.screening[1].name}: they move the difference most."
+        f"Against {one.api.provider}, with every input anywhere in its stated range, self-hosting is cheaper at today's "
+        f"volume in {found.spread.home_share:.0%} of {DRAWS} draws{never}. "
+        f"Measure {found.screening[0].name} first, then {found.screening[1].name}: they move the difference most."
     )
 
 
 def break_even_words(one: Decision) -> str:
-    """``12.3M a day (8M to 20M)``, or that there is none."""
-    if one.break_even_tokens_per_day is None:
-        if one.spread.low is None:
+    """``12.3M a day (8M to 20M)``, that there is none, or that nobody searched."""
+    found = one.other_volumes
+    if found is None:
+        return "not searched"
+    low, high = found.spread.low, found.spread.high
+    if found.break_even_tokens_per_day is None:
+        if low is None:
             return "at no volume: the API costs less than the machines alone"
-        return f"at no volume as it stands; 90 % interval {_volume(one.spread.low)} a day to never"
+        return f"at no volume as it stands; 90 % interval {volume_words(low)} a day to never"
+    until = "never" if high is None else volume_words(high)
+    return f"{volume_words(found.break_even_tokens_per_day)} a day (90 % interval {volume_words(low or 0.0)} to {until})"
+
+
+def volume_words(tokens: float) -> str:
+    """``27.4M``: tokens for people."""
+    return f"{number(tokens / 1e6)}M" if tokens < 1e9 else tick_label(float(f"{tokens:.3g}"))
+
+
+def _capacity_words(found: OtherVolumes) -> str:
+    counts = ", ".join(map(str, found.simulated))
     return (
-        f"{_volume(one.break_even_tokens_per_day)} a day (90 % interval {_volume(one.spread.low)} to "
-        f"{_volume(one.spread.high)})"
+        f"What replicas carry within the SLO was simulated for {counts} of them, on this traffic with its bursts and "
+        "prompts; for other counts it is a closed form between these (the headroom of n replicas grows with the root of n)."
     )
 
 
-def _volume(tokens: float | None) -> str:
-    if tokens is None:
-        return "never"
-    return f"{number(tokens / 1e6)}M" if tokens else "any volume"
+def _price_words(decisions: Sequence[Decision]) -> str:
+    days = sorted({one.api.date.isoformat() for one in decisions})
+    sources = sorted({one.api.source for one in decisions})
+    return (
+        f"API prices as listed on {', '.join(days)} ({'; '.join(sources)}): without discounts, rate limits or cached "
+        "prompts. The months are those of the traffic simulated, repeated without a pause (730 h)."
+    )
 
 
-def _curve(one: Decision) -> str:
-    anchors = [one.today_tokens_per_day, one.break_even_tokens_per_day or one.today_tokens_per_day]
-    low, high = min(anchors) / 30, max(anchors) * 10
-    volumes = np.geomspace(max(low, 1e4), high, 160).tolist()
-    rows = curve(one.numbers, volumes)
+def _curve(decisions: Sequence[Decision]) -> str:
+    shown = [one for one in decisions if one.other_volumes is not None][:_CURVES]
+    first = shown[0].other_volumes
+    assert first is not None
+    anchors = [one.today_tokens_per_day for one in shown]
+    anchors += [
+        one.other_volumes.break_even_tokens_per_day
+        for one in shown
+        if one.other_volumes is not None and one.other_volumes.break_even_tokens_per_day
+    ]
+    volumes = np.geomspace(max(min(anchors) / 30, 1e4), max(anchors) * 10, 160).tolist()
+    series = [Series("self-host", volumes, [r["self_host_usd_per_month"] for r in curve(first.numbers, volumes)], colour=0)]
+    for colour, one in enumerate(shown, start=1):
+        assert one.other_volumes is not None
+        rows = curve(one.other_volumes.numbers, volumes)
+        series.append(Series(f"API ({one.api.provider})", volumes, [r["api_usd_per_month"] for r in rows], colour=colour))
     chart = Chart(
         "Dollars a month over daily volume",
         "output tokens a day",
         "US$ a month",
-        [
-            Series("self-host", volumes, [row["self_host_usd_per_month"] for row in rows], colour=0),
-            Series(f"API ({one.api.provider})", volumes, [row["api_usd_per_month"] for row in rows], colour=1),
-            Series("hybrid", volumes, [row["hybrid_usd_per_month"] for row in rows], colour=2),
-        ],
-        decision_sentence(one),
+        series,
+        decision_sentence(decisions),
         x_log=True,
         y_log=True,
-        verticals=[(one.today_tokens_per_day, "today")],
+        verticals=[(shown[0].today_tokens_per_day, "today")],
         height=300,
     )
     return figure(chart)
 
 
-def _tornado(one: Decision) -> str:
-    swings = one.swings
+def _tornado(found: OtherVolumes) -> str:
+    swings = found.swings
     bars = [
         Bar(
             swing.name,
@@ -125,39 +174,38 @@ def _tornado(one: Decision) -> str:
         for index, swing in enumerate(swings)
     ]
     return bar_figure(
-        "What moves the cost at home, one input at a time",
+        "What moves the month at home, one input at a time",
         bars,
-        description="US$ per 1M output tokens with each input at the ends of its range: "
+        description="US$ a month at today's volume with each input at the ends of its range: "
         + "; ".join(f"{bar.name} {bar.text}" for bar in bars)
         + ".",
-        unit="US$ per 1M output tokens",
+        unit="US$ a month",
         centre=swings[0].base,
     )
 
 
-def _screening(one: Decision) -> str:
-    rows = [[found.name, number(found.mu_star), number(found.sigma)] for found in one.screening]
+def _screening(found: OtherVolumes) -> str:
+    rows = [[one.name, number(one.mu_star), number(one.sigma)] for one in found.screening]
     return (
-        "<figure><figcaption>Morris's screening: what moves US$ per 1M saved at home, all inputs together</figcaption>"
+        "<figure><figcaption>Morris's screening: what moves US$ a month saved at home, all inputs together</figcaption>"
         f"{table(['input', 'mean effect', 'its spread'], rows, text=(0,))}</figure>"
     )
 
 
 _WORDS = {
-    "utilisation": "utilisation of a replica", "usd_per_replica_hour": "US$ per replica-hour",
-    "api_output_usd_per_1m": "API US$ per 1M output tokens", "tokens_per_day": "output tokens a replica delivers a day",
-    "retry_amplification": "tokens produced per token delivered", "input_per_output": "prompt tokens per output token",
-    "fixed_usd_per_month": "fixed US$ a month",
+    "usd_per_gpu_hour": "US$ per GPU-hour", "replica speed": "replicas so many times as fast",
+    "api_output_usd_per_1m": "API US$ per 1M output tokens", "api_input_usd_per_1m": "API US$ per 1M prompt tokens",
+    "input_per_output": "prompt tokens per output token", "fixed_usd_per_month": "fixed US$ a month",
 }  # fmt: skip
 
 
-def _flips(one: Decision) -> str:
+def _flips(one: Decision, found: OtherVolumes) -> str:
     rows = [
         [_WORDS[flip.name], number(flip.today), number(flip.flips_at) if flip.flips_at is not None else "nothing does"]
-        for flip in flips(one.numbers, one.today_tokens_per_day)
+        for flip in flips(found.numbers, one.today_tokens_per_day)
         if flip.flips_at is None or math.isfinite(flip.flips_at)
     ]
     return (
-        "<figure><figcaption>What would flip it at today's volume, the rest unchanged</figcaption>"
-        f"{table(['input', 'today', 'flips at'], rows, text=(0,))}</figure>"
+        f"<figure><figcaption>What would flip it against {one.api.provider} at today's volume, the rest unchanged"
+        f"</figcaption>{table(['input', 'today', 'flips at'], rows, text=(0,))}</figure>"
     )

@@ -198,6 +198,7 @@ def frontier_html(
     answer: str = "",
     targets: Mapping[str, float] | None = None,
     notes: Sequence[str] = (),
+    extra: str = "",
 ) -> str:
     """The sweep's page: the answer, the hero picture, p95 against the SLO, and every row.
 
@@ -208,6 +209,7 @@ def frontier_html(
         answer: the answer in one sentence; made from the cheapest row when empty.
         targets: the SLO's limits by name (``ttft_p95_s``), seconds.
         notes: assumptions to state below (prices with date and source, the trace).
+        extra: HTML of a further section: the answer beside the APIs.
     """
     best = cheapest(rows)
     feasible = best is not None
@@ -233,9 +235,11 @@ def frontier_html(
             f"{escape(sentence)}</p></div>",
             charts(*figures),
             paragraph(_POOLING, quiet=True) if figures else "",
+            extra,
             section("Every point", table(HEAD, map(table_row, rows), text=(0, 20, 21), best=place)),
             section("Assumptions", *(paragraph(note, quiet=True) for note in notes)),
         ],
         "Percentiles are linear-interpolated over answered requests; TTFT from the client's send, queue included; TPOT "
-        "without the first token. US$ per 1M output tokens = total bill / output tokens delivered.",
+        "without the first token. US$ per 1M output tokens = the bill without the tail after the last arrival / output "
+        "tokens delivered.",
     )

@@ -1,9 +1,8 @@
-"""Cost against offered load: what one replica was simulated at, and whole replicas in proportion to the run at hand.
+"""Cost against offered load: what was simulated, and the whole replicas that the capacity curve asks for in between.
 
-    staircase   n(load) = ceil(load / (this run's load / its replicas)) replicas, each paid for whole
+    staircase   n(load) = the fewest replicas that carry it (``sim.cost.capacity_curve``), each paid for whole
 
-The staircase assumes that a replica carries at any fleet size what it carried here (smaller fleets share bursts worse,
-larger ones better); the dots were simulated.
+Only a search knows what replicas carry within the SLO: without one there is no staircase.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sim.cost.capacity_curve import CapacityCurve
 from sim.report.chart import Chart, Mark, Series, figure
 from sim.report.page import charts, section
 from sim.report.scale import number
@@ -30,13 +30,15 @@ class LoadPoint(NamedTuple):
 
 def load_section(summary: Mapping[str, Any], replicas: int, requests_per_s: float, points: Sequence[LoadPoint]) -> str:
     """The chart for a fixed fleet that holds its SLO; empty where there is nothing to scale from."""
-    usd = summary["cost"]["usd_per_1m_output_tokens"]
-    if summary["slo"]["verdict"] != "pass" or not usd or replicas < 1 or not requests_per_s > 0:
+    usd = summary["cost"]["window"].get("usd_per_1m_output_tokens")
+    held = [(point.replicas, point.requests_per_s) for point in points if point.holds]
+    if summary["slo"]["verdict"] != "pass" or not usd or replicas < 1 or not requests_per_s > 0 or not held:
         return ""
-    each = requests_per_s / replicas
+    capacity = CapacityCurve.of(held, [(point.replicas, point.requests_per_s) for point in points if not point.holds])
+    each = capacity.load(1)
     loads = np.geomspace(each / 8, requests_per_s * 2.5, 240).tolist()
-    stairs = [usd * each * math.ceil(load / each - 1e-9) / load for load in loads]
-    series = [Series("whole replicas, each as loaded as here", loads, stairs, colour=0)]
+    stairs = [usd * (capacity.replicas(load) / replicas) * (requests_per_s / load) for load in loads]
+    series = [Series("the fewest whole replicas within the SLO", loads, stairs, colour=0)]
     single = {point for point in points if point.replicas == 1 and math.isfinite(point.usd_per_1m_output_tokens)}
     for words, holds, colour in (("held", True, 2), ("missed", False, 1)):
         own = sorted((p for p in single if p.holds == holds), key=lambda point: point.requests_per_s)
@@ -48,8 +50,8 @@ def load_section(summary: Mapping[str, Any], replicas: int, requests_per_s: floa
         "requests offered a second",
         "US$ per 1M output tokens",
         series,
-        f"A replica carries {number(each)} requests a second here. Below that the cost rises as 1 / load, since one whole "
-        f"replica is paid for; above it falls towards ${number(usd)} with a step at every further replica.",
+        f"One replica carries {number(each)} requests a second within the SLO. Below that the cost rises as 1 / load, since "
+        "one whole replica is paid for; above it falls with a step at every further replica.",
         x_log=True,
         y_log=True,
         marks=[Mark(requests_per_s, usd, f"this run: {replicas} replicas, ${number(usd)}")],

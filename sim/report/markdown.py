@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sim.report.frontier import HEAD, Row, best_words, cheapest, table_row
-from sim.report.scale import number
+from sim.report.scale import number, usd
 
 
 def frontier_markdown(rows: Sequence[Row], *, answer: str = "", notes: Sequence[str] = ()) -> str:
@@ -22,7 +22,7 @@ def frontier_markdown(rows: Sequence[Row], *, answer: str = "", notes: Sequence[
 
 def run_markdown(summary: Mapping[str, Any], title: str = "Run") -> str:
     """A run: verdict, latency, cost."""
-    slo, cost = summary["slo"], summary["cost"]
+    slo, cost = summary["slo"], summary["cost"]["window"]
     overloaded = slo["verdict"] == "overloaded"
     lines = [f"## {title}", "", f"**{slo['verdict']}**" + (f": {slo['missed_by']}" if slo.get("missed_by") else ""), ""]
     names = ("mean", "p50", "p90", "p95", "p99", "max")
@@ -32,7 +32,7 @@ def run_markdown(summary: Mapping[str, Any], title: str = "Run") -> str:
         lines.append(_line((metric.removesuffix("_s"), *shown)))
     lines += [
         "",
-        f"- ${number(cost['usd_per_1m_output_tokens'])} per 1M output tokens, ${number(cost['usd_per_hour'])} an hour",
+        f"- {usd(cost.get('usd_per_month'))} a month, ${number(cost.get('usd_per_1m_output_tokens'))} per 1M output tokens",
         f"- {number(summary['throughput']['output_tokens_per_s'])} output tokens/s, "
         f"{summary['requests']['completed']:,} of {summary['requests']['offered']:,} requests completed",
     ]

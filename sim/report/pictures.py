@@ -82,7 +82,7 @@ def _row(sweep: Path, cells: dict[str, str]) -> dict[str, Any]:
     for metric in ("ttft", "tpot", "e2e"):
         for name in ("p50", "p95", "p99"):
             row[f"{metric}_{name}_s"] = cells.get(f"latency.{metric}_s.{name}")
-    row["usd_per_1m_output_tokens"] = cells.get("cost.usd_per_1m_output_tokens")
+    row["usd_per_1m_output_tokens"] = cells.get("cost.window.usd_per_1m_output_tokens")
     row["one_replica_usd_per_1m_output_tokens"] = cells.get("one_replica_usd_per_1m_output_tokens")
     job = sweep / str(cells.get("job")) / "job.json"
     if job.is_file():

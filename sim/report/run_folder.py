@@ -36,6 +36,7 @@ def write_run(
     manifest: Mapping[str, Any],
     *,
     extra: str = "",
+    command: str = "servecap decide",
 ) -> None:
     """Write what ``scenario.output`` asks for, and always config, manifest, summary, cost and events.
 
@@ -54,7 +55,7 @@ def write_run(
     if output.steps and result.steps is not None:
         write_parquet(folder / "steps.parquet", result.steps)
     if output.report:
-        write_report_html(folder, result, summary, cost_tree, extra=extra)
+        write_report_html(folder, result, summary, cost_tree, extra=extra, command=command)
     write_json(folder / "summary.json", summary)
 
 
@@ -73,10 +74,16 @@ def clear_run(folder: Path) -> None:
 
 
 def write_report_html(
-    folder: Path, result: Result, summary: Mapping[str, Any], cost_tree: CostNode, *, extra: str = ""
+    folder: Path,
+    result: Result,
+    summary: Mapping[str, Any],
+    cost_tree: CostNode,
+    *,
+    extra: str = "",
+    command: str = "servecap decide",
 ) -> None:
     """Write ``report.html`` of a run."""
-    write_text(folder / "report.html", run_page(result, summary, cost_tree, extra=extra))
+    write_text(folder / "report.html", run_page(result, summary, cost_tree, extra=extra, command=command))
 
 
 def write_text(path: Path, text: str) -> None:

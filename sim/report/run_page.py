@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from html import escape
 from typing import Any
 
 import numpy as np
 
-from sim.analysis import CostNode, per_month
+from sim.analysis import CostNode, month
 from sim.analysis.attribution import tail_attribution
 from sim.analysis.by_label import by_label
 from sim.analysis.economics import decide
@@ -18,26 +17,28 @@ from sim.report.assumptions import assumptions, regime_badge
 from sim.report.bars import Bar, bar_figure
 from sim.report.chart import Chart, Series, figure
 from sim.report.decision import decision_section
+from sim.report.first_screen import first_screen, page_title
 from sim.report.fleet_sizes import fleet_sizes
 from sim.report.frontier import percent
-from sim.report.page import charts, page, paragraph, section, table, tiles
+from sim.report.page import charts, page, paragraph, section, table
 from sim.report.scale import number
 from sim.report.time_charts import time_figures
 
 
-def run_page(result: Result, summary: Mapping[str, Any], tree: CostNode, *, extra: str = "") -> str:
-    """The page of a run. ``extra`` is HTML of a further section (cost against load: only a search knows more than one)."""
+def run_page(
+    result: Result, summary: Mapping[str, Any], tree: CostNode, *, extra: str = "", command: str = "servecap decide"
+) -> str:
+    """The page of a run. ``extra`` is HTML of a further section (cost against load: only a search knows more than one);
+    ``command`` finds the capacity of what ran."""
     scenario = result.scenario
-    title = f"{scenario.model.name} on {scenario.gpu.name}: {scenario.workload.name} under the SLO {scenario.slo.name}"
+    decisions = decide(scenario, summary)
     return page(
-        title,
+        page_title(scenario),
         [
-            f"<h1>{escape(title)}</h1>",
-            verdict_block(summary),
-            _tiles(summary),
-            section("Where the dollars go", charts(_cost_figure(tree), _month_table(tree, result.end_s))),
+            first_screen(result, summary, decisions),
+            decision_section(decisions, command),
+            section("Where the dollars go", charts(_cost_figure(tree), _month_table(tree, month(result)))),
             section("Perfect, configured, static", fleet_sizes(summary)),
-            decision_section(decide(scenario, summary)),
             extra,
             section("Latency", _latency(result, summary)),
             section("The run over time", charts(*time_figures(result))),
@@ -49,64 +50,6 @@ def run_page(result: Result, summary: Mapping[str, Any], tree: CostNode, *, extr
         f"Simulated {result.end_s:,.0f} s with {result.engine_steps:,} engine steps, seed {scenario.seed}. "
         "Percentiles are linear-interpolated over answered requests; TTFT from the client's send, queue and retries "
         "included; TPOT without the first token.",
-    )
-
-
-def verdict_block(summary: Mapping[str, Any]) -> str:
-    """The verdict, what it means and the condition that would flip it."""
-    slo, cost = summary["slo"], summary["cost"]
-    verdict = slo["verdict"]
-    meaning = {
-        "pass": "This fleet meets the SLO.",
-        "fail": f"This fleet misses the SLO: {slo.get('missed_by') or slo.get('stopped_early') or ''}.",
-        "overloaded": "More work arrives than the fleet can serve: waiting grows to the end of the run.",
-        "undecided": "Too few answered requests to tell a percentile.",
-    }[verdict]
-    price = cost["usd_per_1m_output_tokens"]
-    dollars = f" It costs ${number(price)} per 1M output tokens." if price is not None else ""
-    flip = flip_words(summary)
-    return (
-        f'<div class="verdict {verdict}"><p><b class="word">{verdict.capitalize()}.</b> {escape(meaning + dollars)}</p>'
-        + (f"<p class=quiet>{escape(flip)}</p>" if flip else "")
-        + "</div>"
-    )
-
-
-def flip_words(summary: Mapping[str, Any]) -> str:
-    """The tightest target and how far it is from flipping the verdict."""
-    slo = summary["slo"]
-    ratios = {name: found / slo["targets"][name] for name, found in slo["attained"].items() if found is not None}
-    if not ratios or slo["verdict"] in ("overloaded", "undecided"):
-        return ""
-    name = max(ratios, key=lambda key: ratios[key])
-    metric, statistic, _ = name.rsplit(".", 1)[-1].rsplit("_", 2)
-    at = f"{metric.upper()} {statistic} at {number(slo['attained'][name])} s of {slo['targets'][name]:g} s"
-    if slo["verdict"] == "pass":
-        return f"What flips it first: {at}, {percent(1 - ratios[name])} of headroom left."
-    if ratios[name] > 1:
-        return f"What must change: {at}, {percent(ratios[name] - 1)} over its limit."
-    return f"Latency holds ({at}); too many requests are lost."
-
-
-def _tiles(summary: Mapping[str, Any]) -> str:
-    latency, cost, requests = summary["latency"], summary["cost"], summary["requests"]
-    overloaded = summary["slo"]["verdict"] == "overloaded"
-
-    def p95(metric: str) -> str:
-        return "overloaded" if overloaded else f"{number(latency[metric]['p95'])} s"
-
-    goodput = summary["goodput"]["fraction"]
-    return tiles(
-        [
-            (f"${number(cost['usd_per_1m_output_tokens'])}", "per 1M output tokens"),
-            (f"${number(cost['usd_per_hour'])}", "an hour"),
-            (p95("ttft_s"), "TTFT p95"),
-            (p95("tpot_s"), "TPOT p95"),
-            (f"{number(summary['throughput']['output_tokens_per_s'])}", "output tokens/s"),
-            (percent(goodput) if goodput is not None else "–", f"of {requests['offered']:,} requests within the SLO"),
-            (percent(summary["utilisation"]["gpu_busy"] or 0.0), "GPU busy"),
-            (number(summary["fleet"]["replicas_mean"]), "replicas on average"),
-        ]
     )
 
 
@@ -136,16 +79,12 @@ def _cost_figure(tree: CostNode) -> str:
     )
 
 
-def _month_table(tree: CostNode, simulated_s: float) -> str:
-    if simulated_s <= 0:
-        return ""
-    month = per_month(tree, simulated_s)
-    rows = [
-        [name, f"{usd:,.2f}", f"{then:,.0f}"] for (name, usd), (_, then) in zip(leaves(tree), leaves(month), strict=True)
-    ]
-    rows.append(["total", f"{tree.usd:,.2f}", f"{month.usd:,.0f}"])
+def _month_table(tree: CostNode, monthly: CostNode) -> str:
+    then = dict(leaves(monthly))
+    rows = [[name, f"{dollars:,.2f}", f"{then[name]:,.2f}"] for name, dollars in leaves(tree)]
+    rows.append(["total", f"{tree.usd:,.2f}", f"{monthly.usd:,.2f}"])
     body = table(["", "this run, US$", "a month of it, US$"], rows, text=(0,), best=len(rows) - 1)
-    caption = "The bill, for the run and for a month (730 h) of the same traffic"
+    caption = "The bill: of this run to its last answer, and of a month (730 h) in which its traffic repeats without a pause"
     return f"<figure><figcaption>{caption}</figcaption>{body}</figure>"
 
 

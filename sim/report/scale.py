@@ -61,6 +61,13 @@ def number(value: float | None, digits: int = 3) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def usd(value: float | None) -> str:
+    """Dollars for people, thousands separated: whole ones from 1,000 up, cents from 1 up; an en dash when undefined."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"${value:,.0f}" if abs(value) >= 1000 else f"${value:,.2f}" if abs(value) >= 1 else f"${number(value)}"
+
+
 def tick_label(value: float) -> str:
     """Short label of an axis tick: 20k, 1.5M, 0.25."""
     for limit, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sim.report.frontier import Row, cheapest, percent, pool_name, value
-from sim.report.scale import number
+from sim.report.scale import number, usd
 
 _WIDE_COLUMNS = 130
 _STYLES = {"pass": "green", "fail": "red", "overloaded": "red", "undecided": "yellow"}
@@ -74,7 +74,7 @@ def print_run_summary(summary: Mapping[str, Any], console: Console | None = None
     console = console or Console()
     verdict = summary["slo"]["verdict"]
     why = summary["slo"].get("missed_by") or ""
-    requests, cost = summary["requests"], summary["cost"]
+    requests, cost = summary["requests"], summary["cost"]["window"]
     latency = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)  # seven columns fit into 80
     for name in ("s", "mean", "p50", "p90", "p95", "p99", "max"):
         latency.add_column(name, justify="left" if name == "s" else "right", no_wrap=True)
@@ -107,8 +107,9 @@ def print_run_summary(summary: Mapping[str, Any], console: Console | None = None
     )
     facts.add_row(
         "cost",
-        f"${number(cost['usd_per_hour'])} an hour, ${number(cost['usd_per_1m_output_tokens'])} per 1M output tokens, "
-        f"${number(cost['usd_per_1m_tokens'])} per 1M tokens",
+        f"{usd(cost.get('usd_per_month'))} a month, ${number(cost.get('usd_per_hour'))} an hour, "
+        f"${number(cost.get('usd_per_1m_output_tokens'))} per 1M output tokens, "
+        f"${number(cost.get('usd_per_1m_tokens'))} per 1M tokens",
     )
     fleets = summary.get("insurance")
     if fleets is not None:

@@ -56,6 +56,11 @@ class ScenarioEvaluator:
                 self._kept = (point, result)  # searches end on the holding point they saw last
         return self._known[key]
 
+    @property
+    def decided(self) -> tuple[Point, ...]:
+        """Every candidate with what was decided of it, all its replications considered."""
+        return tuple(self._known.values())
+
     def trace(self, rate_scale: float) -> Trace:
         """The arrivals at ``rate_scale``."""
         if rate_scale not in self._traces:
@@ -111,7 +116,7 @@ class ScenarioEvaluator:
 def point_of(result: Result, replicas: int, rate_scale: float) -> Point:
     """What a search needs to know of a run."""
     summary = summarize(result, cost=price(result))
-    slo = summary["slo"]
+    slo, window = summary["slo"], summary["cost"]["window"]
     attained = {name: math.nan if value is None else value for name, value in slo["attained"].items()}
     missed = [name for name, met in slo.get("met", {}).items() if not met]
     return Point(
@@ -121,8 +126,8 @@ def point_of(result: Result, replicas: int, rate_scale: float) -> Point:
         attained=attained,
         targets=dict(slo["targets"]),
         missed=tuple(missed) or ((result.stopped_early,) if result.stopped_early else ()),
-        usd_per_hour=_number(summary["cost"]["usd_per_hour"]),
-        usd_per_1m_output_tokens=_number(summary["cost"]["usd_per_1m_output_tokens"]),
+        usd_per_hour=_number(window.get("usd_per_hour")),
+        usd_per_1m_output_tokens=_number(window.get("usd_per_1m_output_tokens")),
         output_tokens_per_s=_number(summary["throughput"]["output_tokens_per_s"]),
         engine_steps=result.engine_steps,
         seed=result.scenario.seed,

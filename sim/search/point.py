@@ -30,6 +30,7 @@ class Point:
     missed: tuple[str, ...] = ()
     """Why it does not hold, one short phrase each."""
     usd_per_hour: float = math.nan
+    """``cost.window``'s, like the next: the tail after the last arrival decides nothing."""
     usd_per_1m_output_tokens: float = math.nan
     output_tokens_per_s: float = math.nan
     engine_steps: int = 0

@@ -9,10 +9,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from sim.cost import usd_per_gpu_hour
+from sim.cost import gpus_per_replica, usd_per_gpu_hour
 from sim.errors import ConfigError, InfeasibleError
 from sim.record import Result
 from sim.search.evaluator import ScenarioEvaluator, with_point
@@ -82,10 +83,24 @@ def solve(scenario: Scenario, how: Solve, evaluator: ScenarioEvaluator | None = 
     return _answer(how, found.nearest, evaluate, one, found.note)
 
 
+def capacity_points(decided: Sequence[Point], at: Point) -> list[dict[str, Any]]:
+    """``summary["capacity"]``: the loads that were simulated, and whether the SLO held. Rates nest, so that a load's volume
+    is that of ``at`` in proportion."""
+    volume = at.summary["cost"]["window"].get("output_tokens_per_day") or 0.0
+    return [
+        {
+            "replicas": one.replicas,
+            "rate_scale": one.rate_scale,
+            "output_tokens_per_day": volume * one.rate_scale / at.rate_scale,
+            "holds": one.holds,
+        }
+        for one in sorted(decided, key=lambda one: (one.replicas, one.rate_scale))
+    ]
+
+
 def replica_usd_per_hour(scenario: Scenario) -> float:
     """What the GPUs of one replica cost an hour, before instances are rounded up."""
-    gpus = scenario.engine.tensor_parallel_size * scenario.engine.pipeline_parallel_size
-    return gpus * usd_per_gpu_hour(scenario.gpu, scenario.fleet.market, scenario.cost)
+    return gpus_per_replica(scenario.engine) * usd_per_gpu_hour(scenario.gpu, scenario.fleet.market, scenario.cost)
 
 
 def _most_replicas(scenario: Scenario) -> int:
@@ -126,6 +141,8 @@ def _answer(how: Solve, end: Point, evaluate: ScenarioEvaluator, one: Solution |
         capacity = best_of_one.output_tokens_per_s * point.replicas
         delivered = point.output_tokens_per_s
         summary["utilisation"] = {**summary["utilisation"], "token": delivered / capacity}
+    if how != "none":
+        summary["capacity"] = capacity_points(evaluate.decided, point)
     solved = replace(with_point(evaluate.scenario, point.replicas, point.rate_scale), seed=point.seed)
     fresh = evaluate.fresh(point) if point.holds and how != "none" else ()
     return Answer(how, solved, point, result, summary, tuple(evaluate.points), best_of_one, note, fresh)

@@ -62,7 +62,7 @@ def test_the_answer_reproduces(servecap, tmp_path: Path) -> None:
     summary = json.loads((tmp_path / "again" / "summary.json").read_text())
     for metric in ("ttft", "tpot", "e2e"):
         assert summary["latency"][f"{metric}_s"]["p95"] == best[f"{metric}_p95_s"]
-    assert summary["cost"]["usd_per_1m_output_tokens"] == best["usd_per_1m_output_tokens"]
+    assert summary["cost"]["window"]["usd_per_1m_output_tokens"] == best["usd_per_1m_output_tokens"]
 
 
 def test_a_cell_that_does_not_fit_is_a_row_with_its_reason(servecap, tmp_path: Path) -> None:

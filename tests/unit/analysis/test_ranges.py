@@ -11,17 +11,19 @@ from sim.analysis.ranges import Ranges, price_factors, ranges_of
 from sim.analysis.sensitivity import Uncertain
 from sim.cli.compose import composed_scenario
 from sim.cost.break_even import Economics, break_even_tokens_per_day
+from sim.cost.capacity_curve import CapacityCurve
 
 SCENARIO = composed_scenario([])
 NUMBERS = Economics(
-    usd_per_replica_hour=1.4, tokens_per_day=60e6, utilisation=0.6, overhead_fraction=0.3, input_per_output=5.0,
+    capacity=CapacityCurve.of([(1, 36e6)]), usd_per_gpu_hour=1.4, on_top_fraction=0.3, input_per_output=5.0,
     fixed_usd_per_month=2000.0, api_input_usd_per_1m=0.3, api_output_usd_per_1m=0.6,
 )  # fmt: skip
 TODAY = 300e6
 
 
-def ranges(**changes: float) -> Ranges:
-    return ranges_of(SCENARIO, replace(NUMBERS, **changes), 1000.0, 200.0)
+def ranges(speed: float = 1.0, **changes: float) -> Ranges:
+    numbers = replace(NUMBERS, capacity=NUMBERS.capacity.faster(speed), **changes)
+    return ranges_of(SCENARIO, numbers, 1000.0, 200.0, TODAY)
 
 
 def volume(found: float | None) -> float:
@@ -29,18 +31,18 @@ def volume(found: float | None) -> float:
 
 
 def test_the_interval_holds_the_point() -> None:
-    spread = ranges().break_even(TODAY)
+    spread = ranges().break_even()
     assert volume(spread.low) < volume(break_even_tokens_per_day(NUMBERS)) < volume(spread.high)
     assert 0 <= spread.never_share <= 1
-    assert ranges().break_even(TODAY) == spread
+    assert ranges().break_even() == spread
 
 
 @pytest.mark.parametrize(
-    ("name", "factor", "sign"),
-    [("usd_per_replica_hour", 1.5, 1), ("api_output_usd_per_1m", 1.5, -1), ("fixed_usd_per_month", 3.0, 1), ("tokens_per_day", 1.5, -1)],
+    ("changes", "sign"),
+    [({"usd_per_gpu_hour": 2.1}, 1), ({"api_output_usd_per_1m": 0.9}, -1), ({"fixed_usd_per_month": 6000.0}, 1), ({"speed": 1.5}, -1)],
 )
-def test_the_interval_moves_with_its_inputs(name: str, factor: float, sign: int) -> None:
-    before, after = ranges().break_even(TODAY), ranges(**{name: getattr(NUMBERS, name) * factor}).break_even(TODAY)
+def test_the_interval_moves_with_its_inputs(changes: dict[str, float], sign: int) -> None:
+    before, after = ranges().break_even(), ranges(**changes).break_even()
     assert sign * (volume(after.low) - volume(before.low)) > 0
     assert sign * (after.home_share - before.home_share) <= 0
 
@@ -57,12 +59,13 @@ def test_an_input_that_cannot_move_has_no_effect_and_a_wide_one_is_named_first()
     assert screening[0].mu_star > 0 == screening[1].mu_star
 
 
-def test_a_longer_context_costs_more_at_home_by_the_prompts_share() -> None:
+def test_a_longer_context_needs_more_replicas_by_the_prompts_share() -> None:
     found = ranges()
     middle = {one.name: one.middle for one in found.inputs}
-    longer = {**middle, "context": 1.5}
-    assert found.home_usd_per_1m(longer) / found.home_usd_per_1m(middle) == pytest.approx(1 + 0.5 * found.prompt_share)
+    longer = found.at({**middle, "context": 1.5}).capacity
+    assert NUMBERS.capacity.load(1) / longer.load(1) == pytest.approx(1 + 0.5 * found.prompt_share)
     assert 0 < found.prompt_share < 1
+    assert found.home_usd_per_month(middle) == NUMBERS.self_host_usd_per_month(TODAY)
 
 
 def test_price_factors_are_those_of_checked_offers() -> None:

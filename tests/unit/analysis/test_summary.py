@@ -76,7 +76,9 @@ def test_fleet_counts_concurrent_replicas(make_result) -> None:
         {"billed_start_s": 25.0, "billed_stop_s": 75.0, "busy_s": 0.0, "gpus": 2},
     ]
     fleet = summarize(make_result([{}], replicas=replicas, end_s=100.0))["fleet"]
-    assert fleet == {"gpu_hours": pytest.approx(200 / 3600), "replicas_mean": 1.5, "replicas_max": 2}
+    assert fleet == {
+        "gpu_hours": pytest.approx(200 / 3600), "replicas_mean": 1.5, "replicas_max": 2, "gpus_mean": 2.0, "gpus_max": 3,
+    }  # fmt: skip
 
 
 def test_the_cost_tree_given_is_the_one_used(make_result) -> None:

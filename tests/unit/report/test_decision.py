@@ -6,37 +6,58 @@ import pytest
 
 from sim.analysis import summarize
 from sim.analysis.economics import decide
-from sim.analysis.ranges import home_usd_per_1m
-from sim.cost.break_even import Economics
 from sim.report import frontier_markdown, run_markdown
 from sim.report.decision import break_even_words, confidence_sentence, decision_section, decision_sentence
 from sim.report.pictures import main
 
 
 @pytest.fixture
-def decisions(make_result):
+def found(make_result):
     rows = [{"arrival_s": i * 0.1, "output_tokens": 200, "finish_s": i * 0.1 + 10.5} for i in range(300)]
     result = make_result(rows)
-    return decide(result.scenario, summarize(result))
+    return result.scenario, summarize(result)
 
 
-def test_a_decision_for_each_provider(decisions) -> None:
-    assert {one.api.provider for one in decisions} == {"groq", "together"}
-    for one in decisions:
-        volume = one.today_tokens_per_day
-        home, api = one.numbers.self_host_usd_per_month(volume), one.numbers.api_usd_per_month(volume)
-        assert one.cheaper == ("self-hosting" if home <= api else "the API")
-        assert one.swings[0].width == max(swing.width for swing in one.swings)
-        assert one.cheaper in decision_sentence(one)
-        assert break_even_words(one) in decision_section(decisions)
-        assert f"Measure {one.screening[0].name} first" in confidence_sentence(one)
+@pytest.fixture
+def decisions(found):
+    scenario, summary = found
+    volume = summary["cost"]["window"]["output_tokens_per_day"]
+    points = [
+        {"replicas": 1, "rate_scale": scale, "output_tokens_per_day": scale * volume, "holds": scale < 2}
+        for scale in (1.0, 1.5, 2.0)
+    ]
+    return decide(scenario, summary | {"capacity": points})
 
 
-def test_the_tornado_turns_about_the_closed_formula() -> None:
-    numbers = Economics(
-        usd_per_replica_hour=1.5, utilisation=1.0, tokens_per_day=1500 * 86400, overhead_fraction=0.3
+def test_a_decision_for_each_provider_cheapest_first(decisions) -> None:
+    assert {one.api.provider for one in decisions} >= {"groq", "together", "novita"}
+    assert [one.api_usd_per_month for one in decisions] == sorted(one.api_usd_per_month for one in decisions)
+    assert decisions[0].cheaper in decision_sentence(decisions)
+    assert f"Measure {decisions[0].other_volumes.screening[0].name} first" in confidence_sentence(
+        decisions[0], decisions[0].other_volumes
     )
-    assert home_usd_per_1m(numbers) == pytest.approx(0.3611, abs=1e-4)
+    for one in decisions:
+        more = one.other_volumes
+        assert one.cheaper == ("self-hosting" if one.home_usd_per_month < one.api_usd_per_month else "the API")
+        assert more.swings[0].width == max(swing.width for swing in more.swings)
+        assert break_even_words(one) in decision_section(decisions)
+        assert more.numbers.self_host_usd_per_month(one.today_tokens_per_day) == pytest.approx(one.home_usd_per_month)
+        assert more.numbers.api_usd_per_month(one.today_tokens_per_day) == pytest.approx(one.api_usd_per_month)
+
+
+def test_without_a_search_there_is_no_break_even_but_a_command(found) -> None:
+    decisions = decide(*found)
+    assert all(one.other_volumes is None for one in decisions)
+    page = decision_section(decisions, "servecap decide gpu=h100")
+    assert "servecap decide gpu=h100" in page
+    assert "Break-even" not in page
+    assert all("break_even_tokens_per_day" not in one.as_dict() for one in decisions)
+
+
+def test_a_fleet_that_misses_its_slo_is_no_alternative(found) -> None:
+    scenario, summary = found
+    missed = summary | {"slo": summary["slo"] | {"verdict": "fail"}}
+    assert "no alternative" in decision_sentence(decide(scenario, missed))
 
 
 def test_no_provider_no_decision(make_result) -> None:
@@ -57,7 +78,7 @@ def test_markdown(make_result) -> None:
 def test_pictures_of_a_sweep(tmp_path, capsys) -> None:
     (tmp_path / "0").mkdir()
     (tmp_path / "sweep.csv").write_text(
-        "job,gpu,max_num_seqs,replicas,slo.verdict,cost.usd_per_1m_output_tokens,latency.ttft_s.p95\n0,l40s,64,3,pass,0.5,1\n"
+        "job,gpu,max_num_seqs,replicas,slo.verdict,cost.window.usd_per_1m_output_tokens,latency.ttft_s.p95\n0,l40s,64,3,pass,0.5,1\n"
     )
     (tmp_path / "0" / "summary.json").write_text(json.dumps({"slo": {"targets": {"ttft_p95_s": 2.0}}}))
     assert main([str(tmp_path), str(tmp_path / "out")]) == 0

@@ -1,0 +1,145 @@
+"""The first screen of a run's page: what runs on what, verdict, month, cheapest alternative, what it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from html import escape
+from typing import Any
+
+from sim.analysis.economics import Decision
+from sim.record.result import Result
+from sim.report.assumptions import regime_badge
+from sim.report.decision import decision_sentence
+from sim.report.frontier import percent
+from sim.report.names import fleet_of, traffic_name
+from sim.report.page import tiles
+from sim.report.scale import number, usd
+from sim.spec import GatewaySpec, Scenario
+
+
+def page_title(scenario: Scenario) -> str:
+    """``llama3_8b on 6 x l40s: chat_synthetic``."""
+    return f"{scenario.model.name} on {fleet_of(scenario)}: {traffic_name(scenario)}"
+
+
+def first_screen(result: Result, summary: Mapping[str, Any], decisions: Sequence[Decision]) -> str:
+    """Heading, verdict with its dollars, the cheapest alternative, key numbers, and what moves the answer most."""
+    scenario = result.scenario
+    against = f"<p>{escape(decision_sentence(decisions))}</p>" if decisions else ""
+    rests = "".join(f"<li>{escape(line)}</li>" for line in rests_on(result, decisions))
+    return (
+        f"<h1>{escape(page_title(scenario))}</h1>"
+        f"{verdict_block(summary, scenario, against)}{_tiles(summary)}"
+        f"<p><b>What the answer rests on</b></p><ul>{rests}</ul>"
+    )
+
+
+def verdict_block(summary: Mapping[str, Any], scenario: Scenario, against: str = "") -> str:
+    """The verdict, what it means, the bill, ``against`` (HTML) and the condition that would flip it."""
+    slo = summary["slo"]
+    verdict = slo["verdict"]
+    targets = ", ".join(f"{name} <= {limit:g}" for name, limit in slo["targets"].items()) or "no target"
+    meaning = {
+        "pass": f"This fleet meets the SLO {scenario.slo.name} ({targets}).",
+        "fail": f"This fleet misses the SLO {scenario.slo.name}: {slo.get('missed_by') or slo.get('stopped_early') or ''}.",
+        "overloaded": "More work arrives than the fleet can serve: waiting grows to the end of the run.",
+        "undecided": "Too few answered requests to tell a percentile.",
+    }[verdict]
+    flip = flip_words(summary)
+    return (
+        f'<div class="verdict {verdict}"><p><b class="word">{verdict.capitalize()}.</b> '
+        f"{escape(f'{meaning} {dollar_words(summary)}'.strip())}</p>{against}"
+        + (f"<p>{escape(flip)}</p>" if flip else "")
+        + "</div>"
+    )
+
+
+def dollar_words(summary: Mapping[str, Any]) -> str:
+    """``$6,001 a month, $0.402 per 1M output tokens.``; empty where nothing was priced."""
+    window = summary["cost"]["window"]
+    month, each = window.get("usd_per_month"), window.get("usd_per_1m_output_tokens")
+    if month is None:
+        return ""
+    return f"{usd(month)} a month" + (f", ${number(each)} per 1M output tokens." if each is not None else ".")
+
+
+def flip_words(summary: Mapping[str, Any]) -> str:
+    """The tightest target and how far it is from flipping the verdict."""
+    slo = summary["slo"]
+    ratios = {name: found / slo["targets"][name] for name, found in slo["attained"].items() if found is not None}
+    if not ratios or slo["verdict"] in ("overloaded", "undecided"):
+        return ""
+    name = max(ratios, key=lambda key: ratios[key])
+    metric, statistic, _ = name.rsplit(".", 1)[-1].rsplit("_", 2)
+    at = f"{metric.upper()} {statistic} at {number(slo['attained'][name])} s of {slo['targets'][name]:g} s"
+    if slo["verdict"] == "pass":
+        return f"What flips it first: {at}, {percent(1 - ratios[name])} of headroom left."
+    if ratios[name] > 1:
+        return f"What must change: {at}, {percent(ratios[name] - 1)} over its limit."
+    return f"Latency holds ({at}); too many requests are lost."
+
+
+def _tiles(summary: Mapping[str, Any]) -> str:
+    latency, window, requests = summary["latency"], summary["cost"]["window"], summary["requests"]
+    overloaded = summary["slo"]["verdict"] == "overloaded"
+
+    def p95(metric: str) -> str:
+        return "overloaded" if overloaded else f"{number(latency[metric]['p95'])} s"
+
+    goodput, fleet = summary["goodput"]["fraction"], summary["fleet"]
+    return tiles(
+        [
+            (usd(window.get("usd_per_month")), "a month of this traffic"),
+            (f"${number(window.get('usd_per_1m_output_tokens'))}", "per 1M output tokens"),
+            (p95("ttft_s"), "TTFT p95"),
+            (p95("tpot_s"), "TPOT p95"),
+            (f"{number(summary['throughput']['output_tokens_per_s'])}", "output tokens/s"),
+            (percent(goodput) if goodput is not None else "–", f"of {requests['offered']:,} requests within the SLO"),
+            (percent(summary["utilisation"]["gpu_busy"] or 0.0), "GPU busy"),
+            (number(fleet["gpus_mean"]), f"GPUs on average, {fleet['gpus_max']} at most"),
+        ]
+    )
+
+
+def rests_on(result: Result, decisions: Sequence[Decision]) -> list[str]:
+    """What moves the answer most, one line each."""
+    scenario = result.scenario
+    price = scenario.gpu.price
+    lines = []
+    found = decisions[0].other_volumes if decisions else None
+    if found is not None:
+        swings = "; ".join(
+            f"{one.name} {usd(min(one.at_low, one.at_high))} to {usd(max(one.at_low, one.at_high))} a month"
+            for one in found.swings[:3]
+        )
+        lines.append(f"The month at home over the stated range of one input each: {swings}.")
+    lines += [
+        f"{scenario.gpu.name} at ${number(price.on_demand_usd_per_hour)} on demand, ${number(price.spot_usd_per_hour)} spot "
+        f"a GPU-hour ({price.source}, {price.date or 'undated'}).",
+        f"{len(result.requests):,} requests over {number(result.last_arrival_s / 3600)} h stand for the month.",
+        regime_badge(scenario),
+        f"Gateway: {gateway_words(scenario.gateway)}.",
+    ]
+    return [line for line in lines if line]
+
+
+def gateway_words(gateway: GatewaySpec) -> str:
+    """The policies that are not the defaults, as the configuration names them; the router always."""
+    plain, words = type(gateway)(), [f"router {gateway.router.kind}"]
+    for field in fields(gateway):
+        value = getattr(gateway, field.name)
+        if field.name not in ("name", "router") and value != getattr(plain, field.name):
+            words.append(f"{field.name} {_brief(value)}")
+    return ", ".join(words) + (", nothing else" if len(words) == 1 else "")
+
+
+def _brief(value: Any) -> str:
+    if is_dataclass(value):
+        kind = getattr(value, "kind", None) or getattr(value, "stage", None)
+        return str(kind) if kind is not None else "on"
+    if isinstance(value, Mapping):
+        return "+".join(map(str, value))
+    if isinstance(value, tuple | list):
+        return "+".join(_brief(one) for one in value)
+    return f"{value:g}" if isinstance(value, float) else str(value).lower()
