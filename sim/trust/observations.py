@@ -1,54 +1,49 @@
-"""What users have measured on their own server, read into columns.
+"""``read_observations``: the measured runs in files and whole artifact folders.
 
-Recognised by content, not by name:
-
-- ``vllm bench serve --save-result --save-detailed`` JSON (``input_lens output_lens ttfts itls start_times``);
-- GuideLLM JSON (``benchmarks[].requests.successful[]``; its TPOT includes the first token and is not used);
-- AIPerf ``profile_export.jsonl`` (``metadata.request_start_ns``, ``metrics.*.value``);
-- JSON Lines of requests (``arrival_s prompt_len output_len first_token_s finish_s``, as an in-process engine logs
-them); - CSV of requests: ``arrival_s,input_tokens,output_tokens,ttft_s,e2e_s`` and, if known,
-``prefix_id,prefix_tokens,prompt_id``; - a vLLM ``/metrics`` dump: means since the server started, at the number of
-requests running when it was taken.
-
-A folder holds several runs (load levels), each file one. Failed requests are left out. Times are seconds; TTFT and
-E2E count from the client's send.
+A folder is walked with its sub-folders. What is no result (settings, telemetry, pictures) is named as skipped, and so
+is what says the same again: AIPerf's summary beside its requests, guidellm's CSV and HTML beside its JSON,
+inference-perf's summary over stages beside the stages, a run listed twice. ``/metrics`` dumps of one server become the
+differences between them, in the order of the work done.
 """
 
 from __future__ import annotations
 
-import csv
-import json
-import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from sim.errors import TraceError
-from sim.workload.trace import Trace
+from sim.measured import checked, metrics, names_a_result
+from sim.measured.prometheus import Samples, from_text
+from sim.trust.measured_run import Observations, standing_for
+from sim.trust.request_logs import names_requests, runs_in
 
-_METRICS_REQUESTS = 6
-"""Requests a running one, in the closed loop that stands for a ``/metrics`` dump."""
+__all__ = ["Observations", "Readings", "read_measurements", "read_observations"]
+
+_HEAD_BYTES = 65_536
+_MOST_BYTES = 2 << 30
+_PICTURES = {".png", ".svg", ".html", ".htm", ".pdf", ".pyc", ".lock", ".log"}
+
+
+@dataclass
+class Readings:
+    """The runs found, and what was not used with its reason."""
+
+    runs: list[Observations] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    """(file, why)."""
 
 
 @dataclass(frozen=True)
-class Observations:
-    """One measured run: its arrivals, and each request's latencies (seconds; NaN = not known)."""
+class Known:
+    """What a user can say of runs whose files do not state it."""
 
-    source: str
-    trace: Trace
-    ttft_s: np.ndarray
-    e2e_s: np.ndarray
-    concurrency: int | None = None
-    """Not None: closed loop with this many in flight, and only the means of the latencies are known."""
-
-    @property
-    def tpot_s(self) -> np.ndarray:
-        """(e2e - ttft) / (output tokens - 1); NaN for a single token."""
-        gaps = np.where(self.trace.output_tokens > 1, self.trace.output_tokens - 1, np.nan)
-        return np.asarray((self.e2e_s - self.ttft_s) / gaps)
+    concurrency: float | None = None
+    """Requests in flight."""
+    interval_s: float | None = None
+    """Seconds between two ``/metrics`` dumps."""
 
 
 def read_observations(path: str | Path) -> list[Observations]:
@@ -57,184 +52,137 @@ def read_observations(path: str | Path) -> list[Observations]:
     Raises:
         TraceError: nothing there, or a file is none of the known formats.
     """
-    root = Path(path)
-    if root.is_dir():
-        patterns = ("*.json", "*.jsonl", "*.csv", "*.prom", "*.txt", "*/requests.jsonl", "*/per_request.csv")
-        found = sorted({file for pattern in patterns for file in root.glob(pattern)})
-        runs = [run for file in found for run in _read_file(file)]
-        if not runs:
-            raise TraceError(f"{root}: holds no benchmark result, request log or metrics dump")
-        return runs
-    return _read_file(root)
+    return read_measurements([Path(path)]).runs
 
 
-def _read_file(path: Path) -> list[Observations]:
+def read_measurements(paths: Sequence[Path], known: Known | None = None) -> Readings:
+    """Every run in the files and folders ``paths``.
+
+    Raises:
+        TraceError: a file named by itself cannot be used, or nothing in a folder can.
+    """
+    known = known or Known()
+    found = Readings()
+    dumps: list[Samples] = []
+    for path in paths:
+        for file in _files(path):
+            named = path == file
+            try:
+                _read(file, named, found, dumps, known)
+            except TraceError as error:
+                if named:
+                    raise
+                found.skipped.append((str(file), str(error).removeprefix(f"{file}: ")))
+    _add_dumps(dumps, found, known, alone=len(paths) == 1 and paths[0].is_file())
+    _leave_out_repeats(found)
+    if not found.runs:
+        names = ", ".join(map(str, paths))
+        why = "".join(f"\n  {file}: {reason}" for file, reason in found.skipped[:20])
+        raise TraceError(f"{names}: holds no benchmark result, request log or metrics dump that can be used{why}")
+    return found
+
+
+def _files(path: Path) -> Iterable[Path]:
+    if not path.is_dir():
+        return [path]
+    return sorted(file for file in path.rglob("*") if file.is_file())
+
+
+def _read(file: Path, named: bool, found: Readings, dumps: list[Samples], known: Known) -> None:
+    """Adds the runs of ``file``, or its place among the skipped."""
+    if not named and file.suffix.lower() in _PICTURES:
+        found.skipped.append((str(file), "is no result file"))
+        return
+    head = _head(file)
+    if not named and not (names_a_result(head) or names_requests(head)):
+        found.skipped.append((str(file), "is no benchmark result, request log or metrics dump"))
+        return
+    text = _text(file)
+    if head.lstrip("\ufeff \t\r\n")[:1] not in ("{", "[") and metrics.names_a_server(text):
+        dumps.append(from_text(str(file), text))
+        return
+    found.runs += runs_in(str(file), text, known.concurrency)
+
+
+def _head(file: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        with file.open("rb") as bytes_in:
+            return bytes_in.read(_HEAD_BYTES).decode("utf-8", errors="replace")
     except OSError as error:
-        raise TraceError(f"{path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise TraceError(f"{path}: is not text") from None
+        raise TraceError(f"{file}: cannot be read ({error.strerror})") from None
+
+
+def _text(file: Path) -> str:
     try:
-        return _parse(path, text)
-    except (KeyError, ValueError, TypeError, IndexError) as error:
-        raise TraceError(f"{path}: cannot be read as what it seems to be ({type(error).__name__}: {error})") from None
+        if file.stat().st_size > _MOST_BYTES:
+            raise TraceError(f"{file}: is larger than {_MOST_BYTES >> 30} GiB, which no result is")
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise TraceError(f"{file}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        raise TraceError(f"{file}: is not UTF-8 text (byte {error.start})") from None
 
 
-def _parse(path: Path, text: str) -> list[Observations]:
-    if "vllm:time_to_first_token_seconds" in text:
-        return [_from_metrics(str(path), text)]
-    head = text.lstrip()[:1]
-    if head in ("{", "["):
-        try:
-            data = json.loads(text)
-        except json.JSONDecodeError:
-            return [_from_rows(str(path), (json.loads(line) for line in text.splitlines() if line.strip()))]
-        if isinstance(data, dict) and "benchmarks" in data:
-            return _from_guidellm(str(path), data)
-        if isinstance(data, dict) and "ttfts" in data:
-            return [_from_bench_serve(str(path), data)]
-        if isinstance(data, dict):
-            return [_from_rows(str(path), [data])]
-        return [_from_rows(str(path), data)]
-    return [_from_rows(str(path), csv.DictReader(text.splitlines()))]
-
-
-def _from_bench_serve(source: str, data: dict[str, Any]) -> Observations:
-    for name in ("input_lens", "output_lens", "ttfts", "itls"):
-        if name not in data:
-            raise KeyError(f"{name}; run vllm bench serve with --save-result --save-detailed")
-    if "start_times" not in data:
-        raise KeyError("start_times; a vLLM that records them (0.11 and later) is needed")
-    rows = [
-        {"arrival_s": start, "input_tokens": prompt, "output_tokens": output, "ttft_s": ttft, "e2e_s": ttft + sum(gaps)}
-        for start, prompt, output, ttft, gaps, error in zip(
-            data["start_times"], data["input_lens"], data["output_lens"], data["ttfts"], data["itls"],
-            data.get("errors") or [""] * len(data["ttfts"]), strict=True,
-        )
-        if not error and output > 0
-    ]  # fmt: skip
-    return _observations(source, rows)
-
-
-def _from_guidellm(source: str, data: dict[str, Any]) -> list[Observations]:
-    runs = []
-    for number, benchmark in enumerate(data["benchmarks"]):
-        requests = benchmark["requests"]
-        requests = requests["successful"] if isinstance(requests, dict) else requests
-        rows = [
-            {
-                "arrival_s": _first(r, "request_start_time", "start_time"),
-                "input_tokens": _first(r, "prompt_tokens", "input_tokens"),
-                "output_tokens": _first(r, "output_tokens"),
-                "ttft_s": _first(r, "time_to_first_token_ms") / 1e3,
-                "e2e_s": _first(r, "request_latency"),
-            }
-            for r in requests
-        ]
-        runs.append(_observations(f"{source}#{number}", rows))
-    return runs
-
-
-_SPELLINGS: dict[str, tuple[str, ...]] = {
-    "arrival_s": ("arrival_s", "start_time", "request_start_time", "timestamp"),
-    "input_tokens": ("input_tokens", "prompt_len", "prompt_tokens", "input_sequence_length"),
-    "output_tokens": ("output_tokens", "output_len", "output_sequence_length"),
-    "ttft_s": ("ttft_s", "ttft"),
-    "e2e_s": ("e2e_s", "e2e", "latency", "request_latency"),
-}
-
-
-def _from_rows(source: str, rows: Iterable[dict[str, Any]]) -> Observations:
-    """CSV rows and JSON Lines, AIPerf's nested records included."""
-    out = []
-    for row in rows:
-        if "metrics" in row and "metadata" in row:
-            record = _from_aiperf(row)
+def _add_dumps(dumps: list[Samples], found: Readings, known: Known, alone: bool) -> None:
+    """Runs out of ``/metrics`` dumps: each server's are taken together."""
+    servers: list[list[Samples]] = []
+    for dump in metrics.in_order(dumps):
+        server = next((held for held in servers if metrics.same_server(held[-1], dump)), None)
+        if server is None:
+            servers.append([dump])
         else:
-            record = {name: _first(row, *spellings, missing=None) for name, spellings in _SPELLINGS.items()}
-            arrival = float(record["arrival_s"]) if record["arrival_s"] is not None else np.nan
-            if record["ttft_s"] is None and row.get("first_token_s") is not None:
-                record["ttft_s"] = float(row["first_token_s"]) - arrival
-            if record["e2e_s"] is None and row.get("finish_s") is not None:
-                record["e2e_s"] = float(row["finish_s"]) - arrival
-            missing = [name for name, value in record.items() if value is None]
-            if missing:
-                raise KeyError(f"{', '.join(missing)} (columns found: {', '.join(row)})")
-            shared = row.get("shared")
-            if isinstance(shared, list):
-                record.update(prefix_id=str(shared[0]), prefix_tokens=int(shared[1]))
-            for name in ("prefix_id", "prefix_tokens", "prompt_id"):
-                if row.get(name) not in (None, ""):
-                    record[name] = row[name]
-        if record.get("e2e_s") not in (None, ""):
-            out.append(record)
-    return _observations(source, out)
+            server.append(dump)
+    for held in servers:
+        if len(held) > 1:
+            _add_differences(held, found, known)
+            continue
+        try:
+            point = (
+                metrics.one_dump(held[0]) if known.concurrency is None
+                else metrics.at_concurrency(held[0], known.concurrency)
+            )  # fmt: skip
+            found.runs.append(standing_for(checked(point)))
+        except TraceError as error:
+            if alone:
+                raise
+            found.skipped.append((held[0].source, str(error).removeprefix(f"{held[0].source}: ")))
 
 
-def _from_aiperf(row: dict[str, Any]) -> dict[str, Any]:
-    if row.get("error"):
-        return {}
-
-    def value(name: str) -> float:
-        metric = row["metrics"][name]
-        per_second = {"ms": 1e-3, "s": 1.0, "sec": 1.0, "us": 1e-6, "ns": 1e-9}
-        return float(metric["value"]) * per_second.get(str(metric.get("unit", "")), 1.0)
-
-    return {
-        "arrival_s": float(row["metadata"]["request_start_ns"]) * 1e-9,
-        "input_tokens": value("input_sequence_length"),
-        "output_tokens": value("output_sequence_length"),
-        "ttft_s": value("time_to_first_token"),
-        "e2e_s": value("request_latency"),
-    }
+def _add_differences(held: list[Samples], found: Readings, known: Known) -> None:
+    for earlier, later in itertools.pairwise(held):
+        interval_s, how = known.interval_s or later.at_s - earlier.at_s, ""
+        if math.isnan(interval_s):
+            interval_s, how = _modified_s(later) - _modified_s(earlier), " between the files' times"
+        try:
+            point = metrics.difference(earlier, later, interval_s, how_known=how, in_flight=known.concurrency)
+            found.runs.append(standing_for(checked(point)))
+        except TraceError as error:
+            found.skipped.append((later.source, str(error).removeprefix(f"{later.source}: ")))
 
 
-def _observations(source: str, rows: list[dict[str, Any]]) -> Observations:
-    if not rows:
-        raise ValueError("no successful request")
-    rows = sorted(rows, key=lambda row: float(row["arrival_s"]))
-    column: Callable[[str], np.ndarray] = lambda name: np.array([float(row[name]) for row in rows])  # noqa: E731
-    arrival = column("arrival_s")
-    labels: dict[str, np.ndarray] = {}
-    for name in ("prefix_id", "prompt_id"):
-        if any(name in row for row in rows):
-            labels[name] = np.array([str(row.get(name, "")) for row in rows], dtype=object)
-    if "prefix_id" in labels:
-        labels["prefix_tokens"] = np.array([int(float(row.get("prefix_tokens", 0) or 0)) for row in rows])
-    trace = Trace(
-        arrival_s=arrival - arrival[0],
-        input_tokens=np.maximum(1, column("input_tokens").astype(np.int64)),
-        output_tokens=np.maximum(1, column("output_tokens").astype(np.int64)),
-        labels=labels,
-    )
-    return Observations(source, trace, column("ttft_s"), column("e2e_s"))
+def _modified_s(dump: Samples) -> float:
+    return Path(dump.source).stat().st_mtime
 
 
-def _from_metrics(source: str, text: str) -> Observations:
-    def total(name: str) -> float:
-        found = re.findall(rf"^{re.escape(name)}(?:\{{[^}}]*\}})?\s+([0-9.eE+-]+)\s*$", text, re.MULTILINE)
-        if not found:
-            raise KeyError(name)
-        return sum(float(value) for value in found)
-
-    def mean(name: str) -> float:
-        return total(f"vllm:{name}_sum") / total(f"vllm:{name}_count")
-
-    running = max(1, round(total("vllm:num_requests_running") + total("vllm:num_requests_waiting")))
-    answered = total("vllm:e2e_request_latency_seconds_count")
-    prompt = max(1, round(total("vllm:prompt_tokens_total") / answered))
-    output = max(1, round(total("vllm:generation_tokens_total") / answered))
-    n = running * _METRICS_REQUESTS
-    trace = Trace(np.zeros(n), np.full(n, prompt), np.full(n, output))
-    ttft, e2e = mean("time_to_first_token_seconds"), mean("e2e_request_latency_seconds")
-    return Observations(source, trace, np.full(n, ttft), np.full(n, e2e), concurrency=running)
-
-
-def _first(row: dict[str, Any], *names: str, missing: Any = KeyError) -> Any:
-    for name in names:
-        if row.get(name) not in (None, ""):
-            return row[name]
-    if missing is KeyError:
-        raise KeyError(" or ".join(names))
-    return missing
+def _leave_out_repeats(found: Readings) -> None:
+    """Moves what says again what another file says to the skipped."""
+    kept: list[Observations] = []
+    folders = {Path(run.source).parent for run in found.runs if run.point is None}
+    stages = {Path(run.source).parent for run in found.runs if Path(run.source).name.startswith("stage_")}
+    seen: dict[str, str] = {}
+    for run in found.runs:
+        file = Path(run.source.partition(", ")[0])
+        if run.point is None:
+            kept.append(run)
+            continue
+        means = (run.point.requests, run.point.input_tokens, run.point.ttft_s, run.point.tpot_s, run.point.e2e_s)
+        if file.parent in folders and run.point.producer in ("AIPerf", "genai-perf"):
+            found.skipped.append((run.source, "is the summary of the requests beside it"))
+        elif file.parent in stages and file.name.startswith("summary_"):
+            found.skipped.append((run.source, "is the summary over the stages beside it, which mixes their loads"))
+        elif str(means) in seen and not run.point.producer.endswith("/metrics"):
+            found.skipped.append((run.source, f"says the same as {seen[str(means)]}"))
+        else:
+            seen[str(means)] = run.source
+            kept.append(run)
+    found.runs = kept

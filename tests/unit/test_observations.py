@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from sim.errors import TraceError
-from sim.trust.observations import read_observations
+from sim.trust.observations import read_measurements, read_observations
+from sim.workload import read_trace
+from tests.unit.measured import reports
 
 CSV = "arrival_s,input_tokens,output_tokens,ttft_s,e2e_s\n10.0,100,3,0.5,0.9\n10.5,200,1,0.7,0.7\n"
 BENCH_SERVE = json.dumps({
@@ -99,3 +101,64 @@ def test_what_is_missing_is_named(tmp_path: Path, text: str, message: str) -> No
         read_observations(file)
     with pytest.raises(TraceError, match="nowhere"):
         read_observations(tmp_path / "nowhere")
+
+
+def test_warm_up_and_cancelled_requests_are_left_out(tmp_path: Path) -> None:
+    warm, gone = (json.loads(aiperf(1.0, 100, 3, 500, 900)) for _ in range(2))
+    warm["metadata"]["benchmark_phase"] = "warmup"
+    gone["metadata"]["was_cancelled"] = True
+    (tmp_path / "profile_export.jsonl").write_text(AIPERF + json.dumps(warm) + "\n" + json.dumps(gone) + "\n")
+    (run,) = read_observations(tmp_path)
+    assert len(run.trace) == 2
+
+
+def test_a_folder_names_what_it_skips_and_counts_no_run_twice(tmp_path: Path) -> None:
+    deep = tmp_path / "runs" / "c8"
+    deep.mkdir(parents=True)
+    (deep / "profile_export.jsonl").write_text(AIPERF)
+    (deep / "profile_export_aiperf.json").write_text(json.dumps(reports.AIPERF))
+    (deep / ".ready.json").write_text('{"ready": true}')
+    (tmp_path / "report.html").write_text("<html>ttft</html>")
+    (tmp_path / "vllm.json").write_text(json.dumps(reports.VLLM))
+    (tmp_path / "summary.json").write_text(json.dumps([reports.VLLM]))
+    (tmp_path / "broken.json").write_text(json.dumps({**reports.VLLM, "mean_ttft_ms": 9e9}))
+    readings = read_measurements([tmp_path])
+    assert [len(run.trace) if run.point is None else run.point.producer for run in readings.runs] == [2, "vllm bench serve"]
+    why = {Path(file.partition(",")[0]).name: reason for file, reason in readings.skipped}
+    assert set(why) == {".ready.json", "report.html", "profile_export_aiperf.json", "vllm.json", "broken.json"}
+    assert "says the same as" in why["vllm.json"]
+    assert "summary of the requests beside it" in why["profile_export_aiperf.json"]
+    assert "mean ttft_s is" in why["broken.json"] or "TTFT" in why["broken.json"]
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(TraceError, match="holds no benchmark result"):
+        read_observations(tmp_path / "nothing")
+
+
+def test_measured_requests_of_llmservingsim(tmp_path: Path) -> None:
+    row = {"request_id": "a", "input_toks": 100, "output_toks": 3, "arrival_time": 10.0, "queued_ts": 10.1,
+           "scheduled_ts": 10.2, "first_token_ts": 10.5, "last_token_ts": 10.9}  # fmt: skip
+    (tmp_path / "requests.jsonl").write_text(json.dumps(row) + "\n")
+    (run,) = read_observations(tmp_path / "requests.jsonl")
+    assert (run.ttft_s[0], run.e2e_s[0]) == pytest.approx((0.5, 0.9))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [("0.5,0.9", "0.95,0.9"), ("100,3", "nan,3"), ("10.0,", "-inf,"), ("0.5,", "x,")],
+)
+def test_requests_that_cannot_be_are_refused(change: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "bad.csv").write_text(CSV.replace(change, message, 1))
+    with pytest.raises(TraceError, match=r"bad\.csv"):
+        read_observations(tmp_path / "bad.csv")
+
+
+def test_an_artifact_folder_of_a_real_run() -> None:
+    folder = Path("/work/shared/cases/files/aiperf_0_13_artifacts")
+    if not folder.is_dir():
+        pytest.skip("the shared cases are not here")
+    readings = read_measurements([folder])
+    assert [len(run.trace) for run in readings.runs] == [22]
+    assert {Path(file).name for file, _ in readings.skipped} == {
+        ".aiperf_results_ready.json", "profile_export_aiperf.csv", "profile_export_aiperf.json",
+    }  # fmt: skip
+    assert len(read_trace(folder / "profile_export.jsonl")) == 22

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sim.workload.formats.agentic import AgenticFormat
+from sim.workload.formats.aggregates import AggregateFormat
 from sim.workload.formats.azure import AzureFormat
 from sim.workload.formats.benchmarks import AiperfFormat, GuideLlmFormat, LlmServingSimFormat, VllmBenchFormat
 from sim.workload.formats.blocks import BailianFormat, MooncakeFormat, RagPulseFormat
@@ -37,5 +38,6 @@ class TraceFormat(Protocol):
 FORMATS: tuple[TraceFormat, ...] = (
     RunRecordsFormat(), NativeFormat(), AzureFormat(), BurstGptFormat(), VidurFormat(), LiteLlmTableFormat(),
     RagPulseFormat(), BailianFormat(), MooncakeFormat(), AgenticFormat(), ServeGenFormat(), LlmServingSimFormat(),
-    VllmBenchFormat(), AiperfFormat(), LiteLlmFormat(), OpenTelemetryFormat(), GuideLlmFormat(), MappedFormat(),
+    VllmBenchFormat(), AiperfFormat(), LiteLlmFormat(), OpenTelemetryFormat(), GuideLlmFormat(), AggregateFormat(),
+    MappedFormat(),
 )  # fmt: skip

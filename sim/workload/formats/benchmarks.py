@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 
 from sim.errors import TraceError
+from sim.measured import guidellm
+from sim.workload.formats.aggregates import not_a_trace
 from sim.workload.formats.records import Record, as_number, json_document, json_lines, record_chunks
 from sim.workload.rows import Chunk, Reading
 from sim.workload.source import json_keys
@@ -38,11 +40,14 @@ class VllmBenchFormat:
         """The requests of the run."""
         reading.row_name = "request"
         document = json_document(reading)
-        lists = [document.get(name) for name in ("start_times", "input_lens", "output_lens")]
-        if not all(isinstance(values, list) for values in lists):
+        if not isinstance(document, dict):
+            raise not_a_trace(reading.path)
+        found = [document.get(name) for name in ("start_times", "input_lens", "output_lens")]
+        lists = [values for values in found if isinstance(values, list)]
+        if len(lists) < len(found):
             raise TraceError(
-                f"{reading.path}: lacks start_times, input_lens or output_lens; run `vllm bench serve` with "
-                "--save-result --save-detailed, in a version that writes start_times"
+                f"{not_a_trace(reading.path)}. To replay a run: `vllm bench serve` with --save-result --save-detailed, in a "
+                "version that writes start_times"
             )
         starts_s, inputs, outputs = lists
         if not len(starts_s) == len(inputs) == len(outputs):
@@ -71,11 +76,18 @@ class GuideLlmFormat:
     def chunks(self, reading: Reading) -> Iterator[Chunk]:
         """The requests of all its benchmarks."""
         reading.row_name = "request"
-        return record_chunks(self._records(json_document(reading)), ("feature",))
+        return record_chunks(self._records(reading.path, json_document(reading)), ("feature",))
 
-    def _records(self, document: dict[str, Any]) -> Iterator[Record]:
+    def _records(self, path: Path, document: dict[str, Any]) -> Iterator[Record]:
         row = 0
         for number, benchmark in enumerate(document.get("benchmarks", [])):
+            answered, kept = guidellm.answered_and_kept(benchmark)
+            if answered is not None and kept < answered:
+                raise TraceError(
+                    f"{path}: benchmark {number} kept {kept} of the {answered} requests that it answered, so its rate would "
+                    f"be {answered / max(kept, 1):.2g} times too low; run guidellm without a sample size to replay a run. "
+                    f"Its means can be used: servecap calibrate {path} model=... gpu=..."
+                )
             requests = benchmark.get("requests", {})
             for status in ("successful", "incomplete", "errored"):
                 for request in requests.get(status) or []:

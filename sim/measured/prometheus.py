@@ -1,0 +1,127 @@
+"""Prometheus text (version 0.0.4 and OpenMetrics) and range-query JSON, as series of numbers.
+
+A dump is one sample a series; a range query holds many, of which the first and last matter here: counters are read as
+what they rose by. Values are summed over labels (engines, ranks, models), except that a gauge of the same name on
+several engines adds up too: requests running on two engines are all running.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sim.errors import TraceError
+
+_LINE = re.compile(r"^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{.*\})?\s+(\S+)(?:\s+(-?[0-9.]+))?(?:\s+#.*)?$")
+_LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"')
+
+
+@dataclass
+class Samples:
+    """Values by name and labels, and when they were taken (Unix seconds; NaN where nobody says)."""
+
+    source: str
+    values: dict[str, dict[str, float]] = field(default_factory=dict)
+    at_s: float = math.nan
+
+    def total(self, *names: str) -> float:
+        """The sum over labels of the first of ``names`` that is there; NaN where none is."""
+        for name in names:
+            series = self.values.get(name)
+            if series:
+                return math.fsum(series.values())
+        return math.nan
+
+    def mean(self, *histograms: str) -> float:
+        """Sum / count of the first histogram of these that counted anything; NaN otherwise."""
+        for name in histograms:
+            count = self.total(f"{name}_count")
+            if count > 0:
+                return self.total(f"{name}_sum") / count
+        return math.nan
+
+    def since(self, earlier: Samples, cumulative: set[str]) -> Samples:
+        """What the ``cumulative`` series rose by since ``earlier``, the others as they are now.
+
+        Raises:
+            TraceError: a counter fell: the server was started again in between.
+        """
+        values: dict[str, dict[str, float]] = {}
+        for name, series in self.values.items():
+            before = earlier.values.get(name, {}) if name in cumulative else {}
+            values[name] = {labels: value - before.get(labels, 0.0) for labels, value in series.items()}
+            fell = [labels for labels, value in values[name].items() if value < 0 and name in cumulative]
+            if fell:
+                raise TraceError(
+                    f"{self.source}: {name} fell since {earlier.source}: the server was started again in between"
+                )
+        return Samples(f"{self.source} minus {earlier.source}", values, self.at_s)
+
+
+def from_text(source: str, text: str) -> Samples:
+    """The samples of a ``/metrics`` dump.
+
+    Raises:
+        TraceError: a line is no sample, or a value no number.
+    """
+    samples = Samples(source)
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        found = _LINE.match(line.strip())
+        if found is None:
+            raise TraceError(f"{source}, line {number}: is {line[:80]!r}; legal is a sample (name{{labels}} value)")
+        name, labels, value, stamp = found.groups()
+        series = samples.values.setdefault(name, {})
+        key = labels or ""
+        if key in series:
+            raise TraceError(f"{source}, line {number}: {name}{key[:60]} is there twice")
+        series[key] = _value(f"{source}, line {number}: {name}", value)
+        if stamp is not None:
+            seconds = float(stamp)
+            samples.at_s = seconds / 1e3 if seconds > 1e11 else seconds
+    return samples
+
+
+def is_range_query(data: Any) -> bool:
+    """Whether this is what ``/api/v1/query`` or ``query_range`` answers."""
+    return isinstance(data, Mapping) and isinstance(data.get("data"), Mapping) and "resultType" in data["data"]
+
+
+def from_range_query(source: str, data: Mapping[str, Any]) -> list[Samples]:
+    """First and last samples of every series of a range query; only one where all were taken at one time.
+
+    Raises:
+        TraceError: it is no vector or matrix, or a value is no number.
+    """
+    results = data["data"].get("result")
+    if data.get("status", "success") != "success" or not isinstance(results, Sequence) or isinstance(results, str):
+        raise TraceError(f"{source}: is no successful range query (status {data.get('status')!r:.40})")
+    first, last = Samples(f"{source} (first samples)"), Samples(f"{source} (last samples)")
+    for place, series in enumerate(results):
+        where = f"{source}, data.result[{place}]"
+        if not isinstance(series, Mapping) or not isinstance(series.get("metric"), Mapping):
+            raise TraceError(f"{where}: is {series!r:.60}; legal is an object with metric and values")
+        points = series.get("values") or ([series["value"]] if "value" in series else [])
+        name = series["metric"].get("__name__")
+        if not isinstance(name, str):
+            raise TraceError(f"{where}: metric has no __name__ (a query without rate() or sum() keeps it)")
+        key = str(sorted((str(k), str(v)) for k, v in series["metric"].items() if k != "__name__"))
+        for samples, point in ((first, points[:1]), (last, points[-1:])):
+            for pair in point:
+                if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:
+                    raise TraceError(f"{where}: a value is {pair!r:.60}; legal is [time, number]")
+                samples.values.setdefault(name, {})[key] = _value(f"{where}: {name}", pair[1])
+                samples.at_s = _value(f"{where}: time", pair[0])
+    return [last] if first.at_s == last.at_s else [first, last]
+
+
+def _value(where: str, text: Any) -> float:
+    try:
+        value = float(text) if not isinstance(text, bool) else math.nan
+    except (TypeError, ValueError):
+        raise TraceError(f"{where} is {text!r:.60}; legal is a number") from None
+    return value

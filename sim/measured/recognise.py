@@ -1,0 +1,129 @@
+"""Whose report a file is, by content: one table, asked in order."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import yaml
+
+from sim.errors import TraceError
+from sim.measured import (
+    genai_perf,
+    guidellm,
+    inference_perf,
+    inferencex,
+    llm_d,
+    llmperf,
+    metrics,
+    sglang_bench,
+    trtllm_bench,
+    vllm_bench,
+)
+from sim.measured.aggregate import Aggregate, checked
+from sim.measured.prometheus import from_range_query, from_text, is_range_query
+
+Matches = Callable[[Mapping[str, Any]], bool]
+Read = Callable[[str, Mapping[str, Any]], Aggregate]
+
+PRODUCERS: tuple[tuple[Matches, Read], ...] = tuple(
+    (producer.matches, producer.read)
+    for producer in (sglang_bench, vllm_bench, inferencex, trtllm_bench, inference_perf, llm_d, genai_perf, llmperf)
+)
+"""SGLang before vLLM: its reports hold vLLM's names too."""
+_MOST_RUNS = 10_000
+
+
+def names_a_result(head: str) -> bool:
+    """Whether text that begins with ``head`` can be a report: cheap, before a whole file is read."""
+    marks = (
+        "mean_ttft_ms", "total_output_tokens", "tput_per_gpu", "request_info", "load_summary", "scenario:", '"scenario"',
+        "request_latency", "num_concurrent_requests", "number_output_tokens", "resultType", "vllm:", "sglang:", "tgi_",
+        "dynamo_frontend_", '"benchmarks"',
+    )  # fmt: skip
+    return any(mark in head for mark in marks)
+
+
+def aggregates_in(source: str, text: str) -> list[Aggregate]:
+    """Every run of means in ``text``; empty where it is nobody's report.
+
+    Raises:
+        TraceError: it is a known producer's report, and cannot be true or tells too little.
+    """
+    begin = text.lstrip("\ufeff \t\r\n")[:1]
+    if begin in ("{", "["):
+        return _in_json(source, text)
+    if text.lstrip().startswith(("version:", "scenario:", "metrics:", "results:", "run:", "---")):
+        data = _yaml(source, text)
+        return [checked(llm_d.read(source, data))] if isinstance(data, dict) and llm_d.matches(data) else []
+    if metrics.names_a_server(text):
+        return [checked(metrics.one_dump(from_text(source, text)))]
+    return []
+
+
+def _in_json(source: str, text: str) -> list[Aggregate]:
+    data = parsed_json(source, text)
+    if data is None:
+        return []
+    if is_range_query(data):
+        ends = from_range_query(source, data)
+        if len(ends) == 1:
+            return [checked(metrics.one_dump(ends[0]))]
+        return [checked(metrics.difference(ends[0], ends[1], ends[1].at_s - ends[0].at_s))]
+    if isinstance(data, dict) and guidellm.matches(data):
+        return [
+            checked(guidellm.read(f"{source}, benchmarks[{place}]", benchmark))
+            for place, benchmark in enumerate(data["benchmarks"])
+            if isinstance(benchmark, Mapping)
+        ]
+    if isinstance(data, list) and llmperf.matches_list(data):
+        return [checked(llmperf.read_list(source, data))]
+    runs = data if isinstance(data, list) else [data]
+    if not runs or len(runs) > _MOST_RUNS or not all(isinstance(run, Mapping) for run in runs):
+        return []
+    readers = [_reader(run) for run in runs]
+    if not any(readers):
+        return []
+    found = []
+    for place, (run, read) in enumerate(zip(runs, readers, strict=True)):
+        where = source if len(runs) == 1 else f"{source}, run {place + 1}"
+        if read is None:
+            raise TraceError(f"{where}: is no report of the kind of the others")
+        found.append(checked(read(where, run)))
+    return found
+
+
+def _reader(run: Mapping[str, Any]) -> Read | None:
+    return next((read for matches, read in PRODUCERS if matches(run)), None)
+
+
+def parsed_json(source: str, text: str) -> Any:
+    """The JSON value, or the list of a file with one value a line; None where it is neither.
+
+    Raises:
+        TraceError: the nesting is deeper than any report's.
+    """
+    try:
+        return json.loads(text.lstrip("\ufeff"))
+    except RecursionError:
+        raise TraceError(f"{source}: is nested deeper than any report") from None
+    except ValueError:
+        pass
+    lines: list[Any] = []
+    try:
+        for line in text.lstrip("\ufeff").splitlines():
+            if line.strip():
+                lines.append(json.loads(line))
+    except (ValueError, RecursionError):
+        return None
+    return lines
+
+
+def _yaml(source: str, text: str) -> Any:
+    try:
+        return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise TraceError(f"{source}: is no YAML ({str(error).splitlines()[0]})") from None
+
+

@@ -1,0 +1,68 @@
+"""An anchor: the simulator brought to one measured operating point.
+
+A report of means has two numbers where the step time has four multipliers. Instead of refusing it, the whole step
+(compute, memory and host alike) is multiplied by the one number that makes the simulated TPOT the measured one (E2E
+where TPOT is not reported, else TTFT); of several points the mean of their logarithms is brought to 0. What-if
+questions near the anchor's load then start from what was measured; far from it the shares of the step time, which the
+anchor does not tell, decide, and the page says so.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from sim.errors import ConfigError
+from sim.perf.choose import SCALES
+from sim.trust.bench import HIGHEST, LOWEST, Bench, Calibration, mean_ratios
+
+ANCHORED = (
+    "anchored to means: the whole step takes so many times as long; what it spends on compute, memory and host is not told "
+    "apart, so trust it near the measured load and measure idle and busy, short and long prompts for more"
+)
+"""What is said wherever an anchor is shown."""
+_STEP_SHARES = ("compute", "memory", "host")
+_ROUNDS = 20
+_CLOSE = 1e-3
+"""Of the logarithm: a thousandth, far below what two runs of one server differ by."""
+
+
+def fit_anchor(bench: Bench) -> Calibration:
+    """One multiplier for the shares of the step time that are not held.
+
+    Raises:
+        ConfigError: all are held, or no multiplier brings the point about.
+    """
+    free = [name for name in _STEP_SHARES if name not in bench.held]
+    if not free:
+        raise ConfigError(f"calibrate: --fix holds {', '.join(_STEP_SHARES)}; one must be free")
+    bench.held.setdefault("front_end", 1.0)
+    found = 1.0
+    for _ in range(_ROUNDS):
+        miss = _log_miss(bench, dict.fromkeys(free, found))
+        if abs(miss) < _CLOSE:
+            break
+        found *= math.exp(-miss)
+        if not LOWEST < found < HIGHEST:
+            raise ConfigError(
+                f"calibrate: the measured times would need steps {found:.3g} times as long as the preset's; are model, GPU "
+                "and tensor parallel size those that were measured?"
+            )
+    return Calibration(
+        multipliers={name: bench.held.get(name, found) for name in SCALES},
+        interval_95={},
+        errors_before=bench.mean_errors(dict.fromkeys(free, 1.0)),
+        errors_after=bench.mean_errors(dict.fromkeys(free, found)),
+        requests=sum(run.point.requests if run.point is not None else len(run.trace) for run in bench.runs),
+        load_goes_on=False,
+        anchored=True,
+    )
+
+
+def _log_miss(bench: Bench, multipliers: dict[str, float]) -> float:
+    """Mean logarithm of predicted / measured over the points, each by the figure that tells most of its steps."""
+    guesses = bench.predict(multipliers)
+    return float(np.mean([
+        math.log(next(iter(mean_ratios(run, guess).values()))) for run, guess in zip(bench.runs, guesses, strict=True)
+    ]))  # fmt: skip

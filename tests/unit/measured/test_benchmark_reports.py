@@ -1,0 +1,136 @@
+"""Every producer's report of one run says the same; what cannot be true or tells too little is refused."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sim.errors import TraceError
+from sim.measured import Aggregate, aggregates_in
+from sim.workload import read_trace
+from tests.unit.measured import reports as run
+
+CASES = Path("/work/shared/cases/files")
+
+
+def one(text: str) -> Aggregate:
+    (point,) = aggregates_in("file", text)
+    return point
+
+
+@pytest.mark.parametrize("name", run.REPORTS)
+def test_every_producer_says_the_same(name: str) -> None:
+    producer, text = run.REPORTS[name]
+    point = one(text)
+    assert point.producer == producer
+    assert point.load.in_flight == run.IN_FLIGHT
+    assert point.load.rate_per_s is None
+    assert (point.input_tokens, point.output_tokens) == pytest.approx((run.INPUT, run.OUTPUT))
+    assert (point.ttft_s, point.tpot_s, point.e2e_s) == pytest.approx((run.TTFT_S, run.TPOT_S, run.E2E_S))
+    if name != "inferencex":
+        assert point.requests == run.REQUESTS
+    assert "8 requests in flight" in point.words
+
+
+@pytest.mark.parametrize("name", run.REPORTS)
+def test_as_a_trace_it_says_what_it_can_be_used_for(name: str, tmp_path: Path) -> None:
+    producer, text = run.REPORTS[name]
+    (tmp_path / "report").write_text(text)
+    with pytest.raises(TraceError, match="servecap calibrate") as refusal:
+        read_trace(tmp_path / "report")
+    assert producer in str(refusal.value)
+
+
+def test_responses_without_users_are_taken_one_at_a_time_and_it_is_said() -> None:
+    point = one(json.dumps(run.LLMPERF_RESPONSES))
+    assert point.load.assumed
+    assert "assumed" in point.words
+    assert point.tpot_s == pytest.approx(run.TPOT_S)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"request_rate": 2.0, "max_concurrency": None}, "open load of 2 requests/s"),
+        ({"request_rate": 9.0}, "asked 9/s, got 2/s"),
+        ({"max_concurrency": None, "duration": 2.5, "request_throughput": 40.0}, "all 100 requests at once"),
+    ],
+)
+def test_the_load_is_said_as_it_was(changes: dict[str, Any], words: str) -> None:
+    assert words in one(json.dumps({**run.VLLM, **changes})).words
+
+
+def test_without_a_stated_load_littles_law_gives_it() -> None:
+    point = one(json.dumps({**run.AIPERF, "input_config": {}}))
+    assert point.load.by_littles_law
+    assert point.load.in_flight == pytest.approx(run.RATE * run.E2E_S)
+
+
+def test_a_harness_that_counts_chunks_does_not_halve_the_tpot() -> None:
+    text = json.dumps({**run.VLLM, "mean_tpot_ms": 1e3 * run.TPOT_S / 2})
+    point = one(text)
+    assert point.tpot_s == pytest.approx(run.TPOT_S)
+    assert "does not go with them" in point.words
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"mean_ttft_ms": 3000.0}, r"mean TTFT 3 s is above mean E2E 2\.2 s"),
+        ({"completed": 0}, "answered no request"),
+        ({"completed": 50}, r"50 requests in 50 s are 1 a second, but the report says 2"),
+        ({"completed": "many"}, "completed is 'many'"),
+        ({"completed": True}, "completed is True"),
+        ({"mean_ttft_ms": -1.0}, "mean_ttft_ms is -1.0"),
+        ({"mean_ttft_ms": float("nan")}, "mean_ttft_ms is nan"),
+        ({"mean_ttft_ms": [1]}, r"mean_ttft_ms is \[1\]"),
+        ({"mean_e2el_ms": 90_000.0, "mean_tpot_ms": 800.0}, "longer than the whole run"),
+        ({"max_concurrency": 2}, "need 4.4 in flight, but the load is a closed loop of 2"),
+        ({"total_input_tokens": None}, "lacks total_input_tokens"),
+        ({"total_output_tokens": 0}, "mean output_tokens is 0"),
+        ({"mean_ttft_ms": None, "mean_tpot_ms": None, "mean_e2el_ms": None}, "none of TTFT, TPOT and E2E"),
+        ({"max_concurrency": "1_6"}, "max_concurrency is '1_6'"),
+    ],
+)
+def test_what_cannot_be_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(TraceError, match=message):
+        aggregates_in("file", json.dumps({**run.VLLM, **changes}))
+
+
+def test_one_foreign_entry_among_runs_is_named() -> None:
+    with pytest.raises(TraceError, match="run 2: is no report"):
+        aggregates_in("file", json.dumps([run.VLLM, {"a": 1}]))
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "[1]", "arrival_s\n1\n", "version: 1\n", '{"a": 1}\n{"b": 2}\n'])
+def test_nobodys_report_is_none(text: str) -> None:
+    assert aggregates_in("file", text) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "producer", "in_flight", "rate", "lengths", "tpot_ms"),
+    [
+        ("vllm_bench_serve_0_25_summary.json", "vllm bench serve", 2, None, (32, 16), 8.2046),
+        ("vllm_bench_serve_2025_09_summary.json", "vllm bench serve", 1, None, (102_399, 1565), 17.993),
+        ("sglang_bench_serving_c8.jsonl", "sglang.bench_serving", 8, None, (264.97, 61.8), 5.2025),
+        ("inference_perf_stage_0.json", "inference-perf", None, 1.0, (200.68, 62.35), 7.333),
+        ("llmperf_individual_responses.json", "llmperf", 1, None, (550, 151), 17.92),
+        ("guidellm_0_8_sampled.json", "guidellm", None, 4.0, (84.2, 10), 21.63),
+    ],
+)
+def test_published_results(
+    name: str, producer: str, in_flight: float | None, rate: float | None, lengths: tuple[float, float], tpot_ms: float
+) -> None:
+    if not CASES.is_dir():
+        pytest.skip("the shared cases are not here")
+    point = one((CASES / name).read_text())
+    assert (point.producer, point.load.in_flight, point.load.rate_per_s) == (producer, in_flight, rate)
+    assert (point.input_tokens, point.output_tokens) == pytest.approx(lengths, rel=1e-3)
+    assert 1e3 * point.tpot_s == pytest.approx(tpot_ms, rel=1e-3)
+    assert not math.isnan(point.ttft_s)
+    with pytest.raises(TraceError, match="servecap calibrate"):
+        read_trace(CASES / name)
