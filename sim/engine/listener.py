@@ -1,4 +1,5 @@
-"""Who an engine tells what happens in it. Plain classes that do nothing: a listener overrides what concerns it."""
+"""Who an engine tells what happens in it. Plain classes that do nothing: a listener overrides what concerns it. Not
+compiled, so that any class may be one."""
 
 from __future__ import annotations
 

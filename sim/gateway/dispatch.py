@@ -10,21 +10,9 @@ from sim.engine.listener import EngineListener
 from sim.engine.request import Content, EngineRequest
 from sim.fleet.server import Server
 from sim.gateway.counts import Counts
+from sim.gateway.listener import AttemptListener
 from sim.gateway.request import Attempt, ClientRequest
 from sim.record.recorder import Recorder
-
-
-class AttemptListener:
-    """Told how attempts that somebody waits for ended."""
-
-    def answered(self, attempt: Attempt) -> None:
-        """The whole answer is there."""
-
-    def lost(self, attempt: Attempt) -> None:
-        """The server died with it."""
-
-    def room_made(self) -> None:
-        """An attempt has left a server, whether or not somebody waited for it."""
 
 
 class Dispatcher(EngineListener):

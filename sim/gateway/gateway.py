@@ -21,7 +21,8 @@ from sim.gateway.changes import with_changes
 from sim.gateway.contents import Contents
 from sim.gateway.counts import Counts
 from sim.gateway.deadlines import DeadlineQueue
-from sim.gateway.dispatch import AttemptListener, Dispatcher
+from sim.gateway.dispatch import Dispatcher
+from sim.gateway.listener import AttemptListener
 from sim.gateway.passes import Passes
 from sim.gateway.plain import PlainPath
 from sim.gateway.policies import Policies, needs_process
