@@ -53,6 +53,7 @@ def summarize(result: Result, slo: Slo | None = None, cost: CostNode | None = No
     summary = {
         "schema_version": SCHEMA_VERSION,
         "requests": _request_counts(requests),
+        "left_out": dict(result.left_out),
         "attempts": int(requests["attempts"].sum()),
         "tokens": _tokens(result),
         "latency": latency,

@@ -22,6 +22,7 @@ def manifest_of(result: Result, digest: str, wall_s: float, cpu_s: float) -> dic
         "seed": result.scenario.seed,
         "digest": digest,
         "inputs": dict(result.inputs),
+        "left_out": dict(result.left_out),
         "wall_s": wall_s,
         "cpu_s": cpu_s,
     }

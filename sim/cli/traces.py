@@ -19,11 +19,13 @@ from sim.cli.plain_yaml import read_plain_yaml
 from sim.errors import ConfigError, OutputError, SimError
 from sim.spec import GeneratorSpec, WorkloadSpec
 from sim.workload import Trace, generate, load_workload, write_trace
+from sim.workload.columns import as_number
 from sim.workload.fetch import PUBLIC_TRACES, cache_folder, fetch
 from sim.workload.fit import fit_generator
 from sim.workload.formats import FORMATS
 from sim.workload.picture import trace_picture
 from sim.workload.statistics import trace_statistics
+from sim.workload.trace import left_out_sentences
 
 
 def main(argv: list[str]) -> int:
@@ -38,11 +40,19 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _seed(text: str) -> int:
-    """A seed as ``argparse`` reads it."""
-    if not text.isdigit():
+def _whole(text: str) -> int:
+    """A whole number from 0 in plain digits, as ``argparse`` reads it."""
+    if not (text.isascii() and text.isdigit()):
         raise argparse.ArgumentTypeError(f"must be an integer from 0, but got {text!r}")
     return int(text)
+
+
+def _number(text: str) -> float:
+    """A number in plain digits, as ``argparse`` reads it (``float`` takes 1_000 and digits of any script)."""
+    found = as_number(text)
+    if not math.isfinite(found):
+        raise argparse.ArgumentTypeError(f"must be a number, but got {text!r}")
+    return found
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -63,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     synth = verbs.add_parser("synth", help="a trace from a workload configuration with a generator")
     synth.add_argument("config", type=Path, help="YAML with generator: (as `traces fit` writes)")
     synth.add_argument("output", type=Path, help=".csv or .parquet")
-    synth.add_argument("--seed", type=_seed, default=0)
+    synth.add_argument("--seed", type=_whole, default=0)
     synth.set_defaults(action=_synth)
 
     fit = verbs.add_parser("fit", help="learn a generator; writes a workload configuration without user data")
@@ -81,30 +91,34 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_source(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", help="trace file or folder")
+    parser.add_argument("path", help="trace file, folder, glob in quotes, - (standard input), pipe or https address")
     parser.add_argument("--format", default="auto", help=f"auto, or {', '.join(known.name for known in FORMATS)}")
-    parser.add_argument("--columns", default="", help="any CSV: native=theirs,... (time: arrival_s|_ms|_us|_ns)")
-    parser.add_argument("--lenient", action="store_true", help="drop and count rows that cannot be used")
-    parser.add_argument("--start-s", type=float, default=0.0)
-    parser.add_argument("--duration-s", type=float)
-    parser.add_argument("--limit", type=int)
-    parser.add_argument("--rate-scale", type=float, default=1.0)
-    parser.add_argument("--dequantise", type=float, metavar="TICK_S", help="spread arrivals over their clock's tick")
-    parser.add_argument("--seed", type=_seed, default=0)
+    parser.add_argument("--columns", default="", help="any table: native=theirs,... (time: arrival_s|_ms|_us|_ns)")
+    parser.add_argument("--time-format", default="auto", help="auto, iso, s|ms|us|ns, or a pattern: '%%d/%%m/%%Y %%H:%%M'")
+    parser.add_argument("--decimal", default="auto", choices=("auto", ".", ","), help="the decimal sign of its numbers")
+    parser.add_argument("--block-tokens", type=_whole, help="tokens in a block of block_hashes, if the file does not tell")
+    parser.add_argument("--lenient", action="store_true", help="sort rows that step back, drop and count unusable ones")
+    parser.add_argument("--lenient-max-loss", type=_number, default=0.01, help="largest share that may be dropped (0.01)")
+    parser.add_argument("--start-s", type=_number, default=0.0)
+    parser.add_argument("--duration-s", type=_number)
+    parser.add_argument("--limit", type=_whole)
+    parser.add_argument("--rate-scale", type=_number, default=1.0)
+    parser.add_argument("--dequantise", type=_number, metavar="TICK_S", help="spread arrivals over their clock's tick")
+    parser.add_argument("--seed", type=_whole, default=0)
 
 
 def _load(arguments: argparse.Namespace) -> Trace:
     columns = dict(pair.partition("=")[::2] for pair in arguments.columns.split(",") if pair)
-    transforms = [] if arguments.dequantise is None else [{"kind": "dequantise", "tick_s": arguments.dequantise}]
     spec = _parsed(WorkloadSpec, {
-        "path": arguments.path, "format": arguments.format, "columns": columns, "lenient": arguments.lenient,
+        "path": arguments.path, "format": arguments.format, "columns": columns, "time_format": arguments.time_format,
+        "decimal": arguments.decimal, "block_tokens": arguments.block_tokens, "lenient": arguments.lenient,
+        "lenient_max_loss": arguments.lenient_max_loss, "dequantise_s": arguments.dequantise,
         "start_s": arguments.start_s, "duration_s": arguments.duration_s, "limit": arguments.limit,
-        "rate_scale": arguments.rate_scale, "transforms": transforms,
+        "rate_scale": arguments.rate_scale,
     })  # fmt: skip
     trace = load_workload(spec, arguments.seed)
-    dropped = trace.provenance.get("dropped") or {}
-    for reason, count in dropped.items():
-        print(f"{arguments.path}: left out {count} rows: {reason}", file=sys.stderr)
+    for sentence in left_out_sentences(trace.left_out()):
+        print(f"{arguments.path}: {sentence}", file=sys.stderr)
     return trace
 
 

@@ -100,3 +100,5 @@ class Result:
     """Provider -> part of its bill -> dollars."""
     inputs: dict[str, Any] = field(default_factory=dict)
     """Provenance of input files: path -> {sha256, bytes}."""
+    left_out: dict[str, Any] = field(default_factory=dict)
+    """What reading the traffic changed, as ``Trace.left_out`` says."""

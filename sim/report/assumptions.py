@@ -12,6 +12,7 @@ from sim.report.names import traffic_name
 from sim.report.page import paragraph, table
 from sim.report.scale import number
 from sim.spec import Scenario
+from sim.workload.trace import left_out_sentences
 
 _TRUST = {
     "interpolated": "a table fitted to measured kernels of this GPU, model and parallelism",
@@ -58,5 +59,6 @@ def assumptions(result: Result) -> str:
         ["Other costs", f"{cost.name}: overhead {cost.overhead_fraction:.0%} of compute", cost.source],
         ["SLO", targets, scenario.slo.source],
     ]
+    rows += [["Traffic, as read", sentence, ""] for sentence in left_out_sentences(result.left_out)]
     warning = stated_price_warning(gpu.name, gpu.price.date, date.today())
     return table(["what", "value", "source"], rows, text=(0, 1, 2)) + (paragraph(f"Note: {warning}.") if warning else "")

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from sim.report.frontier import Row, cheapest, percent, pool_name, value
 from sim.report.scale import number, usd
+from sim.workload.trace import left_out_sentences
 
 _WIDE_COLUMNS = 130
 _STYLES = {"pass": "green", "fail": "red", "overloaded": "red", "undecided": "yellow"}
@@ -92,6 +93,8 @@ def print_run_summary(summary: Mapping[str, Any], console: Console | None = None
         f"{requests['offered']:,} offered, {requests['completed']:,} completed"
         + "".join(f", {count:,} {name.replace('_', ' ')}" for name, count in lost.items()),
     )
+    for sentence in left_out_sentences(summary.get("left_out") or {}):
+        facts.add_row("traffic", escape(sentence))
     facts.add_row(
         "throughput",
         f"{number(summary['throughput']['output_tokens_per_s'])} output tokens/s, "

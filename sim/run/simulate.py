@@ -100,6 +100,7 @@ def simulate(scenario: Scenario, trace: Trace | None = None, *, give_up: GiveUp 
         gateway=gateway.figures(),
         api_bill_usd={provider.name: dict(provider.bill_usd) for provider in gateway.policies.apis},
         inputs=dict(trace.provenance.get("files", {})),
+        left_out=trace.left_out(),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -100,7 +101,8 @@ class WorkloadSpec:
 
     name: str = "custom"
     path: str | None = None
-    """A trace file; replaces every other source."""
+    """A trace: a file (gz, zst, xz, bz2 or zip undone), a folder or glob of files of one format (merged by time), - for
+    standard input, a pipe, or an https address (#sha256=... behind it is checked). Replaces every other source."""
     packaged: str | None = None
     """File name of a trace that ships with servecap."""
     generator: GeneratorSpec | None = None
@@ -108,7 +110,11 @@ class WorkloadSpec:
     """Name of a public trace that ``servecap traces fetch NAME`` has put into the cache."""
     format: str = "auto"
     columns: dict[str, str] = Field(default_factory=dict)
-    """Native column -> the file's column: reads any CSV."""
+    """Native column -> the file's column: reads any table (CSV, TSV, JSON lines, Parquet; nested JSON with dots)."""
+    time_format: str = "auto"
+    """How a mapped table's times are written: auto, iso, a unit of numbers (s, ms, us, ns) or a strptime pattern."""
+    decimal: Literal["auto", ".", ","] = "auto"
+    """The decimal sign of a table's numbers; auto: a point where commas separate fields, else what the rows show."""
     start_s: float = Field(default=0.0, ge=0)
     duration_s: float | None = Field(default=None, gt=0)
     limit: int | None = Field(default=None, ge=1)
@@ -122,10 +128,15 @@ class WorkloadSpec:
     rate_mode: Literal["superpose", "squeeze"] = "superpose"
     warmup_s: float = Field(default=0.0, ge=0)
     """Requests before it are simulated and recorded, and left out of latency and goodput."""
-    block_tokens: int = Field(default=512, ge=1)
-    """Tokens in one block of a trace's ``block_hashes``."""
+    block_tokens: int | None = Field(default=None, ge=1)
+    """Tokens in one block of a trace's ``block_hashes``; null: what the file's format or its lengths say, else 512."""
+    dequantise_s: float | None = Field(default=None, gt=0)
+    """Seconds of the tick that the trace's clock stands on: its arrivals are spread evenly over the tick, before any
+    transform. Bursts below a clock's tick are not real."""
     lenient: bool = False
-    """True drops rows that cannot be used and counts them by reason, instead of refusing the file."""
+    """True sorts rows that step back in time, and leaves out and counts rows that cannot be used, instead of refusing."""
+    lenient_max_loss: float = Field(default=0.01, ge=0, le=1)
+    """The largest share of a file's rows that lenient reading may leave out."""
     session_rate_per_s: float = Field(default=0.1, gt=0)
     """Sessions a second, for formats that record no time between sessions."""
     pool_rate_per_s: float | None = Field(default=None, gt=0)
@@ -145,6 +156,10 @@ class WorkloadSpec:
     def _check(self) -> WorkloadSpec:
         if self.path is None and self.packaged is None and self.generator is None and self.fetch is None:
             raise ValueError("needs one of path (a trace file), packaged, generator or fetch (a public trace's name)")
-        if self.format != "auto" and self.path is None and self.fetch is None:
-            raise ValueError(f"`format` says how to read `path`, which is not set, but got {self.format!r}")
+        reads = {"format": "auto", "columns": {}, "time_format": "auto", "decimal": "auto", "lenient": False}
+        own = self.path is not None or (self.packaged is None and self.generator is None)
+        for name in (name for name, default in reads.items() if not own and getattr(self, name) != default):
+            raise ValueError(f"`{name}` says how to read `path`, which is not set, but got {getattr(self, name)!r}")
+        if self.packaged is not None and (PurePath(self.packaged).name != self.packaged or "\\" in self.packaged):
+            raise ValueError(f"`packaged` is the name of a file that ships with servecap, but got {self.packaged!r}")
         return self

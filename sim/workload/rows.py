@@ -2,8 +2,9 @@
 
 A format's reader yields ``Chunk``s of numbers that may be wrong (NaN where a text was no number). ``assemble`` refuses
 the first wrong row with its file, row, what was found and what is legal, or, when lenient, leaves such rows out and
-counts them by reason in ``provenance["dropped"]``. Rows that a format *defines* as failures are left out and counted
-in both modes. It keeps columns, never rows, and stops reading at ``until_s``.
+counts them by reason, up to ``lenient_max_loss``. Rows that a format *defines* as no request (failures, warm-up) are left
+out and counted in both modes. What was left out, put in order or moved to zero stands in the trace's provenance:
+"dropped", "sorted", "notes", "rows_read". It keeps columns, never rows, and stops reading at ``until_s``.
 """
 
 from __future__ import annotations
@@ -11,17 +12,26 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sim.errors import TraceError
-from sim.workload.source import at_row, fingerprint
-from sim.workload.trace import Trace
+from sim.workload.delimited import at_row
+from sim.workload.source import fingerprint
+from sim.workload.trace import Trace, missing_column
 
 MAX_TOKENS = 1_000_000_000
 _TOGETHER = 64
+_UNIX_S = 1e8
+"""A first arrival from here on (1973) is a Unix time, not seconds after the trace's zero."""
+_NOT_SECONDS = 1e10
+"""From here on (year 2286) it is no Unix time in seconds either."""
+LONGEST_S = 3653 * 86_400.0
+"""Ten years: one wrong stamp, not a trace."""
 
 
 @dataclass
@@ -58,12 +68,18 @@ class Reading:
 
     path: Path
     lenient: bool = False
+    lenient_max_loss: float = 0.01
     columns: dict[str, str] = field(default_factory=dict)
-    """Native column -> the file's column, for any CSV."""
+    """Native column -> the file's column, for any table."""
+    time_format: str = "auto"
+    decimal: str = "auto"
     until_s: float = np.inf
     """Rows after the first at or beyond this time (from the trace's zero) need not be read; that one tells that the
     trace goes on."""
-    block_tokens: int = 512
+    enough: int | None = None
+    """Nothing after so many requests is needed."""
+    block_tokens: int | None = None
+    """Tokens in a block of ``block_hashes``; None: a format says what its files have."""
     session_rate_per_s: float = 0.1
     """Sessions a second, for formats that record no time between sessions."""
     pool_rate_per_s: float | None = None
@@ -71,21 +87,34 @@ class Reading:
     seed: int = 0
     row_name: str = ""
     """What a row is called in messages ("line", "request"); empty: a table's data row, with its line."""
+    origin_ns: int | None = None
+    """The Unix time that stamps are counted from, once it is known: several files have one."""
+    last_row: int = 0
+    """Where a reader is, for the message when it fails."""
     dropped: Counter[str] = field(default_factory=Counter)
+    """Rows that the format defines as no request, by what they are."""
+    unusable: Counter[str] = field(default_factory=Counter)
+    """Rows left out because lenient reading was asked for, by what is wrong."""
+    notes: list[str] = field(default_factory=list)
+    """What was found out or assumed about the file, in sentences."""
 
     def at(self, row: int) -> str:
         """Where ``row`` is, for a message."""
         return f"{self.path}, {self.row_name} {row}" if self.row_name else at_row(self.path, row)
 
     def refuse(self, row: int, why: str, reason: str) -> None:
-        """A row cannot be used: an error that says ``why``, or one more row dropped for ``reason``.
+        """A row cannot be used: an error that says ``why``, or one more row left out for ``reason``.
 
         Raises:
             TraceError: unless lenient.
         """
         if not self.lenient:
             raise TraceError(f"{self.at(row)}: {why}")
-        self.dropped[reason] += 1
+        self.unusable[reason] += 1
+
+    def left_out(self) -> int:
+        """Rows left out so far."""
+        return self.dropped.total() + self.unusable.total()
 
 
 def _tokens_wrong(tokens: np.ndarray) -> np.ndarray:
@@ -121,61 +150,121 @@ def _checked(chunk: Chunk, reading: Reading, zero_based: bool) -> Chunk:
     for name, (mask, legal) in wrong.items():
         fresh = mask & ~counted
         if fresh.any():
-            reading.dropped[f"{name} not {legal}"] += int(fresh.sum())
+            reading.unusable[f"{name} not {legal}"] += int(fresh.sum())
         counted |= mask
     return chunk.take(~any_wrong)
 
 
-def assemble(chunks: Iterable[Chunk], reading: Reading, format_name: str, *, zero_based: bool, ordered: bool) -> Trace:
-    """The trace that ``chunks`` hold.
+def assemble(
+    files: Iterable[tuple[Reading, Iterable[Chunk]]], reading: Reading, format_name: str, *, zero_based: bool,
+    ordered: bool,
+) -> Trace:  # fmt: skip
+    """The trace that the ``files``' chunks hold.
 
-    ``zero_based``: times already count from the trace's zero; otherwise the first arrival becomes 0. ``ordered``: the
-    format promises non-decreasing times, so a step back is an error (lenient: such rows are dropped); otherwise rows
-    are sorted, ties in the file's order.
+    ``zero_based``: times already count from the trace's zero; otherwise (and where they are Unix times) the first
+    arrival becomes 0. ``ordered``: the format promises non-decreasing times, so a step back within a file is an error;
+    lenient, and for other formats, rows are sorted, ties in the file's order.
     """
     kept: list[Chunk] = []
     fresh: list[Chunk] = []
-    last_s, zero_s = -np.inf, 0.0 if zero_based else np.nan
+    steps = _Steps()
+    zero_s = np.nan
     rows_read = 0
-    for chunk in chunks:
-        rows_read += len(chunk.rows)
-        chunk = _checked(chunk, reading, zero_based)
-        if not len(chunk.rows):
-            continue
-        if ordered:
-            chunk, last_s = _in_order(chunk, reading, last_s)
-            if np.isnan(zero_s):
-                zero_s = float(chunk.arrival_s[0])
+    paths: list[Path] = []
+    for part, chunks in files:
+        paths.append(part.path)
+        steps.next_file()
+        before = part.left_out()
+        for chunk in chunks:
+            rows_read += part.left_out() - before + len(chunk.rows)
+            chunk = _checked(chunk, part, zero_based)
+            before = part.left_out()
+            if not len(chunk.rows):
+                continue
+            steps.look(chunk, part, refuse=ordered and not reading.lenient)
+            zero_s = float(np.fmin(zero_s, _zero_of(chunk, part, zero_based)))
             late = chunk.arrival_s - zero_s >= reading.until_s
-            if late.any():
+            goes_on = bool(late.any())
+            if goes_on:
                 late[np.argmax(late)] = False
-                fresh.append(_compact(chunk.take(~late)))
+            fresh.append(_compact(chunk.take(~late) if late.any() else chunk))
+            if len(fresh) == _TOGETHER:  # many small arrays would leave the heap in pieces that never go back
+                kept.append(_joined(fresh))
+                fresh = []
+            if not ordered or reading.lenient:
+                continue
+            if goes_on or (reading.enough is not None and _count(kept) + _count(fresh) >= reading.enough):
                 break
-        fresh.append(_compact(chunk))
-        if len(fresh) == _TOGETHER:  # many small arrays would leave the heap in pieces that never go back
-            kept.append(_joined(fresh))
-            fresh = []
+        rows_read += part.left_out() - before
+        _same_blocks(part, reading, first=len(paths) == 1)
     kept += fresh
-    if kept and not ordered:
+    if kept and (steps.back or len(paths) > 1):
         kept = [_sorted(_joined(kept))]
-    return _finished(kept, reading, format_name, rows_read, zero_based)
+    if zero_based and zero_s > 0.0:
+        began = datetime.fromtimestamp(zero_s, UTC).isoformat(sep=" ", timespec="milliseconds")
+        reading.notes.append(f"arrival times are Unix seconds: the first, {zero_s:.15g} ({began}), became 0")
+    return _finished(kept, reading, format_name, rows_read, zero_s, steps, paths)
 
 
-def _in_order(chunk: Chunk, reading: Reading, last_s: float) -> tuple[Chunk, float]:
-    before = np.maximum.accumulate(np.concatenate([[last_s], chunk.arrival_s]))
-    back = chunk.arrival_s < before[:-1]
-    if back.any():
-        first = int(np.argmax(back))
-        previous = f"{float(before[first]):.6f}" if first == 0 else chunk.echo("arrival_s", first - 1)
-        if not reading.lenient:
-            where, found = reading.at(int(chunk.rows[first])), chunk.echo("arrival_s", first)
-            raise TraceError(
-                f"{where}: arrival_s is {found!r}, earlier than the row before it ({previous}); legal is a time that "
-                "does not step back"
-            )
-        reading.dropped["arrival_s earlier than a row before it"] += int(back.sum())
-        chunk = chunk.take(~back)
-    return chunk, float(before[-1])
+def _same_blocks(part: Reading, reading: Reading, *, first: bool) -> None:
+    """What a file said about the size of its blocks holds for all of them."""
+    if first:
+        reading.block_tokens = part.block_tokens
+    elif part.block_tokens != reading.block_tokens:
+        raise TraceError(
+            f"{part.path}: has blocks of {part.block_tokens} tokens, the files before it {reading.block_tokens}; legal is "
+            "one size for all"
+        )
+
+
+def _count(chunks: list[Chunk]) -> int:
+    return sum(len(chunk.arrival_s) for chunk in chunks)
+
+
+def _zero_of(chunk: Chunk, reading: Reading, zero_based: bool) -> float:
+    """The time that the trace's zero is, as far as this chunk tells."""
+    first_s = float(chunk.arrival_s.min())
+    if first_s >= _NOT_SECONDS:
+        unit = next(name for name, most in (("ms", 1e13), ("us", 1e16), ("ns", np.inf)) if first_s < most)
+        where = reading.at(int(chunk.rows[np.argmin(chunk.arrival_s)]))
+        raise TraceError(
+            f"{where}: arrival_s is {first_s:.0f}, {first_s / 3.15576e7:,.0f} years; Unix {unit} by its size: legal are "
+            f"seconds (workload.columns maps arrival_{unit})"
+        )
+    return first_s if first_s >= _UNIX_S or not zero_based else 0.0
+
+
+class _Steps:
+    """Whether times step back, how often, and how far."""
+
+    def __init__(self) -> None:
+        self.back = self.rows = 0
+        self.furthest_s = 0.0
+        self._latest_s = self._last_s = -np.inf
+
+    def next_file(self) -> None:
+        self._latest_s = self._last_s = -np.inf
+
+    def look(self, chunk: Chunk, reading: Reading, *, refuse: bool) -> None:
+        arrival_s = chunk.arrival_s
+        back = np.diff(arrival_s, prepend=self._last_s) < 0
+        if back.any() or self._latest_s > self._last_s:
+            latest_s = np.maximum.accumulate(np.concatenate([[self._latest_s], arrival_s]))
+            behind_s = latest_s[:-1] - arrival_s
+            if refuse:
+                first = int(np.argmax(behind_s > 0))
+                previous = f"{float(latest_s[first]):.6f}" if first == 0 else chunk.echo("arrival_s", first - 1)
+                where, found = reading.at(int(chunk.rows[first])), chunk.echo("arrival_s", first)
+                raise TraceError(
+                    f"{where}: arrival_s is {found!r}, earlier than the "
+                    f"row before it ({previous}); legal is a time that does not step back, or workload.lenient=true "
+                    "(--lenient), which sorts"
+                )
+            self.back += int(back.sum())
+            self.rows += int((behind_s > 0).sum())
+            self.furthest_s = max(self.furthest_s, float(behind_s.max()))
+        self._last_s = float(arrival_s[-1])
+        self._latest_s = max(self._latest_s, float(arrival_s.max()))
 
 
 def _compact(chunk: Chunk) -> Chunk:
@@ -193,8 +282,21 @@ def _joined(kept: list[Chunk]) -> Chunk:
         np.concatenate([chunk.input_tokens for chunk in kept]),
         np.concatenate([chunk.output_tokens for chunk in kept]),
         np.empty(0, dtype=np.int64),
-        {name: np.concatenate([chunk.labels[name] for chunk in kept]) for name in kept[0].labels},
+        {name: _label(name, kept, [len(chunk.arrival_s) for chunk in kept]) for name in _label_names(kept)},
     )
+
+
+def _label_names(kept: list[Chunk]) -> list[str]:
+    """Every label that some chunk has: files of one table may differ in their optional columns."""
+    return list(dict.fromkeys(name for chunk in kept for name in chunk.labels))
+
+
+def _label(name: str, kept: list[Chunk], lengths: list[int]) -> np.ndarray:
+    """One label column of all chunks, taken out of them."""
+    return np.concatenate([
+        chunk.labels.pop(name) if name in chunk.labels else missing_column(name, length)
+        for chunk, length in zip(kept, lengths, strict=True)
+    ])  # fmt: skip
 
 
 def _sorted(chunk: Chunk) -> Chunk:
@@ -206,21 +308,51 @@ def _sorted(chunk: Chunk) -> Chunk:
     )  # fmt: skip
 
 
-def _finished(kept: list[Chunk], reading: Reading, format_name: str, rows_read: int, zero_based: bool) -> Trace:
-    dropped = dict(reading.dropped)
+def _finished(
+    kept: list[Chunk], reading: Reading, format_name: str, rows_read: int, zero_s: float, steps: _Steps,
+    paths: list[Path],
+) -> Trace:  # fmt: skip
+    dropped = dict(reading.dropped + reading.unusable)
     if not any(len(chunk.arrival_s) for chunk in kept):
         because = f" (of {rows_read} rows: {dropped})" if rows_read else ""
         raise TraceError(f"{reading.path}: holds no usable request{because}; expected at least one")
+    lost = reading.unusable.total()
+    if lost > reading.lenient_max_loss * rows_read:
+        why = "; ".join(f"{count:,} {reason}" for reason, count in reading.unusable.most_common(3))
+        raise TraceError(
+            f"{reading.path}: lenient reading would leave out {lost:,} of {rows_read:,} rows, {lost / rows_read:.1%} "
+            f"({why}); legal is up to workload.lenient_max_loss (--lenient-max-loss), which is {reading.lenient_max_loss:g}"
+        )
     # each column's parts are let go as soon as it stands, so that no file is held twice
+    lengths = [len(chunk.arrival_s) for chunk in kept]
     arrival_s = np.concatenate([vars(chunk).pop("arrival_s") for chunk in kept])
     input_tokens = np.concatenate([vars(chunk).pop("input_tokens") for chunk in kept], dtype=np.int64)
     output_tokens = np.concatenate([vars(chunk).pop("output_tokens") for chunk in kept], dtype=np.int64)
-    labels = {
-        name: np.concatenate([chunk.labels.pop(name) for chunk in kept]) for name in list(kept[0].labels)
+    labels = {name: _label(name, kept, lengths) for name in _label_names(kept)}
+    _refuse_silence(arrival_s, reading)
+    if zero_s != 0.0:
+        arrival_s -= zero_s
+    provenance: dict[str, Any] = {
+        "format": format_name, "files": files_of(paths), "dropped": dropped, "rows_read": rows_read,
+        "sorted": {"rows": steps.rows, "steps_back": steps.back, "furthest_s": steps.furthest_s} if steps.back else None,
+        "notes": list(reading.notes),
     }  # fmt: skip
-    if not zero_based:
-        arrival_s -= arrival_s[0]
-    provenance: dict[str, Any] = {"format": format_name, "files": {}, "dropped": dropped, "rows_read": rows_read}
-    files = [reading.path] if reading.path.is_file() else sorted(p for p in reading.path.iterdir() if p.is_file())
-    provenance["files"] = {str(path): fingerprint(path) for path in files}
-    return Trace(arrival_s, input_tokens, output_tokens, labels, reading.block_tokens, provenance)
+    return Trace(arrival_s, input_tokens, output_tokens, labels, reading.block_tokens or 512, provenance)
+
+
+def files_of(paths: Iterable[Path]) -> dict[str, Any]:
+    """The content of an input: path -> {sha256, bytes} of each file, or of each in a folder."""
+    inside = [[path] if path.is_file() else sorted(path.iterdir()) for path in paths]
+    files = [found for found in chain.from_iterable(inside) if found.is_file()]
+    return {str(found): fingerprint(found) for found in files}
+
+
+def _refuse_silence(arrival_s: np.ndarray, reading: Reading) -> None:
+    span_s = float(arrival_s[-1] - arrival_s[0])
+    if span_s <= LONGEST_S:
+        return
+    place = int(np.argmax(np.diff(arrival_s)))
+    raise TraceError(
+        f"{reading.path}: its requests span {span_s / 3.15576e7:,.0f} years: {arrival_s[place]:.15g} s is followed by "
+        f"{arrival_s[place + 1]:.15g} s (request {place + 2:,} in order of time); legal are ten years"
+    )

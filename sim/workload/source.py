@@ -1,13 +1,13 @@
-"""A file to read a trace from: its head, its lines, its record batches; gzip is undone on the way.
+"""A file to read a trace from: its bytes, its head, its lines; compression and UTF-16 are undone on the way.
 
-Everything here streams: a CSV becomes Arrow record batches of text, JSON lines come one at a time, so a file far larger
-than the memory can be cut to a window. Errors name the file, the data row (from 1, header not counted) and the line.
+Everything here streams, so a file far larger than the memory can be cut to a window. Text is UTF-8 (a byte-order mark
+is passed over) or UTF-16, known by its mark or by its zero bytes; a byte that is neither is refused with its place, not
+replaced. Errors name the file and the line.
 """
 
 from __future__ import annotations
 
-import csv
-import gzip
+import codecs
 import hashlib
 import io
 import re
@@ -15,19 +15,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-import pyarrow as pa
-import pyarrow.csv
-
 from sim.errors import TraceError
+from sim.workload.packed import unpacked
 
 PARQUET_MAGIC = b"PAR1"
+LONGEST_LINE_BYTES = 4 << 20
+"""Block hashes of a million tokens are half a megabyte."""
+LARGEST_DOCUMENT_BYTES = 512 << 20
 _HEAD_BYTES = 65_536
+_PIECE_BYTES = 1 << 18
 _JSON_KEY = re.compile(r'"([^"\\]+)"\s*:')
-_BLOCK_BYTES = 1 << 20
 
 
 def open_bytes(path: Path) -> IO[bytes]:
-    """The content of ``path`` from its beginning, decompressed where it is gzip.
+    """The content of ``path`` from its beginning, decompressed, as it is stored otherwise.
 
     Raises:
         TraceError: no such file, a folder, or not readable.
@@ -35,20 +36,74 @@ def open_bytes(path: Path) -> IO[bytes]:
     try:
         if path.is_dir():
             raise TraceError(f"{path}: is a folder; expected a trace file")
+        if path.exists() and not path.is_file():
+            raise TraceError(f"{path}: is no regular file; expected a trace file")
         file = path.open("rb")
     except FileNotFoundError:
         raise TraceError(f"{path}: no such trace file") from None
-    except OSError as error:
-        raise TraceError(f"{path}: cannot be read ({error.strerror})") from None
-    if file.peek(2)[:2] != b"\x1f\x8b":
-        return file
-    file.close()
-    return gzip.open(path, "rb")  # type: ignore[return-value]
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise TraceError(f"{str(path)[:200]!r}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    return unpacked(path, file, file.peek(8)[:8])
+
+
+def open_utf8(path: Path) -> IO[bytes]:
+    """The text of ``path`` as UTF-8 bytes without a byte-order mark."""
+    file = open_bytes(path)
+    start = file.peek(64)[:64]  # type: ignore[attr-defined]
+    if start.startswith(codecs.BOM_UTF8):
+        file.read(len(codecs.BOM_UTF8))
+    elif encoding := _utf16(start):
+        return io.BufferedReader(_Transcoded(path, file, encoding), _PIECE_BYTES)
+    return file
+
+
+def _utf16(start: bytes) -> str:
+    """The UTF-16 that text begins with: by its mark, or because every other byte of its head is zero."""
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and len(start) % 2 == 0:
+        return "utf-16"
+    even, odd = start[0::2], start[1::2]
+    if len(start) >= 8 and len(even) == len(odd):
+        if not odd.strip(b"\0") and 0 not in even:
+            return "utf-16-le"
+        if not even.strip(b"\0") and 0 not in odd:
+            return "utf-16-be"
+    return ""
+
+
+class _Transcoded(io.RawIOBase):
+    """UTF-16 as UTF-8."""
+
+    def __init__(self, path: Path, file: IO[bytes], encoding: str) -> None:
+        self._path, self._file = path, file
+        self._decoder = codecs.getincrementaldecoder(encoding)()
+        self._ready = b""
+        self._ended = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._ready and not self._ended:
+            piece = self._file.read(_PIECE_BYTES)
+            self._ended = not piece
+            try:
+                self._ready = self._decoder.decode(piece, final=self._ended).encode()
+            except UnicodeError as error:
+                raise TraceError(f"{self._path}: is not UTF-16 throughout ({error})") from None
+        given = self._ready[: len(buffer)]
+        self._ready = self._ready[len(given) :]
+        buffer[: len(given)] = given
+        return len(given)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()
 
 
 def head_of(path: Path) -> bytes:
-    """The first 64 KiB of content, from which a format is recognised."""
-    with open_bytes(path) as file:
+    """The first 64 KiB of content, as UTF-8 where it is text: from it a format is recognised."""
+    with open_utf8(path) as file:
         return file.read(_HEAD_BYTES)
 
 
@@ -59,74 +114,54 @@ def fingerprint(path: Path) -> dict[str, Any]:
     return {"sha256": digest, "bytes": path.stat().st_size}
 
 
-def csv_header(head: bytes) -> list[str]:
-    """The column names in the first line of ``head``; empty when it is no text."""
-    try:
-        line = head.split(b"\n", 1)[0].decode("utf-8-sig").strip("\r")
-    except UnicodeDecodeError:
-        return []
-    return [name.strip() for name in next(csv.reader([line]), [])]
-
-
 def json_keys(head: bytes) -> set[str]:
     """Every key name in ``head`` when it begins like JSON; empty otherwise."""
     text = head.decode("utf-8", errors="replace").lstrip("\ufeff \r\n\t")
     return set(_JSON_KEY.findall(text)) if text[:1] in ("{", "[") else set()
 
 
-def at_row(path: Path, row: int) -> str:
-    """``file, data row N (line M)``: the line is found by reading a CSV again, blank and quoted lines counted."""
-    if head_of(path)[:4] == PARQUET_MAGIC:
-        return f"{path}, data row {row}"
-    with io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", errors="replace", newline="") as text:
-        reader = csv.reader(text)
-        seen = -1
-        for record in reader:
-            seen += bool(record)
-            if seen == row:
-                return f"{path}, data row {row} (line {reader.line_num})"
-    return f"{path}, data row {row}"
-
-
-def csv_batches(path: Path, columns: list[str] | None, ragged: list[int]) -> Iterator[pa.RecordBatch]:
-    """Record batches of ``path`` with every column as text (null where empty).
-
-    Rows with too few or too many fields are left out and their data row numbers appended to ``ragged``; the caller
-    decides whether that is an error. ``columns`` selects; None takes all.
-    """
-    def note(row: Any) -> str:
-        ragged.append((row.number or 1) - 1)
-        return "skip"
-
-    names = csv_header(head_of(path))
-    if not names or names == [""]:
-        raise TraceError(f"{path}: is empty; expected a header line and at least one request")
-    with open_bytes(path) as file:
-        try:
-            reader = pa.csv.open_csv(
-                file,
-                read_options=pa.csv.ReadOptions(
-                    use_threads=False, block_size=_BLOCK_BYTES, column_names=names, skip_rows=1
-                ),
-                parse_options=pa.csv.ParseOptions(invalid_row_handler=note, newlines_in_values=True),
-                convert_options=pa.csv.ConvertOptions(
-                    column_types=dict.fromkeys(names, pa.string()), include_columns=columns,
-                    strings_can_be_null=True, null_values=[""], quoted_strings_can_be_null=True,
-                ),
-            )  # fmt: skip
-            while True:
-                batch = reader.read_next_batch()
-                if batch.num_rows:
-                    yield batch
-        except StopIteration:
-            return
-        except pa.ArrowInvalid as error:
-            raise TraceError(f"{path}: is not a readable CSV file ({error})") from None
-
-
 def text_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """``(line number from 1, text)`` of every line that is not blank."""
-    with io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", errors="replace") as text:
-        for number, line in enumerate(text, start=1):
+    """``(line number from 1, text)`` of every line that is not blank.
+
+    Raises:
+        TraceError: a line is too long, or holds bytes that are no text.
+    """
+    with open_utf8(path) as file:
+        number = 0
+        while line := file.readline(LONGEST_LINE_BYTES + 1):
+            number += 1
+            if len(line) > LONGEST_LINE_BYTES:
+                raise too_long(path, number)
             if not line.isspace():
-                yield number, line
+                yield number, decoded(path, line, number)
+
+
+def too_long(path: Path, line: int) -> TraceError:
+    """A line that no trace has."""
+    return TraceError(f"{path}, line {line}: is longer than {LONGEST_LINE_BYTES >> 20} MiB; legal are lines of requests")
+
+
+def decoded(path: Path, line: bytes, number: int) -> str:
+    """The text of a line (or of lines that begin at ``number``)."""
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        at = number + line.count(b"\n", 0, error.start)
+        column = error.start - line.rfind(b"\n", 0, error.start)
+        raise TraceError(
+            f"{path}, line {at}, byte {column}: {line[error.start : error.start + 1]!r} is no UTF-8; legal is text in "
+            "UTF-8 or UTF-16"
+        ) from None
+
+
+def whole_text(path: Path) -> str:
+    """All of a file that is one document.
+
+    Raises:
+        TraceError: it is larger than ``LARGEST_DOCUMENT_BYTES``, or no text.
+    """
+    with open_utf8(path) as file:
+        content = file.read(LARGEST_DOCUMENT_BYTES + 1)
+    if len(content) > LARGEST_DOCUMENT_BYTES:
+        raise TraceError(f"{path}: is one document of more than {LARGEST_DOCUMENT_BYTES >> 20} MiB; write JSON lines")
+    return decoded(path, content, 1)

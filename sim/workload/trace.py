@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -44,7 +44,7 @@ class Trace:
     labels: Mapping[str, np.ndarray] = field(default_factory=dict)
     block_tokens: int = 512
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    """Input files (path -> {sha256, bytes}) under "files"; what was dropped and why under "dropped"."""
+    """Input files (path -> {sha256, bytes}) under "files"; the rest as ``left_out`` says."""
 
     def __len__(self) -> int:
         return len(self.arrival_s)
@@ -53,6 +53,22 @@ class Trace:
     def duration_s(self) -> float:
         """Seconds from 0 to the last arrival."""
         return float(self.arrival_s[-1]) if len(self) else 0.0
+
+    def noting(self, note: str) -> Trace:
+        """The same trace with one more sentence about its source."""
+        provenance = {**self.provenance, "notes": [*self.provenance.get("notes", []), note]}
+        return replace(self, provenance=provenance)
+
+    def left_out(self) -> dict[str, Any]:
+        """What reading the source changed: ``rows_read``; ``dropped`` (reason -> rows left out); ``sorted`` (``rows`` that
+        came later than one after them in time, ``steps_back``, ``furthest_s``; None: all in order); ``notes`` (what was
+        found out or assumed, in sentences)."""
+        return {
+            "rows_read": self.provenance.get("rows_read", len(self)),
+            "dropped": dict(self.provenance.get("dropped", {})),
+            "sorted": self.provenance.get("sorted"),
+            "notes": list(self.provenance.get("notes", [])),
+        }
 
     def take(self, rows: np.ndarray, arrival_s: np.ndarray | None = None) -> Trace:
         """The requests at ``rows`` (an index or mask array), with new arrival times where given."""
@@ -64,3 +80,19 @@ class Trace:
             block_tokens=self.block_tokens,
             provenance=self.provenance,
         )
+
+
+def left_out_sentences(left_out: Mapping[str, Any]) -> list[str]:
+    """What ``Trace.left_out`` holds, in sentences; none when the source was taken as it is."""
+    found = []
+    dropped = left_out.get("dropped") or {}
+    if dropped:
+        reasons = "; ".join(f"{count:,} {reason}" for reason, count in dropped.items())
+        found.append(f"left out {sum(dropped.values()):,} of {left_out['rows_read']:,} rows: {reasons}")
+    moved = left_out.get("sorted")
+    if moved:
+        found.append(
+            f"sorted by time: {moved['rows']:,} of {left_out['rows_read']:,} rows came late ({moved['steps_back']:,} steps "
+            f"back, the furthest {moved['furthest_s']:,.6g} s)"
+        )
+    return [*found, *left_out.get("notes", [])]

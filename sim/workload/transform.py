@@ -18,6 +18,7 @@ from sim.workload.arrivals import inverse_clock, operational_clock
 from sim.workload.columns import tuples
 from sim.workload.merge import merged
 from sim.workload.scale import copy_of
+from sim.workload.ticks import share_on_ticks
 from sim.workload.trace import Trace
 
 
@@ -45,8 +46,7 @@ def _dequantise(step: Dequantise, trace: Trace, period_s: float, seed: int, plac
     tick_s = step.tick_s or (float(np.median(np.diff(distinct))) if len(distinct) > 1 else 0.0)
     if tick_s == 0.0:
         return trace, period_s
-    off_s = np.abs(trace.arrival_s / tick_s - np.rint(trace.arrival_s / tick_s)) * tick_s
-    if np.mean(off_s < tick_s / 100) < 0.9:
+    if share_on_ticks(trace.arrival_s, tick_s) < 0.9:
         return trace, period_s
     moved_s = trace.arrival_s + stream(seed, "workload", "transform", place).uniform(0.0, tick_s, len(trace))
     order = np.argsort(moved_s, kind="stable")

@@ -39,8 +39,11 @@ def test_convert_maps_any_csv_and_says_what_it_left_out(tmp_path, capsys):
     assert main(["convert", str(tmp_path / "c.csv"), str(target), "--columns", columns]) == 2
     assert "data row 2 (line 3): input_tokens is 'x'" in capsys.readouterr().err
     assert not target.exists()
-    assert main(["convert", str(tmp_path / "c.csv"), str(target), "--columns", columns, "--lenient"]) == 0
-    assert "left out 1 rows" in capsys.readouterr().err
+    assert main(["convert", str(tmp_path / "c.csv"), str(target), "--columns", columns, "--lenient"]) == 2
+    assert "33.3%" in capsys.readouterr().err
+    lenient = ["--lenient", "--lenient-max-loss", "0.4"]
+    assert main(["convert", str(tmp_path / "c.csv"), str(target), "--columns", columns, *lenient]) == 0
+    assert "left out 1 of 3 rows: 1 input_tokens not a whole number" in capsys.readouterr().err
     assert read_trace(target).arrival_s.tolist() == [0.0, 2.0]
 
 

@@ -1,23 +1,22 @@
 """Agentic coding sessions (callanjfox/kv-cache-tester, Apache-2.0): one JSON file a session, or a folder of them.
 
-A request's ``t`` counts from its session's start, a subagent's requests from the subagent's ``t``; blocks have 64
-tokens and ids of the session's own. Nothing is known about the time between sessions: they start as a Poisson
-process of ``workload.session_rate_per_s``. Replay is open: requests come when they came (a closed loop would wait
+A request's ``t`` counts from its session's start, a subagent's requests from the subagent's ``t``; blocks have
+``block_size`` tokens (64) and ids of the session's own. Nothing is known about the time between sessions: they start as
+a Poisson process of ``workload.session_rate_per_s``. Replay is open: requests come when they came (a closed loop would wait
 for answers).
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from sim.errors import TraceError
 from sim.rng import stream
-from sim.workload.formats.records import Record, as_number, record_chunks
+from sim.workload.formats.records import Record, as_number, parsed_json, record_chunks
 from sim.workload.rows import Chunk, Reading
-from sim.workload.source import json_keys
+from sim.workload.source import json_keys, whole_text
 
 BLOCK_TOKENS = 64
 
@@ -41,7 +40,6 @@ class AgenticFormat:
 
     def chunks(self, reading: Reading) -> Iterator[Chunk]:
         """All requests of all sessions."""
-        reading.block_tokens = BLOCK_TOKENS
         reading.row_name = "request"
         return record_chunks(self._records(reading), ("block_hashes", "session_id", "turn", "feature"))
 
@@ -51,13 +49,18 @@ class AgenticFormat:
         start_s, ids = 0.0, 0
         for file in files:
             try:
-                session = json.loads(file.read_text(encoding="utf-8"))
-                requests = session["requests"]
-            except (ValueError, KeyError, TypeError) as error:
+                session = parsed_json(whole_text(file))
+                requests, size = session["requests"], int(session.get("block_size", BLOCK_TOKENS))
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 if not reading.lenient:
                     raise TraceError(f"{file}: is no agentic session ({error})") from None
-                reading.dropped["file that is no agentic session"] += 1
+                reading.unusable["file that is no agentic session"] += 1
                 continue
+            if size != (reading.block_tokens or size) or size < 1:
+                raise TraceError(
+                    f"{file}: has blocks of {size} tokens, but {reading.block_tokens} hold so far; legal is one size for all"
+                )
+            reading.block_tokens = size
             blocks: dict[Any, int] = {}
             for turn, (t_s, request, scope) in enumerate(_flat(requests, 0.0, ""), start=1):
                 hashes = tuple(

@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
-from sim.workload.columns import instants_s, numbers
-from sim.workload.formats.native import whole_batches
+from sim.workload.delimited import csv_header
+from sim.workload.formats.batches import table_batches
+from sim.workload.formats.native import labelled
+from sim.workload.instants import TimeColumn
 from sim.workload.rows import Chunk, Reading
-from sim.workload.source import csv_header
 
 _COLUMNS = ["TIMESTAMP", "ContextTokens", "GeneratedTokens"]
 _NATIVE = dict(zip(("arrival_s", "input_tokens", "output_tokens"), _COLUMNS, strict=True))
@@ -34,12 +33,8 @@ class AzureFormat:
 
     def chunks(self, reading: Reading) -> Iterator[Chunk]:
         """The rows of the file."""
-        first_row, origin_ns = 1, None
-        for batch in whole_batches(reading, _COLUMNS):
-            arrival_s, origin_ns = instants_s(batch.column("TIMESTAMP"), origin_ns)
-            rows = np.arange(first_row, first_row + batch.num_rows)
-            first_row += batch.num_rows
-            yield Chunk(
-                arrival_s, numbers(batch.column("ContextTokens")), numbers(batch.column("GeneratedTokens")), rows,
-                echo=lambda name, index, batch=batch: batch.column(_NATIVE[name])[index].as_py(),  # type: ignore[misc]
-            )  # fmt: skip
+        times = TimeColumn(reading.path, 1.0, "iso", reading.origin_ns)
+        for rows, batch in table_batches(reading, _COLUMNS):
+            arrival_s = times.seconds(batch.column("TIMESTAMP"))
+            reading.origin_ns = times.origin_ns
+            yield labelled(arrival_s, batch, _NATIVE, rows, reading, ".")

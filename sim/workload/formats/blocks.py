@@ -1,7 +1,8 @@
 """Traces whose prompts are lists of block hashes: Mooncake, Qwen-Bailian, RAGPulse.
 
-Mooncake (Apache-2.0): JSON lines, ``timestamp`` in ms, one global namespace of prefix-chained ids, 512 tokens each; the
-last id may cover a partial block. Conversation and tool-agent stamps tick every 3 s (transform ``dequantise``).
+Mooncake (Apache-2.0): JSON lines, ``timestamp`` in ms, one global namespace of prefix-chained ids, 512 tokens each
+(others write the same format with 64 or 16: the lengths tell); the last id may cover a partial block. Conversation and
+tool-agent stamps tick every 3 s (``workload.dequantise_s``).
 
 Qwen-Bailian (Apache-2.0): seconds, 16-token blocks, ``parent_chat_id`` -1 at a conversation's root.
 
@@ -13,14 +14,18 @@ segments up to its end are the same. Tokens that no segment accounts for (about 
 
 from __future__ import annotations
 
-import json
+import dataclasses
+import itertools
 import math
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sim.errors import TraceError
-from sim.workload.formats.records import Record, as_number, json_lines, record_chunks
+from sim.workload.formats.records import Record, as_number, json_lines, parsed_json, record_chunks
 from sim.workload.rows import Chunk, Reading
 from sim.workload.source import json_keys, text_lines
 
@@ -39,12 +44,13 @@ class MooncakeFormat:
 
     def chunks(self, reading: Reading) -> Iterator[Chunk]:
         """The rows of the file."""
-        reading.block_tokens = 512
-        return record_chunks(self._records(reading), ("block_hashes",))
+        if reading.block_tokens is None:
+            reading.block_tokens = _block_tokens(reading)
+        return record_chunks(self._records(reading, reading.block_tokens), ("block_hashes",))
 
-    def _records(self, reading: Reading) -> Iterator[Record]:
+    def _records(self, reading: Reading, block_tokens: int) -> Iterator[Record]:
         for line, entry in json_lines(reading):
-            hashes = _hash_list(reading, line, entry, 512)
+            hashes = _hash_list(reading, line, entry, block_tokens)
             if hashes is not None:
                 yield Record(
                     line, as_number(entry.get("timestamp")) / 1000.0, entry.get("input_length"),
@@ -52,18 +58,73 @@ class MooncakeFormat:
                 )  # fmt: skip
 
 
+_LOOKED_AT = 2000
+_USUAL_BLOCKS = (512, 16, 32, 64, 128, 256, 1024)
+
+
+def _block_tokens(reading: Reading) -> int:
+    """The block size of a Mooncake file: the one with which its first prompts have as many blocks as they list.
+
+    A block size b fits a prompt of n tokens and L ids when ceil(n / b) = L, or, where partial blocks have no id,
+    floor(n / b) = L. Of several that fit, a usual one is taken, Mooncake's own 512 first; any other is said.
+
+    Raises:
+        TraceError: none fits most prompts.
+    """
+    trial = dataclasses.replace(reading, lenient=True, unusable=Counter(), notes=[])  # wrong rows are for the real reading
+    pairs = []
+    for _, entry in itertools.islice(json_lines(trial), _LOOKED_AT):
+        hashes, tokens = entry.get("hash_ids"), as_number(entry.get("input_length"))
+        if isinstance(hashes, list) and hashes and tokens >= 1:
+            pairs.append((len(hashes), tokens))
+    if not pairs:
+        return _USUAL_BLOCKS[0]
+    ids, tokens = np.array(pairs).T
+    for fits in (_whole_and_partial, _whole_only):
+        shares = {size: float(fits(ids, tokens, size).mean()) for size in (*_USUAL_BLOCKS, *_bounds(ids, tokens))}
+        found = max(shares, key=lambda size: shares[size])  # of equals the first
+        if shares[found] > 0.5:  # the rows that it does not fit are refused one by one
+            if found != _USUAL_BLOCKS[0]:
+                reading.notes.append(f"blocks of {found} tokens, by the prompts' lengths and numbers of hash_ids")
+            return found
+    raise TraceError(
+        f"{reading.path}: its prompts' lengths and numbers of hash_ids do not tell the block size (the first has "
+        f"{int(tokens[0])} tokens in {int(ids[0])} ids); say workload.block_tokens (--block-tokens)"
+    )
+
+
+def _whole_and_partial(ids: np.ndarray, tokens: np.ndarray, size: int) -> np.ndarray:
+    """Mask of the prompts whose ids cover every token, the last perhaps in part."""
+    fits: np.ndarray = np.ceil(tokens / size) == ids
+    return fits
+
+
+def _whole_only(ids: np.ndarray, tokens: np.ndarray, size: int) -> np.ndarray:
+    """Mask of the prompts that have ids for full blocks alone."""
+    fits: np.ndarray = np.floor(tokens / size) == ids
+    return fits
+
+
+def _bounds(ids: np.ndarray, tokens: np.ndarray) -> tuple[int, ...]:
+    """The smallest size with which all ids cover their tokens, where it is the only one that fits each prompt."""
+    smallest = int(np.ceil(tokens / ids).max())
+    only = (tokens > (ids - 1) * smallest).all() and (tokens <= (ids - 1) * (smallest + 1)).any()
+    return (smallest,) if only else ()
+
+
 def _hash_list(reading: Reading, line: int, entry: dict[str, Any], block_tokens: int) -> tuple[int, ...] | None:
     """The row's block ids; None when they cannot be used."""
     hashes = entry.get("hash_ids", [])
-    if not isinstance(hashes, list) or not all(isinstance(block, int) for block in hashes):
-        reading.refuse(line, f"hash_ids is {hashes!r:.60}; legal is a list of integers", "hash_ids no list of integers")
+    if not isinstance(hashes, list) or not all(type(block) is int for block in hashes):
+        found = repr(hashes)[:60]
+        reading.refuse(line, f"hash_ids is {found}; legal is a list of integers", "hash_ids no list of integers")
         return None
     tokens = as_number(entry.get("input_length"))
     blocks = -(-int(tokens) // block_tokens) if 0 < tokens < math.inf else len(hashes)  # tokens are judged later
     if len(hashes) > blocks:
         reading.refuse(
             line, f"hash_ids has {len(hashes)} ids; legal are at most {blocks}, one for each {block_tokens} tokens of "
-            f"input_length", "more hash_ids than blocks",
+            f"input_length (workload.block_tokens)", "more hash_ids than blocks",
         )  # fmt: skip
         return None
     return tuple(hashes)
@@ -82,13 +143,13 @@ class BailianFormat:
 
     def chunks(self, reading: Reading) -> Iterator[Chunk]:
         """The rows of the file."""
-        reading.block_tokens = 16
+        reading.block_tokens = reading.block_tokens or 16
         return record_chunks(self._records(reading), ("block_hashes", "session_id", "turn", "route"))
 
     def _records(self, reading: Reading) -> Iterator[Record]:
         roots: dict[Any, Any] = {}
         for line, entry in json_lines(reading):
-            hashes = _hash_list(reading, line, entry, 16)
+            hashes = _hash_list(reading, line, entry, reading.block_tokens or 16)
             if hashes is None:
                 continue
             chat, parent = entry.get("chat_id"), entry.get("parent_chat_id", -1)
@@ -154,9 +215,9 @@ def _segment_lengths(reading: Reading) -> dict[int, int]:
             raise TraceError(f"{reading.path}: needs {file} beside it, with the segments' token lengths")
         for line, text in text_lines(path):
             try:
-                entry = json.loads(text)
+                entry = parsed_json(text)
                 lengths[int(entry[key])] = int(entry["token_length"])
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 raise TraceError(f"{path}, line {line}: legal is an object with {key} and token_length") from None
     return lengths
 

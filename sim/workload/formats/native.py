@@ -1,4 +1,4 @@
-"""The native format, CSV or Parquet: ``arrival_s,input_tokens,output_tokens`` and the optional label columns.
+"""The native format, as CSV, Parquet or JSON lines: ``arrival_s,input_tokens,output_tokens`` and the optional labels.
 
 Columns may stand in any order; those it does not know are ignored and named once on stderr. Times are seconds from 0
 and do not step back. In one row ``block_hashes`` excludes ``prefix_id`` and ``prompt_id``, which would tell the same
@@ -19,8 +19,10 @@ import pyarrow.parquet
 
 from sim.errors import OutputError, TraceError
 from sim.workload.columns import hash_lists, integers, numbers, texts
+from sim.workload.delimited import csv_header, decimal_of
+from sim.workload.formats.batches import table_batches, table_names
 from sim.workload.rows import Chunk, Reading
-from sim.workload.source import PARQUET_MAGIC, csv_batches, csv_header, head_of
+from sim.workload.source import PARQUET_MAGIC, json_keys
 from sim.workload.trace import INTEGER_LABELS, OPTIONAL_COLUMNS, Trace
 
 REQUIRED = ("arrival_s", "input_tokens", "output_tokens")
@@ -34,47 +36,48 @@ class NativeFormat:
     ordered = True
 
     def matches(self, head: bytes, path: Path) -> bool:
-        """Parquet, or a CSV header with at least one of its own required names."""
-        return head[:4] == PARQUET_MAGIC or "arrival_s" in csv_header(head)
+        """Parquet, a header with its own name for the time, or JSON lines with its three names."""
+        if head[:4] == PARQUET_MAGIC or "arrival_s" in csv_header(head):
+            return True
+        return set(REQUIRED) <= json_keys(head)
 
     def chunks(self, reading: Reading) -> Iterator[Chunk]:
         """The rows of the file."""
-        head = head_of(reading.path)
-        present = _parquet_names(reading.path) if head[:4] == PARQUET_MAGIC else csv_header(head)
-        twice = sorted({name for name in present if present.count(name) > 1})
+        present = table_names(reading.path)
         missing = [name for name in REQUIRED if name not in present]
-        if missing or twice:
-            what = f"lacks column {', '.join(missing)}" if missing else f"has column {', '.join(twice)} more than once"
+        if missing:
             raise TraceError(
-                f"{reading.path}: {what}; found {', '.join(present) or 'nothing'}; required are {', '.join(REQUIRED)}"
+                f"{reading.path}: lacks column {', '.join(missing)}; found {', '.join(present) or 'nothing'}; required are "
+                f"{', '.join(REQUIRED)}; workload.columns (--columns) maps any other table"
             )
         unknown = [name for name in present if name not in REQUIRED and name not in OPTIONAL_COLUMNS]
         if unknown:
             print(f"{reading.path}: unknown columns ignored: {', '.join(unknown)}", file=sys.stderr)
         wanted = [name for name in present if name not in unknown]
-        yield from native_chunks(_batches(reading, head, wanted), reading, {name: name for name in wanted})
+        decimal = decimal_of(reading.path, list(REQUIRED), reading.decimal)
+        for rows, batch in table_batches(reading, wanted):
+            arrival_s = numbers(batch.column("arrival_s"), decimal)
+            yield labelled(arrival_s, batch, dict(zip(wanted, wanted, strict=True)), rows, reading, decimal)
 
 
-def native_chunks(batches: Iterator[pa.RecordBatch], reading: Reading, names: dict[str, str]) -> Iterator[Chunk]:
-    """Chunks from record batches whose column ``names[native]`` holds each native column."""
-    first_row = 1
-    for batch in batches:
-        raw = {native: batch.column(name) for native, name in names.items()}
-        rows = np.arange(first_row, first_row + batch.num_rows)
-        first_row += batch.num_rows
-        chunk = Chunk(
-            numbers(raw["arrival_s"]), numbers(raw["input_tokens"]), numbers(raw["output_tokens"]), rows,
-            echo=lambda name, index, raw=raw: _shown(raw[name][index].as_py()),  # type: ignore[misc]
-        )  # fmt: skip
-        wrong = add_labels(chunk, raw, reading)
-        yield chunk.take(~wrong) if wrong.any() else chunk
+def labelled(
+    arrival_s: np.ndarray, batch: pa.RecordBatch, names: dict[str, str], rows: np.ndarray, reading: Reading, decimal: str
+) -> Chunk:
+    """The chunk of a batch whose column ``names[native]`` holds each native column, without rows that have wrong labels."""
+    raw = {native: batch.column(name) for native, name in names.items()}
+    chunk = Chunk(
+        arrival_s, numbers(raw["input_tokens"], decimal), numbers(raw["output_tokens"], decimal), rows,
+        echo=lambda name, index: _shown(raw[name][index].as_py()),
+    )  # fmt: skip
+    wrong = _add_labels(chunk, raw, reading, decimal)
+    return chunk.take(~wrong) if wrong.any() else chunk
 
 
 def _shown(value: Any) -> Any:
     return "" if value is None else value
 
 
-def add_labels(chunk: Chunk, raw: dict[str, pa.Array], reading: Reading) -> np.ndarray:
+def _add_labels(chunk: Chunk, raw: dict[str, pa.Array], reading: Reading, decimal: str) -> np.ndarray:
     """Fills ``chunk.labels``; returns the mask of rows to drop (strict: raises at the first)."""
     drop = np.zeros(len(chunk.rows), dtype=bool)
 
@@ -88,10 +91,10 @@ def add_labels(chunk: Chunk, raw: dict[str, pa.Array], reading: Reading) -> np.n
         if name == "block_hashes":
             chunk.labels[name] = hash_lists(raw[name])
         elif name in INTEGER_LABELS:
-            values, no_integer = integers(raw[name], INTEGER_LABELS[name])
-            least = 1 if name == "max_output_tokens" else 0
-            too_small = (values < least) & (values != INTEGER_LABELS[name]) if name != "priority" else False
-            refuse(no_integer | too_small, name, "a whole number" + ("" if name == "priority" else f" from {least}"))
+            values, empty, no_integer = integers(raw[name], INTEGER_LABELS[name], decimal)
+            least = {"priority": -(2**53), "max_output_tokens": 1}.get(name, 0)
+            wrong = no_integer | (~empty & (values < least))
+            refuse(wrong, name, "a whole number" + ("" if name == "priority" else f" from {least}"))
             chunk.labels[name] = values
         else:
             chunk.labels[name] = texts(raw[name])
@@ -103,39 +106,6 @@ def add_labels(chunk: Chunk, raw: dict[str, pa.Array], reading: Reading) -> np.n
             if name in chunk.labels:
                 refuse(hashed & (chunk.labels[name] != ""), name, "empty where block_hashes is given")
     return drop
-
-
-def _parquet_names(path: Path) -> list[str]:
-    try:
-        return list(pyarrow.parquet.read_schema(path).names)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise TraceError(f"{path}: is not a readable Parquet file ({error})") from None
-
-
-def _batches(reading: Reading, head: bytes, wanted: list[str]) -> Iterator[pa.RecordBatch]:
-    if head[:4] == PARQUET_MAGIC:
-        with pyarrow.parquet.ParquetFile(reading.path) as file:
-            yield from file.iter_batches(columns=wanted, batch_size=1 << 18)
-        return
-    yield from whole_batches(reading, wanted)
-
-
-def whole_batches(reading: Reading, wanted: list[str] | None) -> Iterator[pa.RecordBatch]:
-    """The CSV's record batches; rows with a wrong number of fields are an error, or dropped when lenient."""
-    ragged: list[int] = []
-    for batch in csv_batches(reading.path, wanted, ragged):
-        _refuse_ragged(reading, ragged)
-        yield batch
-    _refuse_ragged(reading, ragged)
-
-
-def _refuse_ragged(reading: Reading, ragged: list[int]) -> None:
-    for row in ragged:
-        expected = len(csv_header(head_of(reading.path)))
-        reading.refuse(
-            row, f"has another number of fields than the header; legal is {expected}", "wrong number of fields"
-        )
-    ragged.clear()
 
 
 def write_trace(trace: Trace, path: str | Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -10,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from sim.errors import TraceError
-from sim.workload.columns import tuples
+from sim.errors import SimError, TraceError
+from sim.workload.columns import as_number, tuples
 from sim.workload.rows import Chunk, Reading
-from sim.workload.source import head_of, open_bytes, text_lines
+from sim.workload.source import head_of, text_lines, whole_text
 from sim.workload.trace import INTEGER_LABELS, missing_column
+
+__all__ = ["Record", "as_number", "json_document", "json_lines", "parsed_json", "record_chunks"]
 
 _BATCH = 65_536
 
@@ -31,21 +32,12 @@ class Record:
     failed: bool = False
 
 
-def as_number(value: Any) -> float:
-    """The number that ``value`` is or, as text, holds; NaN otherwise."""
-    if isinstance(value, bool) or value is None:
-        return np.nan
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return np.nan
-
-
 def json_lines(reading: Reading) -> Iterator[tuple[int, dict[str, Any]]]:
     """``(line, object)`` of JSON lines; a JSON list of objects is read whole, with its entries numbered instead."""
-    if head_of(reading.path).lstrip(b"\xef\xbb\xbf \r\n\t")[:1] == b"[":
+    if head_of(reading.path).lstrip(b" \r\n\t")[:1] == b"[":
         reading.row_name = "entry"
         for number, entry in enumerate(json_document(reading), start=1):
+            reading.last_row = number
             if isinstance(entry, dict):
                 yield number, entry
             else:
@@ -53,9 +45,10 @@ def json_lines(reading: Reading) -> Iterator[tuple[int, dict[str, Any]]]:
         return
     reading.row_name = "line"
     for number, line in text_lines(reading.path):
+        reading.last_row = number
         try:
-            entry = json.loads(line)
-        except ValueError as error:
+            entry = parsed_json(line)
+        except (ValueError, RecursionError) as error:
             reading.refuse(number, f"is no JSON ({error}); legal is one object a line", "no JSON object")
             continue
         if isinstance(entry, dict):
@@ -70,11 +63,29 @@ def json_document(reading: Reading) -> Any:
     Raises:
         TraceError: it is none.
     """
-    with io.TextIOWrapper(open_bytes(reading.path), encoding="utf-8-sig", errors="replace") as text:
-        try:
-            return json.load(text)
-        except ValueError as error:
-            raise TraceError(f"{reading.path}: is no JSON ({error})") from None
+    try:
+        return parsed_json(whole_text(reading.path))
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, SimError):
+            raise
+        raise TraceError(f"{reading.path}: is no JSON ({error})") from None
+
+
+def parsed_json(text: str) -> Any:
+    """The value of a JSON text; an object that has a key twice is none, since which is meant nobody knows.
+
+    Raises:
+        ValueError, RecursionError: it is none, or is nested too deep.
+    """
+    return json.loads(text, object_pairs_hook=_once)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} is there twice")
+    return found
 
 
 def record_chunks(records: Iterable[Record], columns: tuple[str, ...]) -> Iterator[Chunk]:

@@ -1,4 +1,4 @@
-"""CSV formats that are one table: BurstGPT, Vidur, LiteLLM's spend table, and any CSV by a column map.
+"""Formats that are one table: BurstGPT, Vidur, LiteLLM's spend table, and any table by a column map.
 
 BurstGPT (CC-BY-4.0, v1 to v3): seconds since midnight of the campaign's first day, not zero-based; v3 inserts ``Session
 ID`` and ``Elapsed time``. Response tokens 0 marks a failure: such rows are left out and counted. The log type
@@ -7,8 +7,9 @@ its answer did not re-send its history and opens a session of its own.
 
 Vidur: ``arrived_at,num_prefill_tokens,num_decode_tokens``; its length-only files hold no times and are refused.
 
-Column map: native column -> the file's column; the time's key may be ``arrival_s``, ``arrival_ms``, ``arrival_us`` or
-``arrival_ns``, numbers from any zero, or ISO 8601 stamps. Rows are sorted by time.
+Column map: native column -> the file's column (nested JSON with dots), of CSV, TSV, JSON lines or Parquet; the time's key
+may be ``arrival_s``, ``arrival_ms``, ``arrival_us`` or ``arrival_ns``: numbers from any zero, or stamps and dates as
+``sim.workload.instants`` reads them. Rows are sorted by time.
 """
 
 from __future__ import annotations
@@ -19,35 +20,25 @@ from pathlib import Path
 import numpy as np
 
 from sim.errors import ConfigError, TraceError
-from sim.workload.columns import instants_s, numbers
-from sim.workload.formats.native import add_labels, whole_batches
+from sim.workload.delimited import csv_header, decimal_of
+from sim.workload.formats.batches import table_batches
+from sim.workload.formats.native import REQUIRED, labelled
+from sim.workload.instants import UNITS, TimeColumn
 from sim.workload.rows import Chunk, Reading
-from sim.workload.source import csv_header, head_of
+from sim.workload.source import head_of
 from sim.workload.trace import OPTIONAL_COLUMNS, Trace
 
-_UNITS = {"arrival_s": 1.0, "arrival_ms": 1e-3, "arrival_us": 1e-6, "arrival_ns": 1e-9}
+_UNITS = {f"arrival_{unit}": size_s for unit, size_s in UNITS.items()}
 
 
 def table_chunks(reading: Reading, names: dict[str, str], unit_s: float = 1.0) -> Iterator[Chunk]:
-    """Chunks of a CSV whose column ``names[native]`` holds each native column."""
-    found = csv_header(head_of(reading.path))
-    missing = [column for column in names.values() if column not in found]
-    if missing:
-        raise TraceError(f"{reading.path}: lacks column {', '.join(missing)}; found {', '.join(found)}")
-    first_row, origin_ns = 1, None
-    for batch in whole_batches(reading, list(dict.fromkeys(names.values()))):
-        raw = {native: batch.column(column) for native, column in names.items()}
-        arrival_s = numbers(raw["arrival_s"]) * unit_s
-        if np.isnan(arrival_s).all():
-            arrival_s, origin_ns = instants_s(raw["arrival_s"], origin_ns)
-        rows = np.arange(first_row, first_row + batch.num_rows)
-        first_row += batch.num_rows
-        chunk = Chunk(
-            arrival_s, numbers(raw["input_tokens"]), numbers(raw["output_tokens"]), rows,
-            echo=lambda name, index, raw=raw: raw[name][index].as_py() or "",  # type: ignore[misc]
-        )  # fmt: skip
-        wrong = add_labels(chunk, raw, reading)
-        yield chunk.take(~wrong) if wrong.any() else chunk
+    """Chunks of a table whose column ``names[native]`` holds each native column."""
+    decimal = decimal_of(reading.path, [names[name] for name in REQUIRED], reading.decimal)
+    times = TimeColumn(reading.path, unit_s, reading.time_format, reading.origin_ns, decimal)
+    for rows, batch in table_batches(reading, list(dict.fromkeys(names.values()))):
+        arrival_s = times.seconds(batch.column(names["arrival_s"]))
+        reading.origin_ns = times.origin_ns
+        yield labelled(arrival_s, batch, names, rows, reading, decimal)
 
 
 class BurstGptFormat:
@@ -156,7 +147,7 @@ class LiteLlmTableFormat:
 
 
 class MappedFormat:
-    """Any CSV, by ``workload.columns``."""
+    """Any table, by ``workload.columns``."""
 
     name = "columns"
     zero_based = False

@@ -119,14 +119,17 @@ def test_missing_file_and_folder(tmp_path):
         read_trace(file_with(tmp_path, HEADER), "bogus")
 
 
-def test_lenient_drops_and_counts(tmp_path):
+def test_lenient_sorts_drops_and_counts(tmp_path):
     path = file_with(tmp_path, f"{HEADER}\n0,1,1\n1,1\nx,1,1\n3,0,1\n2,5,5\n4,1,nan\n6,7,8\n5,1,1\n")
-    trace = read_trace(path, lenient=True)
-    assert trace.arrival_s.tolist() == [0, 2, 6]
-    dropped = trace.provenance["dropped"]
-    assert sum(dropped.values()) == 5
-    assert dropped["wrong number of fields"] == 1
-    assert dropped["arrival_s earlier than a row before it"] == 1
+    with pytest.raises(TraceError, match=r"would leave out 4 of 8 rows, 50\.0% .*lenient_max_loss.* which is 0\.01"):
+        read_trace(path, lenient=True)
+    trace = read_trace(path, lenient=True, lenient_max_loss=0.5)
+    assert trace.arrival_s.tolist() == [0, 2, 5, 6]
+    left_out = trace.left_out()
+    assert sum(left_out["dropped"].values()) == 4
+    assert left_out["dropped"]["wrong number of fields"] == 1
+    assert left_out["sorted"] == {"rows": 1, "steps_back": 1, "furthest_s": 1.0}
+    assert left_out["rows_read"] == 8
 
 
 def test_unknown_columns_are_named_once(tmp_path, capsys):

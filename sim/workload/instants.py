@@ -1,0 +1,165 @@
+"""Columns of times to seconds: numbers in a unit, ISO 8601 stamps, dates of any common order.
+
+How a column is to be read is decided once, on its first values, and holds for the whole column; a value that does not
+follow becomes NaN, which is refused with its row. Arrow reads ISO 8601, pandas everything else by a ``strptime``
+pattern that is derived from the values (or given as ``workload.time_format``). Where days and months cannot be told
+apart (03/04/2023 and nothing that decides) the column is refused and both patterns are named. Stamps without an offset
+count as UTC.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sim.errors import ConfigError, TraceError
+from sim.workload.columns import numbers
+
+UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+_LOOKED_AT = 20_000
+_EARLIEST, _LATEST = pd.Timestamp("1700-01-01", tz="UTC"), pd.Timestamp("2250-01-01", tz="UTC")
+"""Nanoseconds in 64 bits reach a little beyond."""
+_STAMP = re.compile(
+    r"(?P<weekday>[A-Za-z]{3},? )?"
+    r"(?P<first>\d{1,4}|[A-Za-z]{3,9})(?P<between>[/. -])(?P<second>\d{1,2}|[A-Za-z]{3,9})"
+    r"(?P<then>[/. -]|, ?)(?P<third>\d{2,4})"
+    r"(?:(?P<gap>T|,? +|:)(?P<hour>\d{1,2}):\d{2}(?P<seconds>:\d{2})?(?P<fraction>[.,]\d{1,9})?(?P<half> ?[AaPp][Mm])?)?"
+    r"(?P<zone> ?(?:Z|UTC|GMT|[+-]\d{2}:?\d{2}))?"
+)
+
+
+class TimeColumn:
+    """One column of times."""
+
+    def __init__(self, path: Path, unit_s: float, time_format: str, origin_ns: int | None, decimal: str = ".") -> None:
+        """``time_format``: "auto", "iso", a unit (s, ms, us, ns: a number) or a ``strptime`` pattern; ``origin_ns``: the
+        Unix time that stamps are counted from, or None: the first one seen."""
+        self.origin_ns = origin_ns
+        self._path = path
+        self._decimal = decimal
+        self._unit_s = UNITS.get(time_format, unit_s)
+        self._format = "number" if time_format in UNITS else time_format
+        if self._format not in ("auto", "iso", "number") and "%" not in self._format:
+            raise ConfigError(
+                f"workload.time_format is {time_format!r}; legal are auto, iso, {', '.join(UNITS)} and a pattern such as "
+                "'%d/%m/%Y %H:%M:%S'"
+            )
+
+    def seconds(self, column: pa.Array) -> np.ndarray:
+        """float64 seconds of the column's next values: from any zero where they are numbers, else from the origin.
+
+        Seconds since the first stamp keep 100 ns steps exactly apart, which float64 seconds since 1970 would not.
+        """
+        if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
+            return self._since_origin(pc.cast(column, pa.timestamp("us")).to_numpy(zero_copy_only=False))
+        if pa.types.is_dictionary(column.type):
+            column = column.dictionary_decode()
+        if self._format == "auto":
+            if column.null_count == len(column):
+                return np.full(len(column), np.nan)
+            found = numbers(column, self._decimal)
+            self._format = "iso" if np.isnan(found).all() else "number"
+            if self._format == "iso" and np.isnan(self._iso(column)).mean() > 0.5:
+                self._format = self._pattern(column)
+        if self._format == "number":
+            return numbers(column, self._decimal) * self._unit_s
+        return self._iso(column) if self._format == "iso" else self._by_pattern(column, self._format)
+
+    def _iso(self, column: pa.Array) -> np.ndarray:
+        if column.null_count == 0:
+            for kind in (pa.timestamp("ns"), pa.timestamp("ns", "UTC")):
+                try:
+                    return self._since_origin(pc.cast(column, kind).to_numpy(zero_copy_only=False))
+                except pa.ArrowInvalid:
+                    continue
+        return self._parsed(_texts(column), "ISO8601")
+
+    def _by_pattern(self, column: pa.Array, pattern: str) -> np.ndarray:
+        texts = _texts(column).str.replace(r" ?(?:UTC|GMT)$", " +00:00", regex=True) if "%z" in pattern else _texts(column)
+        found = self._parsed(texts, pattern)
+        other = pattern.replace(".%f", "").replace(",%f", "") if "%f" in pattern else pattern.replace("%S", "%S.%f")
+        if np.isnan(found).any() and other != pattern:  # a fraction may be left out where it is zero
+            again = self._parsed(texts, other)
+            found = np.where(np.isnan(found), again, found)
+        return found
+
+    def _parsed(self, texts: pd.Series, pattern: str) -> np.ndarray:
+        moments = pd.to_datetime(texts, format=pattern, errors="coerce", utc=True)
+        moments = moments.where((moments > _EARLIEST) & (moments < _LATEST))
+        return self._since_origin(moments.dt.tz_localize(None).to_numpy())
+
+    def _since_origin(self, moments: np.ndarray) -> np.ndarray:
+        missing = np.isnat(moments)
+        if missing.all():
+            return np.full(len(moments), np.nan)
+        instants_ns = moments.astype("datetime64[ns]").astype(np.int64)
+        if self.origin_ns is None:
+            self.origin_ns = int(instants_ns[~missing][0])
+        return np.where(missing, np.nan, (instants_ns - self.origin_ns) / 1e9)
+
+    def _pattern(self, column: pa.Array) -> str:
+        """The pattern that most of the first values follow.
+
+        Raises:
+            TraceError: two patterns that mean different times follow equally well.
+        """
+        texts = _texts(column).dropna().drop_duplicates().iloc[:_LOOKED_AT]
+        best: list[str] = []
+        most = 0
+        for pattern in _patterns_of(str(texts.iloc[0])):
+            origin_ns, self.origin_ns = self.origin_ns, 0
+            follow = int(np.isfinite(self._by_pattern(pa.array(texts, pa.string()), pattern)).sum())
+            self.origin_ns = origin_ns
+            if follow and follow >= most:
+                best = [pattern] if follow > most else [*best, pattern]
+                most = follow
+        if len(best) > 1:
+            raise TraceError(
+                f"{self._path}: the time {texts.iloc[0]!r} can be read in more than one way; say which: "
+                f"workload.time_format (--time-format) is one of {', '.join(map(repr, best))}"
+            )
+        return best[0] if best else "iso"
+
+
+def _texts(column: pa.Array) -> pd.Series:
+    return pd.Series(pc.utf8_trim_whitespace(column).to_pylist(), dtype=object)
+
+
+def _patterns_of(text: str) -> list[str]:
+    """The ``strptime`` patterns that a stamp of this shape may follow."""
+    found = _STAMP.fullmatch(text.strip())
+    if found is None:
+        return []
+    time = ""
+    if found["hour"]:
+        time = found["gap"] + ("%I" if found["half"] else "%H") + ":%M" + (":%S" if found["seconds"] else "")
+        time += (found["fraction"][0] + "%f") if found["fraction"] else ""
+        time += (" %p" if found["half"].startswith(" ") else "%p") if found["half"] else ""
+    if found["zone"]:
+        time += " %z" if found["zone"].startswith(" ") or found["zone"].strip() in ("UTC", "GMT") else "%z"
+    weekday = ("%a, " if "," in found["weekday"] else "%a ") if found["weekday"] else ""
+    return [f"{weekday}{date}{time}" for date in _dates_of(found)]
+
+
+def _dates_of(found: re.Match[str]) -> list[str]:
+    first, second, third = found["first"], found["second"], found["third"]
+    year = "%Y" if len(third) == 4 else "%y"
+    name = "%b" if len(first if first.isalpha() else second) == 3 else "%B"
+    if first.isalpha():
+        orders = [(name, "%d", year)]
+    elif second.isalpha():
+        orders = [("%d", name, year)]
+    elif len(first) == 4:
+        orders = [("%Y", "%m", "%d")]
+    elif found["between"] == "." and len(third) == 4:
+        orders = [("%d", "%m", "%Y")]  # nobody writes 11.16.2023
+    else:
+        orders = [("%d", "%m", year), ("%m", "%d", year)]
+        if year == "%y":
+            orders.append(("%y", "%m", "%d"))
+    return [f"{a}{found['between']}{b}{found['then']}{c}" for a, b, c in orders]
