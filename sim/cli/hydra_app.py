@@ -15,9 +15,8 @@ from contextlib import contextmanager
 
 import hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
-from hydra_plugins.servecap.slo_sweeper import SloSweeper
+from hydra_plugins.servecap import optuna_sweeper, slo_sweeper
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -70,8 +69,8 @@ def _start(arguments: list[str], *, multirun: bool) -> int:
         outcomes.append(outcome)  # reaches the caller only from jobs that ran in this process
         return outcome
 
-    # Hydra's scanner does not see mapped packages in editable installs.
-    Plugins.instance().register(SloSweeper)
+    slo_sweeper.register()
+    optuna_sweeper.register()
     folder_watch.forget()
     try:
         interrupted = _hydra(arguments, job, multirun=multirun)

@@ -31,8 +31,10 @@ def membership(folder: Path) -> Callable[[Sequence[str]], bool]:
     except (ConfigError, AttributeError, KeyError, TypeError, HydraException, ValueError):
         return lambda overrides: True
     kind = str(sweeper.get("_target_", "")).rpartition(".")[2]
-    if kind not in ("BasicSweeper", "SloSweeper"):  # others draw values of their own
+    if kind not in ("BasicSweeper", "SloSweeper", "OptunaSweeper"):
         return lambda overrides: True
+    if kind == "OptunaSweeper":  # it draws values of its own
+        parsed = [override for override in parsed if not override.is_sweep_override()]
     finds_caps = kind == "SloSweeper"  # it adds caps around the best
     axes = {override.get_key_element(): _cells(override) for override in parsed}  # a later one replaces an earlier
     asked = [cells for key, cells in axes.items() if cells and not (finds_caps and key == _CAP)]

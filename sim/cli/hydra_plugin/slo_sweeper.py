@@ -118,14 +118,17 @@ def _split(job: Sequence[str]) -> tuple[list[str], int | None]:
     return [override for override in job if override.partition("=")[0] != _CAP], int(cap) if cap.isdigit() else None
 
 
-ConfigStore.instance().store(
-    group="hydra/sweeper",
-    name="slo",
-    node={
-        "_target_": "hydra_plugins.servecap.slo_sweeper.SloSweeper",
-        "params": None,
-        "walk": "adaptive",
-        "refine": True,
-    },
-    provider="servecap",
-)
+def register() -> None:
+    """Hydra's scanner does not see mapped packages in editable installs."""
+    Plugins.instance().register(SloSweeper)
+    ConfigStore.instance().store(
+        group="hydra/sweeper",
+        name="slo",
+        node={
+            "_target_": f"{SloSweeper.__module__}.{SloSweeper.__name__}",
+            "params": None,
+            "walk": "adaptive",
+            "refine": True,
+        },
+        provider="servecap",
+    )
