@@ -64,6 +64,9 @@ def _requests(rows: list[dict[str, Any]]) -> pd.DataFrame:
         r.setdefault("finish_s", r["arrival_s"] + 1.5)
         r["ttft_s"] = r["first_token_s"] - r["arrival_s"]
         r["e2e_s"] = r["finish_s"] - r["arrival_s"]
+        tried = np.isfinite(r["first_token_s"]) or r["wasted_tokens"] > 0
+        r.setdefault("computed_tokens", r["input_tokens"] - r["cached_tokens"] if tried else 0)
+        r.setdefault("sampled_tokens", r["output_tokens"] + r["wasted_tokens"])
         gaps = r["output_tokens"] - 1
         r["tpot_s"] = (r["finish_s"] - r["first_token_s"]) / gaps if gaps > 0 else np.nan
         full.append(r)

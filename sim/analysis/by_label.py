@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from sim.analysis.cost_tree import CostNode, request_costs_usd
+from sim.analysis.cost_tree import CostNode
 from sim.analysis.latency import answered_mask, latency_of, measured_requests
+from sim.analysis.request_costs import request_costs_usd
 from sim.analysis.slo import good_mask
 from sim.record.result import Result
 from sim.units import TOKENS_PER_MILLION

@@ -2,7 +2,7 @@
 
     total
       compute                    GPUs from the start of their bill to its end, whole instances
-        busy                     while a step ran; this part is allocated to requests (``cost_usd``)
+        busy                     while a step ran; allocated to those who caused it (``sim.analysis.request_costs``)
           prompt tokens, output tokens, recomputed after preemption, retries and abandoned work, background work
         idle                     up, but nothing to do: nights, headroom for p95
         cold start               starting: booting, pulling images, loading weights
@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -231,61 +231,6 @@ def _assumed(result: Result, scenario: Scenario, compute_usd: float, end_s: floa
         CostNode("egress", egress_gib * cost.egress_usd_per_gib),
     ]
     return [CostNode("overhead", compute_usd * cost.overhead_fraction), *(node for node in optional if node.usd > 0)]
-
-
-def request_costs_usd(result: Result, tree: CostNode | None = None) -> np.ndarray:
-    """Dollars that each request used (one entry a row of ``result.requests``): its share of busy compute, and what API
-    providers billed for it. The shares add up to the node ``compute / busy`` but for rounding. NaN for all when nobody's
-    tokens are known.
-
-    Each pool's busy dollars go to the requests it served by token weight, work on retries and abandoned answers
-    included. Busy dollars of a pool that no request names are spread over all requests.
-    """
-    tree = tree or price(result)
-    requests = result.requests
-    pool_of = requests["pool"].astype(object).to_numpy()
-    output_weight = result.scenario.cost.output_token_weight
-    wasted = requests["wasted_tokens"].to_numpy(dtype=float)
-    prompted = np.isfinite(requests["first_token_s"].to_numpy(dtype=float)) | (wasted > 0)
-    prompt = np.where(prompted, (requests["input_tokens"] - requests["cached_tokens"]).to_numpy(dtype=float), 0.0)
-    weights = prompt + output_weight * (requests["output_tokens"].to_numpy(dtype=float) + wasted)
-    by_pool = busy_usd_by_pool(result, tree)
-    served_by_engine = np.isin(pool_of, list(by_pool))
-    usd = np.zeros(len(requests))
-    unclaimed = 0.0
-    for pool, busy in by_pool.items():
-        mine = pool_of == pool
-        total = weights[mine].sum()
-        if total > 0:
-            usd[mine] += busy * weights[mine] / total
-        else:
-            unclaimed += busy
-    if unclaimed > 0:
-        anyone = np.where(served_by_engine, weights, 0.0) if weights[served_by_engine].sum() > 0 else weights
-        if anyone.sum() <= 0:
-            return np.full(len(requests), np.nan)
-        usd += unclaimed * anyone / anyone.sum()
-    usd += np.nan_to_num(requests["api_usd"].to_numpy(dtype=float))
-    return usd
-
-
-def busy_usd_by_pool(result: Result, tree: CostNode) -> dict[str, float]:
-    """Dollars of the node ``compute / busy`` by pool."""
-    busy = tree.find("compute", "busy")
-    assert busy is not None, "a cost tree has the node compute / busy"
-    names = [str(pool) for pool in result.replicas["pool"].unique()]
-    if len(names) <= 1:
-        return dict.fromkeys(names, busy.usd)
-    return {
-        name: math.fsum(child.usd for part in busy.children for child in part.children if child.name == name)
-        for name in names
-    }
-
-
-def with_costs(result: Result, tree: CostNode | None = None) -> Result:
-    """The same result with its requests' ``cost_usd`` filled in."""
-    requests = result.requests.assign(cost_usd=request_costs_usd(result, tree))
-    return replace(result, requests=requests)
 
 
 def per_month(tree: CostNode, simulated_s: float) -> CostNode:

@@ -89,6 +89,20 @@ def tokens_conserved(result: Result) -> list[str]:
     return found
 
 
+def work_has_an_owner(result: Result) -> list[str]:
+    """Every token that an engine sampled or computed was for a request or for batch work."""
+    if not result.work or result.stopped_early is not None:
+        return []
+    replicas = result.replicas
+    batch = float(np.nan_to_num(replicas["background_tokens"].to_numpy(dtype=float)).sum())
+    for_requests = sum(float(tokens[1].sum()) for tokens in result.work.values())
+    sampled, wasted = float(replicas["output_tokens"].sum()), float(replicas["wasted_tokens"].sum())
+    owned = for_requests + batch
+    if owned == sampled or (result.scenario.fleet.background is not None and sampled - wasted <= owned <= sampled):
+        return []
+    return [f"engines sampled {sampled:.0f} tokens, but {for_requests:.0f} were for requests and {batch:.0f} batch work"]
+
+
 def gpu_seconds_conserved(result: Result) -> list[str]:
     """A replica is busy no longer than it is billed, and holds no more sequences and blocks than it has room for."""
     replicas = result.replicas
@@ -166,7 +180,7 @@ def attempts_add_up(result: Result) -> list[str]:
 
 
 LAWS: tuple[Callable[[Result], list[str]], ...] = (
-    outcomes_partition, attempts_add_up, causality, tokens_conserved, gpu_seconds_conserved, littles_law,
+    outcomes_partition, attempts_add_up, causality, tokens_conserved, work_has_an_owner, gpu_seconds_conserved, littles_law,
     timeseries_matches_records,
 )  # fmt: skip
 

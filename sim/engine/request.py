@@ -84,3 +84,9 @@ class EngineRequest:
         self.first_token_at: float | None = None
         self.finished_at: float | None = None
         self.abort_reason: str | None = None
+
+    def prompt_tokens_computed(self) -> int:
+        """Tokens of the prompt that the engine computed for it so far: cache hits not counted, what was computed again after
+        a preemption counted again."""
+        reached = self.prompt_len if self.sampled else min(self.prompt_len, max(self.computed, self.high_water))
+        return max(reached - self.cached_tokens, 0) + self.recomputed

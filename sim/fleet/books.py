@@ -46,8 +46,6 @@ class Books:
         return pd.DataFrame([self._row(server, end_s) for server in self._roster.servers], columns=list(REPLICA_COLUMNS))
 
     def _row(self, server: Server, end_s: float) -> dict[str, Any]:
-        if not server.replica.stopped:  # what still runs (batch work, answers that nobody waits for) ends here
-            server.wasted_tokens += sum(attempt.sampled for attempt in server.replica.stop())
         server.settle(end_s)
         replica, seconds = server.replica, server.seconds
         scheduler = replica.scheduler

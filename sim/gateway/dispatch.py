@@ -84,6 +84,7 @@ class Dispatcher(EngineListener):
         server.tokens_in_flight -= request.prompt_len
         server.requests_in_flight -= 1
         self._counts.out -= 1
+        self._worked(attempt)
         if attempt.done is not None:
             self._counts.pass_tokens += request.sampled
             attempt.done.succeed(True)
@@ -101,6 +102,7 @@ class Dispatcher(EngineListener):
         attempt.server.tokens_in_flight -= request.prompt_len
         attempt.server.requests_in_flight -= 1
         self._counts.out -= 1
+        self._worked(attempt)
         self.waste(attempt)
         request.owner = None
         self._listener.room_made()
@@ -121,6 +123,7 @@ class Dispatcher(EngineListener):
         attempt.server.tokens_in_flight -= request.prompt_len
         attempt.server.requests_in_flight -= 1
         self._counts.out -= 1
+        self._worked(attempt)
         if attempt.done is not None:
             self._counts.pass_tokens += request.sampled
             attempt.done.succeed(False)
@@ -129,6 +132,21 @@ class Dispatcher(EngineListener):
         if attempt.live:
             attempt.live = False
             self._listener.lost(attempt)
+
+    def unfinished(self, requests: Sequence[EngineRequest], server: Server) -> None:
+        """The run ends with these in ``server``: answers that nobody waits for, and batch work."""
+        for request in requests:
+            if isinstance(request.owner, Attempt):
+                self._worked(request.owner)
+                self.waste(request.owner)
+            else:
+                server.wasted_tokens += request.sampled
+
+    def _worked(self, attempt: Attempt) -> None:
+        engine = attempt.engine
+        self._recorder.worked(
+            attempt.server.pool, attempt.request.row, engine.prompt_tokens_computed(), engine.sampled
+        )
 
     def waste(self, attempt: Attempt) -> None:
         """What the engine sampled for ``attempt`` reaches nobody."""

@@ -46,6 +46,9 @@ class Recorder:
         self.reason = array("h", [0]) * requests
         self.pool = array("h", [-1]) * requests
         self.replica = array("i", [-1]) * requests
+        self.work: dict[str, tuple[array[int], array[int]]] = {}
+        """Pool of the fleet -> prompt tokens computed and tokens sampled there for each request, all its attempts and passes
+        together, answered or not."""
         self._reasons: dict[str, int] = {"": 0}
         self.events: list[dict[str, Any]] = []
 
@@ -91,6 +94,21 @@ class Recorder:
         if self.give_up is not None and self.stopped_early is None:
             self.stopped_early = self.give_up(_NAN, _NAN, _NAN, False)
 
+    def worked(self, pool: str, row: int, prompt_tokens: int, sampled: int) -> None:
+        """An attempt for request ``row`` has left an engine of ``pool``, which did so much for it."""
+        work = self.work.get(pool)
+        if work is None:
+            requests = len(self.outcome)
+            work = self.work[pool] = (array("q", [0]) * requests, array("q", [0]) * requests)
+        work[0][row] += prompt_tokens
+        work[1][row] += sampled
+
+    def work_by_pool(self) -> dict[str, np.ndarray]:
+        """``Result.work``."""
+        return {
+            pool: np.stack([np.frombuffer(part, dtype=np.int64) for part in parts]) for pool, parts in self.work.items()
+        }
+
     def event(self, time_s: float, event: str, cause: str, **details: Any) -> None:
         """Something worth a line in ``events.jsonl``."""
         self.events.append({"time_s": time_s, "event": event, "cause": cause, **details})
@@ -109,6 +127,7 @@ class Recorder:
         with np.errstate(invalid="ignore", divide="ignore"):
             tpot = np.where(answered & (output > 1), (finish - first) / (output - 1), _NAN)
         e2e = np.where(answered, finish - arrival_s, _NAN)
+        computed, sampled = sum(self.work_by_pool().values(), np.zeros((2, n), dtype=np.int64))
         columns: dict[str, Any] = {
             "request_id": np.arange(n),
             "turn": labels.get("turn", np.full(n, -1)),
@@ -119,6 +138,8 @@ class Recorder:
             "output_tokens": output,
             "cached_tokens": np.frombuffer(self.cached_tokens, dtype=np.int64),
             "wasted_tokens": np.frombuffer(self.wasted_tokens, dtype=np.int64),
+            "computed_tokens": computed,
+            "sampled_tokens": sampled,
             "attempts": np.frombuffer(self.attempts, dtype=np.int32),
             "preemptions": np.frombuffer(self.preemptions, dtype=np.int32),
             "outcome": _labels(outcome, OUTCOMES),

@@ -19,14 +19,15 @@ ANSWERED = ("completed", "escalated")
 REQUEST_COLUMNS = (
     "request_id", "route", "feature", "tenant", "session_id", "turn", "arrival_s", "first_token_s", "finish_s",
     "input_tokens", "output_tokens", "cached_tokens", "wasted_tokens", "attempts", "preemptions", "outcome", "reason",
-    "pool", "replica", "ttft_s", "tpot_s", "e2e_s", "queue_s", "cost_usd", "api_usd",
+    "pool", "replica", "ttft_s", "tpot_s", "e2e_s", "queue_s", "cost_usd", "api_usd", "computed_tokens", "sampled_tokens",
 )  # fmt: skip
 """Columns of ``Result.requests`` and of ``requests.parquet``, one row a client request, in order of arrival.
 
 ``output_tokens`` are those delivered to the client. ``first_token_s`` and the latencies are NaN where undefined (no
 first token; TPOT of a one-token answer). ``queue_s``: from the client's send to the first time an engine scheduled it.
 ``cost_usd`` is NaN until ``sim.analysis`` prices the run; ``api_usd`` is what providers billed for the request, abandoned
-calls included."""
+calls included. ``computed_tokens`` and ``sampled_tokens`` are the prompt tokens that engines computed and the tokens that
+they sampled for it, all its attempts and passes together, answered or not."""
 
 REPLICA_COLUMNS = (
     "pool", "replica", "gpu", "gpus", "market", "zone", "requested_s", "ready_s", "stopped_s", "billed_start_s",
@@ -98,6 +99,8 @@ class Result:
     ``unfinished_attempts``, abandoned ones that were still in an engine at the end of the run."""
     api_bill_usd: dict[str, dict[str, float]] = field(default_factory=dict)
     """Provider -> part of its bill -> dollars."""
+    work: dict[str, np.ndarray] = field(default_factory=dict)
+    """Pool of the fleet -> (2, requests) tokens by ``request_id``: ``computed_tokens`` and ``sampled_tokens`` there."""
     inputs: dict[str, Any] = field(default_factory=dict)
     """Provenance of input files: path -> {sha256, bytes}."""
     left_out: dict[str, Any] = field(default_factory=dict)

@@ -75,6 +75,9 @@ def simulate(scenario: Scenario, trace: Trace | None = None, *, give_up: GiveUp 
             if clock.now > trace.duration_s + _PATIENCE_S:
                 _give_up_waiting(recorder, clock.now)
         end_s = clock.now
+        for server in roster.servers:
+            if not server.replica.stopped:
+                gateway.dispatcher.unfinished(server.replica.stop(), server)
         names = [server.name for server in roster.servers]
         requests = recorder.frame(np.array(gateway.arrival_s), trace.input_tokens, dict(trace.labels), names)
         cpu_s, wall_s = time.process_time() - cpu, time.perf_counter() - wall
@@ -99,6 +102,7 @@ def simulate(scenario: Scenario, trace: Trace | None = None, *, give_up: GiveUp 
         stopped_early=recorder.stopped_early,
         gateway=gateway.figures(),
         api_bill_usd={provider.name: dict(provider.bill_usd) for provider in gateway.policies.apis},
+        work=recorder.work_by_pool(),
         inputs=dict(trace.provenance.get("files", {})),
         left_out=trace.left_out(),
     )
