@@ -35,7 +35,5 @@ class InfeasibleError(SimError):
     exit_code = 3
 
 
-class InvariantError(SimError, AssertionError):
-    """A law of the simulation was broken while ``check_invariants`` was on: a defect of servecap."""
-
-    exit_code = 1
+class InvariantError(AssertionError):
+    """A law of the simulation was broken: a defect of servecap, so no ``SimError`` (exit code 1, with its traceback)."""

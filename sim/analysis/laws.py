@@ -179,9 +179,19 @@ def attempts_add_up(result: Result) -> list[str]:
     return [f"{attempts} attempts of {requests} requests, {counted['retries']} retries, {counted['hedges']} hedges"]
 
 
+def clients_patience(result: Result) -> list[str]:
+    """A client with one deadline for its call, or without retries, has its outcome by then."""
+    gateway, requests = result.scenario.gateway, result.requests
+    if gateway.client_timeout_s is None or (gateway.client_timeout_covers == "attempt" and gateway.retries is not None):
+        return []
+    waited = (requests["finish_s"] - requests["arrival_s"]).to_numpy(dtype=float)
+    late = waited > gateway.client_timeout_s + TOLERANCE_S * max(1.0, result.end_s)
+    return [f"{int(late.sum())} requests outlasted their deadline of {gateway.client_timeout_s} s"] if late.any() else []
+
+
 LAWS: tuple[Callable[[Result], list[str]], ...] = (
     outcomes_partition, attempts_add_up, causality, tokens_conserved, work_has_an_owner, gpu_seconds_conserved, littles_law,
-    timeseries_matches_records,
+    timeseries_matches_records, clients_patience,
 )  # fmt: skip
 
 

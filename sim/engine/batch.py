@@ -23,8 +23,8 @@ class Batch:
     """
 
     __slots__ = (
-        "_increment", "admitted", "committed", "context", "end", "finishing", "first", "n_decode", "number", "order",
-        "preempted", "prefills", "sampled", "sched_at", "start", "steps", "used_blocks",
+        "_increment", "admitted", "committed", "context", "end", "finishing", "first", "held_blocks", "n_decode", "number",
+        "order", "preempted", "prefills", "sampled", "sched_at", "start", "steps", "used_blocks",
     )  # fmt: skip
 
     def __init__(self, n_decode: int, context: int) -> None:
@@ -48,6 +48,8 @@ class Batch:
         """Composition in the scheduler's order, when it is being recorded."""
         self.used_blocks = 0
         """KV blocks in use when it was launched."""
+        self.held_blocks = 0.0
+        """KV blocks in use over its time, on average."""
         self.first = 0.0
         self._increment = 0.0
         self.sched_at = 0.0

@@ -59,7 +59,8 @@ class WatchedScheduler(Scheduler):
         """See ``Scheduler``."""
         super().complete(batch)
         for request in batch.finishing:
-            self._check_finished(request)
+            if request.abort_reason is None:  # else it was dropped while its last token was in flight
+                self._check_finished(request)
         self._check_blocks()
 
     def abort(self, request: EngineRequest) -> bool:

@@ -13,6 +13,9 @@ from sim.engine.scheduler import Scheduler
 class EngineListener:
     """Told how requests leave an engine: whoever sent them."""
 
+    def first_token(self, request: EngineRequest) -> None:
+        """The first token of ``request``, which ``announces`` it, is out (``first_token_at`` is set)."""
+
     def finished(self, request: EngineRequest) -> None:
         """The last token of ``request`` is out (``finished_at`` is set)."""
 

@@ -160,6 +160,11 @@ class Replica:
             plan.end = plan.time_after(plan.steps)
             self._close(plan)
         self.busy = self.busy_by(now)
+        for batch in self._queue:
+            unused = batch.end - max(now, batch.start)
+            if unused > 0.0:
+                self.seq_time -= unused * (batch.n_decode + len(batch.prefills))
+                self.block_time -= unused * batch.held_blocks
         self.stopped = True
         self.plan += 1
         self._queue.clear()
@@ -336,7 +341,8 @@ class Replica:
         self.busy += duration
         self.seq_time += duration * (n + len(batch.prefills))
         pool = self.scheduler.pool
-        self.block_time += duration * (batch.used_blocks + pool.usable - pool.free) / 2
+        batch.held_blocks = (batch.used_blocks + pool.usable - pool.free) / 2
+        self.block_time += duration * batch.held_blocks
         self.sampled_tokens += n * steps + len(batch.sampled)
         for _, tokens, _ in batch.prefills:
             self.prefill_tokens += tokens
@@ -351,6 +357,8 @@ class Replica:
         for request in batch.sampled:
             if request.first_token_at is None:
                 request.first_token_at = end
+                if request.announces and request.abort_reason is None:
+                    self.listener.first_token(request)
         self.scheduler.complete(batch)
         if self._step_listener is not None:
             self._step_listener.returned(batch)

@@ -22,10 +22,10 @@ class EngineRequest:
     """State of one attempt inside one engine. Counts are tokens; times are in the clock's unit, None until known."""
 
     __slots__ = (
-        "abort_reason", "arrival", "cached_tokens", "computed", "content", "decoding", "finish_tick", "finished_at",
-        "first_token_at", "held_at", "high_water", "key", "last_step", "max_output", "offset", "output_name", "owner",
-        "path", "preemptions", "priority", "prompt_len", "recomputed", "registered", "request_id", "running", "runs",
-        "sampled", "scheduled_at", "seq", "stale_until", "submitted", "target",
+        "abort_reason", "announces", "arrival", "cached_tokens", "computed", "content", "decoding", "finish_tick",
+        "finished_at", "first_token_at", "held_at", "high_water", "key", "last_step", "max_output", "offset", "output_name",
+        "owner", "path", "preemptions", "priority", "prompt_len", "recomputed", "registered", "request_id", "running",
+        "runs", "sampled", "scheduled_at", "seq", "stale_until", "submitted", "target",
     )  # fmt: skip
 
     def __init__(
@@ -52,6 +52,8 @@ class EngineRequest:
         """Segment name of the generated tokens, for prompts of later turns."""
         self.owner = owner
         """Whatever the caller wants to find again (the gateway's request)."""
+        self.announces = False
+        """Whoever sent it wants to know of its first token."""
         self.computed = 0
         """Tokens whose KV exists or is being computed; while ``decoding`` it is ``offset`` + the engine's tick."""
         self.target = prompt_len

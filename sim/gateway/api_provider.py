@@ -41,7 +41,9 @@ class Reply(NamedTuple):
 class ApiProvider:
     """One provider and its bill."""
 
-    def __init__(self, name: str, spec: ApiSpec, rng: np.random.Generator) -> None:
+    def __init__(self, index: int, name: str, spec: ApiSpec, rng: np.random.Generator) -> None:
+        self.index = index
+        """Its number; negative, since servers have the others."""
         self.name = name
         self.spec = spec
         self._rng = rng

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sim.gateway.request import ClientRequest
+
 
 class Counts:
     """All from the start of the run, but ``under_way`` and ``out``, which are of now."""
@@ -18,6 +20,11 @@ class Counts:
         self.ejections = 0
         self.pass_tokens = 0
         """Tokens that engines sampled for safety and rewriting passes."""
+
+    def retry(self, request: ClientRequest) -> None:
+        """``request`` is tried once more."""
+        request.attempts += 1
+        self.retries += 1
 
     @property
     def active(self) -> bool:

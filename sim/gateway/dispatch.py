@@ -77,6 +77,12 @@ class Dispatcher(EngineListener):
         if self._abort_on_disconnect and attempt.engine.submitted:
             attempt.server.replica.abort(attempt.engine)
 
+    def first_token(self, request: EngineRequest) -> None:
+        """See ``EngineListener``."""
+        attempt: Attempt = request.owner
+        if attempt.live:
+            self._listener.began(attempt)
+
     def finished(self, request: EngineRequest) -> None:
         """See ``EngineListener``."""
         attempt: Attempt = request.owner
@@ -87,7 +93,8 @@ class Dispatcher(EngineListener):
         self._worked(attempt)
         if attempt.done is not None:
             self._counts.pass_tokens += request.sampled
-            attempt.done.succeed(True)
+            if not attempt.done.triggered:
+                attempt.done.succeed(True)
         elif attempt.live:
             attempt.live = False
             self._listener.answered(attempt)
@@ -126,7 +133,8 @@ class Dispatcher(EngineListener):
         self._worked(attempt)
         if attempt.done is not None:
             self._counts.pass_tokens += request.sampled
-            attempt.done.succeed(False)
+            if not attempt.done.triggered:
+                attempt.done.succeed(False)
             return
         self.waste(attempt)
         if attempt.live:

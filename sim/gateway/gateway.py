@@ -6,6 +6,7 @@
 
 ``handle`` is this life as one generator. A route that needs no policy takes the fast path instead: callbacks, no process.
 Requests wake their process at most once a try; deadlines, hedges and the queue's time-outs are FIFOs with one timer each.
+How long clients wait is ``Patience``, who answers elsewhere ``Providers``.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from typing import Any
 from sim.engine.clock import ARRIVAL, Clock, Moment
 from sim.fleet.endpoints import EndpointListener, Endpoints
 from sim.fleet.server import Server
-from sim.gateway.api_provider import ApiProvider, Reply
 from sim.gateway.changes import with_changes
 from sim.gateway.contents import Contents
 from sim.gateway.counts import Counts
@@ -24,8 +24,10 @@ from sim.gateway.deadlines import DeadlineQueue
 from sim.gateway.dispatch import Dispatcher
 from sim.gateway.listener import AttemptListener
 from sim.gateway.passes import Passes
+from sim.gateway.patience import Patience
 from sim.gateway.plain import PlainPath
 from sim.gateway.policies import Policies, needs_process
+from sim.gateway.providers import Providers
 from sim.gateway.queueing import GatewayQueue
 from sim.gateway.request import TIMEOUT, Answer, Attempt, ClientRequest, Failure, still_trying
 from sim.gateway.users import make_users
@@ -64,12 +66,15 @@ class Gateway(AttemptListener, EndpointListener):
         self.dispatcher = Dispatcher(clock, recorder, self.counts, self, spec.abort_on_disconnect)
         """Whom engines tell."""
         self.policies = Policies(spec, clock, endpoints, recorder, self.counts, seed)
+        self._patience = Patience(clock, spec)
         router = self.policies.router
-        self._before = Passes(spec.passes_of("before"), clock, endpoints, router, self.dispatcher, seed, len(trace))
-        self._after = Passes(spec.passes_of("after"), clock, endpoints, router, self.dispatcher, seed, len(trace))
+        self._before, self._after = (
+            Passes(spec.passes_of(stage), self._patience, clock, endpoints, router, self.dispatcher, seed, len(trace))
+            for stage in ("before", "after")
+        )
         self._queue = GatewayQueue(clock, endpoints, spec.queue, self.policies, lambda request: self._send(request, None))
+        self.providers = Providers(spec, self._output, clock, self._patience, recorder, self.counts, seed)
         self._plain = PlainPath(clock, spec, recorder, self.dispatcher, router)
-        self._deadlines: DeadlineQueue[tuple[ClientRequest, int]] = DeadlineQueue(clock, still_trying, self._time_out)
         self._hedges: DeadlineQueue[tuple[ClientRequest, int]] = DeadlineQueue(clock, still_trying, self._hedge)
         self._users = make_users(spec.users, clock, trace, self._receive, stream(seed, "gateway", "users"))
         if self._users is not None:
@@ -90,7 +95,7 @@ class Gateway(AttemptListener, EndpointListener):
             "retries": counts.retries,
             "hedges": counts.hedges,
             "ejections": counts.ejections,
-            "api_calls": sum(provider.calls for provider in self.policies.apis),
+            "api_calls": sum(provider.calls for provider in self.providers.all),
             "pass_tokens": counts.pass_tokens,
             "unfinished_attempts": counts.out,
         }
@@ -130,7 +135,7 @@ class Gateway(AttemptListener, EndpointListener):
     def handle(self, request: ClientRequest) -> Generator[Any, Any, None]:
         """The life of a request, top to bottom: tries until there is an answer or a reason to stop."""
         while True:
-            self._begin_try(request)
+            self._patience.try_begins(request)
             failure = self.policies.refusal(request, self.clock.now)
             if failure is None:
                 failure = yield from self._before_serving(request)
@@ -139,33 +144,45 @@ class Gateway(AttemptListener, EndpointListener):
             self.policies.ended(request, failure)
             if failure is None:
                 break
-            wait_s = self.policies.retry_wait_s(request, failure, self.counts.under_way)
-            if wait_s is None:
+            failure = yield from self._back_off(request, failure)
+            if failure is not None:
                 self._lose(request, failure)
                 break
-            self._count_retry(request)
-            yield self.clock.timeout(wait_s)
-            self.policies.next_try()
+
+    def _back_off(self, request: ClientRequest, failure: Failure) -> Life:
+        """Wait for the next try after ``failure``; what is final, if there is none."""
+        self._patience.try_ended(request)
+        wait_s = None if request.expired else self.policies.retry_wait_s(request, failure, self.counts.under_way)
+        if wait_s is None:
+            return TIMEOUT if request.expired else failure
+        late = yield from self._patience.pause(request, wait_s)
+        self.policies.next_try()
+        if late is not None:
+            self.policies.ended(request, late)
+            return late
+        self.counts.retry(request)
+        return None
 
     def _before_serving(self, request: ClientRequest) -> Life:
         if request.passed or not self._before.used:
             return None
         failure = yield from self._before.run(request, request.input_tokens)
         request.passed = failure is None
-        return TIMEOUT if failure is None and request.expired else failure
+        return failure
 
     def _from_twin(self, request: ClientRequest) -> Life:
         """Answer from the cache, from an equal request under way, or by being the one that others wait for."""
         cache, twins, now = self.policies.cache, self.policies.twins, self.clock.now
         tokens = cache.look_up(request.prompt_id, now) if cache is not None else None
         if cache is not None and tokens is not None:
-            yield self.clock.timeout(cache.latency_s)
-            self._finish(request, Answer(self.clock.now, self.clock.now, tokens), "cache")
-            return None
+            late = yield from self._patience.pause(request, cache.latency_s)
+            if late is None:
+                self._finish(request, Answer(self.clock.now, self.clock.now, tokens), "cache")
+            return late
         if twins is None:
             return (yield from self._serve(request))
         if twins.lead_or_follow(request):
-            signal = yield from self._signal(request)
+            signal = yield from self._patience.news(request)
             if isinstance(signal, Answer):
                 first = max(request.arrival_s, signal.first_token_s)
                 self._finish(request, Answer(first, self.clock.now, signal.output_tokens), "dedupe")
@@ -188,7 +205,7 @@ class Gateway(AttemptListener, EndpointListener):
         thrown_away = rule.leaves_after(request)
         failure = yield from self._serve_locally(request, None, keep=not thrown_away)
         if (failure is None and thrown_away) or (failure is not None and rule.spec.after_failure and not request.expired):
-            self._count_retry(request)
+            self.counts.retry(request)
             return (yield from self._escalate(request))
         return failure
 
@@ -197,42 +214,11 @@ class Gateway(AttemptListener, EndpointListener):
         rule = self.policies.hybrid
         if rule is not None and rule.spec.larger_pool is not None:
             return (yield from self._serve_locally(request, rule.spec.larger_pool))
-        failure = Failure("unavailable", "no_api_takes_it")
-        calls = 0
-        for provider in self.policies.apis:
-            if not provider.takes(request):
-                continue
-            for call in range(provider.spec.max_attempts):
-                if calls:
-                    self._count_retry(request)
-                calls += 1
-                reply = provider.call(request, self._output[request.row], self.clock.now)
-                if isinstance(reply, Reply):
-                    return (yield from self._await_api(request, provider, reply))
-                failure = reply
-                yield self.clock.timeout(provider.error_s)
-                if request.expired:
-                    return TIMEOUT
-                if call + 1 < provider.spec.max_attempts:
-                    yield self.clock.timeout(self.policies.api_wait_s(call, reply))
-        return failure
-
-    def _await_api(self, request: ClientRequest, provider: ApiProvider, reply: Reply) -> Life:
-        sent_s = self.clock.now
-        self.clock.at(sent_s + reply.duration_s, ARRIVAL, self._api_answers, (request, request.tries, reply))
-        signal = yield from self._signal(request)
-        usd = provider.book(reply.usd, abandoned=signal is not reply)
-        self.recorder.api_usd[request.row] += usd
-        if signal is not reply:
-            return TIMEOUT
-        answer = Answer(sent_s + reply.ttft_s, self.clock.now, reply.output_tokens)
-        return (yield from self._after_serving(request, answer, provider.name, ESCALATED, None))
-
-    @staticmethod
-    def _api_answers(moment: Moment) -> None:
-        request, tries, reply = moment.value
-        if request.tries == tries:
-            request.wake(reply)
+        reply = yield from self.providers.ask(request)
+        if isinstance(reply, Failure):
+            return reply
+        name, answer = reply
+        return (yield from self._after_serving(request, answer, name, ESCALATED, None))
 
     def _serve_locally(self, request: ClientRequest, pool: str | None, keep: bool = True) -> Life:
         """Queue, route, wait for an engine; ``keep=False`` throws the answer away (it stays paid)."""
@@ -242,7 +228,8 @@ class Gateway(AttemptListener, EndpointListener):
             failure = self._send(request, pool)
         if failure is not None:
             return failure
-        signal = yield from self._signal(request)
+        signal = yield from self._patience.news(request)
+        self._queue.remove(request)
         self._call_off(request, signal)
         if isinstance(signal, Failure):
             return signal
@@ -260,34 +247,15 @@ class Gateway(AttemptListener, EndpointListener):
     ) -> Life:
         if self._after.used:
             failure = yield from self._after.run(request, request.input_tokens + answer.output_tokens)
-            if failure is not None or request.expired:
+            if failure is not None:
                 if attempt is not None:
                     self.dispatcher.waste(attempt)
-                return failure or TIMEOUT
+                return failure
             answer = Answer(self.clock.now, self.clock.now, answer.output_tokens)
         self._finish(request, answer, pool, outcome, attempt)
         return None
 
     # -- steps of that life --------------------------------------------------------------------------------------------
-
-    def _signal(self, request: ClientRequest) -> Generator[Any, Any, Any]:
-        """Wait for what ends this stretch: an attempt's answer, a failure, an API's reply, a twin's answer."""
-        if request.expired:
-            return TIMEOUT
-        request.wait = self.clock.event()
-        signal = yield request.wait
-        request.wait = None
-        return signal
-
-    def _begin_try(self, request: ClientRequest) -> None:
-        request.tries += 1
-        request.expired = False
-        if self.spec.client_timeout_s is not None:
-            self._deadlines.add(self.clock.now + self.spec.client_timeout_s, (request, request.tries))
-
-    def _count_retry(self, request: ClientRequest) -> None:
-        request.attempts += 1
-        self.counts.retries += 1
 
     def _send(self, request: ClientRequest, pool: str | None, avoid: Collection[Server] = ()) -> Failure | None:
         """Route one attempt; a failure when nobody may take it."""
@@ -308,20 +276,22 @@ class Gateway(AttemptListener, EndpointListener):
         request.live.append(attempt)
         self.policies.attempt_sent(server)
         hedging = self.spec.hedging
-        if hedging is not None and request.hedges < hedging.max_hedges:
-            self._hedges.add(self.clock.now + hedging.delay_s, (request, request.tries))
+        if hedging is not None:
+            attempt.engine.announces = True
+            if request.hedges < hedging.max_hedges:
+                self._hedges.add(self.clock.now + hedging.delay_s, (request, request.tries))
         return None
 
     def _call_off(self, request: ClientRequest, signal: Attempt | Failure) -> None:
-        """Nobody waits for the attempts still out, now that ``signal`` came: they failed with it, or another one won."""
+        """Nobody waits for the attempts still out, now that ``signal`` came: they failed with it, or that one won."""
         for attempt in request.live:
-            if attempt.live:
+            if attempt.live and attempt is not signal:
                 self.dispatcher.abandon(attempt)
                 if isinstance(signal, Failure):
                     self.policies.attempt_ended(attempt.server, signal)
                 else:
                     self.policies.called_off(attempt.server)
-        request.live.clear()
+        request.live = [signal] if isinstance(signal, Attempt) and signal.live else []
 
     def _finish(
         self, request: ClientRequest, answer: Answer, pool: str, outcome: int = COMPLETED, attempt: Attempt | None = None
@@ -337,18 +307,26 @@ class Gateway(AttemptListener, EndpointListener):
             0 if engine is None else engine.preemptions, self.recorder.pools.index(pool),
             -1 if attempt is None else attempt.server.index, outcome,
         )  # fmt: skip
-        self.counts.under_way -= 1
-        request.tries += 1  # no timer concerns it any more
+        self._close(request)
         self.policies.answered(request, pool, answer.output_tokens, self.clock.now)
 
     def _lose(self, request: ClientRequest, failure: Failure) -> None:
         """The client has no answer, and no further try."""
         self.recorder.attempts[request.row] = request.attempts
         self.recorder.lost(request.row, self.clock.now, OUTCOME[failure.kind], failure.reason)
-        self.counts.under_way -= 1
+        self._close(request)
+
+    def _close(self, request: ClientRequest) -> None:
+        """No timer concerns ``request`` any more."""
+        request.open = False
         request.tries += 1
+        self.counts.under_way -= 1
 
     # -- news from engines, timers and the fleet -----------------------------------------------------------------------
+
+    def began(self, attempt: Attempt) -> None:
+        """See ``AttemptListener``: hedges are won by the first token."""
+        self._call_off(attempt.request, attempt)
 
     def answered(self, attempt: Attempt) -> None:
         """See ``AttemptListener``."""
@@ -370,12 +348,6 @@ class Gateway(AttemptListener, EndpointListener):
         self.policies.attempt_ended(attempt.server, evicted)
         if not any(other.live for other in request.live):
             request.wake(evicted)
-
-    def _time_out(self, item: tuple[ClientRequest, int]) -> None:
-        request = item[0]
-        request.expired = True
-        self._queue.remove(request)
-        request.wake(TIMEOUT)
 
     def _hedge(self, item: tuple[ClientRequest, int]) -> None:
         request = item[0]

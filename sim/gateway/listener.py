@@ -8,6 +8,9 @@ from sim.gateway.request import Attempt
 class AttemptListener:
     """Told how attempts that somebody waits for ended."""
 
+    def began(self, attempt: Attempt) -> None:
+        """The first token of an attempt that ``announces`` it is there."""
+
     def answered(self, attempt: Attempt) -> None:
         """The whole answer is there."""
 

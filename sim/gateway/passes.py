@@ -17,6 +17,7 @@ from sim.fleet.endpoints import Endpoints
 from sim.fleet.server import Server
 from sim.gateway.dispatch import Dispatcher
 from sim.gateway.draws import uniforms
+from sim.gateway.patience import Patience
 from sim.gateway.request import ClientRequest, Failure
 from sim.gateway.routers import Router
 from sim.spec.gateway.answers import PassSpec
@@ -28,6 +29,7 @@ class Passes:
     def __init__(
         self,
         specs: Sequence[PassSpec],
+        patience: Patience,
         clock: Clock,
         endpoints: Endpoints,
         router: Router,
@@ -36,6 +38,7 @@ class Passes:
         requests: int,
     ) -> None:
         self._specs = tuple(specs)
+        self._patience = patience
         self._clock = clock
         self._dispatcher = dispatcher
         self._endpoints = endpoints
@@ -56,7 +59,9 @@ class Passes:
             if not self._concerns(spec, request):
                 continue
             if spec.latency_s:
-                yield self._clock.timeout(spec.latency_s)
+                late = yield from self._patience.pause(request, spec.latency_s)
+                if late is not None:
+                    return late
             if spec.pool is not None:
                 servers = self._endpoints.of(spec.pool)
                 if not servers:
@@ -70,7 +75,11 @@ class Passes:
                 out = (name, request.row, "out")
                 attempt = self._dispatcher.send(request, server, read, spec.output_tokens, content, out)
                 attempt.done = self._clock.event()
-                if not (yield attempt.done):
+                done = yield from self._patience.news(request, attempt.done)
+                if isinstance(done, Failure):
+                    self._dispatcher.abandon(attempt)
+                    return done
+                if not done:
                     return Failure("evicted", "evicted")
             if spec.block_probability and self._uniforms[place][request.row] < spec.block_probability:
                 return Failure("rejected", "safety")

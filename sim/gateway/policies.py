@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-import numpy as np
-
 from sim.engine.clock import Clock
 from sim.fleet.endpoints import Endpoints
 from sim.fleet.server import Server
 from sim.gateway.admission import make_admission
-from sim.gateway.api_provider import ApiProvider
 from sim.gateway.counts import Counts
 from sim.gateway.draws import uniforms
 from sim.gateway.hybrid import HybridRule
@@ -81,9 +78,7 @@ class Policies:
         self.room = WaitingRoom(spec.queue.fair, spec.queue.weights)
         self.cache = ResponseCache(spec.cache) if spec.cache is not None else None
         self.twins = Twins() if spec.dedupe else None
-        self.apis = [ApiProvider(name, api, stream(seed, "gateway", "api", name)) for name, api in spec.apis.items()]
         self.hybrid = HybridRule(spec.hybrid, uniforms(seed, "uncertain", requests)) if spec.hybrid is not None else None
-        self._jitter: np.random.Generator = stream(seed, "gateway", "api_jitter")
 
     # -- who may take a request ----------------------------------------------------------------------------------------
 
@@ -215,13 +210,3 @@ class Policies:
             self._counts.ejections += 1
             now, name = self._clock.now, ejection.target
             self._recorder.event(now, "breaker", ejection.cause, replica=name, ejected_s=ejection.for_s)
-
-    # -- providers -----------------------------------------------------------------------------------------------------
-
-    def api_wait_s(self, calls: int, failure: Failure) -> float:
-        """Seconds before the gateway calls a provider again: its Retry-After up to 60 s, else 0.5 s doubling to 8 s less
-        up to a quarter (OpenAI's client)."""
-        if failure.retry_after_s is not None and failure.retry_after_s <= 60:
-            return failure.retry_after_s
-        wait: float = min(0.5 * 2.0**calls, 8.0) * (1 - 0.25 * float(self._jitter.random()))
-        return wait

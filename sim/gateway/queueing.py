@@ -47,6 +47,9 @@ class GatewayQueue:
             request = self._room.pop()
             if request is None:
                 return
+            if request.expired:  # its process is about to learn of it
+                self._endpoints.give_up(self._policies.waits_for, request.input_tokens)
+                continue
             self._endpoints.send_on(self._policies.waits_for, request.input_tokens)
             failure = self._send(request)
             if failure is not None:

@@ -82,8 +82,8 @@ class ClientRequest:
     """One client request. Satisfies ``RequestView``."""
 
     __slots__ = (
-        "arrival_s", "attempts", "content", "expired", "hedges", "input_tokens", "live", "passed", "priority", "prompt_id",
-        "route", "row", "session_id", "tenant", "tries", "wait", "withdrawn",
+        "arrival_s", "attempts", "content", "expired", "hedges", "input_tokens", "live", "open", "passed", "priority",
+        "prompt_id", "route", "row", "session_id", "tenant", "tries", "wait", "withdrawn",
     )  # fmt: skip
 
     def __init__(self, row: int, arrival_s: float, input_tokens: int, priority: int = 0) -> None:
@@ -99,13 +99,15 @@ class ClientRequest:
         self.attempts = 1
         self.hedges = 0
         self.tries = 0
-        """Sends by the client; tells an old deadline from the present one."""
+        """Grows where a try begins and ends: tells an old timer from the present one. 0: no policy applies to it."""
+        self.open = True
+        """It has no outcome yet."""
         self.live: list[Attempt] = []
         """Attempts whose answer somebody waits for."""
         self.wait: simpy.Event | None = None
         """What its process waits for; triggered with an ``Attempt`` that answers, a ``Failure`` or an ``Answer``."""
         self.expired = False
-        """The client's patience for this try is over."""
+        """The client's patience, for this try or for all of them, is over."""
         self.withdrawn: float | None = None
         """What this try took from the retry budget; None = it is the first, or there is no budget."""
         self.passed = False

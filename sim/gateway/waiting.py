@@ -20,7 +20,8 @@ class WaitingRoom:
         self._fair = fair
         self._weights = dict(weights)
         self._heap: list[tuple[int, float, int, ClientRequest]] = []
-        self._here: dict[ClientRequest, None] = {}
+        self._here: dict[ClientRequest, int] = {}
+        """Who waits, and the number of the entry that counts: one that left and came again waits anew."""
         self._entries = 0
         self._virtual = 0.0
         self._finish: dict[str, float] = {}
@@ -39,7 +40,7 @@ class WaitingRoom:
             self._finish[request.tenant] = tag + request.input_tokens / self._weights.get(request.tenant, 1.0)
         self._entries += 1
         heappush(self._heap, (request.priority, tag, self._entries, request))
-        self._here[request] = None
+        self._here[request] = self._entries
 
     def remove(self, request: ClientRequest) -> None:
         """``request`` waits no longer (it stays in the heap as a void entry)."""
@@ -48,8 +49,8 @@ class WaitingRoom:
     def pop(self) -> ClientRequest | None:
         """The next to leave, or None."""
         while self._heap:
-            _, tag, _, request = heappop(self._heap)
-            if request in self._here:
+            _, tag, entry, request = heappop(self._heap)
+            if self._here.get(request) == entry:
                 del self._here[request]
                 self._virtual = max(self._virtual, tag)
                 return request

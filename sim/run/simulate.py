@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pandas as pd
 
+from sim.analysis.laws import violations
 from sim.engine.clock import Clock
 from sim.engine.gaps import GapHistogram
 from sim.errors import InvariantError
@@ -42,6 +43,8 @@ def simulate(scenario: Scenario, trace: Trace | None = None, *, give_up: GiveUp 
 
     Raises:
         DoesNotFitError, ConfigError, TraceError: as the parts of the scenario raise them.
+        InvariantError: nothing is left to happen while requests are open, or, with ``check_invariants``, an engine or the
+            records broke a law.
     """
     if trace is None:
         trace = load_trace(scenario)
@@ -85,7 +88,7 @@ def simulate(scenario: Scenario, trace: Trace | None = None, *, give_up: GiveUp 
         if collecting:
             gc.enable()
     replicas = books.close(end_s)
-    return Result(
+    result = Result(
         scenario=scenario,
         requests=requests,
         replicas=replicas,
@@ -101,11 +104,14 @@ def simulate(scenario: Scenario, trace: Trace | None = None, *, give_up: GiveUp 
         steps=steps.frame() if steps is not None else None,
         stopped_early=recorder.stopped_early,
         gateway=gateway.figures(),
-        api_bill_usd={provider.name: dict(provider.bill_usd) for provider in gateway.policies.apis},
+        api_bill_usd={provider.name: dict(provider.bill_usd) for provider in gateway.providers.all},
         work=recorder.work_by_pool(),
         inputs=dict(trace.provenance.get("files", {})),
         left_out=trace.left_out(),
     )
+    if scenario.check_invariants and (broken := violations(result)):
+        raise InvariantError("\n".join(broken))
+    return result
 
 
 def _give_up_waiting(recorder: Recorder, now: float) -> None:

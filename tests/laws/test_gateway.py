@@ -54,12 +54,19 @@ def maybe(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 
 BUDGETS = maybe(st.sampled_from([{"kind": "envoy"}, {"kind": "grpc"}, {"kind": "aws_standard", "capacity": 20}]))
-RETRIES = st.builds(
+RETRIES = st.just({"kind": "litellm"}) | st.builds(
     lambda attempts, jitter, budget: {
         "kind": "backoff", "max_attempts": attempts, "base_s": 0.1, "jitter": jitter, "budget": budget,
     },
-    st.integers(1, 4), st.sampled_from(["none", "full", "equal", "quarter"]), BUDGETS,
+    st.integers(1, 4), st.sampled_from(["none", "full", "equal", "quarter", "fifth"]), BUDGETS,
 )  # fmt: skip
+OUTLIERS = st.sampled_from(
+    [
+        {"kind": "envoy", "consecutive_failures": 2, "max_ejected_share": 0.5},
+        {"kind": "litellm"},
+        {"kind": "circuit_breaker", "window_requests": 4, "open_s": 1.0, "half_open_requests": 2},
+    ]
+)
 ROUTERS = st.sampled_from(
     [{"kind": kind} for kind in (
         "round_robin", "random", "power_of_two", "least_requests", "least_tokens_in_flight", "least_kv",
@@ -102,8 +109,9 @@ GATEWAYS = st.fixed_dictionaries(
     {
         "router": ROUTERS, "users": USERS, "client_timeout_s": maybe(st.sampled_from([0.7, 3.0])),
         "abort_on_disconnect": st.booleans(), "max_queue_requests": maybe(st.just(3)), "retries": maybe(RETRIES),
-        "hedging": maybe(st.just({"delay_s": 0.2})),
-        "outliers": maybe(st.sampled_from([{"kind": "envoy", "consecutive_failures": 2}, {"kind": "litellm"}])),
+        "client_timeout_covers": st.sampled_from(["attempt", "call"]),
+        "hedging": maybe(st.sampled_from([{"delay_s": 0.2}, {"delay_s": 0.02, "max_hedges": 4}])),
+        "outliers": maybe(OUTLIERS),
         "queue": QUEUE, "admission": ADMISSION, "cache": maybe(st.just({"ttl_s": 2.0})), "dedupe": st.booleans(),
         "passes": PASSES, "hybrid": maybe(HYBRID), "plain_routes": st.sampled_from([[], ["plain"]]),
         "apis": st.sampled_from([{}, {"big": API}, {"big": {**API, "requests_per_min": 5, "error_fraction": 0.3}}]),

@@ -25,7 +25,10 @@ class GatewaySpec:
     router: Router = Field(default_factory=LeastTokensInFlight)
     users: Users = Field(default_factory=OpenLoop)
     client_timeout_s: float | None = Field(default=None, gt=0)
-    """The client gives an attempt up this long after it sent it; None = waits for ever."""
+    """The client gives up so long after it sent an attempt, or the call; null = waits for ever."""
+    client_timeout_covers: Literal["attempt", "call"] = "attempt"
+    """attempt: each try has ``client_timeout_s``, and may be followed by a retry; call: all tries together, with the waits
+    between them (gRPC's deadline, Envoy's route timeout)."""
     abort_on_disconnect: bool = True
     """False: the engine finishes the dead request, and its tokens are wasted."""
     max_queue_requests: int | None = Field(default=None, ge=0)

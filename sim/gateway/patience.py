@@ -1,0 +1,82 @@
+"""``Patience``: how long clients wait, and the waiting itself.
+
+    covers attempt   each try has ``client_timeout_s`` from its start; a time-out may be tried again (OpenAI, botocore)
+    covers call      one deadline from the arrival on, for all tries and what lies between them: when it passes, the request
+                     has timed out, whatever was under way
+
+Sources: gRPC proposal A6, "the call deadline applies across all attempts"; Envoy's route ``timeout``, which "includes all
+retries"; openai-python and botocore hand their timeout to each HTTP request. Left out: that these two count the time between
+two pieces of a streamed answer, not the whole of it.
+
+A request waits at one place at a time, ``ClientRequest.wait``; news, or the end of its client's patience, let it go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import simpy
+
+from sim.engine.clock import ARRIVAL, Clock, Moment
+from sim.gateway.deadlines import DeadlineQueue
+from sim.gateway.request import TIMEOUT, ClientRequest, Failure, still_trying
+from sim.spec import GatewaySpec
+
+
+class Patience:
+    """The clients' of one gateway."""
+
+    def __init__(self, clock: Clock, spec: GatewaySpec) -> None:
+        self._clock = clock
+        self._timeout_s = spec.client_timeout_s
+        self._covers_call = spec.client_timeout_covers == "call"
+        self._tries: DeadlineQueue[tuple[ClientRequest, int]] = DeadlineQueue(clock, still_trying, self._try_over)
+        self._calls: DeadlineQueue[ClientRequest] = DeadlineQueue(clock, lambda request: request.open, self._expire)
+
+    def try_begins(self, request: ClientRequest) -> None:
+        """The client sends ``request``, for the first time or again."""
+        request.tries += 1
+        if self._timeout_s is None:
+            return
+        if not self._covers_call:
+            self._tries.add(self._clock.now + self._timeout_s, (request, request.tries))
+        elif request.tries == 1:
+            self._calls.add(self._clock.now + self._timeout_s, request)
+
+    def try_ended(self, request: ClientRequest) -> None:
+        """Its timers concern ``request`` no longer; what it has left is patience for a further try, or none."""
+        request.tries += 1
+        if not self._covers_call:
+            request.expired = False
+
+    def news(self, request: ClientRequest, event: simpy.Event | None = None) -> Generator[Any, Any, Any]:
+        """Wait for what ends this stretch of ``request``'s life: what ``event`` (by default a new one) brings, or
+        ``TIMEOUT``."""
+        if request.expired:
+            return TIMEOUT
+        request.wait = self._clock.event() if event is None else event
+        signal = yield request.wait
+        request.wait = None
+        return signal
+
+    def pause(self, request: ClientRequest, wait_s: float) -> Generator[Any, Any, Failure | None]:
+        """Let ``wait_s`` pass; ``TIMEOUT`` when the client's patience is over before."""
+        event = self._clock.event()
+        self._clock.at(self._clock.now + wait_s, ARRIVAL, _pause_over, event)
+        late: Failure | None = yield from self.news(request, event)
+        return late
+
+    def _try_over(self, item: tuple[ClientRequest, int]) -> None:
+        self._expire(item[0])
+
+    @staticmethod
+    def _expire(request: ClientRequest) -> None:
+        request.expired = True
+        request.wake(TIMEOUT)
+
+
+def _pause_over(moment: Moment) -> None:
+    event: simpy.Event = moment.value
+    if not event.triggered:
+        event.succeed(None)
