@@ -139,6 +139,10 @@ class WorkloadSpec:
     """The largest share of a file's rows that lenient reading may leave out."""
     session_rate_per_s: float = Field(default=0.1, gt=0)
     """Sessions a second, for formats that record no time between sessions."""
+    characters_per_token: float = Field(default=4.0, gt=0, le=100)
+    """Characters of a token, for traces that hold texts (WildChat, LMSYS, ShareGPT, batches) and no tokenizer."""
+    tokenizer: str | None = None
+    """What counts the tokens of texts: a ``tokenizer.json``, or an encoding or model that tiktoken knows."""
     pool_rate_per_s: float | None = Field(default=None, gt=0)
     """Mean requests a second of a client pool's folder; None keeps the recorded rate."""
     source: str = ""

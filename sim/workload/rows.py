@@ -84,6 +84,10 @@ class Reading:
     """Sessions a second, for formats that record no time between sessions."""
     pool_rate_per_s: float | None = None
     """Target mean rate of a client pool; None keeps the recorded one."""
+    characters_per_token: float = 4.0
+    """Of formats that hold texts, where no tokenizer counts."""
+    tokenizer: str | None = None
+    """What counts the tokens of texts (``sim.workload.text_tokens``)."""
     seed: int = 0
     row_name: str = ""
     """What a row is called in messages ("line", "request"); empty: a table's data row, with its line."""

@@ -11,11 +11,17 @@ from sim.workload.formats.aggregates import AggregateFormat
 from sim.workload.formats.azure import AzureFormat
 from sim.workload.formats.benchmarks import AiperfFormat, GuideLlmFormat, LlmServingSimFormat, VllmBenchFormat
 from sim.workload.formats.blocks import BailianFormat, MooncakeFormat, RagPulseFormat
-from sim.workload.formats.logs import LiteLlmFormat, OpenTelemetryFormat
+from sim.workload.formats.chats import ChatsFormat
+from sim.workload.formats.gateways import HeliconeFormat, OpenRouterFormat
+from sim.workload.formats.langfuse import LangfuseFormat
+from sim.workload.formats.litellm import LiteLlmFormat, LiteLlmWithApisFormat
 from sim.workload.formats.native import NativeFormat
+from sim.workload.formats.otel import OpenTelemetryFormat
 from sim.workload.formats.records_of_runs import RunRecordsFormat
 from sim.workload.formats.servegen import ServeGenFormat
-from sim.workload.formats.tables import BurstGptFormat, LiteLlmTableFormat, MappedFormat, VidurFormat
+from sim.workload.formats.tables import BurstGptFormat, MappedFormat, VidurFormat
+from sim.workload.formats.turns import TurnsFormat
+from sim.workload.formats.workload_files import AiBrixFormat, AlibabaMeansFormat, BatchApiFormat, SplitwiseSimFormat
 from sim.workload.rows import Chunk, Reading
 
 
@@ -36,8 +42,9 @@ class TraceFormat(Protocol):
 
 
 FORMATS: tuple[TraceFormat, ...] = (
-    RunRecordsFormat(), NativeFormat(), AzureFormat(), BurstGptFormat(), VidurFormat(), LiteLlmTableFormat(),
-    RagPulseFormat(), BailianFormat(), MooncakeFormat(), AgenticFormat(), ServeGenFormat(), LlmServingSimFormat(),
-    VllmBenchFormat(), AiperfFormat(), LiteLlmFormat(), OpenTelemetryFormat(), GuideLlmFormat(), AggregateFormat(),
-    MappedFormat(),
+    RunRecordsFormat(), ChatsFormat(), NativeFormat(), AzureFormat(), BurstGptFormat(), VidurFormat(), SplitwiseSimFormat(),
+    AlibabaMeansFormat(), RagPulseFormat(), BailianFormat(), TurnsFormat(), MooncakeFormat(), AgenticFormat(),
+    ServeGenFormat(), LlmServingSimFormat(), AiBrixFormat(), BatchApiFormat(), VllmBenchFormat(),
+    AiperfFormat(), LiteLlmFormat(), LiteLlmWithApisFormat(), LangfuseFormat(), HeliconeFormat(), OpenRouterFormat(),
+    OpenTelemetryFormat(), GuideLlmFormat(), AggregateFormat(), MappedFormat(),
 )  # fmt: skip

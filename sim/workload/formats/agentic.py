@@ -36,7 +36,7 @@ class AgenticFormat:
                 return False
             with first.open("rb") as file:
                 head = file.read(4096)
-        return {"hash_id_scope", "tool_tokens"} <= json_keys(head)
+        return {"hash_id_scope", "requests"} <= json_keys(head)  # newer sessions have no tool_tokens
 
     def chunks(self, reading: Reading) -> Iterator[Chunk]:
         """All requests of all sessions."""

@@ -44,13 +44,11 @@ class MooncakeFormat:
 
     def chunks(self, reading: Reading) -> Iterator[Chunk]:
         """The rows of the file."""
-        if reading.block_tokens is None:
-            reading.block_tokens = _block_tokens(reading)
-        return record_chunks(self._records(reading, reading.block_tokens), ("block_hashes",))
+        return record_chunks(self._records(reading, block_tokens_of(reading)), ("block_hashes",))
 
     def _records(self, reading: Reading, block_tokens: int) -> Iterator[Record]:
         for line, entry in json_lines(reading):
-            hashes = _hash_list(reading, line, entry, block_tokens)
+            hashes = hash_list(reading, line, entry, block_tokens)
             if hashes is not None:
                 yield Record(
                     line, as_number(entry.get("timestamp")) / 1000.0, entry.get("input_length"),
@@ -60,6 +58,13 @@ class MooncakeFormat:
 
 _LOOKED_AT = 2000
 _USUAL_BLOCKS = (512, 16, 32, 64, 128, 256, 1024)
+
+
+def block_tokens_of(reading: Reading) -> int:
+    """The block size that the user says, else that of the file, which the reading then has."""
+    if reading.block_tokens is None:
+        reading.block_tokens = _block_tokens(reading)
+    return reading.block_tokens
 
 
 def _block_tokens(reading: Reading) -> int:
@@ -112,7 +117,7 @@ def _bounds(ids: np.ndarray, tokens: np.ndarray) -> tuple[int, ...]:
     return (smallest,) if only else ()
 
 
-def _hash_list(reading: Reading, line: int, entry: dict[str, Any], block_tokens: int) -> tuple[int, ...] | None:
+def hash_list(reading: Reading, line: int, entry: dict[str, Any], block_tokens: int) -> tuple[int, ...] | None:
     """The row's block ids; None when they cannot be used."""
     hashes = entry.get("hash_ids", [])
     if not isinstance(hashes, list) or not all(type(block) is int for block in hashes):
@@ -149,7 +154,7 @@ class BailianFormat:
     def _records(self, reading: Reading) -> Iterator[Record]:
         roots: dict[Any, Any] = {}
         for line, entry in json_lines(reading):
-            hashes = _hash_list(reading, line, entry, reading.block_tokens or 16)
+            hashes = hash_list(reading, line, entry, reading.block_tokens or 16)
             if hashes is None:
                 continue
             chat, parent = entry.get("chat_id"), entry.get("parent_chat_id", -1)

@@ -15,7 +15,7 @@ from sim.workload.rows import Chunk, Reading
 from sim.workload.source import head_of, text_lines, whole_text
 from sim.workload.trace import INTEGER_LABELS, missing_column
 
-__all__ = ["Record", "as_number", "json_document", "json_lines", "parsed_json", "record_chunks"]
+__all__ = ["Record", "as_number", "each_key_once", "json_document", "json_lines", "parsed_json", "record_chunks"]
 
 _BATCH = 65_536
 
@@ -77,10 +77,11 @@ def parsed_json(text: str) -> Any:
     Raises:
         ValueError, RecursionError: it is none, or is nested too deep.
     """
-    return json.loads(text, object_pairs_hook=_once)
+    return json.loads(text, object_pairs_hook=each_key_once)
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object that has no key twice."""
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]

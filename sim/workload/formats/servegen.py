@@ -16,7 +16,9 @@ from __future__ import annotations
 import ast
 import csv
 import json
+import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,8 @@ from sim.workload.rows import Chunk, Reading
 
 WINDOW_S = 600.0
 MAX_CV = 20.0
+_PATTERNS = ("Gamma", "Weibull", "")
+_MOST_REQUESTS = 2e8
 
 
 class ServeGenFormat:
@@ -48,38 +52,63 @@ class ServeGenFormat:
         reading.row_name = "request"
         clients = [_client(path, reading) for path in sorted(reading.path.glob("chunk-*-trace.csv"))]
         usable = [client for client in clients if client is not None]
-        until_s = min(reading.until_s, max((len(client.rates) * WINDOW_S for client in usable), default=0.0))
-        recorded = sum(client.mean_rate_per_s(until_s) for client in usable)
+        if not usable:
+            return
+        zero_s = min(window.start_s for client in usable for window in client.windows)
+        end_s = max(client.windows[-1].start_s for client in usable) + WINDOW_S - zero_s
+        until_s = min(reading.until_s, end_s)
+        if zero_s:
+            reading.notes.append(f"the recording begins at {zero_s:g} s, which becomes 0")
+        recorded = sum(client.requests(zero_s, until_s) for client in usable) / until_s
         scale = reading.pool_rate_per_s / recorded if reading.pool_rate_per_s and recorded else 1.0
+        if scale * recorded * until_s > _MOST_REQUESTS:
+            raise TraceError(
+                f"{reading.path}: its clients send {recorded * until_s:.3g} requests in {until_s:.6g} s; legal are at most "
+                f"{_MOST_REQUESTS:g} (workload.duration_s, workload.pool_rate_per_s)"
+            )
         for client in usable:
-            yield client.draw(until_s, scale, reading.seed)
+            yield client.draw(zero_s, until_s, scale, reading.seed)
+
+
+@dataclass(frozen=True)
+class _Window:
+    """How a client sends from ``start_s`` (of the recording's clock) on, for ``WINDOW_S``."""
+
+    start_s: float
+    rate_per_s: float
+    cv: float
+    pattern: str
 
 
 class _Client:
-    def __init__(self, name: str, rates: list[tuple[float, float, str]], lengths: dict[float, Any]) -> None:
+    def __init__(self, name: str, windows: list[_Window], lengths: dict[float, Any]) -> None:
         self.name = name
-        self.rates = rates
+        self.windows = windows
         self.lengths = lengths
 
-    def mean_rate_per_s(self, until_s: float) -> float:
-        windows = self.rates[: max(round(until_s / WINDOW_S), 1)]
-        return sum(rate for rate, _, _ in windows) / max(len(windows), 1)
+    def requests(self, zero_s: float, until_s: float) -> float:
+        """Expected requests before ``until_s`` after ``zero_s``."""
+        return sum(
+            window.rate_per_s * min(WINDOW_S, max(until_s - (window.start_s - zero_s), 0.0)) for window in self.windows
+        )
 
-    def draw(self, until_s: float, scale: float, seed: int) -> Chunk:
+    def draw(self, zero_s: float, until_s: float, scale: float, seed: int) -> Chunk:
+        """The requests of the recording's seconds from ``zero_s``, which become 0, to ``until_s`` after it."""
         times = [np.empty(0)]
-        for window, (rate, cv, pattern) in enumerate(self.rates):
-            start_s = window * WINDOW_S
-            if rate <= 0 or start_s >= until_s:
+        for window in self.windows:
+            start_s = window.start_s - zero_s
+            if window.rate_per_s <= 0 or start_s >= until_s:
                 continue
-            rng = stream(seed, "workload", "servegen", self.name, window)
-            times.append(start_s + draw_process(_process(rate * scale, cv, pattern), WINDOW_S, rng))
+            rng = stream(seed, "workload", "servegen", self.name, round(window.start_s / WINDOW_S))
+            process = _process(window.rate_per_s * scale, window.cv, window.pattern)
+            times.append(start_s + draw_process(process, WINDOW_S, rng))
         arrival_s = np.concatenate(times)
         arrival_s = arrival_s[arrival_s < until_s]
         inputs = np.ones(len(arrival_s))
         outputs = np.ones(len(arrival_s))
         ranks = stream(seed, "workload", "servegen", self.name, "lengths").random((2, len(arrival_s)))
         starts = sorted(self.lengths)
-        current = np.clip(np.searchsorted(starts, arrival_s, side="right") - 1, 0, len(starts) - 1)
+        current = np.clip(np.searchsorted(starts, arrival_s + zero_s, side="right") - 1, 0, len(starts) - 1)
         for place in np.unique(current):
             mine = current == place
             for tokens, rank, (values, cumulative) in zip(
@@ -99,15 +128,13 @@ def _process(rate_per_s: float, cv: float, pattern: str) -> Any:
 
 
 def _client(path: Path, reading: Reading) -> _Client | None:
-    rates = []
+    windows: list[_Window] = []
     with path.open(newline="") as file:
         for line, fields in enumerate(csv.reader(file), start=1):
-            try:
-                rates.append((float(fields[1]), float(fields[2]), fields[3]))
-            except (ValueError, IndexError):
-                raise TraceError(
-                    f"{path}, line {line}: found {','.join(fields)!r}; legal is start_s,rate,cv,pattern,shape,scale"
-                ) from None
+            if fields:
+                windows.append(_window(path, line, fields, windows[-1] if windows else None))
+    if not windows:
+        raise TraceError(f"{path}: is empty; legal are lines of start_s,rate,cv,pattern,shape,scale")
     name = path.name.removesuffix("-trace.csv")
     lengths = {}
     dataset = path.with_name(f"{name}-dataset.json")
@@ -120,7 +147,27 @@ def _client(path: Path, reading: Reading) -> _Client | None:
     if not lengths:
         reading.dropped["client without lengths"] += 1
         return None
-    return _Client(name, rates, lengths)
+    return _Client(name, windows, lengths)
+
+
+def _window(path: Path, line: int, fields: list[str], before: _Window | None) -> _Window:
+    """A line of an arrival file; columns that moved are found by the windows' order and the patterns' names."""
+    try:
+        window = _Window(float(fields[0]), float(fields[1]), float(fields[2]), fields[3].strip())
+    except (ValueError, IndexError):
+        window = _Window(math.nan, math.nan, math.nan, "")
+    legal = 0 <= window.start_s < 1e9 and 0 <= window.rate_per_s < 1e6 and 0 <= window.cv < 1e6
+    if not legal or window.pattern not in _PATTERNS:
+        raise TraceError(
+            f"{path}, line {line}: found {','.join(fields)[:120]!r}; legal is start_s,rate,cv,pattern,shape,scale with "
+            "numbers from 0 up and Gamma, Weibull or nothing"
+        )
+    if before is not None and window.start_s < before.start_s + WINDOW_S:
+        raise TraceError(
+            f"{path}, line {line}: the window begins at {fields[0]}, less than {WINDOW_S:g} s after the one before it "
+            f"({before.start_s:g}); legal are windows of {WINDOW_S:g} s in order"
+        )
+    return window
 
 
 def _histogram(

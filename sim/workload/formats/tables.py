@@ -1,4 +1,4 @@
-"""Formats that are one table: BurstGPT, Vidur, LiteLLM's spend table, and any table by a column map.
+"""Formats that are one table: BurstGPT, Vidur, and any table by a column map.
 
 BurstGPT (CC-BY-4.0, v1 to v3): seconds since midnight of the campaign's first day, not zero-based; v3 inserts ``Session
 ID`` and ``Elapsed time``. Response tokens 0 marks a failure: such rows are left out and counted. The log type
@@ -121,29 +121,6 @@ class VidurFormat:
             "arrival_s": "arrived_at", "input_tokens": "num_prefill_tokens", "output_tokens": "num_decode_tokens",
         }  # fmt: skip
         yield from table_chunks(reading, names)
-
-
-class LiteLlmTableFormat:
-    """LiteLLM's ``LiteLLM_SpendLogs`` table, exported as CSV."""
-
-    name = "litellm-csv"
-    zero_based = False
-    ordered = False
-
-    def matches(self, head: bytes, path: Path) -> bool:
-        """By the table's names."""
-        return {"startTime", "prompt_tokens", "completion_tokens"} <= set(csv_header(head))
-
-    def chunks(self, reading: Reading) -> Iterator[Chunk]:
-        """The rows of the file; requests without an answer marked as failed."""
-        names = {"arrival_s": "startTime", "input_tokens": "prompt_tokens", "output_tokens": "completion_tokens"}
-        found = csv_header(head_of(reading.path))
-        for label, column in (("feature", "model_group"), ("tenant", "team_id"), ("route", "call_type")):
-            if column in found:
-                names[label] = column
-        for chunk in table_chunks(reading, names):
-            chunk.failed = chunk.output_tokens == 0
-            yield chunk
 
 
 class MappedFormat:

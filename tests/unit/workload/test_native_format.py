@@ -115,7 +115,7 @@ def test_missing_file_and_folder(tmp_path):
         read_trace(tmp_path / "none.csv")
     with pytest.raises(TraceError, match="folder"):
         read_trace(tmp_path)
-    with pytest.raises(TraceError, match=r"workload\.format is 'bogus'; legal are auto, records, native"):
+    with pytest.raises(TraceError, match=r"workload\.format is 'bogus'; legal are auto, records, chats, native"):
         read_trace(file_with(tmp_path, HEADER), "bogus")
 
 

@@ -1,0 +1,109 @@
+"""Calls of a model as observability tools log them, each once.
+
+One call can stand in a log several times: the client's span and the server's beneath it, a framework's span around the
+span of the call, an exporter that wrote every span twice, two instrumentations with one response id. What reached the
+GPU is the innermost: of spans of one line of descent the last counts. Of equal ones (same parent, moments, model and
+tokens; or one response id with the same tokens) the first counts. What is left out is counted by reason.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from sim.workload.formats.documents import flattened, mapping_of
+from sim.workload.formats.records import Record, as_number
+from sim.workload.rows import Reading
+
+_MOST_DEEP = 1000
+_CAPS = ("max_completion_tokens", "max_tokens", "max_output_tokens", "maxTokens", "maxOutputTokens", "body.max_tokens")
+
+
+@dataclass(slots=True)
+class Call:
+    """A span: a call where it has tokens, else a link between calls."""
+
+    row: int
+    span: str = ""
+    parent: str = ""
+    trace: str = ""
+    start_s: float = float("nan")
+    end_s: float = float("nan")
+    input_tokens: Any = None
+    """None: no call of a model."""
+    output_tokens: Any = None
+    labels: dict[str, Any] = field(default_factory=dict)
+    response: str = ""
+    failed: bool = False
+    cause: str = ""
+    """Why this is no load, where its format says so; empty: it is one."""
+
+
+def one_each(calls: Iterable[Call], reading: Reading) -> Iterator[Record]:
+    """The records of ``calls``, every call of a model once, in the log's order."""
+    spans = list(calls)
+    at = {(span.trace, span.span): place for place, span in enumerate(spans) if span.span}
+    wrappers = {above for span in spans if span.input_tokens is not None for above in _calls_above(span, spans, at)[:1]}
+    seen: set[tuple[Any, ...]] = set()
+    for place, call in enumerate(spans):
+        if call.input_tokens is None:
+            continue
+        cause = call.cause or ("span around the span of the same call" if place in wrappers else "")
+        names = _names(call)
+        if not cause and seen & names:
+            cause = "span of a call that is there already"
+        if cause:
+            reading.dropped[cause] += 1
+            continue
+        seen |= names
+        labels = _with_labels_above(call, spans, at)
+        yield Record(call.row, call.start_s, call.input_tokens, call.output_tokens, labels, call.failed)
+
+
+def _names(call: Call) -> set[tuple[Any, ...]]:
+    """What two spans of one call have in common: one of these."""
+    tokens = (str(call.input_tokens), str(call.output_tokens))
+    names: set[tuple[Any, ...]] = set()
+    if not math.isnan(call.start_s + call.end_s):
+        names.add((call.trace, call.parent, call.start_s, call.end_s, call.labels.get("feature", ""), *tokens))
+    if call.span:
+        names.add((call.trace, call.span))
+    if call.response:
+        names.add((call.response, *tokens))
+    return names
+
+
+def _above(span: Call, spans: list[Call], at: dict[tuple[str, str], int]) -> Iterator[int]:
+    """Places of the spans around ``span``, the nearest first."""
+    for _ in range(_MOST_DEEP):
+        place = at.get((span.trace, span.parent)) if span.parent else None
+        if place is None or spans[place] is span:
+            return
+        yield place
+        span = spans[place]
+
+
+def _calls_above(span: Call, spans: list[Call], at: dict[tuple[str, str], int]) -> list[int]:
+    return [place for place in _above(span, spans, at) if spans[place].input_tokens is not None]
+
+
+def _with_labels_above(call: Call, spans: list[Call], at: dict[tuple[str, str], int]) -> dict[str, Any]:
+    """The call's labels, and what only the spans around it know (a server does not know the session)."""
+    labels = dict(call.labels)
+    for place in _above(call, spans, at):
+        for name, value in spans[place].labels.items():
+            if value and labels.get(name) in (None, "", "unknown_service"):
+                labels[name] = value
+    return labels
+
+
+def max_tokens_of(parameters: Any) -> int | None:
+    """The request's cap on its answer, from a mapping or JSON text of its parameters."""
+    flat = flattened(mapping_of(parameters))
+    for name in _CAPS:
+        value = as_number(flat.get(name))
+        if 1 <= value < 1e9:
+            return int(value)
+    return None
