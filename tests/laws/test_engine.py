@@ -137,7 +137,7 @@ def test_skipping_is_exact_on_prefix_trees_under_pressure() -> None:
             recording.run(3000)
             if len(recording.rows) == 3000 or recording.stalled:
                 break
-            rows = recording.finished.items()
+            rows = recording.answered.items()
             outcomes.append(
                 [(i, r.first_token_at, r.finished_at, r.cached_tokens, r.preemptions, r.recomputed) for i, r in rows]
             )
