@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from sim.analysis.cost_tree import CostNode, price
-from sim.analysis.steady import POOLED, SteadyReplica, steady_replica
+from sim.analysis.steady import steady_replica
 from sim.cost import usd_per_gpu_hour
+from sim.perf.steady import POOLED, SteadyReplica
 from sim.record.result import Result
 from sim.units import SECONDS_PER_HOUR
 

@@ -16,15 +16,19 @@ from sim.errors import ConfigError
 from sim.fleet.background import Background
 from sim.fleet.blueprint import Blueprint
 from sim.fleet.coming import Coming
-from sim.fleet.controller import Controller
 from sim.fleet.factory import ServerFactory
 from sim.fleet.failures import Failures
 from sim.fleet.going import Going
 from sim.fleet.placement import Placement
 from sim.fleet.pool import Pool
 from sim.fleet.roster import Roster
+from sim.fleet.scaling.autoscalers import make_autoscaler
+from sim.fleet.scaling.controller import Controller
+from sim.fleet.scaling.observations import Observations
 from sim.fleet.spot import SpotMarket
 from sim.fleet.timeline import Timeline
+from sim.perf.steady import MeanRequest
+from sim.plugins import Plugins
 from sim.spec import PoolSpec, Scenario
 from sim.spec.autoscaler import NoAutoscaler
 
@@ -37,6 +41,8 @@ class Fleet:
         roster: where the servers are entered.
         listener: told by engines how requests leave them.
         gaps: collects the gaps between tokens.
+        mean: lengths of the requests that are to come, which default targets follow from.
+        plugins: where autoscalers of one's own come from.
         steps: told of every step (engines then step every token).
     """
 
@@ -46,9 +52,15 @@ class Fleet:
         roster: Roster,
         listener: EngineListener,
         gaps: GapHistogram,
+        mean: MeanRequest,
+        plugins: Plugins,
         steps: StepListener | None = None,
     ) -> None:
         spec = scenario.fleet
+        scalers = {name: pool.autoscaler or scenario.autoscaler for name, pool in spec.all_pools().items()}
+        observations = None
+        if any(not isinstance(scaler, NoAutoscaler) for scaler in scalers.values()):
+            listener = observations = Observations(len(scalers), listener)
         background = Background(roster, spec.background, listener) if spec.background is not None else None
         self._factory = ServerFactory(roster, scenario, background or listener, gaps, steps)
         self._going = Going(roster, spec)
@@ -60,14 +72,20 @@ class Fleet:
         for pool in self.pools.values():
             roster.listen(pool)
             pool.begin()
-        scalers = [pool.spec.autoscaler or scenario.autoscaler for pool in self.pools.values()]
-        if not roster.endpoints.ready and all(isinstance(scaler, NoAutoscaler) for scaler in scalers):
+        if not roster.endpoints.ready and observations is None:
             raise ConfigError("fleet.replicas: needs at least one replica, or an autoscaler that starts one, but got 0")
+        if spec.gpu_budget is not None and roster.gpus() > spec.gpu_budget:
+            raise ConfigError(
+                f"fleet.gpu_budget: the fleet begins with {roster.gpus()} GPUs (headroom and sleepers among them), but "
+                f"got a budget of {spec.gpu_budget}"
+            )
         for market in markets:
             market.start()
-        for pool, scaler in zip(self.pools.values(), scalers, strict=True):
-            if not isinstance(scaler, NoAutoscaler):
-                Controller(pool, scaler)
+        for name, scaler in scalers.items():
+            if observations is not None and not isinstance(scaler, NoAutoscaler):
+                pool = self.pools[name]
+                policy = make_autoscaler(scaler, pool.coming.blueprint, scenario.slo, mean, plugins)
+                Controller(pool, policy, scaler, observations)
         if background is not None:
             roster.listen(background)
             background.start()

@@ -24,7 +24,7 @@ class Pool(LifeListener):
 
     def begin(self) -> None:
         """The servers of the start: all ready, warm ones asleep beside them."""
-        for _ in range(self.spec.replicas):
+        for _ in range(self.members.wanted):
             self.coming.there_already()
         for _ in range(self.spec.warm_replicas):
             self.coming.there_already(asleep=True)

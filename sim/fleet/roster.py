@@ -49,6 +49,10 @@ class Members:
         """Servers that count as capacity, now or soon: starting or ready, and not about to be taken."""
         return [s for s in self.alive if not s.doomed and (s.starting or s.state == "ready")]
 
+    def up(self) -> list[Server]:
+        """Ready servers that answer when their metrics are read."""
+        return [server for server in self.ready if server.state == "ready"]
+
     def attempts(self) -> int:
         """Attempts sent to servers of the pool so far."""
         return self._gone_attempts + sum(server.attempts for server in self.alive)
@@ -74,7 +78,7 @@ class Roster:
         self.servers: list[Server] = []
         """Every server that ever existed, by index."""
         self.pools = {
-            name: Members(name, index, pool.replicas, endpoints.of(name))
+            name: Members(name, index, pool.replicas + pool.headroom_replicas, endpoints.of(name))
             for index, (name, pool) in enumerate(spec.all_pools().items())
         }
         self._listeners: list[LifeListener] = []

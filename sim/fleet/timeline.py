@@ -48,6 +48,7 @@ class Timeline:
                 for server in up[: change.count]:
                     pool.going.lose(server, "gpu failure", change.repair, self._detect_s)
             case PoolSize():
-                self._pools[change.pool].resize(change.replicas, "timeline")
+                pool = self._pools[change.pool]
+                pool.resize(change.replicas + pool.spec.headroom_replicas, "timeline")
             case _:
                 pass

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from sim.gateway.plugins import ADMISSION, load_plugin
 from sim.gateway.request import RequestView
 from sim.gateway.signals import ScrapedServer, Signals
+from sim.plugins import ADMISSION, Plugins
 from sim.spec.gateway.admission import Admission, PluginAdmission, RateLimit, SaturationShedding, TenantBudgets
 
 
@@ -145,7 +145,10 @@ class TenantBudgetCap:
 
 
 def make_admission(
-    spec: Admission, servers: Callable[[], Sequence[ScrapedServer]], signals: Callable[[float], Signals]
+    spec: Admission,
+    servers: Callable[[], Sequence[ScrapedServer]],
+    signals: Callable[[float], Signals],
+    plugins: Plugins,
 ) -> AdmissionPolicy:
     """The policy that ``spec`` names."""
     match spec:
@@ -156,5 +159,5 @@ def make_admission(
         case TenantBudgets():
             return TenantBudgetCap(spec)
         case PluginAdmission():
-            plugin: AdmissionPolicy = load_plugin(ADMISSION, spec.name, spec.options)
+            plugin: AdmissionPolicy = plugins.make(ADMISSION, spec.name, spec.options)
             return plugin

@@ -31,6 +31,7 @@ from sim.gateway.providers import Providers
 from sim.gateway.queueing import GatewayQueue
 from sim.gateway.request import TIMEOUT, Answer, Attempt, ClientRequest, Failure, still_trying
 from sim.gateway.users import make_users
+from sim.plugins import Plugins
 from sim.record.recorder import COMPLETED, ESCALATED, FAILED, REJECTED, SHED, TIMED_OUT, Recorder
 from sim.rng import stream
 from sim.spec import Scenario
@@ -47,7 +48,7 @@ class Gateway(AttemptListener, EndpointListener):
     """Feeds ``trace`` to the servers at ``endpoints`` and writes every request's outcome."""
 
     def __init__(
-        self, scenario: Scenario, trace: Trace, clock: Clock, recorder: Recorder, endpoints: Endpoints
+        self, scenario: Scenario, trace: Trace, clock: Clock, recorder: Recorder, endpoints: Endpoints, plugins: Plugins
     ) -> None:
         spec = self.spec = with_changes(scenario.gateway, scenario.timeline)
         seed = scenario.seed
@@ -65,7 +66,7 @@ class Gateway(AttemptListener, EndpointListener):
         self._plain_routes = frozenset(spec.plain_routes)
         self.dispatcher = Dispatcher(clock, recorder, self.counts, self, spec.abort_on_disconnect)
         """Whom engines tell."""
-        self.policies = Policies(spec, clock, endpoints, recorder, self.counts, seed)
+        self.policies = Policies(spec, clock, endpoints, recorder, self.counts, plugins, seed)
         self._patience = Patience(clock, spec)
         router = self.policies.router
         self._before, self._after = (

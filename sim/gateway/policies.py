@@ -19,6 +19,7 @@ from sim.gateway.retry_budgets import make_budget
 from sim.gateway.routers import make_router
 from sim.gateway.signals import Signals
 from sim.gateway.waiting import WaitingRoom
+from sim.plugins import Plugins
 from sim.record.recorder import Recorder
 from sim.rng import stream
 from sim.spec import GatewaySpec
@@ -45,7 +46,14 @@ class Policies:
     """The policies of one gateway."""
 
     def __init__(
-        self, spec: GatewaySpec, clock: Clock, endpoints: Endpoints, recorder: Recorder, counts: Counts, seed: int
+        self,
+        spec: GatewaySpec,
+        clock: Clock,
+        endpoints: Endpoints,
+        recorder: Recorder,
+        counts: Counts,
+        plugins: Plugins,
+        seed: int,
     ) -> None:
         self._spec = spec
         self._clock = clock
@@ -64,17 +72,17 @@ class Policies:
                 made[staleness_s] = Signals(clock, staleness_s, endpoints.ready, counts)
             return made[staleness_s]
 
-        self.router = make_router(spec.router, signals, stream(seed, "gateway", "router"))
+        self.router = make_router(spec.router, signals, stream(seed, "gateway", "router"), plugins)
         retries = spec.retries
         self._retries = self._budget = None
         if retries is not None:
-            self._retries = make_retries(retries, stream(seed, "gateway", "retries"), self._healthy)
+            self._retries = make_retries(retries, stream(seed, "gateway", "retries"), self._healthy, plugins)
             kinds = retries.on if isinstance(retries, BackoffRetries) else None
             self._budget = make_budget(retries.budget, kinds) if retries.budget is not None else None
         self._backing_off = 0
         """Requests that wait for their next try."""
         self._outliers = make_outliers(spec.outliers) if spec.outliers is not None else None
-        self._admission = [make_admission(policy, self.ready, signals) for policy in spec.admission]
+        self._admission = [make_admission(policy, self.ready, signals, plugins) for policy in spec.admission]
         self.room = WaitingRoom(spec.queue.fair, spec.queue.weights)
         self.cache = ResponseCache(spec.cache) if spec.cache is not None else None
         self.twins = Twins() if spec.dedupe else None

@@ -17,8 +17,8 @@ from typing import Protocol
 
 import numpy as np
 
-from sim.gateway.plugins import RETRY_POLICIES, load_plugin
 from sim.gateway.request import Failure, RequestView
+from sim.plugins import RETRY_POLICIES, Plugins
 from sim.spec.gateway.retrying import BackoffRetries, LitellmRetries, PluginRetries, Retries
 
 
@@ -90,7 +90,9 @@ def _backoff_s(base_s: float, max_s: float, attempts: int) -> float:
     return min(base_s * 2.0 ** min(attempts - 1, 64), max_s)
 
 
-def make_retries(spec: Retries, rng: np.random.Generator, healthy: Callable[[], tuple[int, int]]) -> RetryPolicy:
+def make_retries(
+    spec: Retries, rng: np.random.Generator, healthy: Callable[[], tuple[int, int]], plugins: Plugins
+) -> RetryPolicy:
     """The policy that ``spec`` names; ``healthy`` as ``LitellmPolicy`` takes it."""
     match spec:
         case BackoffRetries():
@@ -98,5 +100,5 @@ def make_retries(spec: Retries, rng: np.random.Generator, healthy: Callable[[], 
         case LitellmRetries():
             return LitellmPolicy(spec, rng, healthy)
         case PluginRetries():
-            plugin: RetryPolicy = load_plugin(RETRY_POLICIES, spec.name, spec.options)
+            plugin: RetryPolicy = plugins.make(RETRY_POLICIES, spec.name, spec.options)
             return plugin

@@ -13,9 +13,9 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from sim.gateway.affinity import SessionAffinityRouter, SglangCacheAwareRouter, WeightedScoreRouter
-from sim.gateway.plugins import ROUTERS, load_plugin
 from sim.gateway.request import RequestView
 from sim.gateway.signals import ScrapedServer, ServerView, Signals
+from sim.plugins import ROUTERS, Plugins
 from sim.spec.gateway.routing import (
     LeastKv,
     LeastRequests,
@@ -112,7 +112,9 @@ def _load_of(signal: str, signals: Signals) -> Callable[[Any], float]:
     return lambda server: float(getattr(signals.of(server), signal))
 
 
-def make_router(spec: RouterSpec, signals: Callable[[float], Signals], rng: np.random.Generator) -> Router:
+def make_router(
+    spec: RouterSpec, signals: Callable[[float], Signals], rng: np.random.Generator, plugins: Plugins
+) -> Router:
     """The router that ``spec`` names; ``signals(staleness_s)`` makes what it may read of the replicas."""
     match spec:
         case RoundRobin():
@@ -134,5 +136,5 @@ def make_router(spec: RouterSpec, signals: Callable[[float], Signals], rng: np.r
         case WeightedScore():
             return WeightedScoreRouter(spec, signals(spec.staleness_s), rng)
         case PluginRouter():
-            plugin: Router = load_plugin(ROUTERS, spec.name, spec.options)
+            plugin: Router = plugins.make(ROUTERS, spec.name, spec.options)
             return plugin

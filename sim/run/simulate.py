@@ -17,6 +17,8 @@ from sim.fleet.fleet import Fleet
 from sim.fleet.roster import Roster
 from sim.gateway.gateway import Gateway
 from sim.gateway.policies import answering_pools
+from sim.perf.steady import MeanRequest
+from sim.plugins import Plugins, Policies
 from sim.record import Recorder, Result
 from sim.record.recorder import FAILED, GiveUp
 from sim.record.result import TIMESERIES_COLUMNS
@@ -32,7 +34,13 @@ _PATIENCE_S = 7 * 86_400.0
 """A request that has no outcome so long after the last arrival never gets one: its fleet does not come up."""
 
 
-def simulate(scenario: Scenario, trace: Trace | None = None, *, give_up: GiveUp | None = None) -> Result:
+def simulate(
+    scenario: Scenario,
+    trace: Trace | None = None,
+    *,
+    give_up: GiveUp | None = None,
+    policies: Policies | None = None,
+) -> Result:
     """Replay ``trace`` (by default the scenario's own workload) until every request has its outcome.
 
     Args:
@@ -40,6 +48,7 @@ def simulate(scenario: Scenario, trace: Trace | None = None, *, give_up: GiveUp 
         trace: the arrivals; they are taken as they are (``rate_scale`` and windows belong to ``load_trace``).
         give_up: called once for every finished request with TTFT, TPOT and E2E (seconds, NaN = undefined) and whether it
             was answered; a returned text ends the run as ``Result.stopped_early``, its rows so far kept.
+        policies: classes of routers, retries, admission or autoscalers that the scenario names as plugins, by name.
 
     Raises:
         DoesNotFitError, ConfigError, TraceError: as the parts of the scenario raise them.
@@ -52,10 +61,11 @@ def simulate(scenario: Scenario, trace: Trace | None = None, *, give_up: GiveUp 
     clock = Clock()
     recorder = Recorder(len(trace), (*scenario.fleet.all_pools(), *answering_pools(scenario.gateway)), give_up)
     roster = Roster(clock, scenario.fleet, recorder)
-    gateway = Gateway(scenario, trace, clock, recorder, roster.endpoints)
+    plugins = Plugins(scenario.seed, policies)
+    gateway = Gateway(scenario, trace, clock, recorder, roster.endpoints, plugins)
     gaps = GapHistogram()
     steps = StepRecords() if scenario.output.steps else None
-    Fleet(scenario, roster, gateway.dispatcher, gaps, steps)
+    Fleet(scenario, roster, gateway.dispatcher, gaps, _mean_request(trace), plugins, steps)
     books = Books(roster, scenario)
     sampler = None
     if scenario.output.timeseries:
@@ -112,6 +122,12 @@ def simulate(scenario: Scenario, trace: Trace | None = None, *, give_up: GiveUp 
     if scenario.check_invariants and (broken := violations(result)):
         raise InvariantError("\n".join(broken))
     return result
+
+
+def _mean_request(trace: Trace) -> MeanRequest:
+    if not len(trace):
+        return MeanRequest(1.0, 1.0)
+    return MeanRequest(max(1.0, float(trace.input_tokens.mean())), max(1.0, float(trace.output_tokens.mean())))
 
 
 def _give_up_waiting(recorder: Recorder, now: float) -> None:

@@ -6,7 +6,8 @@ share was read off the default sweep; it only decides how many runs are needed.)
 
 from __future__ import annotations
 
-from sim.analysis.steady import POOLED, steady_replica
+from sim.analysis.steady import steady_replica
+from sim.perf.steady import POOLED
 from sim.spec import Scenario
 from sim.workload import Trace
 

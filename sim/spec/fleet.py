@@ -63,7 +63,7 @@ class PoolSpec:
     max_replicas: Replicas = 64
     """The quota: an autoscaler gets no more."""
     headroom_replicas: Replicas = 0
-    """Added to what an autoscaler asks for (N+1)."""
+    """Replicas beside ``replicas``, and beside what an autoscaler or ``pool_size`` asks for (N+1)."""
     warm_replicas: Replicas = 0
     """Asleep beside the ready ones, paid for, and soon awake."""
     model: ModelSpec | None = None
@@ -100,7 +100,7 @@ class FleetSpec:
     zones: tuple[str, ...] = ()
     pools: dict[str, PoolSpec] = Field(default_factory=dict)
     gpu_budget: int | None = Field(default=None, ge=1)
-    """GPUs that all pools together may hold."""
+    """GPUs that all pools together may hold, at the start and later; None = any number."""
     cold_start: ColdStartSpec = Field(default_factory=ColdStartSpec)
     billing: BillingSpec = Field(default_factory=BillingSpec)
     failures: FailureSpec = Field(default_factory=FailureSpec)

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from sim.errors import ConfigError
-from sim.gateway.plugins import ROUTERS, load_plugin
 from sim.gateway.request import ClientRequest
 from sim.gateway.routers import make_router
 from sim.gateway.signals import Snapshot
 from sim.gateway.waiting import WaitingRoom
+from sim.plugins import ROUTERS, Plugins
 from sim.run import simulate
 from sim.spec import parse_scenario
 from sim.spec.gateway.routing import (
@@ -55,7 +55,7 @@ class FixedSignals:
 
 
 def router_of(spec: Any) -> Any:
-    return make_router(spec, FixedSignals, np.random.default_rng(0))  # type: ignore[arg-type]
+    return make_router(spec, FixedSignals, np.random.default_rng(0), Plugins())  # type: ignore[arg-type]
 
 
 def request(row: int = 0, **known: Any) -> ClientRequest:
@@ -165,6 +165,6 @@ def test_policies_of_an_installed_distribution_take_part() -> None:
 @pytest.mark.usefixtures("installed")
 def test_a_plugin_that_is_not_there_or_does_not_take_its_options_says_so() -> None:
     with pytest.raises(ConfigError, match=r"'first' is not installed.*\['last'\]"):
-        load_plugin(ROUTERS, "first", {})
+        Plugins().make(ROUTERS, "first", {})
     with pytest.raises(ConfigError, match="does not take options"):
-        load_plugin(ROUTERS, "last", {"jump": 1})
+        Plugins().make(ROUTERS, "last", {"jump": 1})

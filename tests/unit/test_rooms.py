@@ -12,8 +12,8 @@ import sim
 
 ROOT = Path(sim.__file__).parent
 ROOMS = [
-    {"errors", "forms", "units", "rng"}, {"spec"}, {"cost"}, {"measured"}, {"workload"}, {"perf"}, {"record"}, {"links"},
-    {"engine"}, {"fleet"}, {"gateway"}, {"analysis"},
+    {"errors", "forms", "units", "rng"}, {"plugins"}, {"spec"}, {"cost"}, {"measured"}, {"workload"}, {"perf"}, {"record"},
+    {"links"}, {"engine"}, {"fleet"}, {"gateway"}, {"analysis"},
     {"run"}, {"search"}, {"trust"}, {"report"}, {"cli"},
 ]  # fmt: skip
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}

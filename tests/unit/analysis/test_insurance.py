@@ -9,8 +9,9 @@ import pytest
 
 from sim.analysis import summarize
 from sim.analysis.insurance import insurance, perfect_replicas
-from sim.analysis.steady import POOLED, steady_replica
+from sim.analysis.steady import steady_replica
 from sim.cli.compose import composed_scenario
+from sim.perf.steady import POOLED
 from sim.record.result import Result
 from sim.run import simulate
 from sim.spec import Scenario

@@ -9,6 +9,7 @@ import pytest
 from sim.analysis import price
 from sim.engine.policies import make_scheduler
 from sim.engine.request import EngineRequest
+from sim.errors import ConfigError
 from sim.fleet.blueprint import Blueprint
 from sim.record import Result
 from sim.run import simulate
@@ -49,6 +50,26 @@ def test_headroom_is_on_top_of_what_the_signal_asks_for() -> None:
     )
     assert spare.timeseries["replicas_ready"].max() == plain.timeseries["replicas_ready"].max() + 1
     assert spare.requests["ttft_s"].quantile(0.95) <= plain.requests["ttft_s"].quantile(0.95)
+
+
+def test_headroom_stands_beside_a_fleet_that_nobody_scales_and_is_replaced() -> None:
+    loss = [{"kind": "replica_loss", "at_s": 10.0}, {"kind": "pool_size", "at_s": 90.0, "replicas": 1}]
+    result = simulate(a_scenario(fleet={"replicas": 2, "headroom_replicas": 1}, timeline=loss), a_trace(300, 3.0, 0))
+    ready = result.timeseries["replicas_ready"]
+    assert ready.iloc[0] == 3
+    assert 3 in ready[result.timeseries["time_s"] > 12].to_numpy()
+    assert ready.iloc[-1] == 2
+
+
+def test_a_fleet_larger_than_its_budget_at_the_start_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"fleet.gpu_budget: the fleet begins with 6 GPUs.*budget of 1"):
+        simulate(a_scenario(fleet={"replicas": 6, "gpu_budget": 1}), a_trace(5, 1.0, 0))
+
+
+@pytest.mark.parametrize("key", ["interval_s", "scrape_s"])
+def test_no_control_loop_spins(key: str) -> None:
+    with pytest.raises(ConfigError, match=rf"autoscaler\.{key}.*0\.1"):
+        a_scenario(autoscaler={"kind": "qps", key: 1e-320})
 
 
 def test_a_stock_out_delays_a_launch_and_is_on_record() -> None:

@@ -1,0 +1,1 @@
+"""Autoscalers: how many servers a pool should have, and the loop that asks."""
