@@ -29,6 +29,12 @@ class OutputError(SimError, OSError):
     """A result cannot be written."""
 
 
+class LauncherError(SimError):
+    """What should have run the jobs of a sweep (Ray, SLURM) failed; the jobs that have finished are kept."""
+
+    exit_code = 1
+
+
 class InfeasibleError(SimError):
     """Nothing that was allowed meets the SLO."""
 

@@ -8,6 +8,7 @@ files. This module's one variable is the only channel that Hydra leaves from its
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,12 +48,13 @@ class FolderWatch(Callback):
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Hydra calls this before it makes the folder of a single run."""
         global _current  # noqa: PLW0603 (see the module's head)
-        _current = Watched(_taken(config, "run"), None)
+        _current = Watched(_taken(config, "run"), None, "")
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Hydra calls this in the process that started the sweep, before its first job."""
         global _current  # noqa: PLW0603 (see the module's head)
-        _current = Watched(_taken(config, "sweep"), _count_jobs(config))
+        launcher = str(config.hydra.launcher.get("_target_")).rpartition(".")[2]
+        _current = Watched(_taken(config, "sweep"), _count_jobs(config), launcher)
 
 
 def _taken(config: DictConfig, kind: Literal["run", "sweep"]) -> Path:
@@ -75,10 +77,14 @@ def _taken(config: DictConfig, kind: Literal["run", "sweep"]) -> Path:
 class Watched:
     """The folder that a command writes to; of a sweep with a bar on stderr, drawn by a thread of its own."""
 
-    def __init__(self, folder: Path, jobs: int | None) -> None:
+    def __init__(self, folder: Path, jobs: int | None, launcher: str) -> None:
         self.folder = folder
         self.jobs = jobs
         """How many a sweep will have, as far as its axes tell; None: it is a single run."""
+        self.launcher = launcher
+        """The name of the class that runs the jobs of a sweep."""
+        self.since_s = time.time()
+        """When the command took the folder, Unix time."""
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._show, daemon=True)
         if jobs is not None:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 import hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from hydra_plugins.servecap import optuna_sweeper, slo_sweeper
+from hydra_plugins.servecap import joblib_launcher, optuna_sweeper, slo_sweeper
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -26,8 +26,9 @@ from sim.cli.hydra_errors import message_of
 from sim.cli.job import JobOutcome, run_job
 from sim.cli.overrides import as_hydra_reads
 from sim.cli.shared_config import shared_folders
+from sim.cli.submitted_jobs import end_submitted
 from sim.cli.sweep import finish_sweep
-from sim.errors import ConfigError, OutputError, SimError
+from sim.errors import ConfigError, LauncherError, OutputError, SimError
 from sim.search import DEFAULT_CAPS
 
 _CAP = "engine.max_num_seqs"
@@ -71,42 +72,55 @@ def _start(arguments: list[str], *, multirun: bool) -> int:
 
     slo_sweeper.register()
     optuna_sweeper.register()
+    joblib_launcher.register()
     folder_watch.forget()
+    stopped: KeyboardInterrupt | LauncherError | None = None
     try:
-        interrupted = _hydra(arguments, job, multirun=multirun)
+        try:
+            _hydra(arguments, job, multirun=multirun)
+        except (KeyboardInterrupt, LauncherError) as error:
+            stopped = error
         watched = folder_watch.watched()
-        if watched is not None and watched.jobs is not None:
-            watched.end_bar()
-            return finish_sweep(watched.folder, interrupted=interrupted)
+        if watched is None or watched.jobs is None:
+            if stopped is not None:
+                raise stopped
+            return outcomes[-1].tell() if outcomes else 0
+        watched.end_bar()
+        if stopped is not None:
+            note = end_submitted(watched.folder, watched.launcher, watched.since_s)
+            for line in filter(None, (str(stopped), note)):
+                print(f"servecap: {line}", file=sys.stderr)
+        code = finish_sweep(watched.folder, interrupted=isinstance(stopped, KeyboardInterrupt))
+        return stopped.exit_code if isinstance(stopped, LauncherError) else code
     finally:
         watched = folder_watch.watched()
         if watched is not None:
             watched.give_back()
-    if interrupted:
-        raise KeyboardInterrupt
-    return outcomes[-1].tell() if outcomes else 0
 
 
-def _hydra(arguments: Sequence[str], job: Callable[[DictConfig], JobOutcome], *, multirun: bool) -> bool:
-    """Run ``job`` as Hydra reads ``arguments``; True when Ctrl-C ended it.
+def _hydra(arguments: Sequence[str], job: Callable[[DictConfig], JobOutcome], *, multirun: bool) -> None:
+    """Run ``job`` as Hydra reads ``arguments``.
 
     Raises:
-        SimError: Hydra's refusal, in one message.
+        SimError: Hydra's refusal, in one message; ``LauncherError`` for what a launcher raises instead of its jobs.
     """
     try:
         with shared_folders(arguments) as own, _hydra_arguments(_in_hydras_words(own, multirun=multirun)):
             hydra.main(config_path="pkg://sim.configs", config_name="config", version_base="1.3")(job)()
-    except KeyboardInterrupt:
-        return True
     except Refused as refused:
         raise refused.error from None
     except (SimError, BrokenPipeError):
         raise
     except (HydraException, OmegaConfBaseException, ValueError) as error:  # jobs raise nothing: these are Hydra's own
         raise ConfigError(message_of(error)) from None
-    except OSError as error:
-        raise OutputError(f"cannot write: {error}") from None
-    return False
+    except Exception as error:
+        watched = folder_watch.watched()
+        if watched is not None and watched.launcher not in ("", "BasicLauncher", "JoblibLauncher"):
+            words = " ".join(str(error).split())
+            raise LauncherError(f"{watched.launcher} failed: {type(error).__name__}: {words}") from None
+        if isinstance(error, OSError):
+            raise OutputError(f"cannot write: {error}") from None
+        raise
 
 
 def _in_hydras_words(arguments: Sequence[str], *, multirun: bool) -> list[str]:
@@ -127,6 +141,8 @@ def _as_sweep(argv: Sequence[str]) -> list[str]:
         defaults["search.solve"] = "none"
     if (os.cpu_count() or 1) > 1:
         defaults["hydra/launcher"] = "joblib"
+    if "hydra/launcher=ray" in arguments and _joins_a_cluster(arguments):
+        defaults["+hydra.launcher.ray.init.object_store_memory"] = "null"  # the launcher sets it; a cluster has its own
     return ["--multirun", *_with_defaults(arguments, defaults)]
 
 
@@ -134,9 +150,14 @@ def _with_defaults(argv: Sequence[str], defaults: Mapping[str, str]) -> list[str
     """``argv`` with each default that it does not set itself, put before its first override (flags may follow)."""
     arguments = list(argv)
     set_here = {argument.lstrip("+~").partition("=")[0] for argument in arguments}
-    added = [f"{key}={value}" for key, value in defaults.items() if key not in set_here]
+    added = [f"{key}={value}" for key, value in defaults.items() if key.lstrip("+") not in set_here]
     first = next((i for i, a in enumerate(arguments) if "=" in a and not a.startswith("-")), 0)
     return [*arguments[:first], *added, *arguments[first:]]
+
+
+def _joins_a_cluster(argv: Sequence[str]) -> bool:
+    address = next((a.partition("=")[2] for a in argv if a.lstrip("+").startswith("hydra.launcher.ray.init.address=")), "")
+    return address not in ("", "null", "local") or bool(os.environ.get("RAY_ADDRESS"))
 
 
 def _only_shows(argv: Sequence[str]) -> bool:

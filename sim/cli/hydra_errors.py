@@ -12,6 +12,8 @@ from sim.spec.legal_keys import did_you_mean, unknown_key
 _FULL_KEY = re.compile(r"full_key: (\S+)")
 _UNKNOWN_PRESET = re.compile(r"Could not find '([\w/]+)/([^'/]*)'\s+Available options")
 
+_EXTRAS = {"hydra/launcher=ray": "ray", "hydra/launcher=submitit_slurm": "slurm", "hydra/launcher=submitit_local": "slurm"}
+
 
 def message_of(error: Exception) -> str:
     """One message for ``error``, without a traceback; names the nearest legal keys where a key is unknown."""
@@ -26,6 +28,9 @@ def message_of(error: Exception) -> str:
     if unknown:
         group, preset = unknown.groups()
         legal = text.partition(f"Available options in '{group}':")[2].partition("Config search path")[0].split()
+        extra = _EXTRAS.get(f"{group}={preset}")
+        if extra:
+            return f"{group}={preset} is not installed: pip install 'servecap[{extra}]'"
         return f"{group}: no preset {preset!r}{did_you_mean(preset, legal)} Legal: {', '.join(legal)}"
     full_key = _FULL_KEY.search(text)
     if full_key and "Missing mandatory value" in text:

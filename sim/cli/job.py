@@ -133,6 +133,14 @@ def run_job(config: DictConfig) -> JobOutcome:
     return outcome
 
 
+def lost_job(folder: Path, overrides: tuple[str, ...], reason: str) -> JobOutcome:
+    """The outcome of a job whose process ended before it; without a digest, so that a resumed sweep runs it again."""
+    outcome = JobOutcome("crashed", str(folder), overrides, reason=reason)
+    clear_run(folder)
+    write_json(folder / "job.json", asdict(outcome))
+    return outcome
+
+
 def read_outcome(folder: Path) -> JobOutcome | None:
     """How the job in ``folder`` ended, where it has ended well enough not to be run again."""
     try:

@@ -87,6 +87,8 @@ def finish_sweep(folder: Path, *, interrupted: bool = False, quiet: bool = False
             print(f"servecap: {sentence}", file=sys.stderr)
         else:
             print(sentence)
+        if not interrupted and any(job.outcome.status == "crashed" for job in jobs):
+            print(f"The same command with hydra.sweep.dir={folder} runs the crashed jobs again; the others are kept.")
     return 130 if interrupted else exit_code(jobs)
 
 
