@@ -35,8 +35,10 @@ L40S = {
     "price": {"on_demand_usd_per_hour": 1.8, "spot_usd_per_hour": 0.9, "source": "test", "date": "2026-11-01"},
 }  # fmt: skip
 LLAMA3_8B = {
-    "name": "llama3_8b", "layers": 32, "hidden_size": 4096, "heads": 32, "kv_heads": 8, "head_dim": 128,
-    "intermediate_size": 14336, "vocab_size": 128256, "max_context": 131072,
+    "name": "llama3_8b", "hidden_size": 4096, "vocab_size": 128256, "max_context": 131072,
+    "stack": [
+        {"count": 32, "attention": {"heads": 32, "kv_heads": 8, "head_dim": 128}, "feed_forward": {"width": 14336}},
+    ],
 }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from sim.perf import model_from_data
 from sim.spec import GpuPrice, GpuSpec, ModelSpec
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -14,7 +15,7 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 
 @cache
 def model(name: str) -> ModelSpec:
-    return ModelSpec(**yaml.safe_load((CONFIGS / "model" / f"{name}.yaml").read_text()))
+    return model_from_data(yaml.safe_load((CONFIGS / "model" / f"{name}.yaml").read_text()))
 
 
 @cache

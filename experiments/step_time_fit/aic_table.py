@@ -84,7 +84,7 @@ def entry(scenario: Scenario, system: str | None = None, checkpoint: str | None 
     system, checkpoint = system or SYSTEMS.get(key["gpu"]), checkpoint or CHECKPOINTS.get(key["model"])
     if system is None or checkpoint is None:
         raise SystemExit(f"--system is needed for gpu={key['gpu']}, --checkpoint for model={key['model']}: no default is known")
-    engine = engine_of(system, checkpoint, key["tensor_parallel"], dtypes, scenario.model.moe_experts > 0)
+    engine = engine_of(system, checkpoint, key["tensor_parallel"], dtypes, any(g.feed_forward and g.feed_forward.experts for g in scenario.model.stack))
     return {**key, "vllm": VLLM, **fit(grid(engine))}
 
 

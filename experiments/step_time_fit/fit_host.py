@@ -55,7 +55,7 @@ class Point:
 
 def host(x: np.ndarray, point: Point) -> HostOverhead:
     return HostOverhead(
-        per_step_s=x[0], per_seq_s=x[1], mixed_step_s=x[2] * point.model.layers, gap_s=x[3], gap_per_seq_s=x[4],
+        per_step_s=x[0], per_seq_s=x[1], mixed_step_s=x[2] * point.model.layer_count, gap_s=x[3], gap_per_seq_s=x[4],
         hidden=point.engine.async_scheduling,
     )  # fmt: skip
 

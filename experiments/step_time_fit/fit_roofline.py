@@ -21,6 +21,7 @@ from presets import load_gpu, load_model
 from scipy.optimize import least_squares
 
 from sim.perf import roofline
+from sim.perf.attention import pair_works
 from sim.perf.roofline import Efficiencies
 from sim.spec import EngineSpec, GpuSpec, ModelSpec
 
@@ -71,7 +72,9 @@ def predict(c: Config, eff: Efficiencies) -> tuple[np.ndarray, np.ndarray, np.nd
         roofline.decode_attention_s(c.model, c.gpu, c.engine, b, contexts, eff) for b in c.entry["decode_seqs"]
     ])  # fmt: skip
     chunks = np.array(c.entry["prefill_tokens"][4:], float)
-    p = c.model.layers * roofline.pair_s(c.model, c.gpu, c.engine, chunks, eff)
+    p = sum(
+        work.layers * roofline.pair_s(work, c.gpu, c.engine, chunks, eff) for work in pair_works(c.model)
+    )
     return n * 1e3, d * 1e3, p * 1e12
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import yaml
 
+from sim.perf import model_from_data
 from sim.spec import GpuSpec, ModelSpec
 from sim.spec.gpu import GpuPrice
 
@@ -14,7 +15,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 
 def load_model(name: str, **changes: object) -> ModelSpec:
     data = yaml.safe_load((CONFIGS / "model" / f"{name}.yaml").read_text())
-    return ModelSpec(**{**data, **changes})
+    return model_from_data({**data, **changes})
 
 
 def load_gpu(name: str, **changes: object) -> GpuSpec:

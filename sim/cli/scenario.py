@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,15 @@ from omegaconf.errors import OmegaConfBaseException
 from sim.cli.hydra_errors import message_of
 from sim.cost.prices import with_folder_prices
 from sim.errors import ConfigError
-from sim.perf import model_from_hf_config
+from sim.perf import model_from_data
 from sim.spec import Scenario, parse_scenario, scenario_to_dict
+from sim.spec.model import model_to_data
 from sim.spec.spot import SpotTrace
 
 
 def scenario_from(config: DictConfig, overrides: Sequence[str] = ()) -> Scenario:
-    """The scenario that ``config`` describes. ``model.hf_config`` and ``cost.price_folder`` are read; a
-    ``model.weight_dtype`` or a ``gpu.price.*`` among the ``overrides`` wins over what they state.
+    """The scenario that ``config`` describes. ``model.hf_config`` and ``cost.price_folder`` are read; a ``model.*`` or a
+    ``gpu.price.*`` among the ``overrides`` wins over what they state.
 
     Raises:
         ConfigError: every illegal key at once.
@@ -34,14 +34,9 @@ def scenario_from(config: DictConfig, overrides: Sequence[str] = ()) -> Scenario
         raise ConfigError(message_of(error)) from None
     assert isinstance(data, dict), "the root of a Hydra configuration is a mapping"
     plain: dict[str, Any] = {str(key): value for key, value in data.items()}
-    scenario = parse_scenario(plain)
+    scenario = parse_scenario(with_models_read(plain, overrides))
     if not any(override.lstrip("+").startswith("gpu.price") for override in overrides):
         scenario = with_folder_prices(scenario)
-    if scenario.model.hf_config is not None:
-        model = model_from_hf_config(scenario.model.hf_config)
-        if any(override.lstrip("+").startswith("model.weight_dtype=") for override in overrides):
-            model = replace(model, weight_dtype=scenario.model.weight_dtype)
-        scenario = replace(scenario, model=model)
     longest = scenario.model.max_context
     if (scenario.engine.max_model_len or 0) > longest:
         raise ConfigError(
@@ -49,6 +44,34 @@ def scenario_from(config: DictConfig, overrides: Sequence[str] = ()) -> Scenario
             f"but got {scenario.engine.max_model_len}"
         )
     return scenario
+
+
+def with_models_read(plain: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """``plain`` with the file or facts of every ``hf_config`` read: of the scenario's model, its pools' and its timeline's.
+
+    What a command line states of the model wins over its file; what a preset states beside facts of its own does, too.
+    """
+    stated = {
+        override.lstrip("+").partition("=")[0].removeprefix("model.") for override in overrides if "model." in override
+    }
+    main = plain.get("model")
+    if isinstance(main, dict) and main.get("hf_config") is not None:
+        wins = stated if isinstance(main["hf_config"], str) else None
+        plain = {**plain, "model": model_to_data(model_from_data(main, wins=wins))}
+    fleet, timeline = plain.get("fleet"), plain.get("timeline")
+    if isinstance(fleet, dict) and isinstance(fleet.get("pools"), dict):
+        pools = {name: _with_own_model(pool) for name, pool in fleet["pools"].items()}
+        plain = {**plain, "fleet": {**fleet, "pools": pools}}
+    if isinstance(timeline, list):
+        plain = {**plain, "timeline": [_with_own_model(change) for change in timeline]}
+    return plain
+
+
+def _with_own_model(part: Any) -> Any:
+    model = part.get("model") if isinstance(part, dict) else None
+    if not isinstance(model, dict) or model.get("hf_config") is None:
+        return part
+    return {**part, "model": model_to_data(model_from_data(model))}
 
 
 def digest_of(scenario: Scenario) -> str:

@@ -8,12 +8,13 @@ from sim.perf.choose import step_time_model
 from sim.perf.engine_defaults import resolve_engine
 from sim.perf.front_end import FrontEnd
 from sim.perf.geometry import kv_bytes_per_token, parameter_count
-from sim.perf.hf_config import model_from_hf_config
+from sim.perf.hf_config import model_from_data, model_from_hf_config
 from sim.perf.memory import MemoryPlan, memory_plan
 from sim.perf.step_time import AffineStepTime, DecodeLine, StepTimeModel
 from sim.perf.tabulated import Regime, TabulatedStepTime
 
 __all__ = [
     "AffineStepTime", "DecodeLine", "FrontEnd", "MemoryPlan", "Regime", "StepTimeModel", "TabulatedStepTime",
-    "kv_bytes_per_token", "memory_plan", "model_from_hf_config", "parameter_count", "resolve_engine", "step_time_model",
+    "kv_bytes_per_token", "memory_plan", "model_from_data", "model_from_hf_config", "parameter_count", "resolve_engine",
+    "step_time_model",
 ]  # fmt: skip

@@ -61,7 +61,7 @@ def host_overhead(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> HostOve
     return HostOverhead(
         per_step_s=scale * HOST_PER_STEP_S,
         per_seq_s=scale * HOST_PER_SEQ_S,
-        mixed_step_s=scale * MIXED_STEP_PER_LAYER_S * model.layers,
+        mixed_step_s=scale * MIXED_STEP_PER_LAYER_S * model.layer_count,
         gap_s=scale * ASYNC_GAP_S,
         gap_per_seq_s=scale * ASYNC_GAP_PER_SEQ_S,
         hidden=engine.async_scheduling,

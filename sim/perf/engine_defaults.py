@@ -17,6 +17,7 @@ from sim.errors import ConfigError
 from sim.perf.memory import largest_model_len
 from sim.spec.engine import EngineSpec
 from sim.spec.gpu import GpuSpec
+from sim.spec.layers import LatentAttention
 from sim.spec.model import ModelSpec
 
 
@@ -71,19 +72,24 @@ def resolve_engine(engine: EngineSpec, model: ModelSpec, gpu: GpuSpec) -> Engine
 
 def _check_parallelism(engine: EngineSpec, model: ModelSpec, gpu: GpuSpec) -> None:
     tensor, pipeline = engine.tensor_parallel_size, engine.pipeline_parallel_size
-    if model.heads % tensor:
-        raise ConfigError(
-            f"engine.tensor_parallel_size: must divide the {model.heads} attention heads of {model.name}, but got {tensor}"
-        )
-    if model.attention != "mla" and model.kv_heads % tensor and tensor % model.kv_heads:
-        raise ConfigError(
-            f"engine.tensor_parallel_size: must divide or be a multiple of the {model.kv_heads} KV heads of "
-            f"{model.name}, but got {tensor}"
-        )
+    for attention in (group.attention for group in model.stack if group.attention is not None):
+        if attention.heads % tensor:
+            raise ConfigError(
+                f"engine.tensor_parallel_size: must divide the {attention.heads} attention heads of {model.name}, "
+                f"but got {tensor}"
+            )
+        kv_heads = tensor if isinstance(attention, LatentAttention) else attention.kv_heads
+        if kv_heads % tensor and tensor % kv_heads:
+            raise ConfigError(
+                f"engine.tensor_parallel_size: must divide or be a multiple of the {kv_heads} KV heads of "
+                f"{model.name}, but got {tensor}"
+            )
     if tensor > gpu.max_scaleup_gpus:
         raise ConfigError(
             f"engine.tensor_parallel_size: at most {gpu.max_scaleup_gpus} {gpu.name} GPUs share one machine's link "
             f"(gpu.max_scaleup_gpus), but got {tensor}; tensor parallelism across machines is not modelled"
         )
-    if pipeline > model.layers:
-        raise ConfigError(f"engine.pipeline_parallel_size: at most one stage a layer ({model.layers}), but got {pipeline}")
+    if pipeline > model.layer_count:
+        raise ConfigError(
+            f"engine.pipeline_parallel_size: at most one stage a layer ({model.layer_count}), but got {pipeline}"
+        )

@@ -1,147 +1,172 @@
-"""What follows from a model's geometry alone: parameters, weight bytes, KV bytes.
+"""What follows from a model's stack alone: parameters, weight bytes, and what a token or a sequence leaves in the cache.
 
-Parameters of one layer: attention ``H x (heads + 2 kv_heads) x d + heads x d x H`` (MLA: its low-rank projections), MLP
-``3 H I`` when gated, else ``2 H I``; of a mixture ``experts x 3 H I_e + H x experts`` (router) plus the shared experts;
-two norms of ``H``. Outside the layers: the embedding ``V x H``, again for the output head unless tied, one norm.
-KV bytes of a token: ``2 x layers x kv_heads x head_dim x bytes``; MLA keeps one latent of ``kv_lora_rank + rope`` a
-layer.
+All are sums over the groups of layers. Parameters: the matrices (``sim.perf.matrices``), routers ``H x experts``, biases,
+norms; outside the layers the embedding ``V x H``, again for the head unless tied, one norm, the towers. Cache of a token:
+``kv_heads (head_dim + v_head_dim)`` numbers a layer of full attention, ``kv_lora_rank + rope`` of MLA, 132 bytes of a
+sparse-attention index (128 in fp8 and a scale); nothing in layers that read another layer's K and V, cross-attention
+layers and recurrent ones, whose state a sequence keeps whatever its length.
 
-Leaves out: vocabulary padding, rotary tables, multimodal towers, multi-token-prediction layers.
+Leaves out: vocabulary padding, rotary tables, extra prediction layers (loaded with speculation only).
 Source: the published architectures; checked against published parameter counts in ``tests/golden/test_model_facts.py``.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from sim.spec.model import ModelSpec, WeightDtype
+from sim.perf.matrices import Matrix, matrices
+from sim.spec.layers import USUAL_GROUP, USUAL_SCALE_BYTES, FullAttention, LatentAttention, LayerGroup, Weights
+from sim.spec.model import ModelSpec
 from sim.units import DTYPE_BYTES
 
-_GROUP_SCALE_BYTES: dict[str, float] = {
-    "int4": (2.0 + 0.5) / 128,  # one fp16 scale and one 4-bit zero point a group of 128 (GPTQ, AWQ)
-    "fp4": 1.0 / 16,  # one fp8 scale a group of 16 (NVFP4)
-}
+_SPARSE_FP8_BYTES = 656.0
+"""A token's latent in vLLM's ``fp8_ds_mla`` format, which sparse MLA uses for an fp8 cache: 512 fp8, 4 scales, 64 bf16."""
 
 
-class LayerParameters(NamedTuple):
-    """Parameters by what happens to them under tensor parallelism and quantisation."""
-
-    attention_in: int
-    """Q, K, V projections (MLA: everything before the attention)."""
-    attention_out: int
-    dense_mlp: int
-    """One dense MLP layer, or 0 when every layer is a mixture."""
-    experts: int
-    """All routed experts of one mixture layer."""
-    one_expert: int
-    shared_experts: int
-    router: int
-    norms: int
-
-
-def layer_parameters(model: ModelSpec) -> LayerParameters:
-    """Parameters of one layer, by group."""
-    hidden = model.hidden_size
-    if model.attention == "mla":
-        nope, rope = model.mla_qk_nope_head_dim or 0, model.mla_qk_rope_head_dim or 0
-        latent, value = model.mla_kv_lora_rank or 0, model.mla_v_head_dim or model.head_dim
-        if model.mla_q_lora_rank:
-            query = hidden * model.mla_q_lora_rank + model.mla_q_lora_rank * (1 + model.heads * (nope + rope))
-        else:
-            query = hidden * model.heads * (nope + rope)
-        attention_in = query + hidden * (latent + rope) + latent * (1 + model.heads * (nope + value))
-        attention_out = model.heads * value * hidden
-    else:
-        width = (model.heads + 2 * model.kv_heads) * model.head_dim
-        attention_in = hidden * width + (width if model.qkv_bias else 0)
-        attention_out = model.heads * model.head_dim * hidden
-    matrices = 3 if model.gated_mlp else 2
-    one_expert = matrices * hidden * model.moe_intermediate_size if model.moe_experts else 0
-    has_dense_layer = not model.moe_experts or model.moe_dense_first_layers > 0
-    return LayerParameters(
-        attention_in=attention_in,
-        attention_out=attention_out,
-        dense_mlp=matrices * hidden * model.intermediate_size if has_dense_layer else 0,
-        experts=one_expert * model.moe_experts,
-        one_expert=one_expert,
-        shared_experts=one_expert * model.moe_shared_experts,
-        router=hidden * model.moe_experts,
-        norms=2 * hidden,
-    )
-
-
-def moe_layers(model: ModelSpec) -> int:
-    """Layers whose MLP is a mixture of experts."""
-    return model.layers - model.moe_dense_first_layers if model.moe_experts else 0
+def small_parameters(model: ModelSpec, group: LayerGroup) -> int:
+    """Parameters of one layer that stay in 16 bits whatever the weight type: router, norms, biases, convolutions."""
+    total = group.norms * model.hidden_size + group.other_parameters
+    attention = group.attention
+    if isinstance(attention, FullAttention) and attention.bias:
+        total += (attention.heads + (0 if attention.shares_kv else 2 * attention.kv_heads)) * attention.head_dim
+    if isinstance(attention, LatentAttention):
+        total += attention.kv_lora_rank + (attention.q_lora_rank or 0)
+    if group.state is not None:
+        total += group.state.inner_parameters
+    if group.feed_forward is not None:
+        total += model.hidden_size * group.feed_forward.experts
+    return total
 
 
 def parameter_count(model: ModelSpec) -> int:
-    """All parameters of the model."""
-    layer = layer_parameters(model)
-    mixtures = moe_layers(model)
+    """All parameters of the model, towers included."""
+    layers = sum(matrix.layers * matrix.copies * matrix.parameters for matrix in matrices(model))
+    layers += sum(group.count * small_parameters(model, group) for group in model.stack)
     embeddings = model.vocab_size * model.hidden_size * (1 if model.tied_embeddings else 2)
-    per_layer = layer.attention_in + layer.attention_out + layer.norms
-    dense = (model.layers - mixtures) * layer.dense_mlp
-    mixed = mixtures * (layer.experts + layer.shared_experts + layer.router)
-    return model.layers * per_layer + dense + mixed + embeddings + model.hidden_size
+    towers = sum(tower.parameters for tower in model.towers)
+    return layers + embeddings + model.hidden_size + model.other_parameters + towers
 
 
-def weight_element_bytes(dtype: WeightDtype) -> float:
-    """Bytes of one weight of a quantised matrix, group scales included."""
-    return DTYPE_BYTES[dtype] + _GROUP_SCALE_BYTES.get(dtype, 0.0)
+def active_parameter_count(model: ModelSpec) -> int:
+    """Parameters that one token passes, embedding and towers apart."""
+    layers = sum(matrix.layers * matrix.used * matrix.parameters for matrix in matrices(model))
+    layers += sum(group.count * small_parameters(model, group) for group in model.stack)
+    return layers + model.vocab_size * model.hidden_size + model.hidden_size
+
+
+def weight_element_bytes(weights: Weights) -> float:
+    """Bytes of one weight of a matrix, group scales included."""
+    group = weights.group_size or USUAL_GROUP.get(weights.dtype, 0)
+    scale = weights.scale_bytes or USUAL_SCALE_BYTES.get(weights.dtype, 0.0)
+    return DTYPE_BYTES[weights.dtype] + (scale / group if group else 0.0)
 
 
 def weights_bytes_per_gpu(model: ModelSpec, tensor_parallel: int = 1, pipeline_parallel: int = 1) -> float:
     """Weight bytes of the fullest GPU.
 
     Matrices are split over the tensor-parallel ranks (K and V heads are repeated where there are fewer than ranks), the
-    layers over the pipeline stages; embedding, head, router and norms stay in 16 bits whatever the weight type.
+    layers over the pipeline stages; router, norms and biases stay in 16 bits whatever the weight type.
     """
-    layer = layer_parameters(model)
-    quantised = weight_element_bytes(model.weight_dtype)
-    matrix = (layer.attention_in + layer.attention_out) / tensor_parallel
-    if model.attention != "mla" and tensor_parallel > model.kv_heads:
-        kv_parameters = 2 * model.hidden_size * model.kv_heads * model.head_dim
-        matrix += kv_parameters * (1 / model.kv_heads - 1 / tensor_parallel)
-    elif model.attention == "mla":
-        latent = model.hidden_size * ((model.mla_kv_lora_rank or 0) + (model.mla_qk_rope_head_dim or 0))
-        latent += model.hidden_size * (model.mla_q_lora_rank or 0)
-        matrix += latent * (1 - 1 / tensor_parallel)
-    dense_layers = model.layers - moe_layers(model)
-    mlp = dense_layers * layer.dense_mlp + moe_layers(model) * (layer.experts + layer.shared_experts)
-    bytes_per_layer = (
-        quantised * (matrix + mlp / model.layers / tensor_parallel)
-        + 2.0 * (layer.norms + layer.router * moe_layers(model) / model.layers)
-    )  # fmt: skip
-    layers_on_gpu = -(-model.layers // pipeline_parallel)
-    embedding = 2.0 * model.vocab_size * model.hidden_size / tensor_parallel
-    if pipeline_parallel == 1 and not model.tied_embeddings:
-        embedding *= 2  # input embedding and output head live on the same GPU
-    return layers_on_gpu * bytes_per_layer + embedding + 2.0 * model.hidden_size
+    layers = sum(
+        matrix.layers * matrix.copies * _stored(matrix, tensor_parallel) * weight_element_bytes(matrix.weights)
+        for matrix in matrices(model)
+    )
+    layers += sum(2.0 * group.count * small_parameters(model, group) for group in model.stack)
+    if pipeline_parallel > 1:
+        layers *= -(-model.layer_count // pipeline_parallel) / model.layer_count
+    ends = embedding_bytes(model), 0.0 if model.tied_embeddings else head_bytes(model)
+    # input embedding and output head live on the same GPU unless there are stages
+    outside = (sum(ends) if pipeline_parallel == 1 else max(ends)) / tensor_parallel
+    towers = sum(tower_bytes_per_gpu(tower.parameters, tensor_parallel) for tower in model.towers)
+    return layers + outside + towers + 2.0 * (model.hidden_size + model.other_parameters / tensor_parallel)
 
 
-def kv_element_bytes(kv_dtype: str) -> float:
-    """Bytes of one stored K or V element; ``auto`` is 16 bits (the model's own activation type)."""
-    return 2.0 if kv_dtype == "auto" else DTYPE_BYTES[kv_dtype]
+def _stored(matrix: Matrix, tensor_parallel: int) -> float:
+    """Weights of one copy on one GPU. MXFP4 experts are padded to what vLLM's kernels multiply: the hidden side to a
+    multiple of 256, the other to one of 128 (its Marlin path, ``mxfp4.py``; other paths pad by up to 4 % less or more)."""
+    if matrix.weights.dtype != "mxfp4" or matrix.copies == 1:
+        return matrix.parameters * matrix.share(tensor_parallel)
+    hidden, inside = (matrix.rows, matrix.columns) if matrix.widens else (matrix.columns, matrix.rows)
+    each = -(-inside // (matrix.fan * tensor_parallel))
+    return -(-hidden // 256) * 256 * -(-each // 128) * 128 * matrix.fan
+
+
+def tower_bytes_per_gpu(parameters: int, tensor_parallel: int) -> float:
+    """Bytes of a tower on one GPU: its matrices are split like any other."""
+    return 2.0 * parameters / tensor_parallel
+
+
+def embedding_bytes(model: ModelSpec) -> float:
+    """The input embedding."""
+    element = weight_element_bytes(model.embedding_weights) if model.embedding_weights else 2.0
+    return model.vocab_size * model.hidden_size * element
+
+
+def head_bytes(model: ModelSpec) -> float:
+    """The output head's matrix, read in every step whether or not it is the embedding too."""
+    if model.tied_embeddings:
+        return embedding_bytes(model)
+    element = weight_element_bytes(model.head_weights) if model.head_weights else 2.0
+    return model.vocab_size * model.hidden_size * element
+
+
+def kv_element_bytes(kv_dtype: str, model: ModelSpec) -> float:
+    """Bytes of one stored K or V element; ``auto`` is what the checkpoint says, 16 bits where it says nothing."""
+    return DTYPE_BYTES[model.kv_cache_dtype if kv_dtype == "auto" else kv_dtype]
+
+
+def layer_kv_bytes(model: ModelSpec, group: LayerGroup, kv_dtype: str, tensor_parallel: int = 1) -> float:
+    """Bytes that one token leaves in one layer of ``group`` on one GPU.
+
+    A GPU holds at least one K/V head, so ranks beyond ``kv_heads`` save nothing; an MLA latent is not split at all.
+    """
+    attention, element = group.attention, kv_element_bytes(kv_dtype, model)
+    if isinstance(attention, LatentAttention):
+        index = 1.0 + 4.0 / attention.index_head_dim if attention.index_heads else 0.0
+        latent = (attention.kv_lora_rank + attention.qk_rope_head_dim) * element
+        if attention.index_top_k and element == 1.0:
+            latent = _SPARSE_FP8_BYTES
+        return latent + attention.index_head_dim * index
+    if isinstance(attention, FullAttention) and not attention.shares_kv:
+        heads = max(1, attention.kv_heads // tensor_parallel)
+        index = attention.index_head_dim * element if attention.index_heads else 0.0
+        return heads * (attention.head_dim + (attention.v_head_dim or attention.head_dim)) * element + index
+    return 0.0
 
 
 def kv_bytes_per_token(model: ModelSpec, kv_dtype: str = "auto") -> float:
-    """KV bytes of one token in the whole model (all layers, all heads, every GPU together, nothing repeated)."""
-    return model.layers * _kv_elements_per_layer(model, 1) * kv_element_bytes(kv_dtype)
+    """KV bytes of one token in the whole model (all layers, all heads, every GPU together, nothing repeated), as long as it
+    lies within every window."""
+    return sum(group.count * layer_kv_bytes(model, group, kv_dtype) for group in model.stack)
+
+
+def kv_bytes_per_token_beyond_window(model: ModelSpec, kv_dtype: str = "auto") -> float:
+    """KV bytes of one token that all windows have passed: what a long sequence grows by."""
+    return sum(group.count * layer_kv_bytes(model, group, kv_dtype) for group in model.stack if window_of(group) is None)
 
 
 def kv_bytes_per_token_per_gpu(
     model: ModelSpec, kv_dtype: str = "auto", tensor_parallel: int = 1, pipeline_parallel: int = 1
 ) -> float:
-    """KV bytes of one token on one GPU of the stage with most layers.
+    """KV bytes of one token on one GPU of the stage with most layers."""
+    total = sum(group.count * layer_kv_bytes(model, group, kv_dtype, tensor_parallel) for group in model.stack)
+    if pipeline_parallel == 1:
+        return total
+    return total * -(-model.layer_count // pipeline_parallel) / model.layer_count
 
-    A GPU holds at least one K/V head, so ranks beyond ``kv_heads`` save nothing; an MLA latent is not split at all.
-    """
-    layers_on_gpu = -(-model.layers // pipeline_parallel)
-    return layers_on_gpu * _kv_elements_per_layer(model, tensor_parallel) * kv_element_bytes(kv_dtype)
+
+def state_bytes_per_sequence(model: ModelSpec, tensor_parallel: int = 1) -> float:
+    """Bytes that a sequence keeps in recurrent layers on one GPU, whatever its length."""
+    return sum(group.count * layer_state_bytes(group, tensor_parallel) for group in model.stack)
 
 
-def _kv_elements_per_layer(model: ModelSpec, tensor_parallel: int) -> int:
-    if model.attention == "mla":
-        return (model.mla_kv_lora_rank or 0) + (model.mla_qk_rope_head_dim or 0)
-    return 2 * max(1, model.kv_heads // tensor_parallel) * model.head_dim
+def layer_state_bytes(group: LayerGroup, tensor_parallel: int = 1) -> float:
+    """Bytes that a sequence keeps in one recurrent layer of ``group`` on one GPU."""
+    state = group.state
+    if state is None:
+        return 0.0
+    split = min(tensor_parallel, state.heads)
+    return (state.conv_elements * 2.0 + state.state_elements * DTYPE_BYTES[state.state_dtype]) / split
+
+
+def window_of(group: LayerGroup) -> int | None:
+    """Tokens that the layers of ``group`` keep; None = all."""
+    return group.attention.window if isinstance(group.attention, FullAttention) else None

@@ -112,12 +112,18 @@ def activation_bytes(model: ModelSpec, engine: EngineSpec) -> float:
     """Peak of vLLM's profiling pass and the runtime's own memory on one GPU, bytes."""
     tokens, seqs = engine.max_num_batched_tokens or 2048, engine.max_num_seqs or 256
     tensor = engine.tensor_parallel_size
-    experts = model.moe_active_experts + model.moe_shared_experts
-    width = max(model.intermediate_size, model.moe_intermediate_size * experts)
+    width = widest_feed_forward(model)
     forward = tokens * 2.0 * (3 * width / tensor + _HIDDEN_COPIES * model.hidden_size)
     sampler = seqs * model.vocab_size * _SAMPLER_BYTES_PER_LOGIT
     communicates = tensor * engine.pipeline_parallel_size > 1
     return forward + sampler + _RUNTIME_BYTES + (_COMMUNICATION_BYTES if communicates else 0.0)
+
+
+def widest_feed_forward(model: ModelSpec) -> int:
+    """The most numbers that one token holds between the projections of a feed-forward part."""
+    parts = [group.feed_forward for group in model.stack if group.feed_forward is not None]
+    widths = [part.active_experts * part.expert_width + part.shared_width for part in parts]
+    return max(widths + [part.width for part in parts], default=0)
 
 
 def graph_bytes(engine: EngineSpec, gpu: GpuSpec) -> float:
@@ -136,7 +142,7 @@ def _arithmetic(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> MemoryPla
     activations, graphs = activation_bytes(model, engine), graph_bytes(engine, gpu)
     pool = usable - weights - activations - graphs
     per_token = kv_bytes_per_token_per_gpu(model, engine.kv_cache_dtype, tensor, pipeline)
-    blocks = max(0, math.floor(pool / (per_token * engine.block_size)))
+    blocks = max(0, math.floor(pool / (per_token * engine.block_size))) if per_token else 0
     overridden = engine.num_gpu_blocks_override is not None and weights <= device
     if overridden:
         blocks = engine.num_gpu_blocks_override or 0

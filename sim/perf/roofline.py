@@ -2,16 +2,18 @@
 
 Per layer, with ``T`` new tokens on each of ``tp`` GPUs:
 
-    matrices    knee(bytes read / (bandwidth e_mem), 2 parameters T / (peak e_comp(T)))     knee(a, b) = (a^p +
-    b^p)^(1/p) elementwise ``a`` passes over the hidden state of T tokens / (bandwidth e_mem)
-    all-reduce  2 x (latency + 2 (tp-1)/tp x T x H x 2 B / (link e_link))                    when tp > 1
-    fixed       kernel starts inside a captured graph
+    matrices     knee(bytes read / (bandwidth e_mem), 2 parameters (T + T_half + tile beyond) / (peak e_comp))
+                 knee(a, b) = (a^p + b^p)^(1/p), each matrix in its own number type (``sim.perf.matrices``)
+    elementwise  ``a`` passes over the hidden state of T tokens / (bandwidth e_mem)
+    all-reduce   2 x (latency + 2 (tp-1)/tp x T x H x 2 B / (link e_link))                    when tp > 1
+    fixed        kernel starts inside a captured graph
 
-``T_half`` is the filling of the GPU's tiles, ``tile`` a share of the rows up to the next multiple of 128. %
-optimistic at 128-256 tokens. Mixtures read the experts that at least one token chooses (``floors.expected_experts``)
-and compute ``k`` for each token. Attention: decode reads KV bytes at ``e_kv``, after a ramp for few bytes; prefill
-computes ``4 x heads x head_dim`` FLOP a (query, key) pair at ``e_pair(s)``. Sliding-window layers stop growing at
-the window; an MLA latent is read once for all heads and not split by ``tp``. Weight-only types read fewer bytes and
+``T_half`` is the filling of the GPU's tiles, ``tile`` the share of the rows ``beyond`` T up to the next multiple of 128
+that a product is charged for. Mixtures read the experts that at least one token chooses (``floors.expected_experts``)
+and compute ``k`` for each token. Attention (``sim.perf.attention``): decode reads cache bytes at ``e_kv``, after a ramp
+for few bytes; prefill computes ``4 x heads x head_dim`` FLOP a (query, key) pair at ``e_pair(s)``. Layers with a window
+stop growing at the window (where windows differ, prefill takes the commonest); an MLA latent is read once for all heads
+and not split by ``tp``; recurrent layers read and write their state once a step. Weight-only types read fewer bytes and
 compute in bf16.
 
 The floors of ``sim.perf.floors`` apply on top. The constants come from ``experiments/step_time_fit/fit_roofline.py``,
@@ -29,16 +31,14 @@ from importlib.resources import files
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.perf.attention import PairWork, cache_reads, main_window, pair_works
 from sim.perf.floors import expected_experts, peak_flops
-from sim.perf.geometry import (
-    kv_bytes_per_token,
-    layer_parameters,
-    moe_layers,
-    weight_element_bytes,
-)
+from sim.perf.geometry import head_bytes, state_bytes_per_sequence, weight_element_bytes
+from sim.perf.matrices import Matrix, group_matrices
 from sim.perf.tabulated import StepTables
 from sim.spec.engine import EngineSpec
 from sim.spec.gpu import GpuSpec
+from sim.spec.layers import LayerGroup, WeightDtype
 from sim.spec.model import ModelSpec
 
 Array = NDArray[np.float64]
@@ -112,97 +112,105 @@ def roofline_tables(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec, eff: Eff
         decode_attention_s=tuple(tuple(map(float, row)) for row in decode),
         prefill_tokens=tuple(int(s) for s in PREFILL_TOKENS),
         prefill_pair_s=tuple(map(float, full)),
-        window_tokens=model.sliding_window or 0 if model.sliding_window_layers else 0,
+        window_tokens=main_window(model),
         prefill_window_pair_s=tuple(map(float, window)),
     )
 
 
 def nonattention_s(model: ModelSpec, gpu: GpuSpec, tensor_parallel: int, tokens: Array, eff: Efficiencies) -> Array:
     """Seconds of everything but attention for each count of new ``tokens``; vectorised."""
-    layer, mixtures = layer_parameters(model), moe_layers(model)
-    element = weight_element_bytes(model.weight_dtype)
-    rate = compute_rate(model, gpu, eff) * tensor_parallel
     bandwidth = gpu.bandwidth_gb_s * 1e9 * eff.memory * tensor_parallel
 
-    def matrices(parameters: float, rows: Array, touched: Array | float = 1.0) -> Array:
+    def product(matrix: Matrix, rows: Array, touched: Array | float = 1.0) -> Array:
         """``touched`` copies of a matrix, each multiplied with ``rows`` rows."""
+        size = float(matrix.parameters)
+        rate = compute_rate(matrix.weights.dtype, gpu, eff) * tensor_parallel
         thin = 1.0 + eff.row_slope * np.log(np.minimum(rows, TILE_ROWS))
-        memory = touched * parameters * element / bandwidth * np.maximum(thin, 1.0)
+        memory = touched * size * weight_element_bytes(matrix.weights) / bandwidth * np.maximum(thin, 1.0)
         beyond = np.where(rows > TILE_ROWS, np.ceil(rows / TILE_ROWS) * TILE_ROWS - rows, 0.0)
-        compute = touched * 2.0 * parameters * (rows + eff.half_tokens + eff.tile * beyond) / rate
+        compute = touched * 2.0 * size * (rows + eff.half_tokens + eff.tile * beyond) / rate
         return np.asarray((memory**eff.knee + compute**eff.knee) ** (1.0 / eff.knee))
 
     total = np.zeros_like(tokens)
-    for parameters, count in (
-        (layer.attention_in, model.layers),
-        (layer.attention_out, model.layers),
-        (layer.dense_mlp, model.layers - mixtures),
-        (layer.shared_experts, mixtures),
-    ):
-        if parameters and count:
-            total += count * matrices(float(parameters), tokens)
-    if mixtures:
-        touched = np.array([expected_experts(model, t) for t in tokens])
-        rows = tokens * model.moe_active_experts / touched
-        total += mixtures * (matrices(float(layer.one_expert), rows, touched) + touched * eff.expert_s + eff.expert_layer_s)
-    total += 2.0 * model.vocab_size * model.hidden_size / bandwidth
-    moved = eff.elementwise_passes * tokens * model.hidden_size * 2.0 / (gpu.bandwidth_gb_s * 1e9 * eff.memory)
-    quantise = eff.quantise_layer_s if computes_in_8_bits(model, gpu) else 0.0
-    total += model.layers * (moved + eff.layer_s + quantise)
+    for group in model.stack:
+        for matrix in group_matrices(model, group):
+            if matrix.copies == 1:
+                total += matrix.layers * product(matrix, tokens)
+            else:
+                touched = _touched(matrix.copies, matrix.used, tokens)
+                total += matrix.layers * product(matrix, tokens * matrix.used / touched, touched)
+        total += group.count * _beside_matrices_s(model, group, gpu, tokens, eff)
+    total += head_bytes(model) / bandwidth
     if tensor_parallel > 1:
         share = 2.0 * (tensor_parallel - 1) / tensor_parallel
         message = tokens * model.hidden_size * 2.0 * share / (gpu.link_gb_s_per_direction * 1e9 * eff.link)
-        total += 2.0 * model.layers * (eff.allreduce_latency_s + message)
+        total += 2.0 * model.layer_count * (eff.allreduce_latency_s + message)
     return np.asarray(np.maximum.accumulate(total))
 
 
-def compute_rate(model: ModelSpec, gpu: GpuSpec, eff: Efficiencies) -> float:
+def _beside_matrices_s(model: ModelSpec, group: LayerGroup, gpu: GpuSpec, tokens: Array, eff: Efficiencies) -> Array:
+    """Seconds of one layer of ``group`` besides its matrices: kernel starts, elementwise work, routing, the scan of a
+    recurrent state (8 FLOP a state number and token, not fitted)."""
+    moved = eff.elementwise_passes * tokens * model.hidden_size * 2.0 / (gpu.bandwidth_gb_s * 1e9 * eff.memory)
+    low_bits = any(computes_in_low_bits(matrix.weights.dtype, gpu) for matrix in group_matrices(model, group))
+    total = moved + eff.layer_s + (eff.quantise_layer_s if low_bits else 0.0)
+    if group.feed_forward is not None and group.feed_forward.experts:
+        touched = _touched(group.feed_forward.experts, group.feed_forward.active_experts, tokens)
+        total = total + touched * eff.expert_s + eff.expert_layer_s
+    if group.state is not None:
+        total = total + 8.0 * group.state.state_elements * tokens / compute_rate("bf16", gpu, eff)
+    return np.asarray(total)
+
+
+def _touched(experts: int, active: int, tokens: Array) -> Array:
+    return np.array([expected_experts(experts, active, t) for t in tokens])
+
+
+def compute_rate(dtype: WeightDtype, gpu: GpuSpec, eff: Efficiencies) -> float:
     """FLOP/s that matrix products reach on one GPU: a share of the peak, and no more than the board's power allows."""
-    peak = peak_flops(model, gpu)
+    peak = peak_flops(dtype, gpu)
     if gpu.tdp_w <= 0:
         return peak * UNLIMITED_SHARE
-    per_w = eff.tflops_8bit_per_w if computes_in_8_bits(model, gpu) else eff.tflops_per_w
+    per_w = eff.tflops_8bit_per_w if computes_in_low_bits(dtype, gpu) else eff.tflops_per_w
     unlimited, powered = peak * UNLIMITED_SHARE, per_w * 1e12 * gpu.tdp_w
     return float((unlimited**-4 + powered**-4) ** -0.25)
 
 
-def computes_in_8_bits(model: ModelSpec, gpu: GpuSpec) -> bool:
+def computes_in_low_bits(dtype: WeightDtype, gpu: GpuSpec) -> bool:
     """Whether weight type and GPU make the matrix products run faster than bf16."""
-    return peak_flops(model, gpu) > gpu.tflops_bf16 * 1e12
+    return peak_flops(dtype, gpu) > gpu.tflops_bf16 * 1e12
 
 
 def decode_attention_s(
     model: ModelSpec, gpu: GpuSpec, engine: EngineSpec, seqs: float, context: Array, eff: Efficiencies
 ) -> Array:
-    """Seconds of decode attention of ``seqs`` sequences at each mean ``context``; vectorised, 0 at 0."""
-    split = 1 if model.attention == "mla" else min(engine.tensor_parallel_size, model.kv_heads)
-    layer_bytes = kv_bytes_per_token(model, engine.kv_cache_dtype) / model.layers / split
+    """Seconds of decode attention of ``seqs`` sequences at each mean ``context``; vectorised, 0 at 0 without recurrent
+    layers, whose states are read and written at any context."""
     bandwidth = gpu.bandwidth_gb_s * 1e9 * eff.kv
-
-    def layers(count: int, tokens: Array) -> Array:
-        stream = seqs * tokens * layer_bytes / bandwidth
-        return np.asarray(count * (stream + eff.kv_ramp_s * -np.expm1(-stream / eff.kv_ramp_s)))
-
-    windowed = model.sliding_window_layers
-    total = layers(model.layers - windowed, context)
-    if windowed:
-        total = total + layers(windowed, np.minimum(context, float(model.sliding_window or 0)))
+    states = 2.0 * seqs * state_bytes_per_sequence(model, engine.tensor_parallel_size) / bandwidth
+    total = np.full_like(context, states)
+    for read in cache_reads(model, engine.kv_cache_dtype, engine.tensor_parallel_size):
+        tokens = context if read.window is None else np.minimum(context, float(read.window))
+        stream = seqs * tokens * read.bytes_per_token / bandwidth
+        total += read.layers * (stream + eff.kv_ramp_s * -np.expm1(-stream / eff.kv_ramp_s))
     return total
 
 
 def _pair_times(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec, eff: Efficiencies) -> tuple[Array, Array]:
     """Seconds a (query, key) pair by chunk length: all layers without a window, and all with one."""
-    per_layer = pair_s(model, gpu, engine, PREFILL_TOKENS, eff)
-    windowed = model.sliding_window_layers
-    return (model.layers - windowed) * per_layer, windowed * per_layer
+    full, window = np.zeros_like(PREFILL_TOKENS), np.zeros_like(PREFILL_TOKENS)
+    for work in pair_works(model):
+        seconds = work.layers * pair_s(work, gpu, engine, PREFILL_TOKENS, eff)
+        if work.window is None:
+            full += seconds
+        else:
+            window += seconds
+    return full, window
 
 
-def pair_s(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec, chunk: Array, eff: Efficiencies) -> Array:
+def pair_s(work: PairWork, gpu: GpuSpec, engine: EngineSpec, chunk: Array, eff: Efficiencies) -> Array:
     """Seconds of one (query, key) pair in one layer when ``chunk`` queries share the keys; vectorised."""
-    width = float(model.head_dim)
-    if model.attention == "mla":
-        width = ((model.mla_qk_nope_head_dim or 0) + (model.mla_qk_rope_head_dim or 0) + (model.mla_v_head_dim or 0)) / 2
-    flop = 4.0 * model.heads / engine.tensor_parallel_size * width
+    flop = work.flop / engine.tensor_parallel_size
     return np.asarray(flop * (1.0 + eff.pair_half_tokens / chunk) / (gpu.tflops_bf16 * 1e12 * eff.pair))
 
 

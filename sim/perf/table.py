@@ -19,14 +19,15 @@ from sim.perf.floors import with_floors
 from sim.perf.tabulated import StepTables
 from sim.spec.engine import EngineSpec
 from sim.spec.gpu import GpuSpec
+from sim.spec.layers import FullAttention, PartWeights
 from sim.spec.model import ModelSpec
 
 _GEOMETRY: dict[str, tuple[int, ...]] = {
-    # layers, hidden, heads, KV heads, head dim, intermediate, vocabulary, experts
+    # layers, hidden, heads, KV heads, head dim, width of the MLP or of an expert, vocabulary, experts
     "llama3_8b": (32, 4096, 32, 8, 128, 14336, 128256, 0),
     "llama3_70b": (80, 8192, 64, 8, 128, 28672, 128256, 0),
     "qwen3_32b": (64, 5120, 64, 8, 128, 25600, 151936, 0),
-    "qwen3_30b_a3b": (48, 2048, 32, 4, 128, 6144, 151936, 128),
+    "qwen3_30b_a3b": (48, 2048, 32, 4, 128, 768, 151936, 128),
 }
 _PEAKS: dict[str, tuple[float, float, float]] = {
     # bandwidth GB/s, bf16 TFLOPS, link GB/s a direction of the presets the tables belong to
@@ -42,7 +43,7 @@ def table_keys() -> list[tuple[str, str, int, str, str]]:
 
 def find_table(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> tuple[StepTables, str] | None:
     """The table made for this combination and its source, or None."""
-    if engine.pipeline_parallel_size > 1:
+    if engine.pipeline_parallel_size > 1 or not _geometry(model) or model.stack[0].weights != PartWeights():
         return None
     entry = _stated(model, gpu, engine) or _shipped(model, gpu, engine)
     if entry is None:
@@ -60,9 +61,18 @@ def entry_key(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> dict[str, A
 
 
 def _geometry(model: ModelSpec) -> tuple[int, ...]:
+    """What a table is made for; empty (no table) for a model whose layers differ or are of another kind."""
+    group = model.stack[0]
+    attention, forward = group.attention, group.feed_forward
+    if len(model.stack) > 1 or group.state is not None or not isinstance(attention, FullAttention) or forward is None:
+        return ()
+    if attention != FullAttention(
+        heads=attention.heads, kv_heads=attention.kv_heads, head_dim=attention.head_dim, bias=attention.bias
+    ) or (forward.experts and (forward.width or forward.shared_width)):
+        return ()
     return (
-        model.layers, model.hidden_size, model.heads, model.kv_heads, model.head_dim, model.intermediate_size,
-        model.vocab_size, model.moe_experts,
+        group.count, model.hidden_size, attention.heads, attention.kv_heads, attention.head_dim,
+        forward.expert_width or forward.width, model.vocab_size, forward.experts,
     )  # fmt: skip
 
 

@@ -79,9 +79,7 @@ class SpotTrace:
     """Replaces the tick that a JSON file states (some state it wrongly)."""
 
 
-Hazard = Annotated[
-    ExponentialHazard | WeibullHazard | TimeOfDayHazard | ZoneRuns | SpotTrace, Field(discriminator="kind")
-]
+Hazard = Annotated[ExponentialHazard | WeibullHazard | TimeOfDayHazard | ZoneRuns | SpotTrace, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

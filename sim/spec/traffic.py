@@ -147,11 +147,7 @@ class EmpiricalLengths:
 
     @model_validator(mode="after")
     def _check(self) -> EmpiricalLengths:
-        rising = all(
-            low <= high
-            for points in (self.probabilities, self.tokens)
-            for low, high in itertools.pairwise(points)
-        )
+        rising = all(low <= high for points in (self.probabilities, self.tokens) for low, high in itertools.pairwise(points))
         if len(self.probabilities) != len(self.tokens) or not rising:
             raise ValueError("probabilities and tokens need one entry each a point, neither falling")
         if self.probabilities[0] != 0.0 or self.probabilities[-1] != 1.0 or self.tokens[0] < 1:
@@ -176,9 +172,7 @@ class MixtureLengths:
         return self
 
 
-Lengths = Annotated[
-    LognormalLengths | ConstantLengths | EmpiricalLengths | MixtureLengths, Field(discriminator="kind")
-]
+Lengths = Annotated[LognormalLengths | ConstantLengths | EmpiricalLengths | MixtureLengths, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -21,7 +21,7 @@ import numpy as np
 import yaml
 
 from sim.errors import ConfigError, TraceError
-from sim.perf import memory_plan, resolve_engine
+from sim.perf import memory_plan, model_from_data, resolve_engine
 from sim.spec import EngineSpec, GpuPrice, GpuSpec, ModelSpec
 from sim.workload.trace import Trace
 
@@ -73,7 +73,7 @@ class MeasuredCase:
 @cache
 def preset_model(name: str) -> ModelSpec:
     """The shipped model preset ``name``."""
-    return ModelSpec(**yaml.safe_load((files("sim.configs") / "model" / f"{name}.yaml").read_text(encoding="utf-8")))
+    return model_from_data(yaml.safe_load((files("sim.configs") / "model" / f"{name}.yaml").read_text(encoding="utf-8")))
 
 
 @cache

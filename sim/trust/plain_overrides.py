@@ -14,8 +14,9 @@ import yaml
 from pydantic import ValidationError
 
 from sim.errors import ConfigError
-from sim.perf import model_from_hf_config
+from sim.perf import model_from_data
 from sim.spec import EngineSpec, GpuPrice, GpuSpec, ModelSpec
+from sim.spec.model import model_to_data, parse_model
 from sim.trust.cases import preset_gpu, preset_model
 
 
@@ -40,10 +41,13 @@ def parse_overrides(words: Iterable[str]) -> tuple[ModelSpec, GpuSpec, EngineSpe
         model, gpu = preset_model(chosen["model"]), preset_gpu(chosen["gpu"])
     except FileNotFoundError as error:
         raise ConfigError(f"{error.filename}: no such preset") from None
-    if changes["model"].get("hf_config"):
-        model = model_from_hf_config(changes["model"].pop("hf_config"))
+    stated = changes["model"]
+    if stated.get("hf_config"):
+        model = model_from_data(stated)
+    else:
+        model = parse_model({**model_to_data(model), **stated})
     return (
-        _changed(ModelSpec, asdict(model), changes["model"], "model"),
+        model,
         _changed(GpuSpec, {**asdict(gpu), "price": GpuPrice(**asdict(gpu.price))}, changes["gpu"], "gpu"),
         _changed(EngineSpec, {}, changes["engine"], "engine"),
     )

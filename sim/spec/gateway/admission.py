@@ -67,9 +67,7 @@ class PluginAdmission:
     options: dict[str, Any] = Field(default_factory=dict)
 
 
-Admission = Annotated[
-    RateLimit | SaturationShedding | TenantBudgets | PluginAdmission, Field(discriminator="kind")
-]
+Admission = Annotated[RateLimit | SaturationShedding | TenantBudgets | PluginAdmission, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

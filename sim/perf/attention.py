@@ -1,0 +1,88 @@
+"""From the attention of each group of layers to what a step reads and computes: cache bytes and (query, key) pairs.
+
+A decode reads, in each layer, what its context left in the cache, at most the window's part. A prefill computes
+``4 x heads x width`` FLOP a (query, key) pair, where width is the mean of what a head compares and what it adds up.
+Sparse attention (an index that chooses ``top_k`` tokens) reads and compares its small index over the whole context and
+the chosen tokens only; the chosen are modelled as a window of ``top_k``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+from sim.perf.geometry import layer_kv_bytes, window_of
+from sim.spec.layers import FullAttention, LatentAttention, LayerGroup
+from sim.spec.model import ModelSpec
+
+
+class CacheRead(NamedTuple):
+    """What equal layers read for each token of a decode's context."""
+
+    layers: int
+    bytes_per_token: float
+    """Of one layer, on one GPU."""
+    window: int | None
+    """Tokens of the context that are read at most."""
+
+
+class PairWork(NamedTuple):
+    """What equal layers compute for each (query, key) pair of a prefill."""
+
+    layers: int
+    flop: float
+    """Of one layer, all heads, every GPU together."""
+    window: int | None
+
+
+def cache_reads(model: ModelSpec, kv_dtype: str, tensor_parallel: int) -> list[CacheRead]:
+    """The reads of ``model``'s layers with attention, in the order of its stack."""
+    found: list[CacheRead] = []
+    for group in model.stack:
+        attention = group.attention
+        if isinstance(attention, FullAttention) and attention.shares_kv:  # what another layer wrote is read all the same
+            group = replace(group, attention=replace(attention, shares_kv=False))
+        size = layer_kv_bytes(model, group, kv_dtype, tensor_parallel)
+        if not size:
+            continue
+        if isinstance(attention, FullAttention | LatentAttention) and attention.index_top_k:
+            without = replace(group, attention=replace(attention, index_heads=0, index_head_dim=0))
+            main = layer_kv_bytes(model, without, kv_dtype, tensor_parallel)
+            found.append(CacheRead(group.count, main, attention.index_top_k))
+            if size > main:
+                found.append(CacheRead(group.count, size - main, None))
+        else:
+            found.append(CacheRead(group.count, size, window_of(group)))
+    return found
+
+
+def pair_works(model: ModelSpec) -> list[PairWork]:
+    """The pair work of ``model``'s layers with attention, in the order of its stack."""
+    return [work for group in model.stack for work in _pairs(group)]
+
+
+def full_pair_flop(model: ModelSpec) -> float:
+    """FLOP of one pair in all layers without a window."""
+    return sum(work.layers * work.flop for work in pair_works(model) if work.window is None)
+
+
+def main_window(model: ModelSpec) -> int:
+    """The window that most layers have, tokens; 0 = none has one."""
+    layers: dict[int, int] = {}
+    for work in pair_works(model):
+        if work.window is not None:
+            layers[work.window] = layers.get(work.window, 0) + work.layers
+    return max(layers, key=lambda window: (layers[window], window), default=0)
+
+
+def _pairs(group: LayerGroup) -> Iterator[PairWork]:
+    attention = group.attention
+    if isinstance(attention, LatentAttention):
+        width = (attention.qk_nope_head_dim + attention.qk_rope_head_dim + attention.v_head_dim) / 2
+        yield PairWork(group.count, 4.0 * attention.heads * width, attention.index_top_k or None)
+    elif isinstance(attention, FullAttention):
+        width = (attention.head_dim + (attention.v_head_dim or attention.head_dim)) / 2
+        yield PairWork(group.count, 4.0 * attention.heads * width, attention.index_top_k or attention.window)
+    if isinstance(attention, LatentAttention | FullAttention) and attention.index_heads:
+        yield PairWork(group.count, 2.0 * attention.index_heads * attention.index_head_dim, None)
