@@ -90,8 +90,8 @@ def main() -> None:
                 "sampled_tokens_m": float(result.replicas["output_tokens"].sum()) / 1e6,
             })  # fmt: skip
             if name == "nothing":
-                for one in by_label(result, "feature", tree):
-                    shares.setdefault(one["name"], []).append(one["usd"])
+                for label, one in by_label(result, "feature", tree).items():
+                    shares.setdefault(label, []).append(one["usd"])
         measure = "busy_usd" if name in LARGE else "sampled_tokens_m"
         used[name] = np.array([one[measure] for one in found])
         against = LARGE[0] if name in LARGE else "nothing"

@@ -1,37 +1,82 @@
-"""Why p95 was missed: the waiting time of the slowest first tokens, split by cause.
+"""Why p95 was missed: the waiting time of the slowest requests, split by cause.
 
-The tail is the slowest 5 % of measured answers by TTFT. The wait of each splits exactly:
+The tail is the slowest 5 % of measured answers by TTFT (or E2E). The wait of each splits exactly:
 
     retry       attempts before the last one (known only as more than one attempt: the whole queue time counts)
     cold start  part of the queue time in which some replica was starting
     KV          queue time while the fleet's KV cache was over 95 % full
     queue       the rest of the time before an engine scheduled it
     prefill     first scheduled to first token: its own prompt, chunked between other requests' work
+    decode      first token to last (E2E only)
 
 Overlaps go to the first cause in this order. The state of the fleet is read from the time series, so a cause shorter
-than its grid is not seen.
+than its grid is not seen, and none without a series. A slow TPOT is KV where the request was preempted, else its steps: a
+large batch, and the prompts of others in it. Lost requests are told by outcome and reason.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
+import pandas as pd
 
 from sim.analysis.latency import answered_mask, measured_requests
+from sim.analysis.slo import lost_mask, split_target
 from sim.record.result import Result
+from sim.spec import Slo
 
 CAUSES = ("retry", "cold start", "KV", "queue", "prefill")
 TAIL = 0.95
 KV_FULL = 0.95
+_WORTH_SAYING = 0.05
 
 
-def tail_attribution(result: Result) -> dict[str, float]:
-    """Shares of the tail's waiting time by cause, in the order of ``CAUSES``, adding up to 1. Empty without answers."""
+def why_missed(result: Result, slo: Slo, judged: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Target that was missed -> cause -> share, largest first; ``judged`` is ``summary["slo"]``. Lost requests stand under
+    ``max_failed_fraction``. Empty where nothing was missed."""
     measured = measured_requests(result)
-    answers = measured[answered_mask(measured) & measured["ttft_s"].notna().to_numpy()]
+    found: dict[str, dict[str, float]] = {}
+    for target, met in judged["met"].items():
+        if met:
+            continue
+        who, _, name = target.rpartition(".")
+        label, _, value = who.partition(".")
+        rows = measured[measured[label].astype(object).to_numpy() == value] if who else measured
+        metric = split_target(name)[0]
+        if metric in ("tpot_s", "itl_s"):
+            found[target] = _slow_tokens(rows)
+        else:
+            found[target] = tail_attribution(result, rows, "e2e_s" if metric == "e2e_s" else "ttft_s")
+    if judged["failed_fraction"] > judged["max_failed_fraction"]:
+        found["max_failed_fraction"] = _lost(measured[lost_mask(measured, slo)])
+    return {
+        target: dict(sorted(causes.items(), key=lambda cause: -cause[1])) for target, causes in found.items() if causes
+    }
+
+
+def why_words(causes: Mapping[str, Mapping[str, float]]) -> str:
+    """``TTFT p95: queue 82 %, prefill 18 %; lost: timed_out client_timeout 100 %``."""
+    words = []
+    for target, shares in causes.items():
+        name = target.rpartition(".")[2]
+        metric, statistic, *_ = name.split("_")
+        title = "lost" if name == "max_failed_fraction" else f"{metric.upper()} {statistic}"
+        said = (f"{cause} {share:.0%}" for cause, share in shares.items() if share > _WORTH_SAYING)
+        words.append(f"{title}: {', '.join(said)}")
+    return "; ".join(words)
+
+
+def tail_attribution(result: Result, requests: pd.DataFrame | None = None, metric: str = "ttft_s") -> dict[str, float]:
+    """Shares of the tail's waiting time by cause, in the order of ``CAUSES``, adding up to 1, over ``requests`` (default:
+    all that are measured). Empty without answers."""
+    measured = measured_requests(result) if requests is None else requests
+    answers = measured[answered_mask(measured) & measured[metric].notna().to_numpy()]
     if answers.empty:
         return {}
-    ttft = answers["ttft_s"].to_numpy(dtype=float)
-    tail = answers[ttft >= np.quantile(ttft, TAIL)]
+    waits = answers[metric].to_numpy(dtype=float)
+    tail = answers[waits >= np.quantile(waits, TAIL)]
     arrival = tail["arrival_s"].to_numpy(dtype=float)
     waited = tail["ttft_s"].to_numpy(dtype=float)
     queue = np.clip(np.nan_to_num(tail["queue_s"].to_numpy(dtype=float)), 0.0, waited)
@@ -46,8 +91,24 @@ def tail_attribution(result: Result) -> dict[str, float]:
         "queue": np.where(retried, 0.0, queue - cold - kv).sum(),
         "prefill": (waited - queue).sum(),
     }
+    if metric == "e2e_s":
+        seconds["decode"] = (tail["e2e_s"].to_numpy(dtype=float) - waited).sum()
     total = sum(seconds.values())
-    return {cause: float(seconds[cause] / total) for cause in CAUSES} if total > 0 else {}
+    return {cause: float(spent / total) for cause, spent in seconds.items()} if total > 0 else {}
+
+
+def _slow_tokens(requests: pd.DataFrame) -> dict[str, float]:
+    answers = requests[answered_mask(requests) & requests["tpot_s"].notna().to_numpy()]
+    if answers.empty:
+        return {}
+    tpot = answers["tpot_s"].to_numpy(dtype=float)
+    preempted = float((answers["preemptions"].to_numpy()[tpot >= np.quantile(tpot, TAIL)] > 0).mean())
+    return {"KV": preempted, "steps": 1 - preempted}
+
+
+def _lost(requests: pd.DataFrame) -> dict[str, float]:
+    names = requests["outcome"].astype(str) + " " + requests["reason"].astype(str)
+    return {str(name).strip(): float(share) for name, share in names.value_counts(normalize=True).items()}
 
 
 def _state_time(result: Result, start_s: np.ndarray, stop_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -2,23 +2,28 @@
 one that stands at the peak.
 
     work        replica-seconds of a request (``sim.analysis.steady``), over the share that a fleet may be filled
-    perfect     sum over bins of ceil(work that arrives / bin) x bin x price, at least one replica
-    static      the largest of these, all the time
+    closed form sum over bins of ceil(work / bin) x bin x price: at least one replica where anything arrives
+    perfect     the lesser of the closed form and, where the fleet at hand meets its SLO, of what its machines were busy
+                for: the same fleet, each replica of it paid for only while a step runs, serves the same answers
+    static      the closed form's largest bin, all the time
 
-Configured minus perfect is the capacity insurance: headroom, late starts and late stops (negative where the fleet was too
-small and work queued). Static minus configured is what scaling saves. The other two are priced as the first replica.
+A fleet that meets its SLO therefore never costs less than the perfect one. Configured minus perfect is the capacity
+insurance: headroom, late starts and late stops (negative where the fleet was too small and work queued). Static minus
+configured is what scaling saves. All are dollars of GPUs in the window of arrivals (``cost.window``); the closed form is
+priced as the first replica, and counts the prompt tokens that were computed: what a cache held is no work.
 
-Leaves out: queueing within a bin, prefix hits, requests without an answer (their prompts count, their answers are unknown).
-A fleet of several pools has no one replica to count in: NaN.
+Leaves out: queueing within a bin. A fleet of several pools has no one replica to count in: its perfect fleet is what it was
+busy for, and it has no static peak.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from sim.analysis.cost_tree import CostNode, price
+from sim.analysis.cost_tree import price, window_s
 from sim.analysis.steady import steady_replica
 from sim.cost import usd_per_gpu_hour
 from sim.perf.steady import POOLED, SteadyReplica
@@ -28,44 +33,47 @@ from sim.units import SECONDS_PER_HOUR
 BIN_S = 60.0
 
 
-def insurance(result: Result, tree: CostNode | None = None, bin_s: float = BIN_S) -> dict[str, Any]:
-    """Dollars of GPUs of the ``perfect_usd``, ``configured_usd`` and ``static_peak_usd`` fleets, and the perfect one's size.
+def insurance(result: Result, holds: bool, bin_s: float = BIN_S) -> dict[str, Any]:
+    """Dollars of GPUs of the ``perfect_usd``, ``configured_usd`` and ``static_peak_usd`` fleets, and the closed form's size.
 
-    ``configured_usd`` is the run's own bill of compute (``tree``, by default ``price(result)``);
+    ``holds``: whether the fleet meets its SLO. ``configured_usd`` is its own bill of compute in the window;
     ``requests_per_s_per_replica`` the rate of the mean request that a replica was taken to sustain.
     """
-    replicas = result.replicas
     names = (
         "perfect_usd", "configured_usd", "static_peak_usd", "perfect_replicas_mean", "perfect_replicas_max",
         "requests_per_s_per_replica",
     )  # fmt: skip
-    if not len(replicas) or result.requests.empty or len(result.scenario.fleet.all_pools()) > 1:
+    replicas, seconds = result.replicas, window_s(result)
+    if not len(replicas) or result.requests.empty or not seconds > 0:
         return dict.fromkeys(names, float("nan"))
-    wanted = perfect_replicas(result, bin_s)
-    first = replicas.iloc[0]
-    scenario = result.scenario
-    per_s = int(first["gpus"]) * usd_per_gpu_hour(scenario.gpu, str(first["market"]), scenario.cost) / SECONDS_PER_HOUR
-    compute = (tree or price(result)).find("compute")
-    figures = (
-        float(wanted.sum()) * bin_s * per_s,
-        compute.usd if compute else float("nan"),
-        float(wanted.max()) * len(wanted) * bin_s * per_s,
-        float(wanted.mean()),
-        int(wanted.max()),
-        POOLED * _steady(result).rate_per_s,
-    )
-    return dict(zip(names, figures, strict=True))
+    compute = price(result, seconds).find("compute")
+    assert compute is not None, "a cost tree has the node compute"
+    busy = compute.find("busy")
+    assert busy is not None, "compute has the node busy"
+    figures = {"perfect_usd": busy.usd if holds else float("nan"), "configured_usd": compute.usd}
+    if len(result.scenario.fleet.all_pools()) == 1:
+        wanted, first, scenario = perfect_replicas(result, bin_s), replicas.iloc[0], result.scenario
+        hourly = int(first["gpus"]) * usd_per_gpu_hour(scenario.gpu, str(first["market"]), scenario.cost)
+        closed = float(wanted.sum()) * bin_s * hourly / SECONDS_PER_HOUR
+        figures |= {
+            "perfect_usd": min(closed, busy.usd) if holds else closed,
+            "static_peak_usd": float(wanted.max()) * len(wanted) * bin_s * hourly / SECONDS_PER_HOUR,
+            "perfect_replicas_mean": float(wanted.mean()),
+            "perfect_replicas_max": int(wanted.max()),
+            "requests_per_s_per_replica": POOLED * _steady(result).rate_per_s,
+        }
+    return {name: figures.get(name, math.nan) for name in names}
 
 
 def perfect_replicas(result: Result, bin_s: float = BIN_S) -> np.ndarray:
-    """Replicas that the work of each bin needs, at least one; bins from time 0 to the last arrival."""
+    """Replicas that the work of each bin needs; bins from time 0 to the last arrival."""
     requests, steady = result.requests, _steady(result)
     place = (requests["arrival_s"].to_numpy(dtype=float) // bin_s).astype(int)
     work_s = (
-        steady.s_per_input_token * requests["input_tokens"].to_numpy(dtype=float)
-        + steady.s_per_output_token * requests["output_tokens"].to_numpy(dtype=float)
+        steady.s_per_input_token * requests["computed_tokens"].to_numpy(dtype=float)
+        + steady.s_per_output_token * requests["sampled_tokens"].to_numpy(dtype=float)
     ) / POOLED  # fmt: skip
-    wanted: np.ndarray = np.maximum(np.ceil(np.bincount(place, work_s) / bin_s - 1e-9), 1.0)
+    wanted: np.ndarray = np.ceil(np.bincount(place, work_s) / bin_s - 1e-9)
     return wanted
 
 

@@ -7,6 +7,8 @@ A target is a percentile with a limit, e.g. ``ttft_p95_s <= 2.0``. The verdict o
     fail        a target is missed, or more requests failed than ``max_failed_fraction``, or nothing was answered
     pass        every target holds
 
+A request that a policy rejected (``slo.rejected_is_miss``) has its answer: it did not fail, and has no latency.
+
 A single request is good when it was answered and stays within the limit of every target, whatever the percentile:
 the definition of goodput. A one-token answer has no TPOT and cannot miss one.
 """
@@ -24,6 +26,9 @@ import pandas as pd
 from sim.analysis.latency import answered_mask
 from sim.spec import RouteSlo, Slo
 
+LatencyTable = Mapping[str, Mapping[str, float | None]]
+"""Metric (``ttft_s``) -> statistic (``p95``) -> seconds."""
+
 _NAME = re.compile(r"^(?P<metric>ttft|tpot|itl|e2e|queue)_(?P<statistic>p\d+)_s$")
 
 
@@ -32,7 +37,7 @@ class TargetCheck:
     """One target and what was attained, seconds."""
 
     target: str
-    """``ttft_p95_s``; of a route ``route.NAME.ttft_p95_s``."""
+    """``ttft_p95_s``; of a route ``route.NAME.ttft_p95_s``, of a tenant ``tenant.NAME.ttft_p95_s``."""
     limit: float
     attained: float
     """NaN when no request defines it."""
@@ -53,18 +58,20 @@ def split_target(name: str) -> tuple[str, str]:
 
 
 def check_slo(
-    latency: Mapping[str, Mapping[str, float | None]],
+    latency: LatencyTable,
     slo: Slo,
-    routes: Mapping[str, Mapping[str, Mapping[str, float | None]]] | None = None,
+    labelled: Mapping[str, Mapping[str, LatencyTable]] | None = None,
 ) -> list[TargetCheck]:
-    """Every target of ``slo`` against a latency table (``summary["latency"]``), then every route's against its own."""
+    """Every target of ``slo`` against a latency table (``summary["latency"]``), then those of routes and tenants against
+    their own: ``labelled`` is label -> value -> table."""
     checks = _check(latency, slo, "")
-    for route, targets in slo.routes.items():
-        checks += _check((routes or {}).get(route, {}), targets, f"route.{route}.")
+    for label, values in slo.labelled().items():
+        for value, targets in values.items():
+            checks += _check((labelled or {}).get(label, {}).get(value, {}), targets, f"{label}.{value}.")
     return checks
 
 
-def _check(latency: Mapping[str, Mapping[str, float | None]], targets: RouteSlo, prefix: str) -> list[TargetCheck]:
+def _check(latency: LatencyTable, targets: RouteSlo, prefix: str) -> list[TargetCheck]:
     checks = []
     for name, limit in targets.targets().items():
         metric, statistic = split_target(name)
@@ -76,13 +83,29 @@ def _check(latency: Mapping[str, Mapping[str, float | None]], targets: RouteSlo,
 
 
 def good_mask(requests: pd.DataFrame, slo: Slo) -> np.ndarray:
-    """True for the requests that were answered within every per-request limit of ``slo`` (ITL targets bind runs, not
-    requests). A route's own targets replace the fleet's for that route."""
-    good: np.ndarray = answered_mask(requests) & _within(requests, slo)
-    for route, targets in slo.routes.items():
-        rows = (requests["route"].astype(object) == route).to_numpy(dtype=bool)
-        good[rows] = (answered_mask(requests) & _within(requests, targets))[rows]
+    """True for the requests that were answered (by a policy too) within every per-request limit of ``slo`` (ITL targets
+    bind runs, not requests). The targets of a request's own route and tenant replace the fleet's."""
+    own, within = np.zeros(len(requests), dtype=bool), np.ones(len(requests), dtype=bool)
+    for label, values in slo.labelled().items():
+        names = requests[label].astype(object).to_numpy()
+        for value, targets in values.items():
+            rows = names == value
+            own |= rows
+            within &= ~rows | _within(requests, targets)
+    good: np.ndarray = within & (own | _within(requests, slo)) & ~lost_mask(requests, slo)
     return good
+
+
+def lost_mask(requests: pd.DataFrame, slo: Slo) -> np.ndarray:
+    """True for the requests that count as failed: neither answered nor rejected by a policy that has thereby answered."""
+    lost = ~answered_mask(requests)
+    if lost.any():
+        reasons = requests["reason"].astype(object).to_numpy()
+        rejected = lost & (requests["outcome"].astype(object).to_numpy() == "rejected")
+        for reason in set(reasons[rejected]):
+            if not slo.rejection_is_miss(str(reason)):
+                lost &= ~(rejected & (reasons == reason))
+    return lost
 
 
 def _within(requests: pd.DataFrame, targets: RouteSlo) -> np.ndarray:
@@ -125,9 +148,9 @@ def missed_by(checks: list[TargetCheck], failed_fraction: float, max_failed_frac
     worst = sorted((check for check in checks if not check.met), key=lambda check: -check.shortfall)
     words = []
     for check in worst:
-        *route, name = check.target.split(".")
+        who, _, name = check.target.rpartition(".")
         metric, statistic = split_target(name)
-        where = f" of {route[-1]}" if route else ""
+        where = f" of {who.partition('.')[2]}" if who else ""
         words.append(f"{metric[:-2].upper()} {statistic}{where} {check.attained:.3g} s > {check.limit:g} s")
     if failed_fraction > max_failed_fraction:
         words.append(f"{failed_fraction:.1%} of requests failed > {max_failed_fraction:.1%}")

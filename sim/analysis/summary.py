@@ -16,7 +16,8 @@ prompt counts at the first token. Utilisations:
     kv       = KV blocks in use / KV blocks                   (likewise)
     token    = tokens delivered / tokens at the SLO's capacity  (only a capacity search knows it: else None)
 
-    insurance (autoscaled fleets): dollars of the perfect, the configured and the static peak fleet
+    insurance: dollars of the perfect, the configured and the static peak fleet
+    why_missed: what the tail of each missed target waited for; by_route, by_tenant: ``by_label``
 
     amplification: attempts per client request; tokens sampled per token delivered. 1.0 when nothing is repeated.
 """
@@ -29,11 +30,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sim.analysis.attribution import why_missed
+from sim.analysis.by_label import by_label
 from sim.analysis.cost_tree import BY_VOLUME, FIXED, ON_TOP, CostNode, billed_interval, per_month, price, window_s
 from sim.analysis.insurance import insurance
 from sim.analysis.latency import answered_mask, latency_of, latency_table, measured_requests
 from sim.analysis.overload import is_overloaded
-from sim.analysis.slo import check_slo, good_mask, missed_by, verdict
+from sim.analysis.slo import check_slo, good_mask, lost_mask, missed_by, verdict
 from sim.record.result import OUTCOMES, Result
 from sim.spec import Slo
 from sim.units import SECONDS_PER_DAY, SECONDS_PER_HOUR, TOKENS_PER_MILLION
@@ -50,6 +53,7 @@ def summarize(result: Result, slo: Slo | None = None, cost: CostNode | None = No
     good = good_mask(measured, slo)
     window_s = result.last_arrival_s - result.scenario.workload.warmup_s
     latency = latency_table(result)
+    judged = _slo(result, slo, latency, measured)
     summary = {
         "schema_version": SCHEMA_VERSION,
         "requests": _request_counts(requests),
@@ -63,7 +67,10 @@ def summarize(result: Result, slo: Slo | None = None, cost: CostNode | None = No
             "requests_per_s": _ratio(float(good.sum()), window_s),
             "fraction": _ratio(float(good.sum()), float(len(measured))),
         },
-        "slo": _slo(result, slo, latency, measured),
+        "slo": judged,
+        "why_missed": why_missed(result, slo, judged),
+        "by_route": by_label(result, "route", tree),
+        "by_tenant": by_label(result, "tenant", tree),
         "utilisation": utilisation(result),
         "amplification": _amplification(result),
         "preemptions": int(result.replicas["preemptions"].sum()),
@@ -71,7 +78,7 @@ def summarize(result: Result, slo: Slo | None = None, cost: CostNode | None = No
             float(result.replicas["prefix_hits_tokens"].sum()), float(result.replicas["prefix_queries_tokens"].sum())
         ),
         "fleet": _fleet(result),
-        **({"insurance": insurance(result, tree)} if result.scenario.autoscaler.kind != "none" else {}),
+        "insurance": insurance(result, judged["verdict"] == "pass"),
         "cost": cost_numbers(result, tree, result.end_s, good, measured)
         | {"window": window_numbers(result, good, measured)},
         "simulation": {
@@ -148,11 +155,16 @@ def _total_throughput(result: Result) -> dict[str, float]:
 
 
 def _slo(result: Result, slo: Slo, latency: dict[str, dict[str, float]], measured: pd.DataFrame) -> dict[str, Any]:
-    route_of = measured["route"].astype(object).to_numpy()
-    routes = {route: latency_of(measured[route_of == route], targets.targets()) for route, targets in slo.routes.items()}
-    checks = check_slo(latency, slo, routes)
+    labelled = {
+        label: {
+            value: latency_of(measured[measured[label].astype(object).to_numpy() == value], targets.targets())
+            for value, targets in values.items()
+        }
+        for label, values in slo.labelled().items()
+    }
+    checks = check_slo(latency, slo, labelled)
     answered = int(answered_mask(measured).sum())
-    failed_fraction = _ratio(float(len(measured) - answered), float(len(measured)))
+    failed_fraction = _ratio(float(lost_mask(measured, slo).sum()), float(len(measured)))
     limit = slo.max_failed_fraction
     return {
         "verdict": verdict(

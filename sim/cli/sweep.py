@@ -17,6 +17,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from sim.analysis.attribution import why_words
 from sim.analysis.economics import TIE, Decision, decide
 from sim.cli.job import JobOutcome, read_outcome
 from sim.cli.price_notes import price_notes
@@ -33,6 +34,8 @@ _LOSERS_DROP = {
     "steps.parquet": "steps", "report.html": "report",
 }  # fmt: skip
 """Large file -> the ``output.*`` that asks for it."""
+_NESTED = ("capacity", "by_route", "by_tenant", "why_missed")
+"""Keys of a summary that hold no number each; ``sweep.csv`` says in words why a job missed."""
 _CAP, _GPU, _REPLICAS = "engine.max_num_seqs", "gpu", "fleet.replicas"
 _STATISTICS = ("p50", "p95", "p99")
 
@@ -211,6 +214,7 @@ def frontier_row(job: Job, axes: Sequence[str]) -> dict[str, Any]:
         "verdict": summary["slo"]["verdict"],
         "missed_by": summary["slo"]["missed_by"],
         "reason": outcome.reason,
+        "why_missed": why_words(summary.get("why_missed") or {}),
         "output_tokens_per_s": summary["throughput"]["output_tokens_per_s"],
         "usd_per_1m_output_tokens": summary["cost"]["window"].get("usd_per_1m_output_tokens"),
         "utilisation": summary["utilisation"],
@@ -225,18 +229,20 @@ def frontier_row(job: Job, axes: Sequence[str]) -> dict[str, Any]:
 
 def sweep_csv(jobs: Sequence[Job]) -> str:
     """One row a job: overrides, how it ended, then the flat keys of its summary. Empty = undefined."""
-    flats = [flat({key: value for key, value in job.summary.items() if key != "capacity"}) for job in jobs]
+    flats = [flat({key: value for key, value in job.summary.items() if key not in _NESTED}) for job in jobs]
     keys = list(dict.fromkeys(key for one in flats for key in one))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     head = ("job", "overrides", "status", "reason", "solve", "gpu", "max_num_seqs", "replicas", "rate_scale")
-    writer.writerow([*head, "one_replica_rate_scale", "one_replica_usd_per_1m_output_tokens", "evaluated", *keys])
+    more = ("one_replica_rate_scale", "one_replica_usd_per_1m_output_tokens", "evaluated", "why_missed")
+    writer.writerow([*head, *more, *keys])
     for job, values in zip(jobs, flats, strict=True):
         outcome, one = job.outcome, job.outcome.one_replica or {}
         cells = [
             job.number, " ".join(outcome.overrides), outcome.status, outcome.reason, outcome.solve, outcome.gpu,
             outcome.max_num_seqs, outcome.replicas, outcome.rate_scale, one.get("rate_scale"),
-            one.get("usd_per_1m_output_tokens"), outcome.points, *(values.get(key) for key in keys),
+            one.get("usd_per_1m_output_tokens"), outcome.points, why_words(job.summary.get("why_missed") or {}),
+            *(values.get(key) for key in keys),
         ]  # fmt: skip
         writer.writerow(["" if cell is None else cell for cell in cells])
     return text.getvalue()

@@ -15,8 +15,9 @@ import pandas as pd
 
 from sim.record.result import OUTCOMES, REQUEST_COLUMNS
 
-GiveUp = Callable[[float, float, float, bool], str | None]
-"""Told of every finished request (TTFT, TPOT, E2E in seconds, NaN = undefined; answered or not); a text ends the run."""
+GiveUp = Callable[[float, float, float, bool, str, bool], str | None]
+"""Told of every finished request (TTFT, TPOT, E2E in seconds, NaN = undefined; answered or not; why not, and whether it was
+rejected); a text ends the run."""
 
 _NAN = float("nan")
 COMPLETED, ESCALATED, TIMED_OUT, SHED, REJECTED, FAILED = range(len(OUTCOMES))
@@ -81,7 +82,7 @@ class Recorder:
             self.on_outcome(row)
         if self.give_up is not None and self.stopped_early is None:
             tpot = (finish_s - first_token_s) / (output_tokens - 1) if output_tokens > 1 else _NAN
-            self.stopped_early = self.give_up(first_token_s - arrival_s, tpot, finish_s - arrival_s, True)
+            self.stopped_early = self.give_up(first_token_s - arrival_s, tpot, finish_s - arrival_s, True, "", False)
 
     def lost(self, row: int, finish_s: float, outcome: int, reason: str) -> None:
         """The client has no answer: timed out, shed, rejected or failed."""
@@ -92,7 +93,7 @@ class Recorder:
         if self.on_outcome is not None:
             self.on_outcome(row)
         if self.give_up is not None and self.stopped_early is None:
-            self.stopped_early = self.give_up(_NAN, _NAN, _NAN, False)
+            self.stopped_early = self.give_up(_NAN, _NAN, _NAN, False, reason, outcome == REJECTED)
 
     def worked(self, pool: str, row: int, prompt_tokens: int, sampled: int) -> None:
         """An attempt for request ``row`` has left an engine of ``pool``, which did so much for it."""

@@ -2,33 +2,54 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from sim.report.bars import Bar, bar_figure
 from sim.report.page import charts, paragraph
-from sim.report.scale import number
+from sim.report.scale import number, usd
+
+
+class FleetSizes(NamedTuple):
+    """US$ of GPUs a month of three fleets; NaN where there is no such fleet."""
+
+    perfect: float
+    configured: float
+    static_peak: float
+
+
+def monthly_fleets(summary: Mapping[str, Any]) -> FleetSizes | None:
+    """The three fleets of ``summary["insurance"]`` as months; None where there is no fleet or nothing to compare."""
+    fleets, window = summary.get("insurance"), summary["cost"]["window"]
+    if fleets is None or fleets["perfect_usd"] is None or not fleets["configured_usd"] or not window.get("total_usd"):
+        return None
+    to_month = window["usd_per_month"] / window["total_usd"]
+    dollars = (fleets[f"{name}_usd"] for name in ("perfect", "configured", "static_peak"))
+    return FleetSizes(*(math.nan if usd is None else usd * to_month for usd in dollars))
 
 
 def fleet_sizes(summary: Mapping[str, Any]) -> str:
-    """Three bars and a sentence; empty for a fleet that does not scale, or of several pools."""
-    fleets = summary.get("insurance")
-    if fleets is None or fleets["perfect_usd"] is None or not fleets["configured_usd"]:
+    """Bars and a sentence; empty where there is nothing to compare."""
+    fleets = monthly_fleets(summary)
+    if fleets is None:
         return ""
-    perfect, configured, static = (fleets[f"{name}_usd"] for name in ("perfect", "configured", "static_peak"))
     bars = [
-        Bar("perfect", perfect, colour=2, text=f"${number(perfect)}"),
-        Bar("this fleet", configured, colour=0, text=f"${number(configured)}"),
-        Bar("static peak", static, colour=7, text=f"${number(static)}"),
+        Bar("perfect", fleets.perfect, colour=2, text=usd(fleets.perfect)),
+        Bar("this fleet", fleets.configured, colour=0, text=usd(fleets.configured)),
     ]
-    difference = static - configured
-    against = f"saves ${number(difference)} against" if difference >= 0 else f"costs ${number(-difference)} more than"
     words = (
-        f"The perfect fleet knows the demand and starts at once: ${number(perfect)} of compute, "
-        f"{number(fleets['perfect_replicas_mean'])} replicas on average, {fleets['perfect_replicas_max']} at most. This one "
-        f"pays ${number(configured - perfect)} on top (capacity insurance: headroom, late starts and stops) and {against} "
-        f"standing at the peak. A replica is taken to sustain "
-        f"{number(fleets['requests_per_s_per_replica'])} mean requests a second."
+        f"The perfect fleet knows the demand and starts at once: {usd(fleets.perfect)} of GPUs a month. This one pays "
+        f"{usd(fleets.configured - fleets.perfect)} on top (capacity insurance: headroom, idle time, late starts and stops)"
     )
-    chart = bar_figure("Compute of three fleets, US$", bars, description=words, unit="US$ of the run")
-    return charts(chart) + paragraph(words, quiet=True)
+    if math.isfinite(fleets.static_peak):
+        bars.append(Bar("static peak", fleets.static_peak, colour=7, text=usd(fleets.static_peak)))
+        difference = fleets.static_peak - fleets.configured
+        against = "saves" if difference >= 0 else "costs"
+        words += (
+            f" and {against} {usd(abs(difference))} {'against' if difference >= 0 else 'more than'} standing at the peak "
+            f"that the closed form asks for ({number(summary['insurance']['requests_per_s_per_replica'])} mean requests a "
+            "second for a replica)"
+        )
+    chart = bar_figure("GPUs of these fleets, US$ a month", bars, description=f"{words}.", unit="US$ a month")
+    return charts(chart) + paragraph(f"{words}.")

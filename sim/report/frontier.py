@@ -167,7 +167,7 @@ def load_chart(rows: Sequence[Row]) -> Chart:
 HEAD = (
     "GPU", "batch", "replicas", "TTFT p50 s", "p95", "p99", "TPOT p50 s", "p95", "p99", "E2E p50 s", "p95", "p99",
     "out tok/s", "GPU busy", "batch full", "KV full", "tok / SLO tok", "US$/1M out", "one replica req/s",
-    "its US$/1M out", "SLO", "missed by",
+    "its US$/1M out", "SLO", "missed by", "why",
 )  # fmt: skip
 
 
@@ -183,6 +183,7 @@ def table_row(row: Row) -> list[str]:
         number(value(row, "one_replica_load.requests_per_s")),
         number(value(row, "one_replica_usd_per_1m_output_tokens")),
         str(row.get("verdict") or "cannot run"), str(row.get("missed_by") or row.get("reason") or ""),
+        str(row.get("why_missed") or ""),
     ]  # fmt: skip
 
 
@@ -236,7 +237,7 @@ def frontier_html(
             charts(*figures),
             paragraph(_POOLING, quiet=True) if figures else "",
             extra,
-            section("Every point", table(HEAD, map(table_row, rows), text=(0, 20, 21), best=place)),
+            section("Every point", table(HEAD, map(table_row, rows), text=(0, 20, 21, 22), best=place)),
             section("Assumptions", *(paragraph(note, quiet=True) for note in notes)),
         ],
         "Percentiles are linear-interpolated over answered requests; TTFT from the client's send, queue included; TPOT "

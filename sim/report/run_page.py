@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sim.analysis import CostNode, month
-from sim.analysis.attribution import tail_attribution
+from sim.analysis.attribution import tail_attribution, why_words
 from sim.analysis.by_label import by_label
 from sim.analysis.economics import decide
 from sim.analysis.intervals import Interval, slo_intervals
@@ -19,7 +19,7 @@ from sim.report.chart import Chart, Series, figure
 from sim.report.decision import decision_section
 from sim.report.first_screen import first_screen, page_title
 from sim.report.fleet_sizes import fleet_sizes
-from sim.report.frontier import percent
+from sim.report.labels import label_section
 from sim.report.page import charts, page, paragraph, section, table
 from sim.report.scale import number
 from sim.report.time_charts import time_figures
@@ -42,8 +42,8 @@ def run_page(
             extra,
             section("Latency", _latency(result, summary)),
             section("The run over time", charts(*time_figures(result))),
-            section("Why the tail waits", _tail(result)),
-            section("By route and tenant", _labels(result)),
+            section("Why the tail waits", _why(summary), _tail(result)),
+            section("By route and tenant", _labels(result, summary)),
             section("What happened", _events(result)),
             section("Assumptions", assumptions(result), paragraph(regime_badge(scenario), quiet=True)),
         ],
@@ -143,6 +143,11 @@ def _distribution(result: Result) -> Chart:
     )
 
 
+def _why(summary: Mapping[str, Any]) -> str:
+    causes = summary.get("why_missed")
+    return paragraph(f"What the slowest 5 % waited for where a target was missed: {why_words(causes)}.") if causes else ""
+
+
 def _tail(result: Result) -> str:
     causes = tail_attribution(result)
     if not causes:
@@ -159,31 +164,13 @@ def _tail(result: Result) -> str:
     )
 
 
-def _labels(result: Result) -> str:
-    tables = []
-    for label in ("route", "feature", "tenant"):
-        rows = by_label(result, label)
-        if len(rows) > 1:
-            body = [
-                [
-                    row["name"],
-                    f"{row['requests']:,}",
-                    percent(row["good"]),
-                    number(row["ttft_p95_s"]),
-                    number(row["tpot_p95_s"]),
-                    number(row["usd"]),
-                    number(row["usd_per_1m_output_tokens"]),
-                ]
-                for row in rows[:30]
-            ]
-            tables.append(
-                table(
-                    [label, "requests", "within SLO", "TTFT p95 s", "TPOT p95 s", "busy US$", "busy US$/1M out"],
-                    body,
-                    text=(0,),
-                )
-            )
-    return "".join(tables)
+def _labels(result: Result, summary: Mapping[str, Any]) -> str:
+    features = by_label(result, "feature")
+    return (
+        label_section("route", summary.get("by_route") or {})
+        + label_section("feature", features)
+        + label_section("tenant", summary.get("by_tenant") or {})
+    )
 
 
 def _events(result: Result, most: int = 60) -> str:

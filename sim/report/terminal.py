@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from sim.analysis.attribution import why_words
+from sim.report.fleet_sizes import monthly_fleets
 from sim.report.frontier import Row, cheapest, percent, pool_name, value
+from sim.report.labels import label_cells
 from sim.report.scale import number, usd
 from sim.workload.trace import left_out_sentences
 
@@ -114,12 +118,31 @@ def print_run_summary(summary: Mapping[str, Any], console: Console | None = None
         f"${number(cost.get('usd_per_1m_output_tokens'))} per 1M output tokens, "
         f"${number(cost.get('usd_per_1m_tokens'))} per 1M tokens",
     )
-    fleets = summary.get("insurance")
+    fleets = monthly_fleets(summary)
     if fleets is not None:
         facts.add_row(
-            "fleet, compute",
-            f"${number(fleets['perfect_usd'])} perfect, ${number(fleets['configured_usd'])} this one, "
-            f"${number(fleets['static_peak_usd'])} static at the peak",
+            "GPUs a month",
+            f"{usd(fleets.perfect)} perfect, {usd(fleets.configured)} this fleet"
+            + (f", {usd(fleets.static_peak)} static at the peak" if math.isfinite(fleets.static_peak) else ""),
         )
     facts.add_row("SLO", f"[{_STYLES.get(verdict, '')}]{verdict}[/]" + (f": {why}" if why else ""))
+    if summary.get("why_missed"):
+        facts.add_row("why", why_words(summary["why_missed"]))
     console.print(facts)
+    for label in ("route", "tenant"):
+        rows = summary.get(f"by_{label}") or {}
+        if len(rows) > 1:
+            console.print(label_table(label, rows))
+
+
+def label_table(label: str, rows: Mapping[str, Mapping[str, Any]], most: int = 12) -> Table:
+    """A line a route or tenant, dearest first."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column(label, overflow="fold")
+    for name in ("requests", "in SLO", "TTFT p95 s", "TPOT p95 s", "busy US$"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name, row in list(rows.items())[:most]:
+        table.add_row(escape(name), *label_cells(row)[:5])
+    if len(rows) > most:
+        table.add_row(f"and {len(rows) - most} more", *[""] * 5)
+    return table

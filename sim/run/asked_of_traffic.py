@@ -9,21 +9,25 @@ from sim.workload.timeline import load_trace
 
 
 def check_asked_of_traffic(scenario: Scenario, trace: Trace | None = None) -> None:
-    """Compare ``workload.warmup_s`` and ``slo.routes`` with ``trace`` (default: the scenario's own, read only if asked).
+    """Compare ``workload.warmup_s``, ``slo.routes`` and ``slo.tenants`` with ``trace`` (default: the scenario's own, read
+    only if asked).
 
     Raises:
-        ConfigError: the warm-up outlasts the arrivals, or an SLO is asked of a route that no request has.
+        ConfigError: the warm-up outlasts the arrivals, or an SLO is asked of a route or tenant that no request has.
     """
     timed = scenario.gateway.users.kind == "open"  # else requests are sent when answers allow, not when the trace says
     warmup_s = scenario.workload.warmup_s if timed else 0.0
-    if warmup_s <= 0 and not scenario.slo.routes:
+    if warmup_s <= 0 and not scenario.slo.labelled():
         return
     trace = load_trace(scenario) if trace is None else trace
     last_s = float(trace.arrival_s[-1])
     if warmup_s > last_s:
         raise ConfigError(f"workload.warmup_s: {warmup_s:g} leaves no request to measure; the last arrives at {last_s:g} s")
-    routes = {str(route) for route in trace.labels["route"]} if "route" in trace.labels else set()
-    for route in scenario.slo.routes:
-        if route not in routes:
-            there = ", ".join(sorted(routes - {""})) or "none"
-            raise ConfigError(f"slo.routes.{route}: no request has this route; the trace's routes are: {there}")
+    for label, values in scenario.slo.labelled().items():
+        named = {str(value) for value in trace.labels[label]} if label in trace.labels else set()
+        for value in values:
+            if value not in named:
+                there = ", ".join(sorted(named - {""})) or "none"
+                raise ConfigError(
+                    f"slo.{label}s.{value}: no request has this {label}; the trace's {label}s are: {there}"
+                )

@@ -16,6 +16,10 @@ TARGET = re.compile(r"(ttft|tpot|itl|e2e|queue)_p(0[1-9]|[1-9]\d|99\d+)_s")
 """``<metric>_<pNN>_s``; p999 is the quantile 0.999."""
 
 
+POLICY_ANSWERS = frozenset({"safety"})
+"""Reasons of a rejection that are an answer: the policy did what it is there for."""
+
+
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class RouteSlo:
     """Targets of one route, seconds; None = not asked. Names: ``<metric>_<pNN>_s``."""
@@ -74,6 +78,22 @@ class Slo(RouteSlo):
 
     name: str = "custom"
     routes: dict[str, RouteSlo] = Field(default_factory=dict)
+    """Targets of single routes; a route's own replace the fleet's for its requests."""
+    tenants: dict[str, RouteSlo] = Field(default_factory=dict)
+    """Targets of single tenants, likewise; a request whose route and tenant both have targets must meet both."""
     max_failed_fraction: float = Field(default=0.01, ge=0, le=1)
     """Share of requests that may fail, time out or be shed; more is a miss whatever the percentiles say."""
+    rejected_is_miss: bool | dict[str, bool] = Field(default_factory=dict)
+    """Whether a rejected request is a miss, by reason (``safety``, ``too_long``, ...), or for all: a safety pass that blocks
+    a prompt has answered it, a prompt that is too long got nothing. Unstated: false for safety, true for every other."""
     source: str = ""
+
+    def rejection_is_miss(self, reason: str) -> bool:
+        """Whether a request that was rejected for ``reason`` counts as one that failed."""
+        if isinstance(self.rejected_is_miss, bool):
+            return self.rejected_is_miss
+        return self.rejected_is_miss.get(reason, reason not in POLICY_ANSWERS)
+
+    def labelled(self) -> dict[str, dict[str, RouteSlo]]:
+        """Label column -> its value -> targets, where any are stated."""
+        return {label: targets for label, targets in (("route", self.routes), ("tenant", self.tenants)) if targets}

@@ -73,8 +73,9 @@ def test_a_route_without_answers_has_its_cost() -> None:
         composed_scenario([*QUIET, "gateway.client_timeout_s=6", "gateway.abort_on_disconnect=false"]),
         Trace(long_and_short.arrival_s, long_and_short.input_tokens, outputs, dict(long_and_short.labels)),
     )
-    lost, answered = (next(row for row in by_label(result, "route") if row["name"] == name) for name in "ba")
-    assert (lost["answered"], answered["answered"] > 0) == (0, True)
+    found = by_label(result, "route")
+    lost, answered = found["b"], found["a"]
+    assert (lost["requests"]["completed"], answered["requests"]["completed"] > 0) == (0, True)
     assert lost["usd"] > 10 * answered["usd"] > 0
     costs_add_up(result)
 
@@ -98,7 +99,7 @@ def test_permuting_answers_between_routes_changes_no_total(make_result, order) -
         ]  # fmt: skip
         result = make_result(rows)
         found = by_label(result, "route")
-        return price(result).usd, sum(row["usd"] for row in found)
+        return price(result).usd, sum(row["usd"] for row in found.values())
 
     routes = list("aaaabbcc")
     assert total([routes[i] for i in order]) == pytest.approx(total(routes), rel=1e-12)

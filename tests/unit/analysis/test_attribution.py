@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from sim.analysis.attribution import tail_attribution
-from sim.analysis.by_label import by_label
+from sim.analysis import summarize
+from sim.analysis.attribution import tail_attribution, why_words
+from sim.analysis.by_label import MOST, OTHERS, by_label
 from sim.analysis.cost_tree import price
 
 
@@ -41,7 +42,33 @@ def test_labels_share_the_busy_bill(make_result) -> None:
     rows = [{"tenant": "a"}, {"tenant": "a"}, {"tenant": "b", "output_tokens": 111}, {"outcome": "failed"}]
     result = make_result(rows)
     found = by_label(result, "tenant")
-    assert {row["name"] for row in found} == {"a", "b", "(none)"}
-    assert sum(row["usd"] for row in found) == pytest.approx(price(result).find("compute", "busy").usd)
-    assert found[0]["usd"] == max(row["usd"] for row in found)
-    assert {row["name"]: row["requests"] for row in found}["a"] == 2
+    assert set(found) == {"a", "b", "(none)"}
+    assert sum(row["usd"] for row in found.values()) == pytest.approx(price(result).find("compute", "busy").usd)
+    assert next(iter(found.values()))["usd"] == max(row["usd"] for row in found.values())
+    assert found["a"]["requests"]["offered"] == 2
+    assert found["(none)"]["requests"] == {
+        "offered": 1, "completed": 0, "escalated": 0, "timed_out": 0, "shed": 0, "rejected": 0, "failed": 1,
+    }  # fmt: skip
+
+
+def test_many_tenants_are_summed_without_loss(make_result) -> None:
+    rows = [{"tenant": f"t{i}", "output_tokens": 10 + i} for i in range(MOST + 50)]
+    result = make_result(rows)
+    found = by_label(result, "tenant")
+    assert len(found) == MOST + 1
+    assert list(found)[-1] == OTHERS
+    assert found[OTHERS]["requests"]["offered"] == 50
+    assert sum(row["usd"] for row in found.values()) == pytest.approx(price(result).find("compute", "busy").usd)
+    assert by_label(make_result([{}]), "tenant") == {}
+
+
+def test_why_missed_names_every_missed_target(make_result, make_scenario) -> None:
+    slow = [_slow(i * 10.0, 8.0) | {"tenant": "a"} for i in range(40)]
+    lost = [{"arrival_s": 400.0 + i, "outcome": "timed_out", "reason": "client_timeout", "output_tokens": 0} for i in range(4)]
+    scenario = make_scenario(slo={"ttft_p95_s": 2.0, "tpot_p95_s": 1e-6, "tenants": {"a": {"e2e_p95_s": 1e-3}}})
+    summary = summarize(make_result(slow + lost, scenario=scenario))
+    assert set(summary["why_missed"]) == {"ttft_p95_s", "tpot_p95_s", "tenant.a.e2e_p95_s", "max_failed_fraction"}
+    assert all(sum(causes.values()) == pytest.approx(1.0) for causes in summary["why_missed"].values())
+    assert summary["why_missed"]["max_failed_fraction"] == {"timed_out client_timeout": 1.0}
+    assert "lost: timed_out client_timeout 100%" in why_words(summary["why_missed"])
+    assert summarize(make_result([{}] * 30))["why_missed"] == {}

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from sim.analysis import check_slo, good_mask, missed_by, summarize
 from sim.analysis.overload import is_overloaded, mann_kendall_z, theil_sen_slope
+from sim.search import CertainMiss
 from sim.spec import Slo
 
 
@@ -40,6 +43,42 @@ def test_route_targets_bind_their_route(make_result, make_scenario) -> None:
     assert summary["slo"]["met"] == {"ttft_p95_s": True, "route.chat.ttft_p95_s": False}
     assert summary["slo"]["missed_by"] == "TTFT p95 of chat 0.5 s > 0.4 s"
     assert summary["goodput"]["fraction"] == 0.5
+
+
+def test_tenant_targets_bind_their_tenant_as_routes_do(make_result, make_scenario) -> None:
+    targets = {"a": {"ttft_p95_s": 0.4}}
+    slo = {"ttft_p95_s": 2.0, "tenants": targets, "routes": {"chat": {"e2e_p95_s": 9.0}}}
+    rows = [
+        {"arrival_s": i * 0.1, "tenant": "ab"[i % 2], "route": "chat" if i % 4 < 2 else "", "output_tokens": 21}
+        for i in range(60)
+    ]
+    summary = summarize(make_result(rows, scenario=make_scenario(slo=slo)))
+    assert summary["slo"]["met"] == {"ttft_p95_s": True, "route.chat.e2e_p95_s": True, "tenant.a.ttft_p95_s": False}
+    assert summary["slo"]["missed_by"] == "TTFT p95 of a 0.5 s > 0.4 s"
+    assert summary["goodput"]["fraction"] == 0.5
+    assert summary["by_tenant"]["a"]["goodput"]["fraction"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("reason", "stated", "missed"),
+    [
+        ("safety", {}, False), ("too_long", {}, True), ("safety", True, True), ("too_long", False, False),
+        ("too_long", {"too_long": False}, False), ("safety", {"safety": True}, True), ("exceeds_kv_cache", {}, True),
+    ],
+)  # fmt: skip
+def test_a_rejection_by_policy_is_an_answer(make_result, make_scenario, reason: str, stated: Any, missed: bool) -> None:
+    """5 % of prompts blocked by a safety pass made every fleet fail."""
+    row = {"outcome": "rejected", "reason": reason, "output_tokens": 0, "first_token_s": np.nan}
+    rows = [{"arrival_s": i * 0.1, "output_tokens": 21, **(row if i % 20 == 0 else {})} for i in range(60)]
+    scenario = make_scenario(slo={"ttft_p95_s": 2.0, "rejected_is_miss": stated})
+    summary = summarize(make_result(rows, scenario=scenario))
+    assert summary["slo"]["verdict"] == ("fail" if missed else "pass")
+    assert summary["slo"]["failed_fraction"] == (0.05 if missed else 0.0)
+    assert summary["goodput"]["fraction"] == (0.95 if missed else 1.0)
+    assert summary["requests"]["rejected"] == 3
+    give_up = CertainMiss(scenario.slo, 60)
+    reasons = [give_up(np.nan, np.nan, np.nan, False, reason, True) for _ in range(3)]
+    assert (reasons[-1] == "max_failed_fraction") == missed
 
 
 def test_goodput_counts_every_target_and_every_failure(make_result) -> None:
