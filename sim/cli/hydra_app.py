@@ -28,6 +28,7 @@ from sim.cli.overrides import as_hydra_reads
 from sim.cli.shared_config import shared_folders
 from sim.cli.submitted_jobs import end_submitted
 from sim.cli.sweep import finish_sweep
+from sim.cli.trace_paths import with_traces_at_hand
 from sim.errors import ConfigError, LauncherError, OutputError, SimError
 from sim.search import DEFAULT_CAPS
 
@@ -127,6 +128,7 @@ def _in_hydras_words(arguments: Sequence[str], *, multirun: bool) -> list[str]:
     found = as_hydra_reads(arguments)
     if _only_shows(found):
         return [argument for argument in found if argument not in ("-m", "--multirun")]
+    found = with_traces_at_hand(found)
     return _as_sweep(found) if multirun else found
 
 

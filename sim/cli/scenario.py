@@ -19,6 +19,7 @@ from sim.perf import model_from_data
 from sim.spec import Scenario, parse_scenario, scenario_to_dict
 from sim.spec.model import model_to_data
 from sim.spec.spot import SpotTrace
+from sim.workload.load import input_files
 
 
 def scenario_from(config: DictConfig, overrides: Sequence[str] = ()) -> Scenario:
@@ -88,6 +89,5 @@ def _input_files(scenario: Scenario) -> list[Path]:
     """The files that a run reads: trace (or the folder's files), step-time tables, spot recordings."""
     spots = [scenario.spot, *(pool.spot for pool in scenario.fleet.all_pools().values() if pool.spot)]
     recordings = [path for spot in spots if isinstance(spot.hazard, SpotTrace) for path in spot.hazard.paths.values()]
-    named = [Path(path) for path in (scenario.workload.path, scenario.engine.step_time_file, *recordings) if path]
-    files = [found for path in named for found in (sorted(path.rglob("*")) if path.is_dir() else [path])]
-    return [path for path in files if path.is_file()]
+    named = [Path(path) for path in (scenario.engine.step_time_file, *recordings) if path]
+    return [*input_files(scenario.workload), *(path for path in named if path.is_file())]

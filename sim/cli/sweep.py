@@ -28,6 +28,7 @@ from sim.report import frontier_html, frontier_markdown, print_frontier_table, w
 from sim.report.decision import decision_section, decision_sentence
 from sim.report.names import fleet_words
 from sim.spec import parse_scenario
+from sim.workload.trace import left_out_sentences
 
 _LOSERS_DROP = {
     "requests.parquet": "requests", "replicas.parquet": "requests", "timeseries.parquet": "timeseries",
@@ -69,7 +70,8 @@ def finish_sweep(folder: Path, *, interrupted: bool = False, quiet: bool = False
     write_json(folder / "answer.json", answer_of(folder, jobs, best) | {"against_api": [one.as_dict() for one in decisions]})
     targets = next((job.outcome.targets for job in jobs if job.outcome.targets), {})
     one_a_price = {_priced_by(job): folder / str(job.number) for job in jobs if job.summary}
-    notes = price_notes(one_a_price.values(), date.today())
+    traffic = _traffic_notes(jobs)
+    notes = [*traffic, *price_notes(one_a_price.values(), date.today())]
     against = decision_section(decisions)
     write_text(folder / "frontier.html", frontier_html(rows, answer=sentence, targets=targets, notes=notes, extra=against))
     words = [decision_sentence(decisions)] if decisions else []
@@ -81,6 +83,8 @@ def finish_sweep(folder: Path, *, interrupted: bool = False, quiet: bool = False
             if job.outcome.status in ("cannot_run", "crashed"):
                 where = " ".join(axes_of_job(job, axes_of(jobs)))
                 print(f"job {job.number}{where and f' ({where})'}: {job.outcome.reason}")
+        for note in traffic:
+            print(note)
         print(f"Written to {folder}")
         if interrupted:
             print(f"Interrupted; {len(jobs)} finished jobs are kept.")
@@ -93,6 +97,12 @@ def finish_sweep(folder: Path, *, interrupted: bool = False, quiet: bool = False
         if not interrupted and any(job.outcome.status == "crashed" for job in jobs):
             print(f"The same command with hydra.sweep.dir={folder} runs the crashed jobs again; the others are kept.")
     return 130 if interrupted else exit_code(jobs)
+
+
+def _traffic_notes(jobs: Sequence[Job]) -> list[str]:
+    """What was left out of the jobs' traces, sorted or assumed, each said once."""
+    told = [f"Traffic: {one}." for job in jobs for one in left_out_sentences(job.summary.get("left_out") or {})]
+    return list(dict.fromkeys(told))
 
 
 def _decisions(folder: Path, best: Job | None) -> list[Decision]:

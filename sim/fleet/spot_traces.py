@@ -13,7 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from sim.errors import TraceError
+from sim.workload.rows import LONGEST_S
+from sim.workload.source import whole_text
 
+_MOST_MACHINES = 1_000_000
 ZoneTrace = tuple[np.ndarray, np.ndarray, float]
 """``times_s`` (from 0), ``machines`` from each time on, and the recording's length in seconds."""
 
@@ -25,23 +28,24 @@ def read_zone_trace(path: str, gap_s: float | None = None) -> ZoneTrace:
         TraceError: the file cannot be read as any of the three formats.
     """
     file = Path(path)
-    try:
-        text = file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise TraceError(f"{path}: cannot be read ({error.strerror})") from None
+    text = whole_text(file)
     try:
         if file.suffix == ".json":
             data = json.loads(text)
             tick_s = gap_s or float(data["metadata"]["gap_seconds"])
+            if not all(type(count) is int and 0 <= count <= _MOST_MACHINES for count in data["data"]):
+                raise ValueError(f"data holds other than whole numbers from 0 to {_MOST_MACHINES:,}")
             counts = np.array(data["data"], dtype=int)
             times, length_s = np.arange(len(counts)) * tick_s, len(counts) * tick_s
         else:
             times, counts = _events(text)
             length_s = float(times[-1]) + 1.0
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+    except Exception as error:  # whatever a damaged file makes a step of this raise means the same
         raise TraceError(
             f"{path}: not a spot trace ({error}); expected SkyPilot JSON, Bamboo add/remove CSV or gcloud counts"
         ) from None
+    if not np.isfinite([length_s, *times[:1], *times[-1:]]).all() or not 0 < length_s <= LONGEST_S:
+        raise TraceError(f"{path}: spans {length_s:g} s; legal is a time above 0, at most ten years")
     if not len(counts) or counts.min() < 0:
         raise TraceError(f"{path}: expected counts of machines, at least 0, but got {len(counts)} of them")
     kept = np.concatenate([[True], np.diff(counts) != 0])

@@ -29,7 +29,7 @@ from sim.spec.traffic import (
 )
 from sim.workload.arrivals import draw_arrivals
 from sim.workload.fit_prefixes import fit_prefix_tree
-from sim.workload.statistics import counts_in_bins
+from sim.workload.statistics import count_moments
 from sim.workload.trace import Trace
 
 _PROBABILITIES = (
@@ -99,9 +99,9 @@ def _log_dispersion(arrival_s: np.ndarray, scales_s: np.ndarray) -> np.ndarray:
     """Logarithm of the IDC at each scale; 0 (as Poisson) where there is nothing to count."""
     found = np.zeros(len(scales_s))
     for place, scale_s in enumerate(scales_s):
-        counts = counts_in_bins(arrival_s, float(scale_s))
-        if counts.sum() and counts.var() > 0:
-            found[place] = np.log(counts.var() / counts.mean())
+        mean, variance, _ = count_moments(arrival_s, float(scale_s))
+        if mean > 0 and variance > 0:
+            found[place] = np.log(variance / mean)
     return found
 
 

@@ -12,7 +12,7 @@ from sim.spec import WorkloadSpec
 from sim.spec.workload import Dequantise
 from sim.workload.fetch import cached
 from sim.workload.generate import generate
-from sim.workload.read import read_trace, reading_options
+from sim.workload.read import files_to_read, read_trace, reading_options
 from sim.workload.scale import rate_scaled, windowed
 from sim.workload.ticks import coarse_tick_s
 from sim.workload.trace import Trace
@@ -71,6 +71,20 @@ def _source(spec: WorkloadSpec, seed: int) -> Trace:
     raise TraceError(
         f"workload={spec.name} needs its trace file: workload.path=FILE, or `servecap traces fetch {spec.fetch}` once"
     )
+
+
+def input_files(spec: WorkloadSpec) -> list[Path]:
+    """The files that reading ``spec``'s trace opens, in the order of reading; none of them is read.
+
+    Raises:
+        TraceError: it is not there, or of no format.
+    """
+    source = source_of(spec)
+    if source is None:
+        return []
+    files = files_to_read(source, spec.format if spec.path is not None else "auto", mapped=bool(spec.columns))
+    inside = [sorted(path.iterdir()) if path.is_dir() else [path] for path in files]
+    return [path for paths in inside for path in paths if path.is_file()]
 
 
 def source_of(spec: WorkloadSpec) -> str | None:

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from sim.errors import OutputError, TraceError
 from sim.workload.fetch import MOST_BYTES, cache_folder, load
 
-FIRST_BYTE_S = 15.0
+FIRST_BYTE_S = 8.0
 """A pipe that nobody has opened for writing by then is given up."""
 _NEXT_BYTE_S = 300.0
 _PIECE_BYTES = 1 << 20
@@ -107,10 +107,12 @@ def _pipe(path: Path) -> Iterator[bytes]:
     try:
         began, seen = time.monotonic(), False
         while True:
-            ready, _, _ = select.select([descriptor], [], [], _NEXT_BYTE_S)
-            if not ready:
-                raise TraceError(f"{path}: nothing came through the pipe for {_NEXT_BYTE_S:g} s")
-            piece = os.read(descriptor, _PIECE_BYTES)
+            try:
+                piece = os.read(descriptor, _PIECE_BYTES)
+            except BlockingIOError:  # a writer is there and has nothing yet
+                if not select.select([descriptor], [], [], _NEXT_BYTE_S)[0]:
+                    raise TraceError(f"{path}: nothing came through the pipe for {_NEXT_BYTE_S:g} s") from None
+                continue
             if piece:
                 seen = True
                 yield piece
@@ -119,7 +121,7 @@ def _pipe(path: Path) -> Iterator[bytes]:
             elif time.monotonic() - began > FIRST_BYTE_S:
                 raise TraceError(f"{path}: nobody wrote into the pipe for {FIRST_BYTE_S:g} s")
             else:
-                time.sleep(0.02)  # a pipe without a writer reads as ended
+                time.sleep(0.02)  # without a writer a pipe reads as ended
     finally:
         os.close(descriptor)
 

@@ -50,6 +50,18 @@ def read_trace(path: str | Path, format: str = "auto", **options: Any) -> Trace:
         raise TraceError(f"{_named(path)}{place}: {what} ({reason:.500})") from error
 
 
+def files_to_read(path: str | Path, format: str = "auto", *, mapped: bool = False) -> list[Path]:  # noqa: A002
+    """The files (or folders that are a format) that reading ``path`` opens.
+
+    Raises:
+        TraceError: as ``read_trace`` does for what is not there or of no format.
+    """
+    try:
+        return _format_of(located(str(path)), format, mapped, Reading(Path(path)))[1]
+    except OSError as error:
+        raise TraceError(f"{_named(path)}: cannot be read ({error.strerror or error})") from None
+
+
 def _parts(found: TraceFormat, files: list[Path], reading: Reading) -> Iterator[tuple[Reading, Iterable[Chunk]]]:
     """Each file's own reading, with what the files share: counts, notes, and the time that stamps are counted from."""
     for path in files:

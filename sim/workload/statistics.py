@@ -35,10 +35,9 @@ def trace_statistics(trace: Trace) -> dict[str, Any]:
         "spearman_input_output": _spearman(trace),
     }
     for name, bin_s in _BINS.items():
-        counts = counts_in_bins(trace.arrival_s, bin_s)
-        enough = len(counts) > 1
-        found[f"idc_{name}"] = float(counts.var() / counts.mean()) if enough else np.nan
-        found[f"peak_to_mean_{name}"] = float(counts.max() / counts.mean()) if enough else np.nan
+        mean, variance, most = count_moments(trace.arrival_s, bin_s)
+        found[f"idc_{name}"] = variance / mean if mean else np.nan
+        found[f"peak_to_mean_{name}"] = most / mean if mean else np.nan
     if "block_hashes" in trace.labels:
         found["prefix_reuse"] = reuse_statistics(trace.labels["block_hashes"].tolist())
     if "session_id" in trace.labels:
@@ -46,10 +45,17 @@ def trace_statistics(trace: Trace) -> dict[str, Any]:
     return found
 
 
-def counts_in_bins(arrival_s: np.ndarray, bin_s: float) -> np.ndarray:
-    """Requests in each whole bin of ``bin_s`` from time 0 (the part of a bin at the end is left out)."""
-    bins = max(int(arrival_s[-1] / bin_s), 1) if len(arrival_s) else 1
-    return np.bincount((arrival_s / bin_s).astype(np.int64), minlength=bins)[:bins]
+def count_moments(arrival_s: np.ndarray, bin_s: float) -> tuple[float, float, float]:
+    """Mean, variance and maximum of the requests in each whole bin of ``bin_s`` from time 0 (the part of a bin at the end
+    is left out); mean 0 with fewer than two bins. Only bins with requests take memory: a trace may be mostly silence."""
+    bins = int(arrival_s[-1] / bin_s) if len(arrival_s) else 0
+    if bins < 2:
+        return 0.0, np.nan, np.nan
+    places = (arrival_s[: int(np.searchsorted(arrival_s, bins * bin_s))] / bin_s).astype(np.int64)
+    starts = np.flatnonzero(np.diff(places, prepend=-1))
+    counts = np.diff(np.append(starts, len(places)))
+    mean = len(places) / bins
+    return mean, max(float(np.sum(counts.astype(np.float64) ** 2)) / bins - mean**2, 0.0), float(counts.max())
 
 
 def gap_cv(arrival_s: np.ndarray) -> float:

@@ -174,15 +174,18 @@ def test_losers_keep_only_the_files_that_were_asked_for(servecap, tmp_path: Path
     assert not (loser / "report.html").exists()
 
 
-@pytest.mark.parametrize("key", ["engine.step_time_file", "spot.hazard.paths.a"])
+@pytest.mark.parametrize("key", ["workload.path", "engine.step_time_file", "spot.hazard.paths.a"])
 def test_every_file_that_a_run_reads_is_part_of_the_digest(tmp_path: Path, key: str) -> None:
-    path = tmp_path / "input"
+    path, trace = tmp_path / "input", tmp_path / "trace.csv"
+    trace.write_text("arrival_s,input_tokens,output_tokens\n0,1,1\n")
     kind = {"hazard": {"kind": "trace", "paths": {"a": str(path)}}}
     rest = {"engine": {"step_time_file": str(path)}} if key.startswith("engine") else {"spot": kind}
-    scenario = parse_scenario({"model": LLAMA3_8B, "gpu": L40S, "workload": {"path": "x"}, **rest})
+    scenario = parse_scenario({"model": LLAMA3_8B, "gpu": L40S, "workload": {"path": str(trace)}, **rest})
     digests = set()
-    for text in ("one", "two", "two"):
+    for text in ("0", "1", "1"):
         path.write_text(text)
+        if key == "workload.path":
+            trace.write_text(f"arrival_s,input_tokens,output_tokens\n{text},1,1\n")
         digests.add(digest_of(scenario))
     assert len(digests) == 2
 
