@@ -41,7 +41,7 @@ def _without_ticks(spec: WorkloadSpec, trace: Trace, period_s: float, seed: int)
     if spec.generator is not None and not trace.provenance:
         return trace, period_s
     if spec.dequantise_s is not None:
-        spread, period_s = transformed(Dequantise(tick_s=spec.dequantise_s), trace, period_s, seed, -1)
+        spread, period_s = transformed(Dequantise(tick_s=spec.dequantise_s), trace, period_s, seed, len(spec.transforms))
         if spread is trace:
             asked = f"workload.dequantise_s={spec.dequantise_s:g}"
             spread = trace.noting(f"{asked} changed nothing: the arrivals are on no such tick")

@@ -35,7 +35,11 @@ def unpacked(path: Path, file: IO[bytes], magic: bytes) -> IO[bytes]:
     """
     for start, kind, opened in _KINDS:
         if magic.startswith(start):
-            return io.BufferedReader(_Bounded(path, kind, opened(path, file), file), _PIECE_BYTES)
+            try:
+                return io.BufferedReader(_Bounded(path, kind, opened(path, file), file), _PIECE_BYTES)
+            except BaseException:
+                file.close()
+                raise
     return file
 
 
@@ -115,7 +119,6 @@ class _Zip:
                 raise TraceError(f"{path}: holds {len(names)} files; legal is a zip with one trace in it")
             self._content = archive.open(names[0])
         except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError) as error:  # RuntimeError: a password
-            file.close()
             raise TraceError(f"{path}: is a zip that cannot be read ({error})") from None
 
     def read(self, size: int) -> bytes:
