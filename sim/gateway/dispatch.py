@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
-from sim.engine.clock import ARRIVAL, Clock, Moment
+from sim.engine.clock import ARRIVAL, COMPLETION, Clock, Moment
 from sim.engine.listener import EngineListener
 from sim.engine.request import Content, EngineRequest
 from sim.fleet.server import Server
@@ -24,16 +24,25 @@ class Dispatcher(EngineListener):
         counts: where attempts are counted.
         listener: told of ended attempts.
         abort_on_disconnect: engines are told when nobody waits any more.
+        one_way_s: pool or zone -> how long attempts and answers travel; a reset of the connection, when a server dies, is
+            taken to be known at once.
     """
 
     def __init__(
-        self, clock: Clock, recorder: Recorder, counts: Counts, listener: AttemptListener, abort_on_disconnect: bool
+        self,
+        clock: Clock,
+        recorder: Recorder,
+        counts: Counts,
+        listener: AttemptListener,
+        abort_on_disconnect: bool,
+        one_way_s: dict[str, float],
     ) -> None:
         self._clock = clock
         self._recorder = recorder
         self._counts = counts
         self._listener = listener
         self._abort_on_disconnect = abort_on_disconnect
+        self._one_way_s = one_way_s
 
     def send(
         self,
@@ -45,7 +54,10 @@ class Dispatcher(EngineListener):
         output_name: Hashable,
     ) -> Attempt:
         """``request`` goes to ``server`` now; the engine will answer with ``output_tokens``, named ``output_name``."""
-        attempt = Attempt(request, server)
+        one_way_s = 0.0
+        if self._one_way_s:
+            one_way_s = self._one_way_s.get(server.pool, self._one_way_s.get(server.zone, 0.0))
+        attempt = Attempt(request, server, one_way_s)
         engine = EngineRequest(
             request.row, input_tokens, output_tokens, self._clock.now, request.priority, content, output_name, attempt
         )
@@ -55,7 +67,7 @@ class Dispatcher(EngineListener):
         server.attempts += 1
         self._counts.out += 1
         now = self._clock.now
-        enters_s = server.front_end.enters_s(now, input_tokens)
+        enters_s = server.front_end.enters_s(now + one_way_s, input_tokens)
         if enters_s > now:
             self._clock.at(enters_s, ARRIVAL, self._enter, attempt)
         else:
@@ -75,11 +87,26 @@ class Dispatcher(EngineListener):
         """Nobody waits for ``attempt`` any more; with ``abort_on_disconnect`` the engine is told."""
         attempt.live = False
         if self._abort_on_disconnect and attempt.engine.submitted:
-            attempt.server.replica.abort(attempt.engine)
+            if attempt.one_way_s:
+                self._clock.at(self._clock.now + attempt.one_way_s, ARRIVAL, self._abort, attempt)
+            else:
+                attempt.server.replica.abort(attempt.engine)
+
+    @staticmethod
+    def _abort(moment: Moment) -> None:
+        attempt: Attempt = moment.value
+        attempt.server.replica.abort(attempt.engine)
 
     def first_token(self, request: EngineRequest) -> None:
         """See ``EngineListener``."""
         attempt: Attempt = request.owner
+        if attempt.one_way_s:
+            self._clock.at(self._clock.now + attempt.one_way_s, COMPLETION, self._begins, attempt)
+        elif attempt.live:
+            self._listener.began(attempt)
+
+    def _begins(self, moment: Moment) -> None:
+        attempt: Attempt = moment.value
         if attempt.live:
             self._listener.began(attempt)
 
@@ -93,15 +120,30 @@ class Dispatcher(EngineListener):
         self._worked(attempt)
         if attempt.done is not None:
             self._counts.pass_tokens += request.sampled
+        elif attempt.one_way_s or not attempt.live:
+            self.waste(attempt)  # an answer on its way is nobody's until it arrives
+        if attempt.one_way_s:
+            self._clock.at(self._clock.now + attempt.one_way_s, COMPLETION, self._arrives, attempt)
+        else:
+            self._deliver(attempt)
+        request.owner = None  # breaks the cycle: the collector rests during a run, and a million attempts are 1 GB
+        self._listener.room_made()
+
+    def _arrives(self, moment: Moment) -> None:
+        attempt: Attempt = moment.value
+        if attempt.done is None and attempt.live:
+            self._recorder.wasted_tokens[attempt.request.row] -= attempt.engine.sampled
+            attempt.server.wasted_tokens -= attempt.engine.sampled
+        self._deliver(attempt)
+
+    def _deliver(self, attempt: Attempt) -> None:
+        """The whole answer of ``attempt`` is where it was asked for."""
+        if attempt.done is not None:
             if not attempt.done.triggered:
                 attempt.done.succeed(True)
         elif attempt.live:
             attempt.live = False
             self._listener.answered(attempt)
-        else:
-            self.waste(attempt)
-        request.owner = None  # breaks the cycle: the collector rests during a run, and a million attempts are 1 GB
-        self._listener.room_made()
 
     def aborted(self, request: EngineRequest) -> None:
         """See ``EngineListener``."""

@@ -64,7 +64,9 @@ class Gateway(AttemptListener, EndpointListener):
         self._contents = Contents(trace)
         self._process = needs_process(spec)
         self._plain_routes = frozenset(spec.plain_routes)
-        self.dispatcher = Dispatcher(clock, recorder, self.counts, self, spec.abort_on_disconnect)
+        self.dispatcher = Dispatcher(
+            clock, recorder, self.counts, self, spec.abort_on_disconnect, dict(spec.network_one_way_s)
+        )
         """Whom engines tell."""
         self.policies = Policies(spec, clock, endpoints, recorder, self.counts, plugins, seed)
         self._patience = Patience(clock, spec)
@@ -240,7 +242,7 @@ class Gateway(AttemptListener, EndpointListener):
             return None
         engine = attempt.engine
         assert engine.first_token_at is not None
-        answer = Answer(engine.first_token_at, self.clock.now, engine.sampled)
+        answer = Answer(engine.first_token_at + attempt.one_way_s, self.clock.now, engine.sampled)
         return (yield from self._after_serving(request, answer, attempt.server.pool, COMPLETED, attempt))
 
     def _after_serving(
@@ -354,7 +356,7 @@ class Gateway(AttemptListener, EndpointListener):
         request = item[0]
         hedging = self.spec.hedging
         waiting = [attempt for attempt in request.live if attempt.live]
-        if hedging is None or not waiting or any(a.engine.first_token_at is not None for a in waiting):
+        if hedging is None or not waiting or any(a.begun(self.clock.now) for a in waiting):
             return
         request.hedges += 1
         if self._send(request, waiting[0].server.pool, [attempt.server for attempt in request.live]) is None:

@@ -52,7 +52,8 @@ class PlainPath:
         assert engine.finished_at is not None
         assert engine.scheduled_at is not None
         self._recorder.answered(
-            request.row, request.arrival_s, engine.first_token_at, engine.finished_at, engine.scheduled_at,
+            request.row, request.arrival_s, engine.first_token_at + attempt.one_way_s,
+            engine.finished_at + attempt.one_way_s, engine.scheduled_at,
             engine.sampled, engine.cached_tokens, engine.preemptions, server.pool_index, server.index,
         )  # fmt: skip
 

@@ -130,16 +130,23 @@ def still_trying(item: tuple[ClientRequest, int]) -> bool:
 class Attempt:
     """One try at one server: the owner of an ``EngineRequest``."""
 
-    __slots__ = ("done", "engine", "live", "request", "server")
+    __slots__ = ("done", "engine", "live", "one_way_s", "request", "server")
 
-    def __init__(self, request: ClientRequest, server: Any) -> None:
+    def __init__(self, request: ClientRequest, server: Any, one_way_s: float = 0.0) -> None:
         self.request = request
         self.server = server
+        self.one_way_s = one_way_s
+        """How long it travels, and its answer."""
         self.engine: EngineRequest
         self.live = True
         """Somebody waits for its answer."""
         self.done: simpy.Event | None = None
         """Set for the work of a pass: triggered with whether it was done."""
+
+    def begun(self, now_s: float) -> bool:
+        """Whether its first token is with the client."""
+        first_s = self.engine.first_token_at
+        return first_s is not None and first_s + self.one_way_s <= now_s
 
 
 class Answer(NamedTuple):

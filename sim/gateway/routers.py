@@ -15,6 +15,7 @@ import numpy as np
 from sim.gateway.affinity import SessionAffinityRouter, SglangCacheAwareRouter, WeightedScoreRouter
 from sim.gateway.request import RequestView
 from sim.gateway.signals import ScrapedServer, ServerView, Signals
+from sim.gateway.static_weights import StaticWeightsRouter
 from sim.plugins import ROUTERS, Plugins
 from sim.spec.gateway.routing import (
     LeastKv,
@@ -26,6 +27,7 @@ from sim.spec.gateway.routing import (
     RoundRobin,
     SessionAffinity,
     SglangCacheAware,
+    StaticWeights,
     WeightedScore,
 )
 from sim.spec.gateway.routing import Router as RouterSpec
@@ -133,6 +135,8 @@ def make_router(
             return SessionAffinityRouter()
         case SglangCacheAware():
             return SglangCacheAwareRouter(spec)
+        case StaticWeights():
+            return StaticWeightsRouter(spec)
         case WeightedScore():
             return WeightedScoreRouter(spec, signals(spec.staleness_s), rng)
         case PluginRouter():

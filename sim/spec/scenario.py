@@ -51,12 +51,14 @@ class Scenario:
     @model_validator(mode="after")
     def _check(self) -> Scenario:
         pools = self.fleet.all_pools()
-        passes = {f"gateway.passes.{place}.pool": one.pool for place, one in enumerate(self.gateway.passes)}
-        larger = self.gateway.hybrid.larger_pool if self.gateway.hybrid is not None else None
-        named = {f"gateway.pools.{place}": pool for place, pool in enumerate(self.gateway.pools)} | passes
-        for key, pool in (named | {"gateway.hybrid.larger_pool": larger}).items():
-            if pool is not None and pool not in pools:
+        for key, pool in self.gateway.named_pools().items():
+            if pool not in pools:
                 raise ValueError(f"{key} names no pool of the fleet, but got {pool!r}; pools are {', '.join(pools)}")
+        places = {*pools, *(zone for pool in pools.values() for zone in (pool.zones or (pool.zone,)))}
+        for place in self.gateway.network_one_way_s:
+            if place not in places:
+                known = ", ".join(sorted(places))
+                raise ValueError(f"gateway.network_one_way_s names pools or zones, but got {place!r}; there are {known}")
         return self
 
 

@@ -70,7 +70,7 @@ OUTLIERS = st.sampled_from(
 ROUTERS = st.sampled_from(
     [{"kind": kind} for kind in (
         "round_robin", "random", "power_of_two", "least_requests", "least_tokens_in_flight", "least_kv",
-        "weighted_score", "session_affinity", "sglang_cache_aware",
+        "weighted_score", "session_affinity", "sglang_cache_aware", "static_weights",
     )] + [{"kind": "power_of_two", "signal": "tokens", "staleness_s": 0.2}]
 )  # fmt: skip
 ADMISSION = st.lists(

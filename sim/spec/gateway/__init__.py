@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 from sim.spec.gateway.admission import Admission, QueueSpec
 from sim.spec.gateway.answers import ApiSpec, Hybrid, PassSpec, ResponseCache
 from sim.spec.gateway.retrying import Hedging, Outliers, Retries
-from sim.spec.gateway.routing import LeastTokensInFlight, RoundRobin, Router
+from sim.spec.gateway.routing import LeastTokensInFlight, RoundRobin, Router, StaticWeights
 from sim.spec.gateway.users import OpenLoop, Users
 from sim.spec.strict import STRICT
 
@@ -48,8 +48,21 @@ class GatewaySpec:
     hybrid: Hybrid | None = None
     pools: tuple[str, ...] = ()
     """Fleet pools that ordinary requests go to; empty = all that neither a pass nor ``hybrid.larger_pool`` names."""
+    network_one_way_s: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+    """Pool or zone -> seconds from the clients to it, and as long back: part of every TTFT. A pool's own number goes before
+    its zone's; 0 where neither is named. An API's latency stands with the API."""
     plain_routes: tuple[str, ...] = ()
     """Routes that are only routed: no policy applies to them, and they cost the simulation nothing extra."""
+
+    def named_pools(self) -> dict[str, str]:
+        """The pools of the fleet that it names, by key."""
+        named = {f"gateway.pools.{place}": pool for place, pool in enumerate(self.pools)}
+        named |= {f"gateway.passes.{place}.pool": one.pool for place, one in enumerate(self.passes) if one.pool is not None}
+        if self.hybrid is not None and self.hybrid.larger_pool is not None:
+            named["gateway.hybrid.larger_pool"] = self.hybrid.larger_pool
+        if isinstance(self.router, StaticWeights):
+            named |= {f"gateway.router.pools.{pool}": pool for pool in self.router.pools}
+        return named
 
     @model_validator(mode="after")
     def _check(self) -> GatewaySpec:

@@ -90,6 +90,21 @@ class SessionAffinity:
     kind: Literal["session_affinity"] = "session_affinity"
 
 
+Weight = Annotated[float, Field(ge=0)]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class StaticWeights:
+    """Smooth weighted round robin (nginx): among the pools that can take the request by ``pools``, then among the replicas
+    of that pool by ``replicas``. A canary, a cheaper region first, a mixed fleet by what its GPUs can do."""
+
+    kind: Literal["static_weights"] = "static_weights"
+    pools: dict[str, Weight] = Field(default_factory=dict)
+    """Pool -> weight; 1 for those it does not name."""
+    replicas: dict[str, Weight] = Field(default_factory=dict)
+    """Replica (``main-0``) -> weight within its pool; 1 for those it does not name."""
+
+
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class SglangCacheAware:
     """SGLang's cache-aware router: to the replica that saw the longest matching prefix when it covers more than
@@ -116,6 +131,6 @@ class PluginRouter:
 
 Router = Annotated[
     RoundRobin | RandomRouter | PowerOfTwo | LeastRequests | LeastTokensInFlight | LeastKv | WeightedScore
-    | SessionAffinity | SglangCacheAware | PluginRouter,
+    | SessionAffinity | SglangCacheAware | StaticWeights | PluginRouter,
     Field(discriminator="kind"),
 ]  # fmt: skip
