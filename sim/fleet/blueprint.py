@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from sim.perf import memory_plan, resolve_engine, step_time_model
 from sim.spec import EngineSpec, GpuSpec, ModelSpec
-from sim.units import GIB
 
 
 class Blueprint:
@@ -19,8 +18,12 @@ class Blueprint:
         plan = memory_plan(model, gpu, self.engine)
         self.blocks = plan.num_gpu_blocks
         self.kv_tokens = plan.kv_tokens
-        self.weights_gib = plan.weights_bytes_per_gpu / GIB
-        """Of one GPU: they are read by all GPUs of a replica side by side."""
+        self.weights_bytes = plan.weights_bytes_per_gpu * self.gpus
+        """Of all GPUs of a replica."""
+        self.weights_name = f"{model.name} {model.weight_dtype}"
+        """What a page cache knows them by."""
+        self.engine_name = f"engine of {self.weights_name}"
+        """What a machine's compile cache knows the engine by; its options are taken to make no difference."""
         self.step_time = step_time_model(model, gpu, self.engine)
         self.version = version
 

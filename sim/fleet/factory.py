@@ -8,9 +8,10 @@ from sim.engine.noise import StepNoise
 from sim.engine.policies import make_scheduler
 from sim.engine.replica import Replica
 from sim.fleet.blueprint import Blueprint
+from sim.fleet.machine import Machine
 from sim.fleet.roster import Roster
 from sim.fleet.server import Server
-from sim.spec import Market, Scenario
+from sim.spec import Scenario
 
 
 class ServerFactory:
@@ -32,8 +33,8 @@ class ServerFactory:
         self._gaps = gaps
         self._steps = steps
 
-    def build(self, blueprint: Blueprint, market: Market, zone: str) -> Server:
-        """A server of ``blueprint``, its engine idle, in the roster from now on."""
+    def build(self, blueprint: Blueprint, machine: Machine) -> Server:
+        """A server of ``blueprint`` on ``machine``, its engine idle, in the roster from now on."""
         roster = self.roster
         clock = roster.clock
         index = len(roster.servers)
@@ -48,7 +49,7 @@ class ServerFactory:
             gaps=self._gaps, name=name, noise=noise,
         )  # fmt: skip
         server = Server(
-            index, blueprint.pool, roster.pools[blueprint.pool].index, replica, engine, blueprint.gpu, market, zone,
+            index, blueprint.pool, roster.pools[blueprint.pool].index, replica, engine, blueprint.gpu, machine,
             blueprint.blocks,
         )  # fmt: skip
         server.version = blueprint.version

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from sim.engine.gaps import GapHistogram
 from sim.engine.listener import EngineListener, StepListener
+from sim.engine.traffic import Traffic
 from sim.errors import ConfigError
 from sim.fleet.background import Background
 from sim.fleet.blueprint import Blueprint
@@ -64,6 +65,7 @@ class Fleet:
         background = Background(roster, spec.background, listener) if spec.background is not None else None
         self._factory = ServerFactory(roster, scenario, background or listener, gaps, steps)
         self._going = Going(roster, spec)
+        self._traffic = Traffic(roster.clock)
         roster.listen(Failures(self._going, spec.failures, scenario.seed))
         self.pools = {name: self._pool(scenario, name, pool) for name, pool in spec.all_pools().items()}
         markets = [SpotMarket(pool, scenario) for pool in self.pools.values() if _buys_spot(pool)]
@@ -98,7 +100,9 @@ class Fleet:
         market = scenario.cost.market or pool.market
         members = self._factory.roster.pools[name]
         placement = Placement(members, pool, market, pool.spot or scenario.spot)
-        return Pool(pool, Coming(self._factory, placement, blueprint, scenario), self._going)
+        coming = Coming(self._factory, placement, blueprint, self._traffic, scenario)
+        self._factory.roster.listen(coming)
+        return Pool(pool, coming, self._going)
 
 
 def _buys_spot(pool: Pool) -> bool:

@@ -61,6 +61,7 @@ class Going:
         self.roster.event("lost", cause, pool=server.pool, replica=server.name, requests=server.requests_in_flight)
         self._stop(server)
         server.doomed = True
+        server.broken = repair != "restart"
         if detect_s <= 0:
             self._give_up(server, cause, repair)
             return

@@ -59,7 +59,7 @@ class Pool(LifeListener):
 
     def succeed(self, cause: str, where: tuple[Market, str] | None = None) -> Server | None:
         """Launch a server that takes another's place once it is ready."""
-        server = self.coming.launch(cause, where=where)
+        server = self.coming.launch(cause, where)
         if server is not None:
             self.members.successors.add(server)
         return server
@@ -76,7 +76,7 @@ class Pool(LifeListener):
         if server.pool != self.name:
             return
         if repair == "restart":
-            self.coming.launch(cause, "restart", (server.market, server.zone))
+            self.coming.restart(server, cause)
         elif repair == "replace":
             self.heal(cause)
         else:

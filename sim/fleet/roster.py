@@ -23,6 +23,9 @@ class LifeListener:
     def leaving(self, server: Server) -> None:
         """``server`` takes no more requests, and is about to finish what it holds."""
 
+    def gone(self, server: Server) -> None:
+        """``server`` was handed back."""
+
     def given_up(self, server: Server, cause: str, repair: str) -> None:
         """The death of ``server`` is known and its machine handed back; ``repair`` as in ``ReplicaLoss``."""
 
@@ -65,7 +68,8 @@ class Members:
 
     def in_zone(self, zone: str) -> int:
         """Spot machines held in ``zone``."""
-        return sum(s.zone == zone and s.market == "spot" and s.billed_start_s is not None for s in self.alive)
+        held = (s for s in self.alive if s.zone == zone and s.market == "spot" and s.billed_start_s is not None)
+        return len({server.machine for server in held})
 
 
 class Roster:
@@ -123,6 +127,8 @@ class Roster:
     def remove(self, server: Server) -> None:
         """``server`` is gone."""
         self.pools[server.pool].remove(server)
+        for listener in self._listeners:
+            listener.gone(server)
 
     def given_up(self, server: Server, cause: str, repair: str) -> None:
         """See ``LifeListener``."""

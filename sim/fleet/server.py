@@ -6,6 +6,7 @@ from typing import Literal
 
 from sim.cost import usd_per_gpu_hour
 from sim.engine.replica import Replica
+from sim.fleet.machine import Machine
 from sim.perf import FrontEnd
 from sim.spec import EngineSpec, GpuSpec, Market
 
@@ -19,10 +20,10 @@ class Server:
     """One replica of a pool. ``tokens_in_flight`` are prompt tokens of unfinished requests that were sent to it."""
 
     __slots__ = (
-        "_busy_since", "_since_s", "attempts", "background", "background_tokens", "billed_start_s",
-        "billed_stop_s", "doomed", "engine", "front_end", "gpu", "gpus", "index", "market", "name", "num_gpu_blocks", "pool",
-        "pool_index", "ready_s", "replica", "requested_s", "requests_in_flight", "seconds", "state",
-        "stopped_s", "tokens_in_flight", "usd_per_hour", "version", "wasted_tokens", "zone",
+        "_busy_since", "_since_s", "attempts", "background", "background_tokens", "billed_start_s", "billed_stop_s",
+        "broken", "doomed", "engine", "front_end", "gpu", "gpus", "index", "machine", "name", "num_gpu_blocks", "pool",
+        "pool_index", "ready_s", "replica", "requested_s", "requests_in_flight", "seconds", "state", "stopped_s",
+        "tokens_in_flight", "version", "wasted_tokens",
     )  # fmt: skip
 
     def __init__(
@@ -33,8 +34,7 @@ class Server:
         replica: Replica,
         engine: EngineSpec,
         gpu: GpuSpec,
-        market: Market,
-        zone: str,
+        machine: Machine,
         num_gpu_blocks: int,
     ) -> None:
         self.index = index
@@ -46,10 +46,8 @@ class Server:
         self.gpu = gpu
         self.front_end = FrontEnd(gpu)
         self.gpus = engine.tensor_parallel_size * engine.pipeline_parallel_size
-        self.market = market
-        self.zone = zone
+        self.machine = machine
         self.num_gpu_blocks = num_gpu_blocks
-        self.usd_per_hour = self.gpus * usd_per_gpu_hour(gpu, market)
         self.tokens_in_flight = 0
         self.requests_in_flight = 0
         self.attempts = 0
@@ -63,6 +61,8 @@ class Server:
         """Deploy it was built by."""
         self.doomed = False
         """A notice was given: it no longer counts as capacity."""
+        self.broken = False
+        """A GPU of it is defective: its place is not used again."""
         self.state: State = "ready"
         self.seconds: dict[str, float] = {}
         """Billed seconds by what it did: starting, idle, busy, draining, dead."""
@@ -74,6 +74,21 @@ class Server:
         self.billed_start_s: float | None = 0.0
         """None while it costs nothing yet."""
         self.billed_stop_s: float | None = None
+
+    @property
+    def market(self) -> Market:
+        """Where its machine was bought."""
+        return self.machine.market
+
+    @property
+    def zone(self) -> str:
+        """Where its machine stands."""
+        return self.machine.zone
+
+    @property
+    def usd_per_hour(self) -> float:
+        """At list price."""
+        return self.gpus * usd_per_gpu_hour(self.gpu, self.machine.market)
 
     def enter(self, state: State, now: float) -> None:
         """Change state; the billed time in the old one goes into ``seconds``."""
