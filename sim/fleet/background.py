@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from sim.engine.clock import DEADLINE, Moment
 from sim.engine.listener import EngineListener
 from sim.engine.request import EngineRequest
+from sim.fleet.relay import Relay
 from sim.fleet.roster import LifeListener, Roster
 from sim.fleet.server import Server
 from sim.spec.fleet import BackgroundSpec
@@ -27,15 +28,15 @@ class Task:
         self.server = server
 
 
-class Background(EngineListener, LifeListener):
+class Background(Relay, LifeListener):
     """The queue of tasks and where they run. Engines tell it; what is not a task's goes on to ``others``."""
 
     def __init__(self, roster: Roster, spec: BackgroundSpec, others: EngineListener) -> None:
+        super().__init__(others)
         self._roster = roster
         self._ready = roster.endpoints.ready
         self._clock = roster.clock
         self._spec = spec
-        self._others = others
         self._left = spec.tasks
         self._number = 0
         self._running: dict[EngineRequest, None] = {}
@@ -92,7 +93,7 @@ class Background(EngineListener, LifeListener):
     def finished(self, request: EngineRequest) -> None:
         """See ``EngineListener``."""
         if not isinstance(request.owner, Task):
-            self._others.finished(request)
+            super().finished(request)
             return
         if request not in self._running:  # was told to leave while its last token was on its way
             self._wasted(request)
@@ -108,7 +109,7 @@ class Background(EngineListener, LifeListener):
     def aborted(self, request: EngineRequest) -> None:
         """See ``EngineListener``."""
         if not isinstance(request.owner, Task):
-            self._others.aborted(request)
+            super().aborted(request)
         else:
             self._wasted(request)
 
@@ -121,7 +122,7 @@ class Background(EngineListener, LifeListener):
                     self._back(request)
         others = [request for request in requests if not isinstance(request.owner, Task)]
         if others:
-            self._others.evicted(others)
+            super().evicted(others)
 
     def _wasted(self, request: EngineRequest) -> None:
         request.owner.server.wasted_tokens += request.sampled

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from sim.engine.listener import EngineListener
 from sim.engine.request import EngineRequest
+from sim.fleet.relay import Relay
 from sim.fleet.scaling.signals import Latencies
 
 _NAN = float("nan")
@@ -26,11 +25,11 @@ class _Sums:
         self.e2e_s = 0.0
 
 
-class Observations(EngineListener):
+class Observations(Relay):
     """Engines tell it; all they say goes on to ``others``."""
 
     def __init__(self, pools: int, others: EngineListener) -> None:
-        self._others = others
+        super().__init__(others)
         self._sums = [_Sums() for _ in range(pools)]
 
     def take(self, pool: int) -> Latencies:
@@ -57,12 +56,4 @@ class Observations(EngineListener):
         sums.ttft_s += first_s - request.arrival
         sums.decode_s += end_s - first_s
         sums.e2e_s += end_s - request.arrival
-        self._others.finished(request)
-
-    def aborted(self, request: EngineRequest) -> None:
-        """See ``EngineListener``."""
-        self._others.aborted(request)
-
-    def evicted(self, requests: Sequence[EngineRequest]) -> None:
-        """See ``EngineListener``."""
-        self._others.evicted(requests)
+        super().finished(request)
