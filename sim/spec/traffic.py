@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from sim.spec.prompts import LengthDrift, SessionPrompts
 from sim.spec.strict import STRICT
 
 
@@ -236,6 +237,12 @@ class SessionSpec:
     answer_s_per_token: float = Field(default=0.02, ge=0)
     resend_fraction: float = Field(default=1.0, ge=0, le=1)
     """Share of follow-up turns that send the history again; the others start from their message alone."""
+    finish: bool = False
+    """Sessions that began before the workload's end go on to their last turn; otherwise turns at or after it are left
+    out."""
+    prompts: SessionPrompts | None = None
+    """None: prompts grow by messages. Otherwise ``input_tokens`` is the law of whole prompts, of which this says how a
+    session's follow each other."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -263,6 +270,10 @@ class PrefixTree:
     A request repeats the first blocks of an earlier one: how many, by ``shared_fraction`` (of its own blocks; a
     quantile function for each of k equal parts of the input-length ranks, 0 = nothing beyond the trunk), and of
     which request, by ``age_s`` (how long ago that text was last sent). ``trunk_blocks`` begin every prompt.
+
+    With ``kept_fraction`` sessions are kept: a turn after the first repeats the beginning of an earlier one of its
+    session, the one that covers most of it, by a quantile function of the share of the shorter of the two; the first of
+    the pair where the prompt is as long as the turn's before it or longer, the second where it is shorter.
     """
 
     kind: Literal["tree"] = "tree"
@@ -271,6 +282,14 @@ class PrefixTree:
     probabilities: tuple[float, ...] = Field(min_length=2)
     shared_fraction: tuple[tuple[float, ...], ...] = Field(min_length=1)
     age_s: EmpiricalSeconds
+    kept_fraction: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> PrefixTree:
+        for points in (*self.shared_fraction, *(self.kept_fraction or ())):
+            if len(points) != len(self.probabilities):
+                raise ValueError("every entry of shared_fraction and kept_fraction needs one entry a probability")
+        return self
 
 
 Prefix = Annotated[PrefixGroups | PrefixTree, Field(discriminator="kind")]
@@ -282,12 +301,13 @@ class ClientSpec:
 
     arrivals: Arrivals
     input_tokens: Lengths
-    """Of a whole prompt; with ``sessions``, of a message."""
+    """Of a whole prompt; with ``sessions`` that say nothing of prompts, of a message."""
     output_tokens: Lengths
     dependence: Dependence = Field(default_factory=IndependentLengths)
     max_total_tokens: int | None = Field(default=None, ge=2)
     """Input plus output are cut to this, as a model's context limit would: first the prompt, then the answer."""
     profile: RateProfile | None = None
+    drift: LengthDrift | None = None
     flash_crowds: tuple[FlashCrowd, ...] = ()
     sessions: SessionSpec | None = None
     prefix: Prefix | None = None
@@ -307,6 +327,7 @@ class GeneratorSpec:
     dependence: Dependence = Field(default_factory=IndependentLengths)
     max_total_tokens: int | None = Field(default=None, ge=2)
     profile: RateProfile | None = None
+    drift: LengthDrift | None = None
     flash_crowds: tuple[FlashCrowd, ...] = ()
     sessions: SessionSpec | None = None
     prefix: Prefix | None = None

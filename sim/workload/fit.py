@@ -2,41 +2,30 @@
 text of the trace is in the result.
 
 Kept: the rate in at most 400 bins with 25 requests or more each on average; the burstiness inside them (of Gamma
-renewal and self-exciting processes the one whose index of dispersion comes nearest at bins of 0.6 to 16 requests); both
-length distributions (quantiles, denser in the tail) and the joint law of their ranks (10 x 10); of block hashes the trunk
-that nearly all prompts share, what share of a prompt was sent before by length of the prompt, and how long ago
-(``sim.workload.fit_prefixes``); of sessions, where no hashes say what was re-sent, turns, think times and messages.
-Not kept: drift of lengths, dependence of successive requests, labels, who asked.
+renewal and self-exciting processes the one whose index of dispersion comes nearest at bins of 0.6 to 16 requests, of
+arrivals that a coarse clock does not bunch); both length distributions (quantiles, denser in the tail), the joint law of
+their ranks (10 x 10), and their drift over time (``fit_drift``); of block hashes the trunk that nearly all prompts share,
+what share of a prompt was sent before by length of the prompt, how long ago, and how much in all (``fit_prefixes``); of
+sessions turns, think times, and messages or, with block hashes, how whole prompts follow each other and what each keeps
+of the ones before it (``fit_sessions``). Not kept: drift of lengths in traces with sessions, dependence of successive
+requests of different sessions, labels, who asked.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import rankdata
 
 from sim.rng import stream
-from sim.spec.traffic import (
-    EmpiricalCopula,
-    EmpiricalLengths,
-    EmpiricalSeconds,
-    GammaArrivals,
-    GeneratorSpec,
-    PrefixGroups,
-    PrefixTree,
-    RateProfile,
-    SelfExcitingArrivals,
-    SessionSpec,
-)
+from sim.spec.traffic import GammaArrivals, GeneratorSpec, PrefixGroups, PrefixTree, RateProfile, SelfExcitingArrivals
 from sim.workload.arrivals import draw_arrivals
-from sim.workload.fit_prefixes import fit_prefix_tree
+from sim.workload.fit_drift import fit_drift
+from sim.workload.fit_lengths import fit_copula, fit_lengths
+from sim.workload.fit_prefixes import fit_prefix_tree, with_reuse
+from sim.workload.fit_sessions import fit_sessions, follow_ups, opens_until_s
 from sim.workload.statistics import count_moments
+from sim.workload.ticks import coarse_tick_s
 from sim.workload.trace import Trace
 
-_PROBABILITIES = (
-    *np.linspace(0.0, 0.9, 37).round(4).tolist(), 0.91, 0.92, 0.93, 0.94, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.995,
-    0.999, 1.0,
-)  # fmt: skip
-_COPULA_PARTS = 10
 _MAX_BINS = 400
 _REQUESTS_A_BIN = 25
 _CVS = np.geomspace(0.3, 8.0, 25)
@@ -45,28 +34,37 @@ _DECAY_GAPS = (0.5, 1.5, 3.0, 6.0, 12.0, 25.0)
 """Decay times tried, in mean gaps between requests."""
 _SCALE_GAPS = (0.6, 1.6, 3.0, 6.0, 16.0)
 """Bins at which the dispersion of counts is matched, in mean gaps (about the requests in a bin)."""
-_ANSWER_S_PER_TOKEN = 0.02
 
 
 def fit_generator(trace: Trace) -> GeneratorSpec:
     """A generator whose workloads resemble ``trace``."""
     duration_s = trace.duration_s * (1.0 + 1.0 / max(len(trace) - 1, 1)) or 1.0
-    follows_up = _follow_ups(trace)
-    opening = trace.take(~follows_up) if follows_up is not None else trace
-    arrivals, profile = fit_arrivals(opening.arrival_s, duration_s)
-    sessions, message = (None, trace.input_tokens) if follows_up is None else _fit_sessions(trace, follows_up)
-    hashes = trace.labels.get("block_hashes")
-    prefix: PrefixTree | PrefixGroups | None = None
-    if hashes is not None:
-        prefix = fit_prefix_tree(trace)
-    elif "prefix_id" in trace.labels:
-        prefix = _fit_groups(trace)
-    return GeneratorSpec(
-        duration_s=duration_s, arrivals=arrivals, profile=profile, input_tokens=fit_lengths(message),
-        output_tokens=fit_lengths(trace.output_tokens), dependence=fit_copula(message, trace.output_tokens),
+    follows_up = follow_ups(trace)
+    hashed = "block_hashes" in trace.labels
+    opening_s = _without_ticks(trace.arrival_s if follows_up is None else trace.arrival_s[~follows_up])
+    sessions, inputs, opens_s = None, trace.input_tokens, None
+    if follows_up is not None:
+        opens_s = opens_until_s(opening_s, duration_s)
+        sessions, inputs = fit_sessions(trace, whole_prompts=hashed, finish=opens_s is not None)
+    arrivals, profile = fit_arrivals(opening_s, opens_s or duration_s)
+    # a session's prompts grow with its turns, which is no drift of lengths over time
+    drift = fit_drift(trace.arrival_s, inputs, trace.output_tokens, duration_s) if sessions is None else None
+    prefix = fit_prefix_tree(trace) if hashed else _fit_groups(trace) if "prefix_id" in trace.labels else None
+    spec = GeneratorSpec(
+        duration_s=opens_s or duration_s, arrivals=arrivals, profile=profile, drift=drift, input_tokens=fit_lengths(inputs),
+        output_tokens=fit_lengths(trace.output_tokens), dependence=fit_copula(inputs, trace.output_tokens),
         max_total_tokens=max(int((trace.input_tokens + trace.output_tokens).max()), 2), sessions=sessions,
         prefix=prefix,
     )  # fmt: skip
+    return with_reuse(spec, trace) if isinstance(prefix, PrefixTree) else spec
+
+
+def _without_ticks(arrival_s: np.ndarray) -> np.ndarray:
+    """Arrivals of a clock that ticks coarsely, spread over its tick: its bursts are not the traffic's."""
+    tick_s = coarse_tick_s(arrival_s)
+    if tick_s is None:
+        return arrival_s
+    return np.sort(arrival_s + stream(0, "fit", "ticks").uniform(0.0, tick_s, len(arrival_s)))
 
 
 def fit_arrivals(
@@ -103,63 +101,6 @@ def _log_dispersion(arrival_s: np.ndarray, scales_s: np.ndarray) -> np.ndarray:
         if mean > 0 and variance > 0:
             found[place] = np.log(variance / mean)
     return found
-
-
-def fit_lengths(tokens: np.ndarray) -> EmpiricalLengths:
-    """Quantiles, from the least to the most."""
-    values = np.maximum(np.quantile(tokens, _PROBABILITIES), 1.0)
-    return EmpiricalLengths(probabilities=_PROBABILITIES, tokens=tuple(np.maximum.accumulate(values).round(2).tolist()))
-
-
-def fit_copula(inputs: np.ndarray, outputs: np.ndarray) -> EmpiricalCopula:
-    """Shares of requests by tenth of input rank and tenth of output rank; ties share their tenths evenly by chance."""
-    rng = stream(0, "fit", "ties")
-    parts = [
-        (rankdata(tokens + rng.uniform(0, 0.5, len(tokens)), method="ordinal") - 1) * _COPULA_PARTS // len(tokens)
-        for tokens in (inputs, outputs)
-    ]
-    mass = np.zeros((_COPULA_PARTS, _COPULA_PARTS))
-    np.add.at(mass, tuple(part.astype(np.int64) for part in parts), 1.0)
-    return EmpiricalCopula(mass=tuple(tuple(row) for row in (mass / mass.sum()).round(5).tolist()))
-
-
-def fit_seconds(seconds: np.ndarray) -> EmpiricalSeconds:
-    """Quantiles of a time, at least a millisecond."""
-    values = np.maximum(np.quantile(seconds, _PROBABILITIES), 1e-3)
-    return EmpiricalSeconds(probabilities=_PROBABILITIES, seconds=tuple(np.maximum.accumulate(values).tolist()))
-
-
-def _follow_ups(trace: Trace) -> np.ndarray | None:
-    """Mask of the turns after a session's first; None where sessions say nothing about prompts."""
-    sessions = trace.labels.get("session_id")
-    if sessions is None or "block_hashes" in trace.labels:
-        return None
-    _, first = np.unique(sessions.astype(str), return_index=True)
-    mask = sessions != ""
-    mask[first] = False
-    return mask if mask.any() else None
-
-
-def _fit_sessions(trace: Trace, follows_up: np.ndarray) -> tuple[SessionSpec, np.ndarray]:
-    """The session law, and the message length of every request."""
-    sessions = trace.labels["session_id"].astype(str)
-    # requests without a session are sessions of one turn
-    names = np.where(sessions == "", np.char.add("\x00", np.arange(len(trace)).astype(str)), sessions)
-    _, place, turns = np.unique(names, return_inverse=True, return_counts=True)
-    order = np.lexsort((np.arange(len(trace)), place))
-    later, earlier = order[1:], order[:-1]
-    same = place[later] == place[earlier]
-    later, earlier = later[same], earlier[same]
-    message = trace.input_tokens.copy()
-    message[later] = np.maximum(
-        trace.input_tokens[later] - trace.input_tokens[earlier] - trace.output_tokens[earlier], 1
-    )
-    gap_s = trace.arrival_s[later] - trace.arrival_s[earlier]
-    think_s = np.maximum(gap_s - trace.output_tokens[earlier] * _ANSWER_S_PER_TOKEN, 1e-3)
-    spec = SessionSpec(
-        turns=fit_lengths(turns), think_s=fit_seconds(think_s), answer_s_per_token=_ANSWER_S_PER_TOKEN
-    )  # fmt: skip
-    return spec, message
 
 
 def _fit_groups(trace: Trace) -> PrefixGroups:

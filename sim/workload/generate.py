@@ -10,7 +10,7 @@ from sim.errors import TraceError
 from sim.rng import stream
 from sim.spec.traffic import ClientSpec, GeneratorSpec
 from sim.workload.arrivals import draw_arrivals
-from sim.workload.lengths import draw_ranks, lengths_at
+from sim.workload.lengths import draw_ranks, drifted, lengths_at
 from sim.workload.merge import merged
 from sim.workload.prefixes import with_prefixes
 from sim.workload.sessions import with_sessions
@@ -30,7 +30,7 @@ def generate(spec: GeneratorSpec, seed: int) -> Trace:
     if spec.arrivals is not None and spec.input_tokens is not None and spec.output_tokens is not None:
         clients[OWN_CLIENT] = ClientSpec(
             arrivals=spec.arrivals, input_tokens=spec.input_tokens, output_tokens=spec.output_tokens,
-            dependence=spec.dependence, max_total_tokens=spec.max_total_tokens, profile=spec.profile,
+            dependence=spec.dependence, max_total_tokens=spec.max_total_tokens, profile=spec.profile, drift=spec.drift,
             flash_crowds=spec.flash_crowds, sessions=spec.sessions, prefix=spec.prefix,
         )  # fmt: skip
     parts = [generate_client(client, name, spec.duration_s, seed) for name, client in sorted(clients.items())]
@@ -50,7 +50,7 @@ def generate_client(client: ClientSpec, name: str, duration_s: float, seed: int)
     if client.sessions is not None:
         trace = with_sessions(client, client.sessions, arrival_s, duration_s, name=name, rng=rng)
     else:
-        ranks = draw_ranks(client.dependence, len(arrival_s), rng("lengths"))
+        ranks = drifted(client.drift, draw_ranks(client.dependence, len(arrival_s), rng("lengths")), arrival_s)
         trace = Trace(arrival_s, lengths_at(client.input_tokens, ranks[0]), lengths_at(client.output_tokens, ranks[1]))
         trace = truncated(trace, client.max_total_tokens)
     if client.prefix is not None:

@@ -11,6 +11,7 @@ import functools
 import numpy as np
 from scipy.special import ndtr, ndtri
 
+from sim.spec.prompts import LengthDrift
 from sim.spec.traffic import (
     ConstantLengths,
     EmpiricalCopula,
@@ -92,6 +93,33 @@ def _from_mass(spec: EmpiricalCopula, n: int, rng: np.random.Generator) -> tuple
     inputs = (cell // parts + rng.random(n)) / parts
     outputs = (cell % parts + rng.random(n)) / parts
     return _open(inputs), _open(outputs)
+
+
+def output_ranks(spec: object, input_ranks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Output ranks, each uniform on (0, 1), coupled as ``spec`` says with input ranks that are given."""
+    n = len(input_ranks)
+    if isinstance(spec, GaussianCopula):
+        normal = spec.rho * ndtri(_open(input_ranks)) + np.sqrt(1.0 - spec.rho**2) * rng.standard_normal(n)
+        return _open(ndtr(normal))
+    if not isinstance(spec, EmpiricalCopula):
+        return _open(rng.random(n))
+    mass = np.asarray(spec.mass, dtype=np.float64)
+    cumulative = np.cumsum(mass, axis=1)
+    row = np.minimum((input_ranks * len(mass)).astype(np.int64), len(mass) - 1)
+    wanted = rng.random(n) * cumulative[row, -1]
+    column = np.minimum((cumulative[row] <= wanted[:, None]).sum(axis=1), len(mass) - 1)
+    return _open((column + rng.random(n)) / len(mass))
+
+
+def drifted(
+    drift: LengthDrift | None, ranks: tuple[np.ndarray, np.ndarray], arrival_s: np.ndarray
+) -> tuple[np.ndarray, ...]:
+    """Input and output ranks moved as lengths drift at the time of each."""
+    if drift is None:
+        return ranks
+    place = np.minimum((arrival_s / drift.bin_s).astype(np.int64), len(drift.input_exponents) - 1)
+    exponents = (np.asarray(drift.input_exponents), np.asarray(drift.output_exponents))
+    return tuple(_open(side ** power[place]) for side, power in zip(ranks, exponents, strict=True))
 
 
 def _open(ranks: np.ndarray) -> np.ndarray:

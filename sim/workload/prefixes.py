@@ -12,6 +12,7 @@ import functools
 
 import numpy as np
 
+from sim.spec.prompts import LOOKED_BACK
 from sim.spec.traffic import PrefixGroups, PrefixTree
 from sim.workload.columns import tuples
 from sim.workload.lengths import seconds_at
@@ -63,6 +64,8 @@ def _tree(spec: PrefixTree, trace: Trace, name: str, rng: Streams) -> Trace:
     wanted = np.rint(share * blocks).astype(np.int64).tolist()
     sent_s = (trace.arrival_s - seconds_at(spec.age_s, rng("age").random(n))).tolist()
     arrival_s, lengths = trace.arrival_s.tolist(), blocks.tolist()
+    before, source = session_sources(trace, blocks) if spec.kept_fraction is not None else ([-1] * n, [-1] * n)
+    kept_rank = rng("kept").random(n) if spec.kept_fraction is not None else np.zeros(n)
     trunk = tuple(range(spec.trunk_blocks))
     # a text that was sent again is younger than its first request says: it is found through the younger one
     usable = list(lengths)
@@ -70,18 +73,40 @@ def _tree(spec: PrefixTree, trace: Trace, name: str, rng: Streams) -> Trace:
     prompts: list[tuple[int, ...]] = []
     for i in range(n):
         shared = trunk[: lengths[i]]
-        if i and wanted[i] > len(shared):
+        if before[i] >= 0 and spec.kept_fraction is not None:
+            earlier = prompts[source[i]]
+            law = spec.kept_fraction[lengths[i] < lengths[before[i]]]
+            kept = round(float(np.interp(kept_rank[i], spec.probabilities, law)) * min(lengths[i], len(earlier)))
+            shared = earlier[:kept] if kept > len(shared) else shared
+        elif i and wanted[i] > len(shared):
             parent = _parent(bisect.bisect_left(arrival_s, sent_s[i], 0, i), i, wanted[i], usable)
             usable[parent] = min(usable[parent], wanted[i] - 1)
             shared = prompts[parent][: wanted[i]]
         fresh = lengths[i] - len(shared)
         prompts.append((*shared, *range(next_id, next_id + fresh)))
         next_id += fresh
-    labels = {key: column for key, column in trace.labels.items() if key != "session_id"}
+    dropped = ("session_id", "turn") if spec.kept_fraction is None else ()
+    labels = {key: column for key, column in trace.labels.items() if key not in dropped}
     return Trace(
         trace.arrival_s, trace.input_tokens, trace.output_tokens, {**labels, "block_hashes": tuples(prompts)},
         spec.block_tokens, trace.provenance,
     )  # fmt: skip
+
+
+def session_sources(trace: Trace, blocks: np.ndarray) -> tuple[list[int], list[int]]:
+    """For each later turn the place of the turn before it, and of the turn that its beginning is taken from: of the last
+    ``LOOKED_BACK`` the one that covers most of it, the latest of equals (agents under one session take turns with it).
+    -1 where a session begins."""
+    recent: dict[str, list[int]] = {}
+    before, source = [], []
+    lengths = blocks.tolist()
+    for place, session in enumerate(trace.labels["session_id"].tolist()):
+        turns = recent.setdefault(session, []) if session else []
+        before.append(turns[-1] if turns else -1)
+        source.append(max(reversed(turns), key=lambda turn: min(lengths[turn], lengths[place])) if turns else -1)
+        turns.append(place)
+        del turns[:-LOOKED_BACK]
+    return before, source
 
 
 def _parent(start: int, before: int, wanted: int, usable: list[int]) -> int:

@@ -22,6 +22,7 @@ from sim.spec.traffic import (
 )
 from sim.workload import Trace, fit_generator, generate, trace_from_requests, trace_statistics
 from sim.workload.columns import tuples
+from sim.workload.fit_prefixes import unshared_fraction
 from sim.workload.picture import trace_picture
 from sim.workload.statistics import lru_reuse, reuse_statistics
 
@@ -143,3 +144,61 @@ def test_records_become_the_trace_that_made_them():
         trace_from_requests(frame.drop(columns="input_tokens"))
     with pytest.raises(TraceError, match="hold no row"):
         trace_from_requests(frame.head(0))
+
+
+def agents(seed, sessions=120):
+    """Sessions of a growing history, each now and then with a sub-agent's short prompts between."""
+    rng = np.random.default_rng(seed)
+    rows, fresh = [], iter(range(1, 10**7))
+    for number in range(sessions):
+        at_s, history = float(rng.uniform(0, 3000)), [0, *(next(fresh) for _ in range(10))]
+        for _ in range(int(rng.geometric(0.1))):
+            if rng.random() < 0.1:
+                ids = [0, *(next(fresh) for _ in range(5))]
+            else:
+                history = history + [next(fresh) for _ in range(int(rng.integers(1, 6)))]
+                ids = history
+            rows.append((at_s, f"customer-{number}", tuple(ids), int(rng.integers(20, 200))))
+            at_s += float(rng.uniform(10, 100))
+    rows.sort(key=lambda row: row[0])
+    labels = {"session_id": np.array([row[1] for row in rows], dtype=object), "block_hashes": tuples(row[2] for row in rows)}
+    arrival_s = np.array([row[0] for row in rows])
+    inputs = np.array([16 * len(row[2]) for row in rows])
+    return Trace(arrival_s - arrival_s[0], inputs, np.array([row[3] for row in rows]), labels, block_tokens=16)
+
+
+def test_a_fit_of_sessions_with_hashes_keeps_both():
+    original = agents(1)
+    spec = fit_generator(original)
+    again = [generate(spec, seed) for seed in range(8)]
+    was, now = trace_statistics(original), [trace_statistics(trace) for trace in again]
+    for name in ("sessions", "turns_mean"):
+        assert np.mean([found["sessions"][name] for found in now]) == pytest.approx(was["sessions"][name], rel=0.1)
+    assert np.mean([found["input_tokens"]["mean"] for found in now]) == pytest.approx(was["input_tokens"]["mean"], rel=0.02)
+    unshared = np.mean([unshared_fraction(trace) for trace in again])
+    assert unshared == pytest.approx(unshared_fraction(original), rel=0.05)
+    text = json.dumps(TypeAdapter(GeneratorSpec).dump_python(spec, mode="json"))
+    assert "customer" not in text
+    turns = again[0].labels["turn"][again[0].labels["session_id"] == again[0].labels["session_id"][0]]
+    assert turns.tolist() == list(range(1, len(turns) + 1))
+
+
+def test_lengths_that_drift_are_kept_and_lengths_that_do_not_stay():
+    flat = generate(dataclasses.replace(KNOWN, duration_s=6000, profile=None), 1)
+    hour = np.where(flat.arrival_s < 3000, 0.5, 1.5)
+    drifting = dataclasses.replace(flat, input_tokens=np.maximum((flat.input_tokens * hour).astype(np.int64), 1))
+    halves = {}
+    for name, trace in (("flat", flat), ("drifting", drifting)):
+        again = generate(fit_generator(trace), 2)
+        early = again.arrival_s < again.duration_s / 2
+        halves[name] = again.input_tokens[~early].mean() / again.input_tokens[early].mean()
+        assert again.input_tokens.mean() == pytest.approx(trace.input_tokens.mean(), rel=0.05)
+    assert halves["flat"] == pytest.approx(1.0, abs=0.12)
+    assert halves["drifting"] == pytest.approx(3.0, rel=0.15)
+
+
+def test_ticks_of_a_coarse_clock_are_no_bursts_of_a_fit():
+    original = generate(dataclasses.replace(KNOWN, arrivals=GammaArrivals(rate_per_s=3, cv=1.0), profile=None), 1)
+    ticking = dataclasses.replace(original, arrival_s=np.floor(original.arrival_s / 3) * 3)
+    gaps = [np.diff(generate(fit_generator(trace), 2).arrival_s) for trace in (original, ticking)]
+    assert gaps[1].std() / gaps[1].mean() == pytest.approx(gaps[0].std() / gaps[0].mean(), rel=0.15)
