@@ -8,17 +8,20 @@ same with a cache that holds only so many blocks, a block being refreshed whenev
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from sim.workload.trace import Trace
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99, 1.0)
 _BINS = {"1s": 1.0, "1min": 60.0, "1h": 3600.0}
+_PIECE = 1 << 20
+_TABLE = 1 << 24
+"""Token counts below this are counted in a table, the others sorted."""
 _LRU_SHARES = (0.01, 0.05, 0.1, 0.25, 0.5)
 
 
@@ -47,34 +50,96 @@ def trace_statistics(trace: Trace) -> dict[str, Any]:
 
 def count_moments(arrival_s: np.ndarray, bin_s: float) -> tuple[float, float, float]:
     """Mean, variance and maximum of the requests in each whole bin of ``bin_s`` from time 0 (the part of a bin at the end
-    is left out); mean 0 with fewer than two bins. Only bins with requests take memory: a trace may be mostly silence."""
+    is left out); mean 0 with fewer than two bins. Only bins with requests are looked at: a trace may be mostly silence."""
     bins = int(arrival_s[-1] / bin_s) if len(arrival_s) else 0
     if bins < 2:
         return 0.0, np.nan, np.nan
-    places = (arrival_s[: int(np.searchsorted(arrival_s, bins * bin_s))] / bin_s).astype(np.int64)
-    starts = np.flatnonzero(np.diff(places, prepend=-1))
-    counts = np.diff(np.append(starts, len(places)))
-    mean = len(places) / bins
-    return mean, max(float(np.sum(counts.astype(np.float64) ** 2)) / bins - mean**2, 0.0), float(counts.max())
+    whole = arrival_s[: int(np.searchsorted(arrival_s, bins * bin_s))]
+    squares, most, last, open_count = 0.0, 0, -1, 0
+    for piece in _pieces(whole):
+        places = (piece / bin_s).astype(np.int64)
+        starts = np.flatnonzero(np.diff(places, prepend=-1))
+        counts = np.diff(np.append(starts, len(places)))
+        if places[0] == last:
+            counts[0] += open_count
+        elif open_count:
+            counts = np.append(open_count, counts)
+        last, open_count, closed = int(places[-1]), int(counts[-1]), counts[:-1]
+        squares += float(np.sum(closed.astype(np.float64) ** 2))
+        most = max(most, int(counts.max()))
+    squares += float(open_count) ** 2
+    mean = len(whole) / bins
+    return mean, max(squares / bins - mean**2, 0.0), float(most)
+
+
+def _pieces(column: np.ndarray) -> Iterator[np.ndarray]:
+    """Parts of a column, so that what is computed of it takes no memory of the column's size."""
+    for start in range(0, len(column), _PIECE):
+        yield column[start : start + _PIECE]
 
 
 def gap_cv(arrival_s: np.ndarray) -> float:
     """Coefficient of variation of the gaps between arrivals; NaN with fewer than two gaps or none above 0."""
-    gaps_s = np.diff(arrival_s)
-    return float(gaps_s.std() / gaps_s.mean()) if len(gaps_s) > 1 and gaps_s.mean() > 0 else np.nan
+    if len(arrival_s) < 3 or arrival_s[-1] <= arrival_s[0]:
+        return np.nan
+    mean_s = float(arrival_s[-1] - arrival_s[0]) / (len(arrival_s) - 1)
+    squares = sum(
+        float(np.sum((np.diff(arrival_s[start : start + _PIECE + 1]) - mean_s) ** 2))
+        for start in range(0, len(arrival_s) - 1, _PIECE)
+    )
+    return float(np.sqrt(squares / (len(arrival_s) - 1)) / mean_s)
+
+
+class Counted:
+    """A column of whole numbers as its different values and how often each occurs."""
+
+    def __init__(self, column: np.ndarray) -> None:
+        if column.max() < _TABLE:
+            counts = np.bincount(column)
+            self.values = np.flatnonzero(counts)
+            self.counts = counts[self.values]
+        else:
+            self.values, self.counts = np.unique(column, return_counts=True)
+        self.ends = np.cumsum(self.counts)
+        self._ranks = self.ends - (self.counts - 1) / 2.0
+
+    def quantile(self, share: float) -> float:
+        """The linear-interpolated quantile, as numpy's."""
+        place = share * (int(self.ends[-1]) - 1)
+        below = math.floor(place)
+        low, high = (self.values[np.searchsorted(self.ends, at, side="right")] for at in (below, math.ceil(place)))
+        return float(low + (high - low) * (place - below))
+
+    def mean(self) -> float:
+        """The mean."""
+        return float(np.dot(self.values.astype(np.float64), self.counts)) / int(self.ends[-1])
+
+    def ranks_of(self, piece: np.ndarray) -> np.ndarray:
+        """Average ranks (ties share theirs) of values of the column, from -1 to 1 about the middle one."""
+        middle = (self.ends[-1] + 1) / 2.0
+        ranks: np.ndarray = (self._ranks[np.searchsorted(self.values, piece)] - middle) / middle
+        return ranks
 
 
 def length_statistics(tokens: np.ndarray) -> dict[str, float]:
     """Mean and quantiles of token counts."""
-    values = np.quantile(tokens, QUANTILES)
+    counted = Counted(tokens)
     names = ["p50", "p90", "p95", "p99", "max"]
-    return {"mean": float(tokens.mean())} | dict(zip(names, map(float, values), strict=True))
+    return {"mean": counted.mean()} | {
+        name: counted.quantile(share) for name, share in zip(names, QUANTILES, strict=True)
+    }
 
 
 def _spearman(trace: Trace) -> float:
-    if len(trace) < 3 or np.ptp(trace.input_tokens) == 0 or np.ptp(trace.output_tokens) == 0:
+    """Rank correlation of input and output tokens: Pearson's of the average ranks."""
+    inputs, outputs = Counted(trace.input_tokens), Counted(trace.output_tokens)
+    if len(trace) < 3 or len(inputs.values) == 1 or len(outputs.values) == 1:
         return np.nan
-    return float(spearmanr(trace.input_tokens, trace.output_tokens).statistic)
+    products = np.zeros(3)
+    for x, y in zip(_pieces(trace.input_tokens), _pieces(trace.output_tokens), strict=True):
+        a, b = inputs.ranks_of(x), outputs.ranks_of(y)
+        products += (np.dot(a, a), np.dot(b, b), np.dot(a, b))
+    return float(products[2] / np.sqrt(products[0] * products[1]))
 
 
 def reuse_statistics(hashes: Sequence[tuple[int, ...]]) -> dict[str, Any]:

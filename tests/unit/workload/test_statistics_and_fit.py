@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from pydantic import TypeAdapter
+from scipy.stats import spearmanr
 
 from sim.errors import TraceError
 from sim.spec import GeneratorSpec
@@ -24,7 +25,7 @@ from sim.workload import Trace, fit_generator, generate, trace_from_requests, tr
 from sim.workload.columns import tuples
 from sim.workload.fit_prefixes import unshared_fraction
 from sim.workload.picture import trace_picture
-from sim.workload.statistics import lru_reuse, reuse_statistics
+from sim.workload.statistics import QUANTILES, lru_reuse, reuse_statistics
 
 
 def test_reuse_by_hand():
@@ -202,3 +203,28 @@ def test_ticks_of_a_coarse_clock_are_no_bursts_of_a_fit():
     ticking = dataclasses.replace(original, arrival_s=np.floor(original.arrival_s / 3) * 3)
     gaps = [np.diff(generate(fit_generator(trace), 2).arrival_s) for trace in (original, ticking)]
     assert gaps[1].std() / gaps[1].mean() == pytest.approx(gaps[0].std() / gaps[0].mean(), rel=0.15)
+
+
+@pytest.mark.parametrize("piece", [7, 64, 1 << 20])
+@pytest.mark.parametrize("largest", [5, 500, 20_000_000])
+def test_figures_are_the_same_whatever_is_looked_at_together(monkeypatch, piece, largest):
+    monkeypatch.setattr("sim.workload.statistics._PIECE", piece)
+    rng = np.random.default_rng(piece)
+    trace = Trace(np.sort(rng.uniform(0, 5000, 999)), rng.integers(1, largest, 999), rng.integers(1, 9, 999))
+    found = trace_statistics(trace)
+    gaps_s = np.diff(trace.arrival_s)
+    assert found["gap_cv"] == pytest.approx(gaps_s.std() / gaps_s.mean(), rel=1e-12)
+    assert found["spearman_input_output"] == pytest.approx(spearmanr(trace.input_tokens, trace.output_tokens).statistic)
+    quantiles = [found["input_tokens"][name] for name in ("p50", "p90", "p95", "p99", "max")]
+    assert quantiles == pytest.approx(np.quantile(trace.input_tokens, QUANTILES), rel=1e-12)
+    for name, bin_s in (("1s", 1.0), ("1min", 60.0), ("1h", 3600.0)):
+        counts = np.bincount((trace.arrival_s / bin_s).astype(int))[: int(trace.duration_s / bin_s)]
+        if len(counts) > 1:
+            assert found[f"idc_{name}"] == pytest.approx(counts.var() / counts.mean())
+            assert found[f"peak_to_mean_{name}"] == pytest.approx(counts.max() / counts.mean())
+
+
+def test_silence_takes_no_memory():
+    nine_years_s = 9 * 365 * 86_400.0
+    trace = Trace(np.array([0.0, 1.0, nine_years_s]), np.array([1, 2, 3]), np.array([1, 1, 1]))
+    assert trace_statistics(trace)["peak_to_mean_1s"] == pytest.approx(nine_years_s / 2)
