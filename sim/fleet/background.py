@@ -55,7 +55,7 @@ class Background(Relay, LifeListener):
                 missed = spec.tasks - self.finished_tasks
                 self._roster.event("background_deadline", "not finished in time", tasks=missed)
             return
-        for server in self._ready:
+        for server in [server for server in self._ready if server.state == "ready"]:
             if server.requests_in_flight > spec.max_interactive:
                 if spec.yield_by == "abort" and server.background:
                     self.leaving(server)

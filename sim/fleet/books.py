@@ -27,17 +27,17 @@ class Books:
 
     def states(self) -> dict[str, int]:
         """How many servers are ready, starting, draining, dead."""
-        counts = {"ready": len(self._roster.endpoints.ready), "starting": 0, "draining": 0, "dead": 0}
+        counts = {"ready": 0, "starting": 0, "draining": 0, "dead": 0}
         for pool in self._roster.pools.values():
             for server in pool.alive:
                 kind = "starting" if server.starting else server.state
-                if kind in ("starting", "draining", "dead"):
+                if kind in counts:
                     counts[kind] += 1
         return counts
 
     def usd_per_hour(self) -> float:
         """What runs now costs an hour, at the prices of now."""
-        billed = [s for pool in self._roster.pools.values() for s in pool.alive if s.billed_start_s is not None]
+        billed = [s for pool in self._roster.pools.values() for s in pool.alive if s.billed]
         now = self._clock.now
         return sum(s.usd_per_hour * self._prices.factor(s, now) for s in billed)
 

@@ -156,7 +156,9 @@ class Coming(LifeListener):
 
     def _stock_out(self, machine: Machine) -> bool:
         cold = self._cold
-        if machine.market == "spot" and not self.placement.has_spot(machine.zone):
+        if self.placement.dark(machine.zone):
+            cause = "zone outage"
+        elif machine.market == "spot" and not self.placement.has_spot(machine.zone):
             cause = "no spot capacity"
         elif cold.stockout_probability and self._rng.random() < cold.stockout_probability:
             cause = "no capacity"

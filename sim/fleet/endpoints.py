@@ -20,6 +20,9 @@ class EndpointListener:
     def left(self, server: Server) -> None:
         """``server`` takes no more requests."""
 
+    def closed(self) -> None:
+        """A pool has no server and will never have one again (``Endpoints.closed``)."""
+
 
 class Demand:
     """What clients ask of a pool beside what was sent to its servers: requests that wait at the gateway for one of them.
@@ -39,7 +42,7 @@ class Demand:
 
 
 class Endpoints:
-    """Ready servers in order of creation, overall and by pool."""
+    """Ready servers in order of creation, overall and by pool. One that died is among them until its death is known."""
 
     def __init__(self, pools: Iterable[str]) -> None:
         self.ready: list[Server] = []
@@ -48,6 +51,7 @@ class Endpoints:
         self.demand = [Demand() for _ in self._by_pool]
         """By the pool's index."""
         self._listeners: list[EndpointListener] = []
+        self._closed: set[str] = set()
 
     @property
     def pools(self) -> tuple[str, ...]:
@@ -88,6 +92,16 @@ class Endpoints:
             servers.remove(server)
         for listener in self._listeners:
             listener.left(server)
+
+    def close(self, pool: str) -> None:
+        """``pool`` has no server and will never have one again."""
+        self._closed.add(pool)
+        for listener in self._listeners:
+            listener.closed()
+
+    def closed(self, pools: Collection[int]) -> bool:
+        """Whether no server of any of ``pools`` (indices) will ever take a request again."""
+        return bool(self._closed) and all(self.pools[index] in self._closed for index in pools)
 
     def _lists(self, server: Server) -> list[list[Server]]:
         unions = [servers for pools, servers in self._unions if server.pool in pools]

@@ -39,4 +39,4 @@ class Failures(LifeListener):
     def _fault(self, moment: Moment) -> None:
         server, name = moment.value
         repair = "restart" if name == "link flap" else "replace"
-        self._going.lose(server, name, repair, self._spec.detect_s)
+        self._going.lose(server, name, repair)

@@ -16,10 +16,12 @@ from sim.engine.traffic import Traffic
 from sim.errors import ConfigError
 from sim.fleet.background import Background
 from sim.fleet.blueprint import Blueprint
+from sim.fleet.closing import Closing
 from sim.fleet.coming import Coming
 from sim.fleet.factory import ServerFactory
 from sim.fleet.failures import Failures
 from sim.fleet.going import Going
+from sim.fleet.outages import Outages, RandomOutages
 from sim.fleet.placement import Placement
 from sim.fleet.pool import Pool
 from sim.fleet.roster import Roster
@@ -32,6 +34,7 @@ from sim.perf.steady import MeanRequest
 from sim.plugins import Plugins
 from sim.spec import PoolSpec, Scenario
 from sim.spec.autoscaler import NoAutoscaler
+from sim.spec.timeline import PoolSize
 
 
 class Fleet:
@@ -67,6 +70,7 @@ class Fleet:
         self._going = Going(roster, spec)
         self._traffic = Traffic(roster.clock)
         roster.listen(Failures(self._going, spec.failures, scenario.seed))
+        outages = Outages(self._going)
         self.pools = {name: self._pool(scenario, name, pool) for name, pool in spec.all_pools().items()}
         markets = [SpotMarket(pool, scenario) for pool in self.pools.values() if _buys_spot(pool)]
         for market in markets:
@@ -74,8 +78,11 @@ class Fleet:
         for pool in self.pools.values():
             roster.listen(pool)
             pool.begin()
-        if not roster.endpoints.ready and observations is None:
-            raise ConfigError("fleet.replicas: needs at least one replica, or an autoscaler that starts one, but got 0")
+        grows = any(isinstance(change, PoolSize) and change.replicas for change in scenario.timeline)
+        if not (roster.endpoints.ready or observations is not None or scenario.gateway.apis or grows):
+            raise ConfigError(
+                "fleet.replicas: needs at least one replica, an autoscaler that starts one, or an API, but got 0"
+            )
         if spec.gpu_budget is not None and roster.gpus() > spec.gpu_budget:
             raise ConfigError(
                 f"fleet.gpu_budget: the fleet begins with {roster.gpus()} GPUs (headroom and sleepers among them), but "
@@ -91,7 +98,9 @@ class Fleet:
         if background is not None:
             roster.listen(background)
             background.start()
-        Timeline(roster, self.pools, scenario.timeline, spec.failures)
+        Timeline(roster, self.pools, outages, scenario.timeline)
+        roster.listen(Closing(roster, [name for name, one in scalers.items() if one.kind != "none"], scenario.timeline))
+        RandomOutages(outages, spec, scenario.seed)
 
     def _pool(self, scenario: Scenario, name: str, pool: PoolSpec) -> Pool:
         blueprint = Blueprint(
@@ -99,7 +108,7 @@ class Fleet:
         )
         market = scenario.cost.market or pool.market
         members = self._factory.roster.pools[name]
-        placement = Placement(members, pool, market, pool.spot or scenario.spot)
+        placement = Placement(self._factory.roster, members, pool, market, pool.spot or scenario.spot)
         coming = Coming(self._factory, placement, blueprint, self._traffic, scenario)
         self._factory.roster.listen(coming)
         return Pool(pool, coming, self._going)

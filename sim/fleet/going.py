@@ -29,6 +29,7 @@ class Going:
         self.roster = roster
         self._clock = roster.clock
         self._drain_timeout_s = spec.drain_timeout_s
+        self._detect_s = spec.failures.detect_s
         self._warm = {name: pool.warm_replicas for name, pool in spec.all_pools().items()}
 
     def retire(self, server: Server, cause: str) -> None:
@@ -54,19 +55,28 @@ class Going:
         else:
             self.bury(server, "drained" if not server.requests_in_flight else "drain timeout")
 
-    def lose(self, server: Server, cause: str, repair: str = "replace", detect_s: float = 0.0) -> None:
-        """The server dies now with all it holds. ``detect_s`` later (billed) it is given up and repaired."""
+    def lose(
+        self, server: Server, cause: str, repair: str = "replace", *, announced: bool = False, taken: bool = False
+    ) -> None:
+        """The server dies now with all it holds. Who was ``announced`` to go is given up at once, others once their death is
+        detected: until then the gateway sends to them in vain, and nothing is repaired. The bill runs on, unless the
+        machine was ``taken``."""
         if server.state in ("dead", "gone"):
             return
+        now = self._clock.now
         self.roster.event("lost", cause, pool=server.pool, replica=server.name, requests=server.requests_in_flight)
-        self._stop(server)
         server.doomed = True
         server.broken = repair != "restart"
-        if detect_s <= 0:
+        if server.machine.state == "up" and taken:
+            server.machine.state = "leaving"
+        server.enter("dead", now)
+        self._stop(server)
+        if announced or self._detect_s <= 0:
             self._give_up(server, cause, repair)
             return
-        server.enter("dead", self._clock.now)
-        self._clock.at(self._clock.now + detect_s, REPLICA, self._detected, (server, cause, repair))
+        if taken:
+            server.end_bill(now)
+        self._clock.at(now + self._detect_s, REPLICA, self._detected, (server, cause, repair))
 
     def _detected(self, moment: Moment) -> None:
         self._give_up(*moment.value)
@@ -76,7 +86,6 @@ class Going:
         self.roster.given_up(server, cause, repair)
 
     def _stop(self, server: Server) -> None:
-        self.roster.endpoints.leave(server)
         held = server.replica.stop()
         if held:
             server.replica.listener.evicted(held)
@@ -86,12 +95,11 @@ class Going:
         if server.state == "gone":
             return
         now = self._clock.now
+        self.roster.endpoints.leave(server)
         if not server.replica.stopped:
             self._stop(server)
         server.enter("gone", now)
         server.stopped_s = now
-        if server.billed_start_s is None:
-            server.billed_start_s = now  # a request that was cancelled before it cost anything
-        server.billed_stop_s = now
+        server.end_bill(now)
         self.roster.remove(server)
         self.roster.event("gone", cause, pool=server.pool, replica=server.name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from sim.fleet.roster import Members
+from sim.fleet.roster import Members, Roster
 from sim.spec import Market, PoolSpec
 from sim.spec.spot import SpotSpec
 
@@ -24,9 +24,10 @@ class ZoneStock:
 
 class Placement:
     """Servers are spread evenly over zones; in a spot pool the base share is on demand, and the rest is spot where there
-    is some."""
+    is some; a zone that is out is avoided."""
 
-    def __init__(self, members: Members, pool: PoolSpec, market: Market, spot: SpotSpec) -> None:
+    def __init__(self, roster: Roster, members: Members, pool: PoolSpec, market: Market, spot: SpotSpec) -> None:
+        self._roster = roster
         self._members = members
         self.market = market
         self.zones = pool.zones or (pool.zone,)
@@ -42,7 +43,7 @@ class Placement:
 
     def next(self) -> tuple[Market, str]:
         """Where the next server goes."""
-        market, zones = self.market, self.zones
+        market, zones = self.market, tuple(zone for zone in self.zones if not self.dark(zone)) or self.zones
         if market == "spot":
             open_zones = tuple(zone for zone in zones if self.has_spot(zone))
             on_demand = sum(s.market == "on_demand" for s in self._members.live())
@@ -52,6 +53,10 @@ class Placement:
                 zones = open_zones
         return market, min(zones, key=lambda zone: sum(s.zone == zone for s in self._members.alive))
 
+    def dark(self, zone: str) -> bool:
+        """Whether ``zone`` is out."""
+        return self._roster.dark_zones.get(zone, 0) > 0
+
     def has_spot(self, zone: str) -> bool:
         """Whether ``zone`` has a spot machine more for this pool."""
-        return self.stock.has_room(zone, self._members.in_zone(zone))
+        return not self.dark(zone) and self.stock.has_room(zone, self._members.in_zone(zone))

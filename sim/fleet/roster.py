@@ -85,6 +85,8 @@ class Roster:
             name: Members(name, index, pool.replicas + pool.headroom_replicas, endpoints.of(name))
             for index, (name, pool) in enumerate(spec.all_pools().items())
         }
+        self.dark_zones: dict[str, int] = {}
+        """Zone -> outages under way there: no machine of any market comes up in it."""
         self._listeners: list[LifeListener] = []
 
     def listen(self, listener: LifeListener) -> None:

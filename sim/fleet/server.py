@@ -97,8 +97,8 @@ class Server:
 
     def settle(self, now: float) -> None:
         """Put the time since the last change into ``seconds``."""
-        start = self.billed_start_s
-        if start is not None and self.state != "gone":
+        start, stop = self.billed_start_s, self.billed_stop_s
+        if start is not None and stop is None and self.state != "gone":
             spent = now - max(self._since_s, start)
             busy = self.replica.busy_by(now)
             worked, self._busy_since = busy - self._busy_since, busy
@@ -106,6 +106,19 @@ class Server:
             self.seconds["busy"] = self.seconds.get("busy", 0.0) + worked
             self.seconds[kind] = self.seconds.get(kind, 0.0) + spent - worked
         self._since_s = now
+
+    def end_bill(self, now: float) -> None:
+        """The machine costs nothing from now on."""
+        if self.billed_stop_s is None:
+            self.settle(now)
+            if self.billed_start_s is None:
+                self.billed_start_s = now  # a request that was cancelled before it cost anything
+            self.billed_stop_s = now
+
+    @property
+    def billed(self) -> bool:
+        """Its machine costs money now."""
+        return self.billed_start_s is not None and self.billed_stop_s is None
 
     @property
     def starting(self) -> bool:

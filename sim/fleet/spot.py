@@ -2,7 +2,9 @@
 
 The moment of the taking is drawn first (a life from the hazard's integral, a zone's end from its runs, a drop in a
 recording), the notice is given ``notice_s`` before it, or at once where it comes sooner. So a longer notice changes what
-is known, not what happens.
+is known, not what happens. A machine is taken with all replicas on it. With ``correlation`` the end of one machine's life is
+with that chance the end of each other one's of its zone, at the same moment and with the same notice; those that go along
+take nobody with them.
 
     life: integral of the hazard over the machine's age = an Exp(1) draw, stepped where a factor changes
 """
@@ -16,6 +18,7 @@ import numpy as np
 
 from sim.engine.clock import REPLICA, Moment
 from sim.fleet.durations import lognormal_of
+from sim.fleet.machine import Machine
 from sim.fleet.pool import Pool
 from sim.fleet.roster import LifeListener
 from sim.fleet.server import Server
@@ -29,6 +32,8 @@ from sim.units import SECONDS_PER_HOUR
 _HORIZON_S = 10 * 365 * 86_400.0
 _REBALANCE_S = 300.0
 _UNLIMITED = 1_000_000
+OWN_LIFE, SAME_ZONE = "spot market", "spot market, same zone"
+"""Causes: a machine's own life has ended, or it goes with one that has."""
 
 
 class SpotMarket(LifeListener):
@@ -47,6 +52,10 @@ class SpotMarket(LifeListener):
         self._capacity = pool.placement.stock.machines
         hazard = spec.hazard
         self._takes = True
+        self._lives: set[Machine] = set()
+        """Machines whose end is drawn."""
+        self._noticed: set[Machine] = set()
+        """Machines that are known to be taken."""
         if isinstance(hazard, ZoneRuns):
             self._zones = {zone: self._runs(hazard, zone) for zone in pool.placement.zones}
         elif isinstance(hazard, SpotTrace):
@@ -72,10 +81,13 @@ class SpotMarket(LifeListener):
             return
         hazard = self._spec.hazard
         if isinstance(hazard, ExponentialHazard | WeibullHazard | TimeOfDayHazard):
+            if server.machine in self._lives:  # shared with a replica that came before
+                return
+            self._lives.add(server.machine)
             rng = stream(self._seed, "spot", "life", server.pool, server.index)
             taken_s = self._life_end(hazard, self._clock.now, float(rng.standard_exponential()))
             if taken_s < _HORIZON_S:
-                self._announce(server, taken_s)
+                self._announce(server.machine, taken_s, OWN_LIFE)
         elif self._takes and server.zone in self._capacity:
             self._take_excess(server.zone, at_s=self._clock.now)
 
@@ -141,53 +153,76 @@ class SpotMarket(LifeListener):
     def _take_excess(self, zone: str, at_s: float) -> None:
         if not self._takes or zone not in self._capacity:
             return
-        held = [s for s in self._held(zone) if not s.doomed]
+        held = [machine for machine in self._held(zone) if machine not in self._noticed]
         excess = len(held) - self._capacity[zone]
         if excess > 0:
             for place in self._rng.permutation(len(held))[:excess]:
-                self._announce(held[int(place)], at_s)
+                self._announce(held[int(place)], at_s, "spot zone")
 
-    def _held(self, zone: str) -> list[Server]:
-        return [s for s in self._members.alive if s.zone == zone and s.market == "spot" and s.billed_start_s is not None]
+    def _held(self, zone: str) -> list[Machine]:
+        spot = [s for s in self._members.alive if s.zone == zone and s.market == "spot" and s.billed]
+        return list(dict.fromkeys(server.machine for server in spot))
+
+    def _on(self, machine: Machine) -> list[Server]:
+        return [server for server in self._members.alive if server.machine is machine and server.state != "dead"]
 
     # -- notice and taking ---------------------------------------------------------------------------------------------
 
-    def _announce(self, server: Server, taken_s: float) -> None:
+    def _announce(self, machine: Machine, taken_s: float, cause: str) -> None:
         now = self._clock.now
-        notice_s = max(now, taken_s - self._spec.notice_s)
         if self._spec.notice_s > 0:
-            self._clock.at(notice_s, REPLICA, self._notice, (server, taken_s))
-        else:
-            server.doomed = server.doomed or taken_s <= now
-        self._clock.at(max(taken_s, now), REPLICA, self._take, server)
+            notice_s = max(now, taken_s - self._spec.notice_s)
+            self._clock.at(notice_s, REPLICA, self._notice, (machine, taken_s, cause))
+        elif taken_s <= now:
+            self._noticed.add(machine)
+        self._clock.at(max(taken_s, now), REPLICA, self._take, (machine, cause))
 
     def _notice(self, moment: Moment) -> None:
-        server, taken_s = moment.value
-        if server not in self._members.alive or server.state == "dead":
+        machine, taken_s, cause = moment.value
+        servers = self._on(machine)
+        if not servers or machine in self._noticed:
             return
-        left_s = taken_s - self._clock.now
-        self._roster.event("spot_notice", "spot market", pool=self._pool.name, replica=server.name, left_s=left_s)
+        self._noticed.add(machine)
+        if cause == OWN_LIFE:
+            for neighbour in self._neighbours(machine):
+                self._announce(neighbour, taken_s, SAME_ZONE)
+        for server in servers:
+            left_s = taken_s - self._clock.now
+            self._roster.event("spot_notice", cause, pool=self._pool.name, replica=server.name, left_s=left_s)
         if self._spec.on_notice == "ignore":
             return
-        server.doomed = True
-        if self._spec.on_notice == "hand_back":
-            self._pool.going.lose(server, "spot handed back")
-            return
-        if self._spec.replace_on_notice:
-            self._pool.heal("spot notice")
-        if server.state == "ready":
-            self._pool.going.retire(server, "spot notice")
+        machine.state = "leaving"
+        for server in servers:
+            server.doomed = True
+            if self._spec.on_notice == "hand_back":
+                self._pool.going.lose(server, "spot handed back", announced=True)
+        if self._spec.on_notice == "drain":
+            if self._spec.replace_on_notice:
+                self._pool.heal("spot notice")
+            for server in servers:
+                if server.state == "ready":
+                    self._pool.going.retire(server, "spot notice")
 
     def _take(self, moment: Moment) -> None:
-        server: Server = moment.value
-        if server not in self._members.alive:
+        machine, cause = moment.value
+        servers = self._on(machine)
+        if not servers:
             return
-        others = [s for s in self._held(server.zone) if s is not server and not s.doomed]
-        self._pool.going.lose(server, "spot eviction")
-        if self._spec.correlation and not isinstance(self._spec.hazard, ZoneRuns | SpotTrace):
-            for other, u in zip(others, self._rng.random(len(others)), strict=True):
-                if u < self._spec.correlation:
-                    self._pool.going.lose(other, "spot eviction, same zone")
+        warned = self._spec.notice_s > 0
+        if not warned and cause == OWN_LIFE:
+            for neighbour in self._neighbours(machine):
+                self._announce(neighbour, self._clock.now, SAME_ZONE)
+        for server in servers:
+            lost = "spot eviction" if cause != SAME_ZONE else "spot eviction, same zone"
+            self._pool.going.lose(server, lost, announced=warned and self._spec.on_notice != "ignore", taken=True)
+
+    def _neighbours(self, machine: Machine) -> list[Machine]:
+        """Machines of the same zone that go with ``machine``."""
+        others = [one for one in self._held(machine.zone) if one is not machine and one not in self._noticed]
+        if not self._spec.correlation:
+            return []
+        chances = self._rng.random(len(others))
+        return [one for one, u in zip(others, chances, strict=True) if u < self._spec.correlation]
 
     def _rebalance(self, _: Moment) -> None:
         """On-demand stand-ins give way once spot has capacity again: first the new machine, then the old one goes."""

@@ -68,7 +68,7 @@ class Dispatcher(EngineListener):
         self._counts.out += 1
         now = self._clock.now
         enters_s = server.front_end.enters_s(now + one_way_s, input_tokens)
-        if enters_s > now:
+        if enters_s > now or server.replica.stopped:  # the sender goes on before it learns that nobody answers
             self._clock.at(enters_s, ARRIVAL, self._enter, attempt)
         else:
             server.replica.submit(engine)

@@ -372,3 +372,7 @@ class Gateway(AttemptListener, EndpointListener):
     def joined(self, server: Server) -> None:
         """See ``EndpointListener``: the queue moves."""
         self._queue.move()
+
+    def closed(self) -> None:
+        """See ``EndpointListener``: who waits for the pool fails."""
+        self._queue.flush()

@@ -11,6 +11,8 @@ from sim.gateway.policies import Policies
 from sim.gateway.request import ClientRequest, Failure
 from sim.spec.gateway.admission import QueueSpec
 
+NOBODY = Failure("unavailable", "no_replica")
+
 
 class GatewayQueue:
     """Requests that wait for a replica; ``send`` routes one and says why it could not."""
@@ -32,7 +34,9 @@ class GatewayQueue:
         self._time_to_live: DeadlineQueue[tuple[ClientRequest, int]] = DeadlineQueue(clock, self._waits, self._expire)
 
     def enter(self, request: ClientRequest) -> Failure | None:
-        """``request`` waits from now on, or is shed."""
+        """``request`` waits from now on, or is shed, or fails because there is nothing to wait for."""
+        if self._endpoints.closed(self._policies.waits_for):
+            return NOBODY
         if self._spec.max_requests is not None and len(self._room) >= self._spec.max_requests:
             return Failure("shed", "gateway_queue_full")
         self._room.push(request)
@@ -54,6 +58,15 @@ class GatewayQueue:
             failure = self._send(request)
             if failure is not None:
                 request.wake(failure)
+
+    def flush(self) -> None:
+        """Those who wait for servers that will never come fail."""
+        while self._endpoints.closed(self._policies.waits_for):
+            request = self._room.pop()
+            if request is None:
+                return
+            self._endpoints.give_up(self._policies.waits_for, request.input_tokens)
+            request.wake(NOBODY)
 
     def remove(self, request: ClientRequest) -> None:
         """``request`` waits no longer, if it did."""

@@ -42,7 +42,7 @@ class Sampler:
         clock.at(every_s, DEADLINE, self._sample, 1)
 
     def _sample(self, moment: Moment) -> None:
-        servers = self._servers
+        servers = [server for server in self._servers if server.state == "ready"]
         views = [server.replica.view() for server in servers]
         usable = sum(view.usable_blocks for view in views)
         arrived = self._counts.arrived

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gc
+import math
 import time
 
 import numpy as np
 import pandas as pd
 
 from sim.analysis.laws import violations
-from sim.engine.clock import Clock
+from sim.engine.clock import DEADLINE, Clock
 from sim.engine.gaps import GapHistogram
 from sim.errors import InvariantError
 from sim.fleet.books import Books
@@ -29,7 +30,6 @@ from sim.spec import Scenario
 from sim.workload import Trace
 from sim.workload.timeline import load_trace
 
-_EVENTS_AT_A_TIME = 4096
 _PATIENCE_S = 7 * 86_400.0
 """A request that has no outcome so long after the last arrival never gets one: its fleet does not come up."""
 
@@ -77,16 +77,9 @@ def simulate(
     wall, cpu = time.perf_counter(), time.process_time()
     try:
         gateway.start()
+        clock.at(trace.duration_s + _PATIENCE_S, DEADLINE, lambda _: _give_up_waiting(clock, roster, recorder))
         while recorder.open_requests and recorder.stopped_early is None:
-            for _ in range(_EVENTS_AT_A_TIME):
-                if not recorder.open_requests or recorder.stopped_early is not None:
-                    break
-                if not clock.step():
-                    raise InvariantError(
-                        f"{recorder.open_requests} requests have no outcome, but nothing happens after {clock.now} s"
-                    )
-            if clock.now > trace.duration_s + _PATIENCE_S:
-                _give_up_waiting(recorder, clock.now)
+            clock.step()
         end_s = clock.now
         for server in roster.servers:
             if not server.replica.stopped:
@@ -130,8 +123,14 @@ def _mean_request(trace: Trace) -> MeanRequest:
     return MeanRequest(max(1.0, float(trace.input_tokens.mean())), max(1.0, float(trace.output_tokens.mean())))
 
 
-def _give_up_waiting(recorder: Recorder, now: float) -> None:
-    """Every request still open has failed."""
+def _give_up_waiting(clock: Clock, roster: Roster, recorder: Recorder) -> None:
+    """Every request still open has failed: its fleet does not come up.
+
+    Raises:
+        InvariantError: servers are ready and nothing is left to happen, so that somebody has been forgotten.
+    """
+    if roster.endpoints.ready and clock.peek() == math.inf:
+        raise InvariantError(f"{recorder.open_requests} requests have no outcome, but nothing happens after {clock.now} s")
     for row, outcome in enumerate(recorder.outcome):
         if outcome < 0:
-            recorder.lost(row, now, FAILED, "never_served")
+            recorder.lost(row, clock.now, FAILED, "never_served")

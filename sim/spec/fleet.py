@@ -28,8 +28,15 @@ class FailureSpec:
     reported for large H100 clusters."""
     link_mtbf_h: float | None = Field(default=None, gt=0)
     """Mean time between link flaps of a replica with more than one GPU; it restarts on the same machine."""
+    zone_mtbf_h: float | None = Field(default=None, gt=0)
+    """Mean time between outages of one zone, h; all its machines die, whatever their market. None = never."""
+    zone_outage_s: float = Field(default=3600.0, gt=0)
+    """How long a zone is out, s; the default is an assumption (outages of a cloud zone last one to several
+    hours)."""
     detect_s: float = Field(default=30.0, ge=0)
-    """From death to the request for a replacement (a liveness probe's 3 x 10 s); the machine is billed meanwhile."""
+    """From a death that nobody announced until it is known, s (a liveness probe's 3 x 10 s): meanwhile the gateway sends to
+    the dead replica, whose requests fail at once, no replacement is asked for, and the machine is billed, unless the market
+    took it."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

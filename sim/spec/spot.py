@@ -92,7 +92,8 @@ class SpotSpec:
     on_notice: Literal["drain", "hand_back", "ignore"] = "drain"
     """drain: no new requests, the old ones finish if they can; hand_back: give the machine up at once."""
     correlation: float = Field(default=0.0, ge=0, le=1)
-    """Chance that an eviction takes each other spot replica of the same zone with it."""
+    """Chance that an eviction takes each other spot machine of the same zone with it, each with its notice; not for
+    ``zone_runs`` and ``trace``, whose zones fall as they fall."""
     replace_on_notice: bool = True
     """Ask for a replacement at the notice; False: once the machine is gone."""
     on_demand_share: float = Field(default=0.0, ge=0, le=1)

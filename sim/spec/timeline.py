@@ -99,7 +99,18 @@ class ReplicaLoss(_At):
     pool: str = "main"
     count: int = Field(default=1, ge=1)
     repair: Literal["replace", "restart", "none"] = "replace"
-    """replace: a new machine; restart: the same one comes up again (link flap, re-shard); none: gone for good."""
+    """replace: a new machine; restart: the same one comes up again (link flap); none: gone for good. A replica that comes up
+    again on the GPUs that are left, with a smaller tensor parallel size, is not modelled: state none, and a ``deploy`` of an
+    ``engine`` with that size, which replaces the whole pool."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ZoneLoss(_During):
+    """Every machine of a zone dies, whatever it was bought as, and none comes up there before ``until_s``."""
+
+    kind: Literal["zone_loss"] = "zone_loss"
+    zone: str = "zone_a"
+    """The zone; a pool's ``zones``, or its ``zone``."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -133,6 +144,6 @@ TraceChange = RateChange | ContextChange | OutputChange | RouteMixChange
 
 Change = Annotated[
     RateChange | ContextChange | OutputChange | RouteMixChange | Deploy | PriceChange | SpotHazardChange | ReplicaLoss
-    | PoolSize | ApiOutage | EscalationChange,
+    | ZoneLoss | PoolSize | ApiOutage | EscalationChange,
     Field(discriminator="kind"),
 ]  # fmt: skip

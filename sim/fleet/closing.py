@@ -1,0 +1,47 @@
+"""``Closing``: notices a pool that has no server and will never have one again, so that nobody waits for it.
+
+A pool is over when it has no server (starting, sleeping and dead ones under repair count as such), no autoscaler looks after
+it, and nothing on the timeline will give it another size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from sim.engine.clock import DEADLINE, Moment
+from sim.fleet.roster import LifeListener, Roster
+from sim.fleet.server import Server
+from sim.spec.timeline import Change, PoolSize
+
+
+class Closing(LifeListener):
+    """Watches the pools that are not ``scaled``."""
+
+    def __init__(self, roster: Roster, scaled: Iterable[str], changes: Sequence[Change]) -> None:
+        self._roster = roster
+        self._clock = roster.clock
+        self._watched = set(roster.pools) - set(scaled)
+        self._last_change_s: dict[str, float] = {}
+        for change in changes:
+            if isinstance(change, PoolSize):
+                self._last_change_s[change.pool] = max(change.at_s, self._last_change_s.get(change.pool, 0.0))
+        for pool in sorted(self._watched):
+            if pool in self._last_change_s or not roster.pools[pool].alive:
+                self._look_at(self._last_change_s.get(pool, 0.0), pool)
+
+    def gone(self, server: Server) -> None:
+        """See ``LifeListener``."""
+        if server.pool in self._watched:
+            self._look_at(self._clock.now, server.pool)
+
+    def _look_at(self, at_s: float, pool: str) -> None:
+        """Once what happens at that moment has happened."""
+        self._clock.at(at_s, DEADLINE, self._look, pool)
+
+    def _look(self, moment: Moment) -> None:
+        pool: str = moment.value
+        changes_later = self._last_change_s.get(pool, -1.0) > self._clock.now
+        if pool in self._watched and not self._roster.pools[pool].alive and not changes_later:
+            self._watched.discard(pool)
+            self._roster.event("pool_over", "no server, and none will come", pool=pool)
+            self._roster.endpoints.close(pool)
