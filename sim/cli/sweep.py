@@ -336,7 +336,7 @@ def answer_sentence(jobs: Sequence[Job], best: Job | None) -> str:
     fleet = fleet_words(outcome.gpu, outcome.replicas or 0, outcome.gpus_per_replica)
     pool = " ".join([fleet, *_others(best, axes_of(jobs))])
     if not best.holds:
-        missed = summary["slo"]["missed_by"] or summary["slo"]["verdict"]
+        missed = outcome.reason or summary["slo"]["missed_by"] or summary["slo"]["verdict"]
         return (
             f"Nothing that was allowed meets the SLO ({limits}); the nearest miss is "
             f"max_num_seqs={outcome.max_num_seqs} on {pool}: {missed}."

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from sim.cost import gpus_per_replica, usd_per_gpu_hour
 from sim.errors import ConfigError, InfeasibleError
 from sim.record import Result
+from sim.search.alone import missed_alone
 from sim.search.evaluator import ScenarioEvaluator, with_point
 from sim.search.guess import ALONE, pooled_rate_per_s
 from sim.search.load import highest_load
@@ -69,6 +70,12 @@ def solve(scenario: Scenario, how: Solve, evaluator: ScenarioEvaluator | None = 
     if how == "none":
         return _answer(how, Point(scenario.fleet.replicas, rate_scale, "undecided", seed=scenario.seed), evaluate, one)
     guess = _guess(scenario, evaluate)
+    hopeless = missed_alone(scenario, evaluate.trace(rate_scale))
+    if hopeless:
+        replicas = scenario.fleet.replicas
+        if how == "replicas":
+            replicas = min(max(math.ceil(rate_scale / guess), scenario.search.min_replicas), _most_replicas(scenario))
+        return _answer(how, evaluate(replicas=replicas, rate_scale=rate_scale), evaluate, one, hopeless)
     if how == "replicas":
         if scenario.search.one_replica_load:
             one = _load(scenario, evaluate, 1, guess * ALONE)
