@@ -1,6 +1,6 @@
 """The hot rooms compiled: what ``pyproject.toml`` cannot say of a wheel.
 
-Where a C compiler and Python's headers are found, the modules of ``sim.forms.COMPILED`` are compiled by mypyc and the wheel
+Where a C compiler and Python's headers are found, the modules of ``sim.forms.compiled_modules`` are compiled by mypyc and the wheel
 is one for this platform. Elsewhere, with ``SERVECAP_PURE=1``, and for an editable install, everything stays Python.
 """
 
@@ -50,7 +50,7 @@ def extensions() -> list[Extension]:
         return []
     from mypyc.build import mypycify
 
-    files = [f"{name.replace('.', '/')}.py" for name in forms["COMPILED"]]
+    files = [f"{name.replace('.', '/')}.py" for name in forms["compiled_modules"]()]
     options = ["--config-file=", f"--cache-dir={os.devnull}", "--ignore-missing-imports", "--follow-imports=silent"]
     compiled: list[Extension] = mypycify([*options, *files], opt_level="3", debug_level="0")
     for extension in compiled:

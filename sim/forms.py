@@ -18,21 +18,29 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-COMPILED = (
-    "sim.engine.batch", "sim.engine.block_pool", "sim.engine.clock", "sim.engine.decode_set", "sim.engine.gaps",
-    "sim.engine.invariants", "sim.engine.noise", "sim.engine.policies", "sim.engine.prefix_cache", "sim.engine.replica",
-    "sim.engine.request", "sim.engine.scheduler", "sim.gateway.deadlines", "sim.gateway.dispatch", "sim.gateway.plain",
-    "sim.gateway.request", "sim.perf.front_end", "sim.perf.host", "sim.perf.step_time", "sim.perf.tabulated",
-    "sim.record.recorder",
+_WHOLE = ("engine", "gateway")
+_OPEN = ("__init__", "listener")
+"""Files that stay Python: anybody may derive from a listener."""
+_PARTS = (
+    "fleet.least_loaded", "fleet.loads", "fleet.server", "perf.front_end", "perf.host", "perf.step_time", "perf.tabulated",
+    "record.recorder", "rng",
 )  # fmt: skip
-"""Modules that ``setup.py`` compiles."""
+"""Of other rooms, what engine and gateway touch at every step."""
+
+
+def compiled_modules() -> list[str]:
+    """Modules that ``setup.py`` compiles."""
+    here = Path(__file__).parent
+    whole = [f"{room}.{file.stem}" for room in _WHOLE for file in (here / room).glob("*.py") if file.stem not in _OPEN]
+    return sorted(f"sim.{name}" for name in (*whole, *_PARTS))
+
 
 SWITCH = "SERVECAP_PURE"
 
 
 def form() -> str:
     """``compiled`` or ``pure``: what an import of the hot rooms takes here."""
-    spec = importlib.util.find_spec(COMPILED[0])
+    spec = importlib.util.find_spec("sim.engine.clock")
     return "pure" if spec is None or (spec.origin or "").endswith(".py") else "compiled"
 
 
@@ -44,12 +52,14 @@ def pure_is_asked() -> bool:
 class Sources(importlib.machinery.PathFinder):
     """Finds the sources of the hot rooms where their compiled form stands beside them."""
 
+    modules = frozenset(compiled_modules())
+
     @classmethod
     def find_spec(
         cls, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         """The source file of a hot module; None for every other."""
-        if fullname not in COMPILED:
+        if fullname not in cls.modules:
             return None
         files = [Path(folder) / f"{fullname.rpartition('.')[2]}.py" for folder in path or ()]
         return next((importlib.util.spec_from_file_location(fullname, file) for file in files if file.is_file()), None)

@@ -23,8 +23,8 @@ class Batch:
     """
 
     __slots__ = (
-        "_increment", "admitted", "committed", "context", "end", "finishing", "first", "held_blocks", "n_decode", "number",
-        "order", "preempted", "prefills", "sampled", "sched_at", "start", "steps", "used_blocks",
+        "_increment", "admitted", "announces", "committed", "context", "end", "finishing", "first", "held_blocks",
+        "n_decode", "number", "order", "preempted", "prefills", "sampled", "sched_at", "start", "steps", "used_blocks",
     )  # fmt: skip
 
     def __init__(self, n_decode: int, context: int) -> None:
@@ -42,6 +42,8 @@ class Batch:
         self.preempted: list[EngineRequest] = []
         self.sampled: list[EngineRequest] = []
         """Requests whose chunk was their last: they sample a token at the end."""
+        self.announces = False
+        """Somebody waits for the first token of one of them."""
         self.finishing: list[EngineRequest] = []
         """Requests that sample their last token in the last step."""
         self.order: list[tuple[EngineRequest, int, int]] | None = None

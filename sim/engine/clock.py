@@ -14,7 +14,7 @@ their own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from heapq import heappop, heappush
 from math import inf
 from typing import Any
@@ -64,12 +64,21 @@ class _SimpyEvent(Moment):
 class Clock:
     """The simulation's time and what is to come. ``now`` moves from moment to moment."""
 
-    __slots__ = ("_active_proc", "_heap", "_number", "now")
+    __slots__ = (
+        "_active_proc", "_heap", "_number", "_stream", "_stream_key", "_stream_row", "_stream_time", "_stream_times",
+        "_streamed", "now",
+    )  # fmt: skip
 
     def __init__(self, initial_time: float = 0.0) -> None:
         self.now: float = initial_time
         self._heap: list[tuple[float, int, Moment]] = []
         self._number = 0
+        self._stream: Moment | None = None
+        self._stream_times: Sequence[float] = ()
+        self._stream_row = 0
+        self._stream_time = inf
+        self._stream_key = 0
+        self._streamed = 0
         self._active_proc: Any = None
         """SimPy's: the process that is being resumed."""
 
@@ -85,20 +94,47 @@ class Clock:
         self._number = number + 1
         heappush(self._heap, (time, (order << _ORDER_BITS) + number, moment))
 
+    def stream(self, times: Sequence[float], order: int, moment: Moment) -> None:
+        """Let ``moment`` happen at each of ``times`` (ascending), as if every time had been put on the heap at the one
+        before it. They need no place there."""
+        assert self._stream is None, "a clock has one stream"
+        self._stream = moment
+        self._stream_times = times
+        self._stream_key = order << _ORDER_BITS
+        self._next_of_stream(0)
+
+    def _next_of_stream(self, row: int) -> None:
+        self._stream_row = row
+        self._stream_time = self._stream_times[row] if row < len(self._stream_times) else inf
+        self._stream_key = (self._stream_key >> _ORDER_BITS << _ORDER_BITS) + self._number
+        self._number += 1
+        self._streamed += 1
+
     @property
     def events_scheduled(self) -> int:
         """Moments ever put on the heap: the kernel's work."""
-        return self._number
+        return self._number - self._streamed
 
     def peek(self) -> float:
         """Time of the next moment, infinite when there is none."""
-        return self._heap[0][0] if self._heap else inf
+        heap = self._heap
+        return min(heap[0][0], self._stream_time) if heap else self._stream_time
 
     def step(self) -> bool:
         """Let the next moment happen; False when there is none."""
-        if not self._heap:
+        heap = self._heap
+        stream = self._stream
+        if stream is not None and self._stream_time < inf:
+            time = self._stream_time
+            first = heap[0][0] if heap else inf
+            if time < first or (time == first and self._stream_key < heap[0][1]):
+                self.now = time
+                self._next_of_stream(self._stream_row + 1)
+                stream.happen()
+                return True
+        if not heap:
             return False
-        time, _, moment = heappop(self._heap)
+        time, _, moment = heappop(heap)
         self.now = time
         moment.happen()
         return True

@@ -8,14 +8,18 @@ Runs of decode-only steps are one batch with a plan. The plan stays open until t
 be composed: its end (sync) or the start of its last step (async). An arrival or abort that the scheduler would see cuts
 the plan after the step in progress, or the one after that which is already composed (async).
 
-    wake-ups = arrivals at an idle engine, ends of batches whose output matters, moments to compose
+    wake-ups = arrivals at an idle engine, ends of batches
 
-Readers between wake-ups (``view``) get the state at the newest step composed by then, computed; they do not cut.
+What nobody outside can see costs no wake-up: a step that is composed while another runs is composed when that one ends,
+and a batch with which nobody leaves is taken in with the next, both as of the moment at which the engine did it. Whoever
+asks in between, sends or aborts makes the engine ``catch_up`` first. Readers (``view``) get the state at the newest step
+composed by then, computed; they do not cut.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from math import inf
 from typing import NamedTuple
 
 from sim.engine.batch import Batch
@@ -108,7 +112,8 @@ class Replica:
         self.plan = 0
         """Version of the next wake-up; older ones in the heap are void."""
         self._wake_at: float | None = None
-        self._deferred = False
+        self._due = inf
+        """When the engine composes behind the open plan, where that needs no wake-up of its own."""
         self._aborts: list[EngineRequest] = []
         self._end = 0.0
         """When the last launched batch ends."""
@@ -128,6 +133,7 @@ class Replica:
         if self.stopped:
             self.listener.evicted((request,))
             return
+        self.catch_up()
         scheduler = self.scheduler
         blocked = scheduler.n_waiting and not scheduler.by_priority
         scheduler.add(request)
@@ -142,11 +148,14 @@ class Replica:
         """The client is gone: the engine drops the request when it next looks at its input queue."""
         if self.stopped:
             return
+        self.catch_up()
         self._aborts.append(request)
         if not self._queue:
             self._wake_now()
         else:
             self._cut()
+            if self._due < inf:
+                self._plan_wake()
 
     def stop(self) -> list[EngineRequest]:
         """The replica dies now: what it held is returned with ``sampled`` up to date, and it never wakes again.
@@ -154,6 +163,7 @@ class Replica:
         A step in progress is in the books of tokens (they are lost with the rest), its time only as far as it got.
         """
         now = self.clock.now
+        self.catch_up()
         plan = self._open
         if plan is not None:
             plan.steps = max(1, min(plan.steps, plan.steps_started(now) + self.depth - 1))
@@ -167,6 +177,7 @@ class Replica:
                 self.block_time -= unused * batch.held_blocks
         self.stopped = True
         self.plan += 1
+        self._due = inf
         self._queue.clear()
         scheduler = self.scheduler
         held = [r for r in (*scheduler.running, *scheduler.waiting_requests()) if r.abort_reason is None]
@@ -176,7 +187,8 @@ class Replica:
         return held
 
     def busy_by(self, now: float) -> float:
-        """Time in which a step ran, up to ``now``."""
+        """Time in which a step ran, up to ``now`` (not before the clock's)."""
+        self.catch_up()
         busy = self.busy
         for batch in self._queue:
             if batch is self._open:
@@ -185,8 +197,15 @@ class Replica:
                 busy -= batch.end - max(now, batch.start)
         return busy
 
+    @property
+    def n_waiting(self) -> int:
+        """Requests in the waiting queue now."""
+        self.catch_up()
+        return self.scheduler.n_waiting
+
     def view(self) -> EngineView:
         """State as the newest composed step left it, which is what vLLM's metrics say."""
+        self.catch_up()
         scheduler = self.scheduler
         pool = scheduler.pool
         used = pool.usable - pool.free
@@ -216,37 +235,74 @@ class Replica:
     def _plan_wake(self) -> None:
         """Next moment at which this engine has something to do."""
         self.plan += 1
+        self._due = inf
         queue = self._queue
         if not queue:
             self._wake_at = None
             return
         newest = queue[-1]
-        compose_at = newest.end
+        wake_at = newest.end
         if self.depth == 2 and self._open is newest:
-            compose_at = max(newest.time_after(newest.steps - 1), self.clock.now)
-        wake_at = compose_at
+            self._due = max(newest.time_after(newest.steps - 1), self.clock.now)
+            if self._aborts:
+                wake_at = self._due  # who sent them is told when the engine looks
         if len(queue) > 1:
             oldest = queue[0]
-            if oldest.end < wake_at and (oldest.sampled or oldest.finishing or self._open is None):
+            if oldest.end < wake_at and (oldest.finishing or oldest.announces or self._open is None):
                 wake_at = oldest.end
         self._wake_at = wake_at
         self.clock.put(wake_at, COMPLETION, _Wake(self, self.plan))
 
     def _cut(self) -> None:
         """The scheduler has news: end the open plan as soon as the engine would look."""
+        if self._shorten():
+            self._plan_wake()
+
+    def _shorten(self) -> bool:
+        """Let the open plan end with the last step that is composed by now; whether that changes it."""
         batch = self._open
         if batch is None or batch.steps == 1:
-            return
+            return False
         steps = max(1, batch.steps_started(self.clock.now) + self.depth - 1)
-        if steps < batch.steps:
-            batch.steps = steps
-            batch.end = batch.time_after(steps)
-            self._end = batch.end
-            self._plan_wake()
+        if steps >= batch.steps:
+            return False
+        batch.steps = steps
+        batch.end = batch.time_after(steps)
+        self._end = batch.end
+        return True
 
     def wake(self) -> None:
         """The planned wake-up: take what has returned, then compose, behind everything else of this moment."""
         now = self.clock.now
+        if self._due < now:
+            self._do_what_was_due()
+        self._due = inf
+        released = self._take_in(now)
+        if released and self._open is not None and self.scheduler.n_waiting:
+            self._shorten()
+        if self.clock.peek() <= now:
+            self.plan += 1
+            self.clock.put(now, SCHEDULE, _Compose(self, self.plan))
+        else:
+            self.compose()
+
+    def catch_up(self) -> None:
+        """Do what the engine has done by now without a wake-up."""
+        now = self.clock.now
+        if self._due < now:
+            self._do_what_was_due()
+            self._plan_wake()
+        self._take_in(now)
+
+    def _do_what_was_due(self) -> None:
+        """Compose behind the open plan, as of the moment at which its last step began."""
+        due = self._due
+        self._due = inf
+        self._take_in(due)
+        self._fill(due)
+
+    def _take_in(self, now: float) -> bool:
+        """Apply the outputs of batches that have ended; whether a request has left with one."""
         queue = self._queue
         released = False
         while queue and queue[0].end <= now and not (queue[0] is self._open and self.depth == 2):
@@ -254,18 +310,17 @@ class Replica:
             if batch is self._open:
                 self._close(batch)
             self._return(batch)
-            released = released or bool(batch.finishing)
-        if released and self._open is not None and self.scheduler.n_waiting:
-            self._cut()
-        if self.clock.peek() <= now:
-            self.plan += 1
-            self.clock.put(now, SCHEDULE, _Compose(self, self.plan))
-        else:
-            self.compose()
+            if batch.finishing:
+                released = True
+        return released
 
     def compose(self) -> None:
-        """Fill the batch queue as far as it may be filled now."""
-        now = self.clock.now
+        """Fill the batch queue and plan the next wake-up."""
+        self._fill(self.clock.now)
+        self._plan_wake()
+
+    def _fill(self, now: float) -> None:
+        """Compose as many batches as the queue takes at ``now``."""
         scheduler = self.scheduler
         queue = self._queue
         while True:
@@ -290,7 +345,6 @@ class Replica:
                     continue  # an idle core looks again, and what it has just preempted waits first in line
                 break
             self._launch(batch, now)
-        self._plan_wake()
 
     def _launch(self, batch: Batch, now: float) -> None:
         scheduler = self.scheduler
@@ -303,6 +357,9 @@ class Replica:
             if self._noise is not None:
                 first *= self._noise.factor()
             batch.set_times(start, first, 0.0)
+            for request in batch.sampled:
+                if request.announces:
+                    batch.announces = True
             for request in batch.admitted:
                 if request.scheduled_at is None:
                     request.scheduled_at = now

@@ -6,6 +6,7 @@ from typing import Literal
 
 from sim.cost import usd_per_gpu_hour
 from sim.engine.replica import Replica
+from sim.fleet.loads import LoadIndex
 from sim.fleet.machine import Machine
 from sim.perf import FrontEnd
 from sim.spec import EngineSpec, GpuSpec, Market
@@ -22,8 +23,8 @@ class Server:
     __slots__ = (
         "_busy_since", "_since_s", "attempts", "background", "background_tokens", "billed_start_s", "billed_stop_s",
         "broken", "doomed", "engine", "front_end", "gpu", "gpus", "index", "machine", "name", "num_gpu_blocks", "pool",
-        "pool_index", "ready_s", "replica", "requested_s", "requests_in_flight", "seconds", "state", "stopped_s",
-        "tokens_in_flight", "version", "wasted_tokens",
+        "pool_index", "ready_s", "replica", "request_index", "requested_s", "requests_in_flight", "seconds", "state",
+        "stopped_s", "token_index", "tokens_in_flight", "version", "wasted_tokens",
     )  # fmt: skip
 
     def __init__(
@@ -52,6 +53,9 @@ class Server:
         self.requests_in_flight = 0
         self.attempts = 0
         """Attempts that the gateway has sent to it."""
+        self.token_index: LoadIndex | None = None
+        self.request_index: LoadIndex | None = None
+        """Where its two loads are filed, when a router asks who has the least."""
         self.background = 0
         """Background tasks in it; no part of the two above."""
         self.background_tokens = 0
@@ -89,6 +93,23 @@ class Server:
     def usd_per_hour(self) -> float:
         """At list price."""
         return self.gpus * usd_per_gpu_hour(self.gpu, self.machine.market)
+
+    def take(self, tokens: int) -> None:
+        """An attempt with a prompt of ``tokens`` was sent here."""
+        self.attempts += 1
+        self._book(tokens, 1)
+
+    def let_go(self, tokens: int) -> None:
+        """An attempt with a prompt of ``tokens`` has left."""
+        self._book(-tokens, -1)
+
+    def _book(self, tokens: int, requests: int) -> None:
+        self.tokens_in_flight += tokens
+        self.requests_in_flight += requests
+        if self.token_index is not None:
+            self.token_index.put(self.index, self.tokens_in_flight)
+        if self.request_index is not None:
+            self.request_index.put(self.index, self.requests_in_flight)
 
     def enter(self, state: State, now: float) -> None:
         """Change state; the billed time in the old one goes into ``seconds``."""

@@ -62,9 +62,7 @@ class Dispatcher(EngineListener):
             request.row, input_tokens, output_tokens, self._clock.now, request.priority, content, output_name, attempt
         )
         attempt.engine = engine
-        server.tokens_in_flight += input_tokens
-        server.requests_in_flight += 1
-        server.attempts += 1
+        server.take(input_tokens)
         self._counts.out += 1
         now = self._clock.now
         enters_s = server.front_end.enters_s(now + one_way_s, input_tokens)
@@ -114,8 +112,7 @@ class Dispatcher(EngineListener):
         """See ``EngineListener``."""
         attempt: Attempt = request.owner
         server = attempt.server
-        server.tokens_in_flight -= request.prompt_len
-        server.requests_in_flight -= 1
+        server.let_go(request.prompt_len)
         self._counts.out -= 1
         self._worked(attempt)
         if attempt.done is not None:
@@ -148,8 +145,7 @@ class Dispatcher(EngineListener):
     def aborted(self, request: EngineRequest) -> None:
         """See ``EngineListener``."""
         attempt: Attempt = request.owner
-        attempt.server.tokens_in_flight -= request.prompt_len
-        attempt.server.requests_in_flight -= 1
+        attempt.server.let_go(request.prompt_len)
         self._counts.out -= 1
         self._worked(attempt)
         self.waste(attempt)
@@ -169,8 +165,7 @@ class Dispatcher(EngineListener):
 
     def _evict(self, request: EngineRequest) -> None:
         attempt: Attempt = request.owner
-        attempt.server.tokens_in_flight -= request.prompt_len
-        attempt.server.requests_in_flight -= 1
+        attempt.server.let_go(request.prompt_len)
         self._counts.out -= 1
         self._worked(attempt)
         if attempt.done is not None:

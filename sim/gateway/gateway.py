@@ -11,8 +11,11 @@ How long clients wait is ``Patience``, who answers elsewhere ``Providers``.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Collection, Generator
 from typing import Any
+
+import numpy as np
 
 from sim.engine.clock import ARRIVAL, Clock, Moment
 from sim.fleet.endpoints import EndpointListener, Endpoints
@@ -55,10 +58,10 @@ class Gateway(AttemptListener, EndpointListener):
         self.clock = clock
         self.recorder = recorder
         self.counts = Counts()
-        self.arrival_s: list[float] = trace.arrival_s.tolist()
+        self.arrival_s = array("d", np.asarray(trace.arrival_s, dtype=np.float64).tobytes())
         """When each request was sent; the trace's times unless users wait for answers."""
-        self._input: list[int] = trace.input_tokens.tolist()
-        self._output: list[int] = trace.output_tokens.tolist()
+        self._input = array("q", np.asarray(trace.input_tokens, dtype=np.int64).tobytes())
+        self._output = array("q", np.asarray(trace.output_tokens, dtype=np.int64).tobytes())
         self._labels = {name: column.tolist() for name, column in trace.labels.items() if name != "block_hashes"}
         self._priority: list[int] | None = self._labels.get("priority")
         self._contents = Contents(trace)
@@ -89,7 +92,7 @@ class Gateway(AttemptListener, EndpointListener):
         if self._users is not None:
             self._users.start()
         elif self.arrival_s:
-            self.clock.at(self.arrival_s[0], ARRIVAL, self._arrive)
+            self.clock.stream(self.arrival_s, ARRIVAL, Moment(self._arrive))
 
     def figures(self) -> dict[str, float]:
         """``Result.gateway``."""
@@ -106,10 +109,7 @@ class Gateway(AttemptListener, EndpointListener):
     # -- arrivals ------------------------------------------------------------------------------------------------------
 
     def _arrive(self, _: Moment) -> None:
-        row = self.counts.arrived
-        if row + 1 < len(self.arrival_s):
-            self.clock.at(self.arrival_s[row + 1], ARRIVAL, self._arrive)
-        self._receive(row)
+        self._receive(self.counts.arrived)
 
     def _receive(self, row: int) -> None:
         self.counts.arrived += 1
@@ -268,7 +268,7 @@ class Gateway(AttemptListener, EndpointListener):
         server: Server = self.policies.router.choose(request, servers)
         scheduler = server.replica.scheduler
         limit = self.spec.max_queue_requests
-        if limit is not None and scheduler.n_waiting >= limit and server.requests_in_flight:
+        if limit is not None and server.replica.n_waiting >= limit and server.requests_in_flight:
             return self.policies.refused(server)
         tokens = request.input_tokens + self._before.added_prompt_tokens(request)
         refusal = scheduler.refusal(tokens, self._output[request.row])

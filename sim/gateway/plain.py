@@ -34,7 +34,7 @@ class PlainPath:
         server: Server = self._router.choose(request, servers)
         scheduler = server.replica.scheduler
         limit = self._queue_limit
-        if limit is not None and scheduler.n_waiting >= limit and server.requests_in_flight:
+        if limit is not None and server.replica.n_waiting >= limit and server.requests_in_flight:
             self._recorder.lost(row, request.arrival_s, SHED, "queue_full")
             return
         refusal = scheduler.refusal(request.input_tokens, output_tokens)

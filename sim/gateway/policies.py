@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 from sim.engine.clock import Clock
 from sim.fleet.endpoints import Endpoints
+from sim.fleet.least_loaded import LeastLoaded, Load
 from sim.fleet.server import Server
 from sim.gateway.admission import make_admission
 from sim.gateway.counts import Counts
@@ -72,7 +73,10 @@ class Policies:
                 made[staleness_s] = Signals(clock, staleness_s, endpoints.ready, counts)
             return made[staleness_s]
 
-        self.router = make_router(spec.router, signals, stream(seed, "gateway", "router"), plugins)
+        def ranking(load: Load) -> LeastLoaded:
+            return LeastLoaded(endpoints, ordinary, load)
+
+        self.router = make_router(spec.router, signals, stream(seed, "gateway", "router"), plugins, ranking)
         retries = spec.retries
         self._retries = self._budget = None
         if retries is not None:
@@ -142,7 +146,7 @@ class Policies:
 
     def least_waiting(self) -> int:
         """Requests waiting in the emptiest ready replica; very many when there is none."""
-        return min((server.replica.scheduler.n_waiting for server in self.ready()), default=1_000_000_000)
+        return min((server.replica.n_waiting for server in self.ready()), default=1_000_000_000)
 
     # -- admission, retries, breakers ----------------------------------------------------------------------------------
 

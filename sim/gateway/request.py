@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 import simpy
 
 from sim.engine.request import Content, EngineRequest
+from sim.fleet.server import Server
 from sim.spec.gateway.retrying import FailureKind
 
 
@@ -132,7 +133,7 @@ class Attempt:
 
     __slots__ = ("done", "engine", "live", "one_way_s", "request", "server")
 
-    def __init__(self, request: ClientRequest, server: Any, one_way_s: float = 0.0) -> None:
+    def __init__(self, request: ClientRequest, server: Server, one_way_s: float = 0.0) -> None:
         self.request = request
         self.server = server
         self.one_way_s = one_way_s

@@ -72,7 +72,7 @@ class AwsRetryBudget:
 
     def __init__(self, spec: AwsBudget) -> None:
         self._spec = spec
-        self.tokens: float = spec.capacity
+        self.tokens = float(spec.capacity)
 
     def withdraw(self, failure: Failure, being_served: int) -> float | None:
         """See ``RetryBudget``."""

@@ -12,11 +12,13 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
+from sim.fleet.least_loaded import LeastLoaded, Load
 from sim.gateway.affinity import SessionAffinityRouter, SglangCacheAwareRouter, WeightedScoreRouter
 from sim.gateway.request import RequestView
 from sim.gateway.signals import ScrapedServer, ServerView, Signals
 from sim.gateway.static_weights import StaticWeightsRouter
 from sim.plugins import ROUTERS, Plugins
+from sim.rng import Uniforms
 from sim.spec.gateway.routing import (
     LeastKv,
     LeastRequests,
@@ -61,34 +63,24 @@ class RandomChoiceRouter:
     """Any server with equal chance."""
 
     def __init__(self, rng: np.random.Generator) -> None:
-        self._rng = rng
+        self._uniforms = Uniforms(rng)
 
     def choose(self, request: RequestView, servers: Sequence[S]) -> S:
         """See ``Router``."""
-        return servers[int(self._rng.random() * len(servers))]
-
-
-class LeastTokensInFlightRouter:
-    """The server with the fewest prompt tokens of unfinished requests; first of equals."""
-
-    def choose(self, request: RequestView, servers: Sequence[S]) -> S:
-        """See ``Router``."""
-        best = servers[0]
-        least = best.tokens_in_flight
-        for server in servers:
-            if server.tokens_in_flight < least:
-                best, least = server, server.tokens_in_flight
-        return best
+        return servers[int(self._uniforms.next() * len(servers))]
 
 
 class LeastLoadRouter:
-    """The server with the least ``load``; first of equals."""
+    """The server with the least ``load``; first of equals. ``ranking`` knows it for its own list of servers."""
 
-    def __init__(self, load: Callable[[Any], float]) -> None:
+    def __init__(self, load: Callable[[Any], float], ranking: LeastLoaded | None = None) -> None:
         self._load = load
+        self._ranking = ranking
 
-    def choose(self, request: RequestView, servers: Sequence[C]) -> C:
+    def choose(self, request: RequestView, servers: Sequence[Any]) -> Any:
         """See ``Router``."""
+        if self._ranking is not None and servers is self._ranking.servers:
+            return self._ranking.first()
         return min(servers, key=self._load)
 
 
@@ -98,12 +90,12 @@ class PowerOfTwoRouter:
     def __init__(self, choices: int, load: Callable[[Any], float], rng: np.random.Generator) -> None:
         self._choices = choices
         self._load = load
-        self._rng = rng
+        self._uniforms = Uniforms(rng)
 
     def choose(self, request: RequestView, servers: Sequence[C]) -> C:
         """See ``Router``."""
         n = len(servers)
-        drawn = [servers[int(u * n)] for u in self._rng.random(self._choices).tolist()]
+        drawn = [servers[int(self._uniforms.next() * n)] for _ in range(self._choices)]
         return min(drawn, key=self._load)
 
 
@@ -115,18 +107,24 @@ def _load_of(signal: str, signals: Signals) -> Callable[[Any], float]:
 
 
 def make_router(
-    spec: RouterSpec, signals: Callable[[float], Signals], rng: np.random.Generator, plugins: Plugins
+    spec: RouterSpec,
+    signals: Callable[[float], Signals],
+    rng: np.random.Generator,
+    plugins: Plugins,
+    ranking: Callable[[Load], LeastLoaded] | None = None,
 ) -> Router:
-    """The router that ``spec`` names; ``signals(staleness_s)`` makes what it may read of the replicas."""
+    """The router that ``spec`` names; ``signals(staleness_s)`` makes what it may read of the replicas, ``ranking(load)``
+    what knows the least loaded of them."""
     match spec:
         case RoundRobin():
             return RoundRobinRouter()
         case RandomRouter():
             return RandomChoiceRouter(rng)
         case LeastTokensInFlight():
-            return LeastTokensInFlightRouter()
+            return LeastLoadRouter(_load_of("tokens", signals(0.0)), ranking("tokens") if ranking is not None else None)
         case LeastRequests():
-            return LeastLoadRouter(_load_of("requests", signals(spec.staleness_s)))
+            ranked = ranking("requests") if ranking is not None and not spec.staleness_s else None
+            return LeastLoadRouter(_load_of("requests", signals(spec.staleness_s)), ranked)
         case LeastKv():
             return LeastLoadRouter(_load_of("kv_used", signals(spec.staleness_s)))
         case PowerOfTwo():

@@ -126,7 +126,7 @@ class _Bench(EngineListener):
 
     def _arrive(self, moment: Moment) -> None:
         self.replica.submit(moment.value)
-        self.max_waiting = max(self.max_waiting, self.scheduler.n_waiting)
+        self.max_waiting = max(self.max_waiting, self.replica.n_waiting)
 
     def finished(self, request: EngineRequest) -> None:
         """See ``EngineListener``."""
