@@ -1,7 +1,7 @@
 """The hot rooms compiled: what ``pyproject.toml`` cannot say of a wheel.
 
-Where a C compiler and Python's headers are found, the modules of ``sim.forms.compiled_modules`` are compiled by mypyc and the wheel
-is one for this platform. Elsewhere, with ``SERVECAP_PURE=1``, and for an editable install, everything stays Python.
+Where a C compiler and Python's headers are found, ``sim.forms.compiled_modules`` are compiled by mypyc and the wheel is one
+for this platform. Elsewhere, with ``SERVECAP_PURE=1``, and for an editable install, everything stays Python.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -28,6 +29,7 @@ _PARTS = (
 """Of other rooms, what engine and gateway touch at every step."""
 
 
+@cache
 def compiled_modules() -> list[str]:
     """Modules that ``setup.py`` compiles."""
     here = Path(__file__).parent
@@ -52,14 +54,12 @@ def pure_is_asked() -> bool:
 class Sources(importlib.machinery.PathFinder):
     """Finds the sources of the hot rooms where their compiled form stands beside them."""
 
-    modules = frozenset(compiled_modules())
-
     @classmethod
     def find_spec(
         cls, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         """The source file of a hot module; None for every other."""
-        if fullname not in cls.modules:
+        if fullname not in compiled_modules():
             return None
         files = [Path(folder) / f"{fullname.rpartition('.')[2]}.py" for folder in path or ()]
         return next((importlib.util.spec_from_file_location(fullname, file) for file in files if file.is_file()), None)
