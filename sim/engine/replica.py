@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from collections import deque
 from math import inf
-from typing import NamedTuple
 
 from sim.engine.batch import Batch
 from sim.engine.clock import COMPLETION, SCHEDULE, Clock, Moment
@@ -29,6 +28,7 @@ from sim.engine.listener import EngineListener, StepListener
 from sim.engine.noise import StepNoise
 from sim.engine.request import EngineRequest
 from sim.engine.scheduler import Scheduler
+from sim.engine.view import EngineView, view_of
 from sim.perf.step_time import StepTimeModel
 
 
@@ -57,17 +57,6 @@ class _Compose(_Wake):
         """See ``Moment``."""
         if self.plan == self.replica.plan:
             self.replica.compose()
-
-
-class EngineView(NamedTuple):
-    """What an engine's metrics endpoint would say; tokens and blocks are counts."""
-
-    waiting: int
-    running: int
-    context_tokens: int
-    waiting_tokens: int
-    used_blocks: int
-    usable_blocks: int
 
 
 class Replica:
@@ -204,24 +193,13 @@ class Replica:
         return self.scheduler.n_waiting
 
     def view(self) -> EngineView:
-        """State as the newest composed step left it, which is what vLLM's metrics say."""
+        """What its metrics say now."""
         self.catch_up()
-        scheduler = self.scheduler
-        pool = scheduler.pool
-        used = pool.usable - pool.free
-        context = scheduler.decodes.context + sum(r.computed for r in scheduler.prefilling)
-        for batch in self._queue:
-            context += sum(r.computed for r in batch.finishing if r.running)
         plan = self._open
+        composed = 0
         if plan is not None:
             composed = min(plan.steps, plan.steps_started(self.clock.now) + self.depth - 1)
-            ahead = composed - plan.committed
-            if ahead > 0:
-                context += ahead * plan.n_decode
-                used += scheduler.decodes.blocks_needed(ahead)
-        return EngineView(
-            scheduler.n_waiting, len(scheduler.running), context, self.waiting_tokens, used, pool.usable
-        )
+        return view_of(self.scheduler, self._queue, plan, composed, self.waiting_tokens)
 
     # -- the engine loop -----------------------------------------------------------------------------------------------
 

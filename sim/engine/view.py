@@ -1,0 +1,39 @@
+"""``EngineView``: an engine's state as the newest composed step left it, which is what vLLM's metrics say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from sim.engine.batch import Batch
+from sim.engine.scheduler import Scheduler
+
+
+class EngineView(NamedTuple):
+    """What an engine's metrics endpoint would say; tokens and blocks are counts."""
+
+    waiting: int
+    running: int
+    context_tokens: int
+    waiting_tokens: int
+    used_blocks: int
+    usable_blocks: int
+
+
+def view_of(scheduler: Scheduler, batches: Iterable[Batch], plan: Batch | None, composed: int, waiting: int) -> EngineView:
+    """The view where ``batches`` are out, ``composed`` steps of the open ``plan`` among them are composed by now, and
+    prompts of ``waiting`` tokens were never scheduled."""
+    pool = scheduler.pool
+    decodes = scheduler.decodes
+    used = pool.usable - pool.free
+    context = decodes.context
+    for request in scheduler.prefilling:
+        context += request.computed
+    for batch in batches:
+        for request in batch.finishing:
+            if request.running:
+                context += request.computed
+    if plan is not None and composed > plan.committed:
+        context += (composed - plan.committed) * plan.n_decode
+        used += decodes.blocks_needed(composed - plan.committed)
+    return EngineView(scheduler.n_waiting, len(scheduler.running), context, waiting, used, pool.usable)
