@@ -29,6 +29,7 @@ from sim.engine.noise import StepNoise
 from sim.engine.request import EngineRequest
 from sim.engine.scheduler import Scheduler
 from sim.engine.view import EngineView, view_of
+from sim.engine.work import Work
 from sim.perf.step_time import StepTimeModel
 
 
@@ -108,12 +109,7 @@ class Replica:
         """When the last launched batch ends."""
         self.waiting_tokens = 0
         self.stopped = False
-        self.steps = 0
-        self.busy = 0.0
-        self.seq_time = 0.0
-        self.block_time = 0.0
-        self.prefill_tokens = 0
-        self.sampled_tokens = 0
+        self.work = Work()
 
     # -- from the gateway ----------------------------------------------------------------------------------------------
 
@@ -158,12 +154,7 @@ class Replica:
             plan.steps = max(1, min(plan.steps, plan.steps_started(now) + self.depth - 1))
             plan.end = plan.time_after(plan.steps)
             self._close(plan)
-        self.busy = self.busy_by(now)
-        for batch in self._queue:
-            unused = batch.end - max(now, batch.start)
-            if unused > 0.0:
-                self.seq_time -= unused * (batch.n_decode + len(batch.prefills))
-                self.block_time -= unused * batch.held_blocks
+        self.work.stop_at(now, self._queue)
         self.stopped = True
         self.plan += 1
         self._due = inf
@@ -178,13 +169,7 @@ class Replica:
     def busy_by(self, now: float) -> float:
         """Time in which a step ran, up to ``now`` (not before the clock's)."""
         self.catch_up()
-        busy = self.busy
-        for batch in self._queue:
-            if batch is self._open:
-                busy += max(0.0, min(now, batch.end) - batch.start)
-            elif batch.end > now:
-                busy -= batch.end - max(now, batch.start)
-        return busy
+        return self.work.busy_by(now, self._queue, self._open)
 
     @property
     def n_waiting(self) -> int:
@@ -369,22 +354,12 @@ class Replica:
         self._account(batch)
 
     def _account(self, batch: Batch) -> None:
-        steps = batch.steps
-        duration = batch.end - batch.start
-        n = batch.n_decode
-        self.steps += steps
-        self.busy += duration
-        self.seq_time += duration * (n + len(batch.prefills))
         pool = self.scheduler.pool
-        batch.held_blocks = (batch.used_blocks + pool.usable - pool.free) / 2
-        self.block_time += duration * batch.held_blocks
-        self.sampled_tokens += n * steps + len(batch.sampled)
-        for _, tokens, _ in batch.prefills:
-            self.prefill_tokens += tokens
-        if self.gaps is not None and n:
-            self.gaps.add(batch.first, batch.duration_of(steps - 1), steps, n)
+        self.work.add(batch, pool.usable - pool.free)
+        if self.gaps is not None and batch.n_decode:
+            self.gaps.add(batch.first, batch.duration_of(batch.steps - 1), batch.steps, batch.n_decode)
         if self._step_listener is not None:
-            self._step_listener.closed(self.name, self.steps - 1, self.scheduler, batch)
+            self._step_listener.closed(self.name, self.work.steps - 1, self.scheduler, batch)
 
     def _return(self, batch: Batch) -> None:
         """The output of ``batch`` is here."""

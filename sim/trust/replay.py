@@ -143,7 +143,7 @@ class _Bench(EngineListener):
             output_tokens=np.asarray(output_tokens, dtype=float),
             preemptions=self.scheduler.preemptions,
             max_waiting=self.max_waiting,
-            busy_s=float(self.replica.busy),
+            busy_s=float(self.replica.work.busy),
             end_s=float(np.nanmax(last)) if len(last) else 0.0,
         )
 

@@ -36,7 +36,7 @@ def compare(case: dict[str, Any]) -> None:
     assert {r: request.finished_at for r, request in skipping.answered.items()} == {
         r: end for end, ids in finished.items() for r in ids
     }, case
-    assert skipping.replica.steps == len(theirs)
+    assert skipping.replica.work.steps == len(theirs)
 
 
 @pytest.mark.parametrize("batch", range(BATCHES))

@@ -91,8 +91,8 @@ def outcome(case: dict[str, Any], skip: bool, abort_at: int | None) -> tuple[Any
     return (
         order,
         views,
-        recording.replica.steps,
-        recording.replica.busy,
+        recording.replica.work.steps,
+        recording.replica.work.busy,
         scheduler.preemptions,
         [
             (r.request_id, r.first_token_at, r.finished_at, r.cached_tokens, r.preemptions, r.recomputed, r.sampled)

@@ -1,0 +1,57 @@
+"""``Work``: what an engine has done, in steps, time and tokens. Times are in the clock's unit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sim.engine.batch import Batch
+
+
+class Work:
+    """A batch counts whole when it is final; ``stop_at`` takes back what of it never ran."""
+
+    __slots__ = ("block_time", "busy", "prefill_tokens", "sampled_tokens", "seq_time", "steps")
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self.busy = 0.0
+        """Time in which a step ran."""
+        self.seq_time = 0.0
+        """Scheduled sequences, integrated over time."""
+        self.block_time = 0.0
+        """KV blocks in use, likewise."""
+        self.prefill_tokens = 0
+        self.sampled_tokens = 0
+
+    def add(self, batch: Batch, used_blocks: int) -> None:
+        """``batch`` is final and leaves ``used_blocks`` in use."""
+        steps = batch.steps
+        duration = batch.end - batch.start
+        n = batch.n_decode
+        self.steps += steps
+        self.busy += duration
+        self.seq_time += duration * (n + len(batch.prefills))
+        batch.held_blocks = (batch.used_blocks + used_blocks) / 2
+        self.block_time += duration * batch.held_blocks
+        self.sampled_tokens += n * steps + len(batch.sampled)
+        for _, tokens, _ in batch.prefills:
+            self.prefill_tokens += tokens
+
+    def busy_by(self, now: float, batches: Iterable[Batch], plan: Batch | None) -> float:
+        """Time in which a step ran, up to ``now``, while ``batches`` are out and ``plan`` among them is not final."""
+        busy = self.busy
+        for batch in batches:
+            if batch is plan:
+                busy += max(0.0, min(now, batch.end) - batch.start)
+            elif batch.end > now:
+                busy -= batch.end - max(now, batch.start)
+        return busy
+
+    def stop_at(self, now: float, batches: Iterable[Batch]) -> None:
+        """The engine stops with ``batches``, all final, under way."""
+        self.busy = self.busy_by(now, batches, None)
+        for batch in batches:
+            unused = batch.end - max(now, batch.start)
+            if unused > 0.0:
+                self.seq_time -= unused * (batch.n_decode + len(batch.prefills))
+                self.block_time -= unused * batch.held_blocks
