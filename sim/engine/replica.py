@@ -197,11 +197,11 @@ class Replica:
 
     def _plan_wake(self) -> None:
         """Next moment at which this engine has something to do."""
-        self.plan += 1
         self._due = inf
         queue = self._queue
         if not queue:
             self._wake_at = None
+            self.plan += 1
             return
         newest = queue[-1]
         wake_at = newest.end
@@ -213,8 +213,10 @@ class Replica:
             oldest = queue[0]
             if oldest.end < wake_at and (oldest.finishing or oldest.announces or self._open is None):
                 wake_at = oldest.end
-        self._wake_at = wake_at
-        self.clock.put(wake_at, COMPLETION, _Wake(self, self.plan))
+        if wake_at != self._wake_at:
+            self._wake_at = wake_at
+            self.plan += 1
+            self.clock.put(wake_at, COMPLETION, _Wake(self, self.plan))
 
     def _cut(self) -> None:
         """The scheduler has news: end the open plan as soon as the engine would look."""
@@ -237,14 +239,16 @@ class Replica:
     def wake(self) -> None:
         """The planned wake-up: take what has returned, then compose, behind everything else of this moment."""
         now = self.clock.now
+        self._wake_at = None
         if self._due < now:
             self._do_what_was_due()
         self._due = inf
-        released = self._take_in(now)
+        released = self._take_in(now, False)
         if released and self._open is not None and self.scheduler.n_waiting:
             self._shorten()
         if self.clock.peek() <= now:
             self.plan += 1
+            self._wake_at = now
             self.clock.put(now, SCHEDULE, _Compose(self, self.plan))
         else:
             self.compose()
@@ -255,21 +259,25 @@ class Replica:
         if self._due < now:
             self._do_what_was_due()
             self._plan_wake()
-        self._take_in(now)
+        self._take_in(now, True)
 
     def _do_what_was_due(self) -> None:
         """Compose behind the open plan, as of the moment at which its last step began."""
         due = self._due
         self._due = inf
-        self._take_in(due)
+        self._take_in(due, True)
         self._fill(due)
 
-    def _take_in(self, now: float) -> bool:
-        """Apply the outputs of batches that have ended; whether a request has left with one."""
+    def _take_in(self, now: float, quietly: bool) -> bool:
+        """Apply the outputs of batches that have ended; whether a request has left with one. ``quietly``: up to the first
+        that somebody is told of, which has a wake-up of its own."""
         queue = self._queue
         released = False
         while queue and queue[0].end <= now and not (queue[0] is self._open and self.depth == 2):
-            batch = queue.popleft()
+            batch = queue[0]
+            if quietly and (batch is self._open or batch.finishing or batch.announces):
+                break
+            queue.popleft()
             if batch is self._open:
                 self._close(batch)
             self._return(batch)
@@ -279,6 +287,7 @@ class Replica:
 
     def compose(self) -> None:
         """Fill the batch queue and plan the next wake-up."""
+        self._wake_at = None
         self._fill(self.clock.now)
         self._plan_wake()
 
