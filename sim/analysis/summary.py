@@ -35,6 +35,7 @@ from sim.analysis.by_label import by_label
 from sim.analysis.cost_tree import BY_VOLUME, FIXED, ON_TOP, CostNode, billed_interval, per_month, price, window_s
 from sim.analysis.insurance import insurance
 from sim.analysis.latency import answered_mask, latency_of, latency_table, measured_requests
+from sim.analysis.notes import notes_of
 from sim.analysis.overload import is_overloaded
 from sim.analysis.slo import check_slo, good_mask, lost_mask, missed_by, verdict
 from sim.record.result import OUTCOMES, Result
@@ -181,6 +182,7 @@ def _slo(result: Result, slo: Slo, latency: dict[str, dict[str, float]], measure
         "failed_fraction": failed_fraction,
         "max_failed_fraction": limit,
         "missed_by": missed_by(checks, failed_fraction, limit),
+        "notes": notes_of(result),
         "stopped_early": result.stopped_early,
     }
 

@@ -52,6 +52,7 @@ class Coming(LifeListener):
         self._billing = scenario.fleet.billing
         self._gpu_budget = scenario.fleet.gpu_budget
         self._machines = Machines(self._clock, self._cold.weights_gib_per_s)
+        self._refused = False
         self._loads: dict[Server, Transfer] = {}
         self._rng = stream(scenario.seed, "fleet", "cold_start", blueprint.pool)
 
@@ -100,12 +101,17 @@ class Coming(LifeListener):
             if load is not None:
                 self._traffic.cancel(load)
 
+    def has_room(self) -> bool:
+        """Whether the GPU budget allows one more server."""
+        return self._gpu_budget is None or self.roster.gpus() + self.blueprint.gpus <= self._gpu_budget
+
     def _within_budget(self, cause: str) -> bool:
-        gpus, budget = self.blueprint.gpus, self._gpu_budget
-        if budget is not None and self.roster.gpus() + gpus > budget:
-            self.roster.event("quota", cause, pool=self.blueprint.pool, gpus=gpus)
-            return False
-        return True
+        """Likewise; a refusal is noted, once until the next success."""
+        room = self.has_room()
+        if not room and not self._refused:
+            self.roster.event("quota", cause, pool=self.blueprint.pool, gpus=self.blueprint.gpus)
+        self._refused = not room
+        return room
 
     def _machine(self, market: Market, zone: str) -> Machine:
         return self._machines.take(self.blueprint.gpu, self.blueprint.gpus, market, zone)

@@ -48,8 +48,10 @@ class Going:
             yield self._clock.timeout(DRAIN_CHECK_S)
         if server.state != "draining":
             return
-        asleep = sum(s.state == "asleep" for s in self.roster.pools[server.pool].alive)
-        if asleep < self._warm[server.pool] and not server.doomed and not server.requests_in_flight:
+        others = self.roster.pools[server.pool].alive
+        asleep, newest = sum(s.state == "asleep" for s in others), max(s.version for s in others)
+        wanted = asleep < self._warm[server.pool] and not server.doomed and server.version == newest
+        if wanted and not server.requests_in_flight:
             server.enter("asleep", self._clock.now)
             server.replica.scheduler.pool.clear()  # vLLM's sleep level 1 keeps the weights (in host memory), not the KV
         else:

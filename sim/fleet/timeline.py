@@ -9,7 +9,7 @@ from sim.engine.clock import REPLICA, Moment
 from sim.errors import ConfigError
 from sim.fleet.outages import Outages
 from sim.fleet.pool import Pool
-from sim.fleet.rollout import roll_out
+from sim.fleet.rollout import Rollout
 from sim.fleet.roster import Roster
 from sim.spec.timeline import Change, Deploy, PoolSize, ReplicaLoss, ZoneLoss
 
@@ -44,7 +44,7 @@ class Timeline:
             case Deploy():
                 pool = self._pools[change.pool]
                 fresh = pool.coming.blueprint.next_version(change.model, change.engine)
-                self._roster.clock.process(roll_out(pool, fresh, change.max_surge))
+                self._roster.clock.process(Rollout(pool, fresh, change).run())
             case ReplicaLoss():
                 pool = self._pools[change.pool]
                 up = [server for server in pool.members.alive if server.state == "ready"]

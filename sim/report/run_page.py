@@ -12,6 +12,7 @@ from sim.analysis.attribution import tail_attribution, why_words
 from sim.analysis.by_label import by_label
 from sim.analysis.economics import decide
 from sim.analysis.intervals import Interval, slo_intervals
+from sim.analysis.notes import notes_of
 from sim.record.result import Result
 from sim.report.assumptions import assumptions, regime_badge
 from sim.report.bars import Bar, bar_figure
@@ -44,7 +45,7 @@ def run_page(
             section("The run over time", charts(*time_figures(result))),
             section("Why the tail waits", _why(summary), _tail(result)),
             section("By route and tenant", _labels(result, summary)),
-            section("What happened", _events(result)),
+            section("What happened", *(paragraph(note) for note in notes_of(result)), _events(result)),
             section("Assumptions", assumptions(result), paragraph(regime_badge(scenario), quiet=True)),
         ],
         f"Simulated {result.end_s:,.0f} s with {result.engine_steps:,} engine steps, seed {scenario.seed}. "

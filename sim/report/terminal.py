@@ -126,6 +126,8 @@ def print_run_summary(summary: Mapping[str, Any], console: Console | None = None
             + (f", {usd(fleets.static_peak)} static at the peak" if math.isfinite(fleets.static_peak) else ""),
         )
     facts.add_row("SLO", f"[{_STYLES.get(verdict, '')}]{verdict}[/]" + (f": {why}" if why else ""))
+    for note in summary["slo"].get("notes") or []:
+        facts.add_row("note", escape(note))
     if summary.get("why_missed"):
         facts.add_row("why", why_words(summary["why_missed"]))
     console.print(facts)

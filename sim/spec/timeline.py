@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from sim.spec.engine import EngineSpec
@@ -65,13 +65,24 @@ class RouteMixChange(_During):
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Deploy(_At):
-    """A rolling deploy: each replica of ``pool`` is replaced, one more at a time, by one with what is stated here."""
+    """A rolling deploy: each replica of ``pool`` is replaced by one with what is stated here (None = as before)."""
 
     kind: Literal["deploy"] = "deploy"
     pool: str = "main"
     model: ModelSpec | None = None
     engine: EngineSpec | None = None
-    max_surge: int = Field(default=1, ge=1)
+    max_surge: int = Field(default=1, ge=0)
+    """Replicas that may be there beside the wanted ones meanwhile; they need GPUs (maxSurge of a Kubernetes Deployment,
+    whose default is 25 %)."""
+    max_unavailable: int = Field(default=0, ge=0)
+    """Ready replicas that may be missing meanwhile (maxUnavailable, whose default is 25 %). With neither surge nor this, or
+    without GPUs for the surge, a deploy is stuck, and says so."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Deploy:
+        if not self.max_surge and not self.max_unavailable:
+            raise ValueError("`max_surge + max_unavailable >= 1` must hold: nothing could be replaced, but got 0 and 0")
+        return self
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
