@@ -6,6 +6,9 @@ Anything else that is raised is a defect of servecap and keeps its traceback.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class SimError(Exception):
     """Root of every error a user can cause; ``exit_code`` is what the process ends with."""
@@ -43,3 +46,24 @@ class InfeasibleError(SimError):
 
 class InvariantError(AssertionError):
     """A law of the simulation was broken: a defect of servecap, so no ``SimError`` (exit code 1, with its traceback)."""
+
+
+@contextmanager
+def reading(place: object, what: str, error: type[SimError] = ConfigError) -> Iterator[None]:
+    """The boundary of a reader: whatever ``place`` (a file, a folder) makes it raise becomes one ``error`` that says where,
+    what it should have been (``what``, with its article), and why it is not.
+
+    Messages that say so already pass; so do an unknown name and a missing package, which are no file's fault.
+    """
+    try:
+        yield
+    except (SimError, NameError, ImportError):
+        raise
+    except MemoryError as cause:
+        raise error(f"{place}: needs more memory than there is") from cause
+    except RecursionError as cause:
+        raise error(f"{place}: is no {what.partition(' ')[2]} (it is nested too deeply)") from cause
+    except Exception as cause:
+        words = " ".join(str(cause).split())
+        reason = f"{type(cause).__name__}: {words}" if words else type(cause).__name__
+        raise error(f"{place}: cannot be read as {what} ({reason:.500})") from cause

@@ -27,7 +27,7 @@ from rich.progress import (
 )
 
 from sim.cli.folder_claim import claim, made_folder, release
-from sim.errors import OutputError
+from sim.errors import ConfigError, OutputError, SimError
 
 _POLL_S = 0.25
 
@@ -37,7 +37,7 @@ _current: Watched | None = None
 class Refused(SystemExit):
     """How a callback stops Hydra, which turns exceptions of callbacks into warnings."""
 
-    def __init__(self, error: OutputError) -> None:
+    def __init__(self, error: SimError) -> None:
         super().__init__(error.exit_code)
         self.error = error
 
@@ -53,6 +53,9 @@ class FolderWatch(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Hydra calls this in the process that started the sweep, before its first job."""
         global _current  # noqa: PLW0603 (see the module's head)
+        for name in ("sweeper", "launcher"):
+            if not isinstance(config.hydra[name], DictConfig):
+                raise Refused(ConfigError(f"hydra.{name}: expected a mapping, but got {config.hydra[name]!r}"))
         launcher = str(config.hydra.launcher.get("_target_")).rpartition(".")[2]
         _current = Watched(_taken(config, "sweep"), _count_jobs(config), launcher)
 

@@ -9,6 +9,7 @@ here, after Hydra has returned: its callbacks' exceptions would be swallowed, an
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sim.cli import folder_watch
 from sim.cli.folder_watch import Refused
-from sim.cli.hydra_errors import message_of
+from sim.cli.hydra_errors import message_of, raised_by_hydra
 from sim.cli.job import JobOutcome, run_job
 from sim.cli.overrides import as_hydra_reads
 from sim.cli.shared_config import shared_folders
@@ -121,6 +122,8 @@ def _hydra(arguments: Sequence[str], job: Callable[[DictConfig], JobOutcome], *,
             raise LauncherError(f"{watched.launcher} failed: {type(error).__name__}: {words}") from None
         if isinstance(error, OSError):
             raise OutputError(f"cannot write: {error}") from None
+        if raised_by_hydra(error):
+            raise ConfigError(f"Hydra can make nothing of this command ({type(error).__name__}: {error})") from None
         raise
 
 
@@ -178,14 +181,22 @@ def _is_sweep(value: str) -> bool:
 @contextmanager
 def _hydra_arguments(arguments: list[str]) -> Iterator[None]:
     """Hydra reads ``sys.argv`` and the environment; both are as they were afterwards."""
-    argv, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    argv, environment = sys.argv, dict(os.environ)
     sys.argv = [argv[0], *arguments]
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    if any(argument.startswith("query=") for argument in arguments):
+        os.environ["COMP_LINE"] = _line_to_complete(os.environ.get("COMP_LINE", ""))
     try:
         yield
     finally:
         sys.argv = argv
-        if full_error is None:
-            os.environ.pop("HYDRA_FULL_ERROR", None)
-        else:
-            os.environ["HYDRA_FULL_ERROR"] = full_error
+        for name in ("HYDRA_FULL_ERROR", "COMP_LINE"):
+            os.environ.pop(name, None)
+            if name in environment:
+                os.environ[name] = environment[name]
+
+
+def _line_to_complete(line: str) -> str:
+    """What a shell asks to complete, as a line that Hydra can take apart: without ``python -m sim`` and verbs."""
+    rest = re.sub(r"^\s*\S*python[\d.]*\s+-m\s+sim\b|^\s*\S+", "", line, count=1)
+    return "servecap " + re.sub(r"^\s*(run|sweep|size|capacity)\s", "", rest, count=1).lstrip()

@@ -38,3 +38,12 @@ def message_of(error: Exception) -> str:
     if full_key and "not in struct" in text:
         return unknown_key(Scenario, full_key.group(1).split("."))
     return text
+
+
+def raised_by_hydra(error: Exception) -> bool:
+    """Whether ``error`` comes out of Hydra or OmegaConf themselves, which a value of a wrong kind can make fail anywhere."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    module = "" if trace is None else str(trace.tb_frame.f_globals.get("__name__", ""))
+    return module.partition(".")[0] in ("hydra", "omegaconf", "antlr4")

@@ -26,11 +26,13 @@ from scipy import stats
 
 from sim.analysis import price
 from sim.analysis.intervals import slo_intervals
+from sim.cli.environment import fault
 from sim.cli.manifest import manifest_of
 from sim.cli.scenario import digest_of, scenario_from
 from sim.cli.search_table import load_section_of, write_search_table
+from sim.cli.stored import checked, json_object, text_of
 from sim.cost import gpus_per_replica
-from sim.errors import InfeasibleError, SimError
+from sim.errors import ConfigError, InfeasibleError, SimError
 from sim.perf import resolve_engine
 from sim.report import clear_run, print_run_summary, write_json, write_parquet, write_run
 from sim.report.names import fleet_words
@@ -84,6 +86,8 @@ class JobOutcome:
             raise SimError(self.reason)
         if self.status == "crashed":
             return 1
+        if self.verdict == "" and self.status == "infeasible":
+            raise InfeasibleError(f"nothing that was allowed meets the SLO: {self.reason}")
         print_run_summary(json.loads((Path(self.folder) / "summary.json").read_text(encoding="utf-8")))
         print(f"Written to {self.folder}")
         if self.solve == "none":
@@ -121,13 +125,18 @@ def run_job(config: DictConfig) -> JobOutcome:
             clear_run(folder)  # a sweep that is killed from here on must not answer with what an earlier one left
         how = how_to_solve(scenario, multirun=multirun, axes=tuple(hydra.sweeper.get("params") or ()))
         outcome = _solve_and_write(scenario, how, folder, overrides, digest)
+    except InfeasibleError as error:  # not even tried: the budget pays for nothing
+        outcome = JobOutcome("infeasible", str(folder), overrides, reason=str(error))
     except SimError as error:
         outcome = JobOutcome("cannot_run", str(folder), overrides, reason=str(error))
     except Exception as error:
-        traceback.print_exc()
-        outcome = JobOutcome("crashed", str(folder), overrides, reason=f"{type(error).__name__}: {error}")
+        found = fault(error)
+        if found is None:
+            traceback.print_exc()
+        status: Status = "crashed" if found is None else "cannot_run"
+        outcome = JobOutcome(status, str(folder), overrides, reason=found or f"{type(error).__name__}: {error}")
     if multirun:
-        if outcome.status in ("cannot_run", "crashed"):
+        if outcome.verdict == "":
             clear_run(folder)
         write_json(folder / "job.json", asdict(outcome))
     return outcome
@@ -143,14 +152,12 @@ def lost_job(folder: Path, overrides: tuple[str, ...], reason: str) -> JobOutcom
 
 def read_outcome(folder: Path) -> JobOutcome | None:
     """How the job in ``folder`` ended, where it has ended well enough not to be run again."""
+    path = folder / "job.json"
     try:
-        data = json.loads((folder / "job.json").read_text(encoding="utf-8"))
-        data["overrides"] = tuple(data["overrides"])
-        if data["trial"] is not None:
-            data["trial"] = Trial(**data["trial"] | {"fingerprint": tuple(data["trial"]["fingerprint"])})
-        return JobOutcome(**data)
-    except (OSError, ValueError, TypeError, KeyError):
+        found: JobOutcome = checked(JobOutcome, json_object(text_of(path), str(path)), path)
+    except ConfigError:
         return None
+    return found
 
 
 def how_to_solve(scenario: Scenario, *, multirun: bool, axes: Sequence[str]) -> Solve:

@@ -12,8 +12,9 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from importlib import metadata
 
+from sim.cli.environment import any_terminal, fault, version
+from sim.cli.plain_words import check_flags, printable
 from sim.errors import SimError
 from sim.forms import form
 
@@ -41,17 +42,19 @@ VERBS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line ``argv`` (default: the process's own) and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    any_terminal()
     verb, rest = (arguments[0], arguments[1:]) if arguments[:1] and arguments[0] in VERBS else ("run", arguments)
     try:
         if rest in (["-h"], ["--help"], ["help"]) and verb == "run":
             print(_verb_help(), flush=True)
             rest = ["--help"]
         if arguments == ["--version"]:
-            print(f"servecap {metadata.version('servecap')} ({form()})")
+            print(f"servecap {version()} ({form()})")
             return 0
+        check_flags(rest)
         return _verb(verb)(rest)
     except SimError as error:
-        print(f"servecap: {error}", file=sys.stderr)
+        print(f"servecap: {printable(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("servecap: interrupted", file=sys.stderr)
@@ -59,7 +62,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left, e.g. `| head`
         return CRASHED
-    except Exception:
+    except Exception as error:
+        found = fault(error)
+        if found is not None:
+            print(f"servecap: {printable(found)}", file=sys.stderr)
+            return BAD_INPUT
         traceback.print_exc()
         print("servecap: this is a defect of servecap, not of your input", file=sys.stderr)
         return CRASHED

@@ -13,6 +13,7 @@ from dataclasses import fields
 
 from sim.cli.kinds import with_kinds_replaced
 from sim.cli.packaged import packaged_presets
+from sim.cli.plain_words import check_numbers
 from sim.errors import ConfigError
 from sim.spec import Slo
 
@@ -43,6 +44,10 @@ def _checked(argument: str) -> str | None:
     key, equals, value = argument.partition("=")
     if equals and not key:
         raise ConfigError(f"{argument}: expected key=value")
+    check_numbers(value, key)
+    group = key.lstrip("+").partition("@")[0]
+    if equals and group in packaged_presets() and value.lstrip()[:1] in ("[", "{"):
+        raise ConfigError(f"{group}: expected the name of one preset, but got {value!r}; single keys are {group}.KEY=...")
     if equals and key in packaged_presets():
         if key == "experiment" and value == "null":
             return None

@@ -10,15 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from sim.analysis import CostNode
 from sim.cli.folder_claim import claimed
 from sim.cli.search_table import load_section_of
-from sim.cli.stored import stored_config, stored_cost, stored_events, stored_frame, stored_manifest, stored_summary
+from sim.cli.stored import stored_cost, stored_events, stored_frame, stored_manifest, stored_scenario, stored_summary
 from sim.cli.sweep import finish_sweep
-from sim.errors import ConfigError
+from sim.errors import ConfigError, reading
 from sim.record.result import ItlHistogram, Result
 from sim.report import write_report_html
-from sim.spec import parse_scenario
 
 _NEEDED = (
     "config.yaml",
@@ -37,15 +35,17 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("folder", type=Path, help="a run folder or a sweep folder")
     folder: Path = parser.parse_args(list(argv)).folder
     if any(folder.glob("*/job.json")):
-        with claimed(folder):
+        with claimed(folder), reading(folder, "a sweep folder"):
             return finish_sweep(folder)
     missing = [name for name in _NEEDED if not (folder / name).is_file()]
     if missing:
         raise ConfigError(f"{folder}: neither a sweep folder nor a complete run folder ({', '.join(missing)} missing)")
-    result, summary = stored_result(folder)
-    tree = cost_tree(stored_cost(folder))
-    command = str(stored_manifest(folder).get("decide", "servecap decide"))
-    write_report_html(folder, result, summary, tree, extra=load_section_of(folder, result, summary), command=command)
+    with reading(folder, "a run folder"):
+        result, summary = stored_result(folder)
+        tree = stored_cost(folder)
+        command = str(stored_manifest(folder).get("decide", "servecap decide"))
+        extra = load_section_of(folder, result, summary)
+        write_report_html(folder, result, summary, tree, extra=extra, command=command)
     print(f"Written to {folder / 'report.html'}")
     return 0
 
@@ -54,7 +54,7 @@ def stored_result(folder: Path) -> tuple[Result, dict[str, Any]]:
     """The result that a run folder holds, and its summary. The ITL histogram is not stored: its quantiles are in the
     summary."""
     summary = stored_summary(folder)
-    scenario = parse_scenario(stored_config(folder))
+    scenario = stored_scenario(folder)
     requests = stored_frame(folder / "requests.parquet", ("arrival_s", "outcome"))
     events = stored_events(folder)
     simulation = summary["simulation"]
@@ -74,8 +74,3 @@ def stored_result(folder: Path) -> tuple[Result, dict[str, Any]]:
         stopped_early=summary["slo"].get("stopped_early"),
     )
     return result, summary
-
-
-def cost_tree(data: dict[str, Any]) -> CostNode:
-    """The tree that ``cost.json`` holds."""
-    return CostNode(data["name"], data["usd"], tuple(cost_tree(child) for child in data["children"]))

@@ -5,18 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from sim.cli.environment import version
 from sim.cli.hydra_errors import message_of
 from sim.cost.prices import with_folder_prices
 from sim.errors import ConfigError
 from sim.perf import model_from_data
-from sim.spec import Scenario, parse_scenario, scenario_to_dict
+from sim.spec import EngineSpec, Scenario, parse_scenario, scenario_to_dict
 from sim.spec.model import model_to_data
 from sim.spec.spot import SpotTrace
 from sim.workload.load import input_files
@@ -38,6 +38,9 @@ def scenario_from(config: DictConfig, overrides: Sequence[str] = ()) -> Scenario
     scenario = parse_scenario(with_models_read(plain, overrides))
     if not any(override.lstrip("+").startswith("gpu.price") for override in overrides):
         scenario = with_folder_prices(scenario)
+    for key, engine in _engines(scenario):
+        if engine.block_size not in (1, 8) and engine.block_size % 16:
+            raise ConfigError(f"{key}.block_size: vLLM has 1, 8 and multiples of 16, but got {engine.block_size}")
     longest = scenario.model.max_context
     if (scenario.engine.max_model_len or 0) > longest:
         raise ConfigError(
@@ -75,10 +78,15 @@ def _with_own_model(part: Any) -> Any:
     return {**part, "model": model_to_data(model_from_data(model))}
 
 
+def _engines(scenario: Scenario) -> list[tuple[str, EngineSpec]]:
+    pools = {f"fleet.pools.{name}.engine": pool.engine for name, pool in scenario.fleet.pools.items()}
+    return [("engine", scenario.engine), *((key, engine) for key, engine in pools.items() if engine is not None)]
+
+
 def digest_of(scenario: Scenario) -> str:
     """A hash of everything a job's result depends on: the configuration, the content of its inputs, the version."""
     parts = json.dumps(scenario_to_dict(scenario), sort_keys=True)
-    digest = hashlib.sha256(f"{metadata.version('servecap')}\n{parts}".encode())
+    digest = hashlib.sha256(f"{version()}\n{parts}".encode())
     for path in _input_files(scenario):
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -22,12 +21,11 @@ from sim.analysis.economics import TIE, Decision, decide
 from sim.cli.job import JobOutcome, read_outcome
 from sim.cli.price_notes import price_notes
 from sim.cli.search_table import read_search_table
-from sim.cli.stored import stored_config
+from sim.cli.stored import stored_scenario, stored_summary
 from sim.cli.sweep_members import membership
 from sim.report import frontier_html, frontier_markdown, print_frontier_table, write_json, write_text
 from sim.report.decision import decision_section, decision_sentence
 from sim.report.names import fleet_words
-from sim.spec import parse_scenario
 from sim.workload.trace import left_out_sentences
 
 _LOSERS_DROP = {
@@ -109,7 +107,7 @@ def _decisions(folder: Path, best: Job | None) -> list[Decision]:
     """Self-host against each API at the answer's own traffic; none without an answer."""
     if best is None or not best.holds:
         return []
-    return decide(parse_scenario(stored_config(folder / str(best.number))), best.summary)
+    return decide(stored_scenario(folder / str(best.number)), best.summary)
 
 
 def _priced_by(job: Job) -> tuple[str, ...]:
@@ -134,12 +132,11 @@ def read_jobs(folder: Path) -> list[Job]:
     belongs, jobs = membership(folder), []
     for path in folder.glob("*/job.json"):
         outcome = read_outcome(path.parent)
-        if outcome is None or not path.parent.name.isdigit() or not belongs(outcome.overrides):
-            continue
-        summary_path = path.parent / "summary.json"
-        ran = outcome.status in ("done", "infeasible") and summary_path.is_file()
-        summary = json.loads(summary_path.read_text(encoding="utf-8")) if ran else {}
-        jobs.append(Job(int(path.parent.name), outcome, summary))
+        if outcome is None:
+            print(f"{path}: is not what a job writes; the job counts as not finished", file=sys.stderr)
+        elif path.parent.name.isdigit() and belongs(outcome.overrides):
+            ran = outcome.status in ("done", "infeasible") and (path.parent / "summary.json").is_file()
+            jobs.append(Job(int(path.parent.name), outcome, stored_summary(path.parent) if ran else {}))
     return sorted(jobs, key=lambda job: job.number)
 
 

@@ -166,6 +166,12 @@ def _arithmetic(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> MemoryPla
 
 def _no_room(plan: MemoryPlan, model: ModelSpec, engine: EngineSpec) -> str:
     gpus = engine.tensor_parallel_size * engine.pipeline_parallel_size
+    if plan.weights_bytes_per_gpu < 0.9 * plan.usable_bytes:
+        return (
+            f"{model.name} on {gpus} GPU(s): the activations of one step leave no KV pool. Lower "
+            f"engine.max_num_batched_tokens (now {engine.max_num_batched_tokens:,}) or engine.max_num_seqs (now "
+            f"{engine.max_num_seqs:,}), or raise engine.gpu_memory_utilization.\n{plan.explain()}"
+        )
     return (
         f"{model.name} ({parameter_count(model) / 1e9:.1f}B parameters, {model.weight_dtype}) does not fit on {gpus} "
         "GPU(s): the weights leave no KV pool. Use more GPUs (engine.tensor_parallel_size), a smaller "

@@ -68,6 +68,7 @@ def solve(scenario: Scenario, how: Solve, evaluator: ScenarioEvaluator | None = 
         )
     one: Solution | None = None
     if how == "none":
+        _check_budget(scenario)
         return _answer(how, Point(scenario.fleet.replicas, rate_scale, "undecided", seed=scenario.seed), evaluate, one)
     guess = _guess(scenario, evaluate)
     hopeless = missed_alone(scenario, evaluate.trace(rate_scale))
@@ -108,6 +109,19 @@ def capacity_points(decided: Sequence[Point], at: Point) -> list[dict[str, Any]]
 def replica_usd_per_hour(scenario: Scenario) -> float:
     """What the GPUs of one replica cost an hour, before instances are rounded up."""
     return gpus_per_replica(scenario.engine) * usd_per_gpu_hour(scenario.gpu, scenario.fleet.market, scenario.cost)
+
+
+def _check_budget(scenario: Scenario) -> None:
+    """A fleet that is stated, not searched, keeps to the budget too. Pools pay for their own GPUs."""
+    limit, fleet = scenario.search.max_usd_per_hour, scenario.fleet
+    stated = sum(
+        pool.replicas
+        * gpus_per_replica(pool.engine or scenario.engine)
+        * usd_per_gpu_hour(pool.gpu or scenario.gpu, pool.market, scenario.cost)
+        for pool in fleet.all_pools().values()
+    )
+    if limit is not None and stated > limit * (1 + 1e-9):
+        raise InfeasibleError(f"search.max_usd_per_hour={limit:g} does not pay for this fleet at ${stated:g} an hour")
 
 
 def _most_replicas(scenario: Scenario) -> int:

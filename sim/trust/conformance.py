@@ -3,7 +3,8 @@
 A case folder holds ``case.json`` (engine options under vLLM's names, an integer-affine step time in nanoseconds, requests
 whose prompts are ``[segment, tokens]`` pieces) and ``steps.jsonl`` (or ``.gz``), one row a step of the real scheduler. The
 case is driven through ``sim.engine`` on a clock of whole numbers, the code that simulations use, and every field of every
-row must agree. Requests may name ``arrival_step`` (number of non-empty steps composed so far) instead of ``arrival_ns``.
+row must agree, and what ``requests.jsonl`` (or ``.gz``) says became of each request. Requests may name ``arrival_step``
+(number of non-empty steps composed so far) instead of ``arrival_ns``.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from sim.engine.listener import EngineListener, StepListener
 from sim.engine.replica import Replica
 from sim.engine.request import EngineRequest
 from sim.engine.scheduler import Scheduler
-from sim.errors import TraceError
+from sim.errors import TraceError, reading
 from sim.perf.step_time import AffineStepTime
 from sim.spec import EngineSpec
+from sim.trust import recorded_requests
 
 _DEFAULTS: dict[str, Any] = {
     "max_num_seqs": 128, "max_num_batched_tokens": 2048, "max_model_len": 8192, "block_size": 16, "async_scheduling": False,
@@ -44,12 +46,11 @@ def read_case(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     rows_file = plain if plain.is_file() else packed
     if not rows_file.is_file():
         raise TraceError(f"{folder}: neither steps.jsonl nor steps.jsonl.gz is there")
-    try:
-        text = plain.read_text() if rows_file == plain else gzip.decompress(packed.read_bytes()).decode()
-    except (OSError, EOFError, ValueError) as error:
-        raise TraceError(f"{rows_file}: cannot be read ({error})") from None
-    rows = [_json(line, f"{rows_file}, line {n}") for n, line in enumerate(text.splitlines(), 1) if line.strip()]
-    return _json(case_file.read_text(), str(case_file)), rows
+    with reading(rows_file, "the steps of a conformance case", TraceError):
+        text = plain.read_text("utf-8") if rows_file == plain else gzip.decompress(packed.read_bytes()).decode("utf-8")
+        rows = [_json(line, f"{rows_file}, line {n}") for n, line in enumerate(text.splitlines(), 1) if line.strip()]
+    with reading(case_file, "a conformance case", TraceError):
+        return _json(case_file.read_text("utf-8"), str(case_file)), rows
 
 
 def _json(text: str, where: str) -> dict[str, Any]:
@@ -219,15 +220,17 @@ def check_case(folder: Path) -> Verdict:
     """Drive the case in ``folder`` and compare every step."""
     case, recorded = read_case(folder)
     meta_file = folder / "meta.json"
-    meta = _json(meta_file.read_text(), str(meta_file)) if meta_file.is_file() else {}
-    try:
+    with reading(meta_file, "what a recording says of itself", TraceError):
+        meta = _json(meta_file.read_text("utf-8"), str(meta_file)) if meta_file.is_file() else {}
+    with reading(folder / "case.json", "a conformance case", TraceError):
         recording = Recording(case)
         ours = recording.run(len(recorded) + 1)
-    except (KeyError, TypeError, ValueError) as error:
-        raise TraceError(f"{folder / 'case.json'}: is no conformance case ({type(error).__name__}: {error})") from None
     if meta.get("stalled"):
         ours = ours[: len(recorded)]  # a recording of an endless run was stopped somewhere
-    difference = first_difference(recorded, ours)
+    with reading(folder, "a conformance case", TraceError):
+        difference = first_difference(recorded, ours)
+    if difference is None:
+        difference = recorded_requests.first_difference(recorded_requests.read_requests(folder), ours)
     if difference is None and meta.get("stalled", recording.stalled) != recording.stalled:
         difference = f"recorded stalled={str(meta['stalled']).lower()}, ours {str(recording.stalled).lower()}"
     return Verdict(difference, recording.stalled)

@@ -1,0 +1,73 @@
+"""``requests.jsonl`` (or ``.gz``) of a conformance case: what became of each request, against what our steps say.
+
+Compared are when a request was first scheduled, had its first token and finished, the tokens that the prefix cache gave it
+at its first admission, its preemptions and the tokens it generated. Leaves out what steps do not tell, such as reasons.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sim.errors import TraceError, reading
+
+_COMPARED = (
+    "first_sched_step", "first_sched_ns", "cached_tokens", "first_token_ns", "finish_ns", "finish_step", "preemptions",
+    "generated",
+)  # fmt: skip
+
+
+def read_requests(folder: Path) -> list[dict[str, Any]]:
+    """The recorded requests; none where the case has no such file.
+
+    Raises:
+        TraceError: a file that is there cannot be read.
+    """
+    for name in ("requests.jsonl", "requests.jsonl.gz"):
+        path = folder / name
+        if path.is_file():
+            with reading(path, "a list of recorded requests", TraceError):
+                packed = path.read_bytes()
+                text = (gzip.decompress(packed) if path.suffix == ".gz" else packed).decode("utf-8")
+                rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+                if not all(isinstance(row, dict) and "id" in row for row in rows):
+                    raise TypeError("each line is an object with an id")
+                return rows
+    return []
+
+
+def lives(steps: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Request -> what the rows of a case's steps say became of it."""
+    found: dict[str, dict[str, Any]] = {}
+    for number, step in enumerate(steps):
+        for name, *_ in step["scheduled"]:
+            if name not in found:
+                found[name] = dict.fromkeys(_COMPARED) | {"preemptions": 0, "generated": 0}
+                found[name] |= {"first_sched_step": number, "first_sched_ns": step["sched_ns"]}
+        for name, hit in step["new"]:
+            found[name]["cached_tokens"] = hit
+        for name in step["preempted"]:
+            found[name]["preemptions"] += 1
+        for name in step["sampled"]:
+            one = found[name]
+            one["generated"] += 1
+            one["first_token_ns"] = step["end_ns"] if one["first_token_ns"] is None else one["first_token_ns"]
+        for name in step["finished"]:
+            found[name] |= {"finish_ns": step["end_ns"], "finish_step": number}
+    return found
+
+
+def first_difference(recorded: Sequence[dict[str, Any]], steps: Sequence[dict[str, Any]]) -> str | None:
+    """What differs first, in words, or None."""
+    ours = lives(steps)
+    for row in recorded:
+        one = ours.get(str(row["id"]))
+        if one is None and row.get("first_sched_step") is None:
+            continue  # refused at the door, or still waiting
+        for field in _COMPARED:
+            if field in row and (one is None or row[field] != one[field]):
+                return f"request {row['id']}, {field}: recorded {row[field]!r}, ours {None if one is None else one[field]!r}"
+    return None
