@@ -128,7 +128,7 @@ def _parts_differ(replicas: pd.DataFrame, billed: np.ndarray, result: Result) ->
     slack = TOLERANCE_S * max(1.0, result.end_s)
     billing = result.scenario.fleet.billing
     rounded = np.maximum(billing.minimum_s, parts + billing.increment_s)
-    ended = replicas["stopped_s"].to_numpy(dtype=float) < result.end_s - slack
+    ended = billed_interval(replicas, result.end_s)[0] + parts < result.end_s - slack
     differs: np.ndarray = (parts > billed + slack) | (billed > np.where(ended, rounded, parts) + slack)
     return differs
 

@@ -11,6 +11,7 @@ nothing of it is touched while it runs.
 from __future__ import annotations
 
 from collections.abc import Hashable
+from math import inf
 from typing import Any
 
 Content = tuple[tuple[Hashable, int], ...]
@@ -22,10 +23,10 @@ class EngineRequest:
     """State of one attempt inside one engine. Counts are tokens; times are in the clock's unit, None until known."""
 
     __slots__ = (
-        "abort_reason", "announces", "arrival", "cached_tokens", "computed", "content", "decoding", "finish_tick",
-        "finished_at", "first_token_at", "held_at", "high_water", "key", "last_step", "max_output", "offset", "output_name",
-        "owner", "path", "preemptions", "priority", "prompt_len", "recomputed", "registered", "request_id", "running",
-        "runs", "sampled", "scheduled_at", "seq", "stale_until", "submitted", "target",
+        "abort_reason", "announces", "arrival", "cached_tokens", "computed", "content", "deadline", "decoding",
+        "finish_tick", "finished_at", "first_token_at", "held_at", "high_water", "key", "last_step", "max_output", "offset",
+        "output_name", "owner", "path", "preemptions", "priority", "prompt_len", "recomputed", "registered", "request_id",
+        "running", "runs", "sampled", "scheduled_at", "seq", "stale_until", "submitted", "target",
     )  # fmt: skip
 
     def __init__(
@@ -44,8 +45,10 @@ class EngineRequest:
         self.max_output = output_len
         self.arrival = arrival
         self.priority = priority
-        self.key = (priority, arrival, request_id)
-        """Order under the priority policy."""
+        self.deadline = inf
+        """When its first token is due; for engines that look at it."""
+        self.key: tuple[float, float, Any] = (float(priority), arrival, request_id)
+        """Order under a policy that orders: smallest first."""
         self.content = content
         """None: nothing of the prompt is shared with anybody."""
         self.output_name = output_name

@@ -28,6 +28,7 @@ from typing import Any
 from sim.engine.batch import Batch
 from sim.engine.block_pool import CountingBlockPool
 from sim.engine.decode_set import DecodeSet
+from sim.engine.order import QueueOrder
 from sim.engine.prefix_cache import PrefixBlockPool
 from sim.engine.request import EngineRequest
 from sim.spec import EngineSpec
@@ -55,7 +56,9 @@ class Scheduler:
         self.chunked = engine.enable_chunked_prefill
         self.reserve_full_isl = engine.scheduler_reserve_full_isl
         self.watermark_blocks = int(engine.watermark * num_gpu_blocks)
-        self.by_priority = engine.scheduling_policy == "priority"
+        policy = engine.scheduling_policy
+        self.by_priority = policy != "fcfs"
+        self._order = QueueOrder(policy) if policy in ("earliest_deadline", "shortest_prompt") else None
         self.others_go_on = self.by_priority
         """After a request gave up its own place for want of blocks, those behind it are still served."""
         self.interval = engine.prefill_schedule_interval
@@ -74,7 +77,7 @@ class Scheduler:
         self.prefilling: dict[EngineRequest, None] = {}
         """Those of ``running`` that do not decode yet."""
         self._fifo: deque[EngineRequest] = deque()
-        self._heap: list[tuple[tuple[int, float, Any], int, EngineRequest]] = []
+        self._heap: list[tuple[tuple[float, float, Any], int, EngineRequest]] = []
         self._waiting_entries = 0
         self.composed = 0
         """Steps composed so far; the number of the newest."""
@@ -104,6 +107,8 @@ class Scheduler:
     def add(self, request: EngineRequest) -> None:
         """A new request arrives. The caller refuses what can never fit (``refusal``)."""
         request.max_output = min(request.max_output, self.max_model_len - request.prompt_len)
+        if self._order is not None:
+            request.key = self._order.key(request)
         self._enqueue(request, front=False)
 
     def refusal(self, prompt_len: int, output_len: int) -> str | None:
@@ -338,7 +343,7 @@ class Scheduler:
     def _victim(self) -> EngineRequest:
         """Who is preempted for want of blocks."""
         if self.by_priority:
-            return max(self.running, key=lambda r: (r.priority, r.arrival))
+            return max(self.running, key=lambda r: r.key[:2])
         return next(reversed(self.running))
 
     def _blocks_wanted(self, request: EngineRequest) -> int:

@@ -61,6 +61,7 @@ class Dispatcher(EngineListener):
         engine = EngineRequest(
             request.row, input_tokens, output_tokens, self._clock.now, request.priority, content, output_name, attempt
         )
+        engine.deadline = request.deadline_s
         attempt.engine = engine
         server.take(input_tokens)
         self._counts.out += 1

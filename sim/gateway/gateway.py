@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Collection, Generator
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,7 @@ class Gateway(AttemptListener, EndpointListener):
         self._labels = {name: column.tolist() for name, column in trace.labels.items() if name != "block_hashes"}
         self._priority: list[int] | None = self._labels.get("priority")
         self._contents = Contents(trace)
+        self._ttft_target_s = cache(scenario.slo.ttft_target_s)
         self._process = needs_process(spec)
         self._plain_routes = frozenset(spec.plain_routes)
         self.dispatcher = Dispatcher(
@@ -118,6 +120,7 @@ class Gateway(AttemptListener, EndpointListener):
         request = ClientRequest(row, now, self._input[row], 0 if self._priority is None else self._priority[row])
         if self._labels or self._contents.shared:
             self._label(request)
+        request.deadline_s = now + self._ttft_target_s(request.route, request.tenant)
         servers = self.policies.ready()
         if servers and (not self._process or request.route in self._plain_routes):
             self._plain.send(request, self._output[row], servers)

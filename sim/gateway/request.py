@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any, NamedTuple, Protocol
 
 import simpy
@@ -83,8 +84,8 @@ class ClientRequest:
     """One client request. Satisfies ``RequestView``."""
 
     __slots__ = (
-        "arrival_s", "attempts", "content", "expired", "hedges", "input_tokens", "live", "open", "passed", "priority",
-        "prompt_id", "route", "row", "session_id", "tenant", "tries", "wait", "withdrawn",
+        "arrival_s", "attempts", "content", "deadline_s", "expired", "hedges", "input_tokens", "live", "open", "passed",
+        "priority", "prompt_id", "route", "row", "session_id", "tenant", "tries", "wait", "withdrawn",
     )  # fmt: skip
 
     def __init__(self, row: int, arrival_s: float, input_tokens: int, priority: int = 0) -> None:
@@ -97,6 +98,8 @@ class ClientRequest:
         self.session_id = ""
         self.prompt_id = ""
         self.content: Content | None = None
+        self.deadline_s = inf
+        """When its first token is due by the objective."""
         self.attempts = 1
         self.hedges = 0
         self.tries = 0

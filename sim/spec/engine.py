@@ -34,7 +34,9 @@ class EngineSpec:
     enable_chunked_prefill: bool = True
     long_prefill_token_threshold: int = Field(default=0, ge=0)
     long_prefill_token_threshold_adaptive: bool = False
-    scheduling_policy: Literal["fcfs", "priority"] = "fcfs"
+    scheduling_policy: Literal["fcfs", "priority", "earliest_deadline", "shortest_prompt"] = "fcfs"
+    """Who is served first: the first come, the lowest ``priority``; or, not vLLM's own, by the TTFT target of the request's
+    route, or by the length of its prompt."""
     watermark: float = Field(default=0.0, ge=0, lt=1)
     scheduler_reserve_full_isl: bool = True
     prefill_schedule_interval: int = Field(default=1, ge=1)
@@ -79,6 +81,8 @@ class EngineSpec:
             raise ValueError(f"`max_num_batched_tokens >= max_num_seqs` must hold, but got {tokens} and {seqs}")
         if self.waiting_served_ratio and self.batch_order != "prefill_first":
             raise ValueError("`waiting_served_ratio` needs batch_order=prefill_first: else decodes never pause")
-        if self.scheduling_policy == "priority" and self.victim != "last_admitted":
-            raise ValueError("`victim` has a meaning under scheduling_policy=fcfs only: priority chooses its own")
+        if self.scheduling_policy != "fcfs" and self.victim != "last_admitted":
+            raise ValueError(
+                f"`victim` has a meaning under scheduling_policy=fcfs only: {self.scheduling_policy} chooses its own"
+            )
         return self

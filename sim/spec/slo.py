@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import fields as dataclass_fields
 from typing import Annotated, Any
@@ -88,6 +89,13 @@ class Slo(RouteSlo):
     a prompt has answered it, a prompt that is too long got nothing. Unstated: false for safety, true for every other."""
     source: str = ""
 
+    def ttft_target_s(self, route: str, tenant: str) -> float:
+        """When the first token of a request is due, seconds after its send: its highest percentile's limit of TTFT, the
+        stricter of its route's and its tenant's, else the fleet's; infinite where none is asked."""
+        own = [targets[name] for targets, name in ((self.routes, route), (self.tenants, tenant)) if name in targets]
+        due = [asked[max(asked)] for slo in own or [self] if (asked := _of_metric(slo.targets(), "ttft"))]
+        return min(due, default=math.inf)
+
     def rejection_is_miss(self, reason: str) -> bool:
         """Whether a request that was rejected for ``reason`` counts as one that failed."""
         if isinstance(self.rejected_is_miss, bool):
@@ -97,3 +105,9 @@ class Slo(RouteSlo):
     def labelled(self) -> dict[str, dict[str, RouteSlo]]:
         """Label column -> its value -> targets, where any are stated."""
         return {label: targets for label, targets in (("route", self.routes), ("tenant", self.tenants)) if targets}
+
+
+def _of_metric(targets: dict[str, float], metric: str) -> dict[float, float]:
+    """Quantile -> limit of the targets of ``metric``."""
+    parts = {name: name.split("_") for name in targets}
+    return {float("0." + quantile[1:]): targets[name] for name, (of, quantile, _) in parts.items() if of == metric}
