@@ -26,9 +26,8 @@ def composed_scenario(overrides: Sequence[str]) -> Scenario:
         with shared_folders(overrides) as own:
             stated = as_hydra_reads(own)
             with initialize_config_module("sim.configs", version_base="1.3"):
-                config = compose("config", overrides=stated)
+                return scenario_from(compose("config", overrides=stated), overrides)
     except SimError:
         raise
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise ConfigError(message_of(error)) from None
-    return scenario_from(config, overrides)
