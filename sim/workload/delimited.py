@@ -8,13 +8,12 @@ swallow the rows after it), bare carriage returns, NUL, bytes that are no UTF-8.
 from __future__ import annotations
 
 import csv
-import io
 import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
@@ -26,7 +25,7 @@ _DELIMITERS = (",", ";", "\t", "|")
 _PIECE_BYTES = 1 << 20
 _WITH_SIGN = {",": re.compile(r"[-+]?[0-9.]*,[0-9]*"), ".": re.compile(r"[-+]?[0-9,]*\.[0-9]*")}
 _GROUPS = {",": re.compile(r"[-+]?[1-9][0-9]{0,2}(,[0-9]{3})+"), ".": re.compile(r"[-+]?[1-9][0-9]{0,2}(\.[0-9]{3})+")}
-_BARE_RETURN = re.compile(rb"\r(?!\n)")
+_BARE_RETURN = re.compile(rb"\r(?!\n|\Z)")
 
 
 def delimiter_of(head: bytes) -> str:
@@ -77,8 +76,8 @@ def refuse_twice(path: Path, names: list[str]) -> None:
 
 
 def decimal_of(path: Path, columns: list[str], asked: str) -> str:
-    """The decimal sign of ``columns``: as ``asked``, else a point where commas separate fields, else what the first
-    rows show.
+    """The decimal sign of ``columns`` (a time and whole numbers): as ``asked``, else a point where commas separate
+    fields, else what the first rows show.
 
     Raises:
         TraceError: they show both, or cannot tell 1,234 from 1.234.
@@ -89,16 +88,23 @@ def decimal_of(path: Path, columns: list[str], asked: str) -> str:
     text = head[: head.rfind(b"\n") + 1].decode("utf-8", errors="replace")
     names = csv_header(head)
     rows = list(csv.DictReader(text.splitlines()[1:], fieldnames=names, delimiter=delimiter_of(head)))
-    seen = {sign: set[bool]() for sign in (",", ".")}
-    for value in (row.get(column) or "" for row in rows for column in columns):
-        for sign, forms in seen.items():
-            if _WITH_SIGN[sign].fullmatch(value.strip()):
-                forms.add(_GROUPS[sign].fullmatch(value.strip()) is None)  # True: it can only be a decimal sign
-    if True in seen[","] and True in seen["."]:
+    votes, unclear = set(), False
+    for place, column in enumerate(columns):
+        for value in ((row.get(column) or "").strip() for row in rows):
+            sign = next((sign for sign, form in _WITH_SIGN.items() if form.fullmatch(value)), None)
+            if sign is None:
+                continue
+            if _GROUPS[sign].fullmatch(value) is None:
+                votes.add(sign)
+            elif place > 0 and sign == ",":
+                votes.add(".")  # 1,191 tokens are whole: it separates thousands
+            else:
+                unclear |= sign == ","
+    if len(votes) > 1:
         raise TraceError(f"{path}: numbers have decimal commas and decimal points; legal is one of them")
-    if seen[","] and True not in seen[","] and True not in seen["."]:
+    if unclear and not votes:
         raise TraceError(f"{path}: is a comma as in 1,234 a decimal or a thousands sign? Say workload.decimal='.' or ','")
-    return "," if True in seen[","] else "."
+    return next(iter(votes), ".")
 
 
 def at_row(path: Path, row: int) -> str:
@@ -128,70 +134,64 @@ def csv_batches(path: Path, columns: list[str], ragged: list[int]) -> Iterator[p
     Rows with too few or too many fields are left out and their data row numbers appended to ``ragged``; the caller
     decides whether that is an error.
     """
-    def note(row: Any) -> str:
-        ragged.append((row.number or 1) - 1)
-        return "skip"
-
     head = head_of(path)
     names = column_names(path, head)
     delimiter = delimiter_of(head)
     numbered = [str(place) for place in range(len(names))]  # names may be empty
     wanted = [str(names.index(name)) for name in columns]
-    with open_utf8(path) as file:
+    converted = pa.csv.ConvertOptions(
+        column_types=dict.fromkeys(numbered, pa.string()), include_columns=wanted, strings_can_be_null=True,
+        null_values=[""], quoted_strings_can_be_null=True, check_utf8=False,
+    )  # fmt: skip
+    skipped = False
+
+    def skip(row: Any) -> str:
+        nonlocal skipped
+        skipped = True
+        return "skip"
+
+    parsed = pa.csv.ParseOptions(delimiter=delimiter, invalid_row_handler=skip)
+    read = pa.csv.ReadOptions(use_threads=False, block_size=1 << 30, column_names=numbered)
+    rows = 0
+    # Each piece is parsed from memory: Arrow's own streaming reads ahead in a thread that outlives what it reads for.
+    for piece in _pieces(path, delimiter):
         try:
-            reader = pa.csv.open_csv(
-                pa.PythonFile(_Checked(path, file, delimiter), mode="r"),
-                read_options=pa.csv.ReadOptions(
-                    use_threads=False, block_size=LONGEST_LINE_BYTES, column_names=numbered, skip_rows=1
-                ),
-                parse_options=pa.csv.ParseOptions(delimiter=delimiter, invalid_row_handler=note),
-                convert_options=pa.csv.ConvertOptions(
-                    column_types=dict.fromkeys(numbered, pa.string()), include_columns=wanted,
-                    strings_can_be_null=True, null_values=[""], quoted_strings_can_be_null=True, check_utf8=False,
-                ),
-            )  # fmt: skip
-            while True:
-                batch = reader.read_next_batch()
-                if batch.num_rows:
-                    yield pa.RecordBatch.from_arrays(batch.columns, names=columns)
-        except StopIteration:
-            return
+            batch = pa.csv.read_csv(pa.py_buffer(piece), read, parsed, converted)
         except pa.ArrowInvalid as error:
-            raise TraceError(f"{path}: is not a readable CSV file ({error})") from None
+            raise TraceError(f"{path}, data row {rows + 1} or after it: is no readable CSV ({error})") from None
+        before = len(ragged)
+        if skipped:
+            lines = (text for line in piece.decode().split("\n") if (text := line.removesuffix("\r")))
+            fields = (len(next(csv.reader([line], delimiter=delimiter))) for line in lines)
+            ragged += [rows + place for place, count in enumerate(fields, start=1) if count != len(names)]
+            skipped = False
+        rows += batch.num_rows + len(ragged) - before
+        for part in batch.to_batches():
+            yield pa.RecordBatch.from_arrays(part.columns, names=columns)
 
 
-class _Checked(io.RawIOBase):
-    """A table's bytes in pieces of whole lines, each looked through before a parser sees it."""
+def _pieces(path: Path, delimiter: str) -> Iterator[bytes]:
+    """The lines after the header in pieces of whole lines, each looked through before a parser sees it."""
+    with open_utf8(path) as file:
+        line = file.readline(LONGEST_LINE_BYTES).count(b"\n") + 1
+        rest = b""
+        while piece := file.read(_PIECE_BYTES):
+            whole = rest + piece
+            end = whole.rfind(b"\n") + 1
+            rest = whole[end:]
+            if len(rest) > LONGEST_LINE_BYTES:
+                raise too_long(path, line + whole.count(b"\n", 0, end))
+            if end:
+                yield from _sound(path, whole[:end], line, delimiter)
+                line += whole.count(b"\n", 0, end)
+        yield from _sound(path, rest, line, delimiter)
 
-    def __init__(self, path: Path, file: IO[bytes], delimiter: str) -> None:
-        self._path, self._file, self._delimiter = path, file, delimiter
-        self._line = 1
-        self._rest = b""
-        self._ready = b""
-        self._ended = False
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self._ready and not self._ended:
-            self._next_piece()
-        given = self._ready[: len(buffer)]
-        self._ready = self._ready[len(given) :]
-        buffer[: len(given)] = given
-        return len(given)
-
-    def _next_piece(self) -> None:
-        piece = self._file.read(_PIECE_BYTES)
-        self._ended = not piece
-        whole = self._rest + piece
-        end = len(whole) if self._ended else whole.rfind(b"\n") + 1
-        self._rest = whole[end:]
-        if len(self._rest) > LONGEST_LINE_BYTES:
-            raise too_long(self._path, self._line + whole.count(b"\n", 0, end))
-        self._ready = whole[:end]
-        _look_through(self._path, self._ready, self._line, self._delimiter)
-        self._line += self._ready.count(b"\n")
+def _sound(path: Path, text: bytes, line: int, delimiter: str) -> Iterator[bytes]:
+    """``text`` itself, looked through; nothing where there is nothing but line ends."""
+    _look_through(path, text, line, delimiter)
+    if text.strip(b"\r\n"):
+        yield text
 
 
 def _look_through(path: Path, text: bytes, line: int, delimiter: str) -> None:

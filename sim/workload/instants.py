@@ -127,7 +127,9 @@ class TimeColumn:
 
 
 def _texts(column: pa.Array) -> pd.Series:
-    return pd.Series(pc.utf8_trim_whitespace(column).to_pylist(), dtype=object)
+    """The column's texts; None for those in other digits than ASCII's, which ``strptime`` would read."""
+    texts = pc.utf8_trim_whitespace(column)
+    return pd.Series(pc.if_else(pc.string_is_ascii(texts), texts, None).to_pylist(), dtype=object)
 
 
 def _patterns_of(text: str) -> list[str]:

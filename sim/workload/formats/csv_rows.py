@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from sim.errors import TraceError
@@ -37,7 +37,7 @@ def _rows(reading: Reading) -> Iterator[tuple[int, dict[str, Any]]]:
     csv.field_size_limit(min(_LONGEST_CELL, sys.maxsize))
     delimiter = delimiter_of(head_of(reading.path))
     with io.TextIOWrapper(open_utf8(reading.path), encoding="utf-8", newline="") as file:
-        rows = csv.reader(file, strict=True, delimiter=delimiter)
+        rows = csv.reader(_sound(reading, file), strict=True, delimiter=delimiter)
         line = 1
         try:
             names = [name.strip() for name in next(rows, [])]
@@ -53,3 +53,11 @@ def _rows(reading: Reading) -> Iterator[tuple[int, dict[str, Any]]]:
                 line = rows.line_num + 1
         except (csv.Error, UnicodeDecodeError) as error:
             raise TraceError(f"{reading.path}, line {line}: is no readable row ({error})") from None
+
+
+def _sound(reading: Reading, file: Iterable[str]) -> Iterator[str]:
+    """The lines of ``file``; NUL bytes, which Python's reader takes for text, are refused."""
+    for number, line in enumerate(file, start=1):
+        if "\0" in line:
+            raise TraceError(f"{reading.path}, line {number}: holds a NUL byte; legal is text")
+        yield line

@@ -145,6 +145,8 @@ def _call(place: int, span: dict[str, Any], tenant: str) -> Call:
         "session_id": _first(attributes, _SESSION) or "", "feature": _first(attributes, _MODEL) or "", "tenant": tenant,
     }  # fmt: skip
     tokens = _first(attributes, _INPUT)
+    if tokens is None and any(attributes.get(name) == "" for name in _INPUT):
+        tokens = ""  # a call whose count is lost is refused, not passed over
     if tokens is None or not _generates(span, attributes):
         return call
     answer = _first(attributes, _OUTPUT)

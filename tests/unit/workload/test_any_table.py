@@ -180,7 +180,7 @@ def test_dates_that_can_be_read_in_two_ways_are_refused(tmp_path):
         read_trace(path, columns=MAP, time_format="dd/mm")
 
 
-@pytest.mark.parametrize("stamp", ["31/02/2023 06:15", "9999-01-01", "soon", "1_000", "٣"])
+@pytest.mark.parametrize("stamp", ["31/02/2023 06:15", "16/11/2023 06:١٥", "9999-01-01", "soon", "1_000", "٣"])
 def test_a_time_that_is_none_is_refused_with_its_row(tmp_path, stamp):
     for first in ("16/11/2023 06:15", "2023-11-16", "5"):
         path = file_with(tmp_path, f"time,in,out\n{first},1,1\n{stamp},1,1\n")
