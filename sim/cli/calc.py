@@ -13,7 +13,6 @@ import argparse
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
@@ -23,6 +22,12 @@ from sim.cli.compose import composed_scenario
 from sim.cost import cost_per_1m_usd, pool_usd_per_hour
 from sim.errors import ConfigError, DoesNotFitError
 from sim.perf import kv_bytes_per_token, memory_plan, parameter_count, resolve_engine
+from sim.perf.geometry import (
+    active_parameter_count,
+    kv_bytes_at,
+    kv_bytes_per_token_beyond_window,
+    state_bytes_per_sequence,
+)
 from sim.spec import Scenario
 
 
@@ -51,8 +56,11 @@ def main(argv: Sequence[str]) -> int:
         return 0
     table = Table(show_header=False, box=None)
     for key, value in answer.items():
-        table.add_row(key, "-" if _undefined(value) else f"{value:,.4f}" if isinstance(value, float) else f"{value}")
+        if key != "memory":
+            table.add_row(key, "-" if _undefined(value) else f"{value:,.4f}" if isinstance(value, float) else f"{value}")
     Console().print(table)
+    if answer["memory"]:
+        print(answer["memory"])
     return 0
 
 
@@ -82,24 +90,36 @@ def calculate(
             math.nan if tokens_per_s is None else cost_per_1m_usd(usd_per_hour, tokens_per_s, overhead)
         ),
         "parameters": parameter_count(model),
+        "active_parameters": active_parameter_count(model),
         "kv_bytes_per_token": kv_bytes,
+        "kv_bytes_per_token_beyond_window": kv_bytes_per_token_beyond_window(model, engine.kv_cache_dtype),
+        "state_bytes_per_sequence": state_bytes_per_sequence(model),
         "context_tokens": context_tokens,
-        "kv_bytes_at_context": kv_bytes * context_tokens,
+        "kv_bytes_at_context": kv_bytes_at(model, context_tokens, engine.kv_cache_dtype),
+        "max_model_len": math.nan,
         "num_gpu_blocks": math.nan,
         "kv_tokens": math.nan,
         "streams_at_context": math.nan,
+        "max_concurrency": math.nan,
+        "vllm_log": "",
+        "memory": "",
+        "notes": "; ".join(model.notes),
         "does_not_fit": "",
     }
     try:
-        resolved = resolve_engine(replace(engine), model, gpu)
+        resolved = resolve_engine(engine, model, gpu)
         plan = memory_plan(model, gpu, resolved)
     except DoesNotFitError as error:
         return {**answer, "does_not_fit": str(error)}
     return {
         **answer,
+        "max_model_len": plan.max_model_len,
         "num_gpu_blocks": plan.num_gpu_blocks,
         "kv_tokens": plan.kv_tokens,
-        "streams_at_context": plan.kv_tokens // context_tokens,
+        "streams_at_context": plan.streams(context_tokens),
+        "max_concurrency": plan.concurrency,
+        "vllm_log": plan.vllm_line,
+        "memory": plan.explain(),
     }
 
 

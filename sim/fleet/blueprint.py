@@ -16,7 +16,7 @@ class Blueprint:
         self.stated = engine
         self.engine = resolve_engine(engine, model, gpu)
         plan = memory_plan(model, gpu, self.engine)
-        self.blocks = plan.num_gpu_blocks
+        self.blocks = plan.one_group_blocks
         self.kv_tokens = plan.kv_tokens
         self.weights_bytes = plan.weights_bytes_per_gpu * self.gpus
         """Of all GPUs of a replica."""

@@ -24,6 +24,7 @@ from sim.perf.cuda_graphs import capture_sizes
 from sim.perf.floors import with_floors
 from sim.perf.host import HostOverhead
 from sim.perf.roofline import known_generation, roofline_tables
+from sim.perf.served import served_model
 from sim.perf.table import find_table, table_keys
 from sim.perf.tabulated import Regime, StepTables, TabulatedStepTime
 from sim.spec.engine import EngineSpec
@@ -44,6 +45,7 @@ def step_time_model(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> Tabul
             raise ConfigError(
                 f"gpu.step_time_scale.{key}: known multipliers are {', '.join(SCALES)}, each above 0, but got {value!r}"
             )
+    model = served_model(model, engine)
     tables, source, regime = _tables(model, gpu, engine)
     return TabulatedStepTime(
         scaled(tables, gpu.step_time_scale.get("compute", 1.0), gpu.step_time_scale.get("memory", 1.0)),

@@ -15,11 +15,13 @@ from sim.spec.gpu import GpuSpec
 
 def capture_sizes(engine: EngineSpec, gpu: GpuSpec) -> tuple[int, ...]:
     """The captured token counts of a resolved ``engine``, ascending; empty with ``enforce_eager``."""
-    if engine.enforce_eager:
+    if engine.enforce_eager or engine.max_cudagraph_capture_size == 0:
         return ()
+    if engine.cudagraph_capture_sizes is not None:
+        return tuple(sorted(set(engine.cudagraph_capture_sizes)))
     seqs, budget = engine.max_num_seqs or 256, engine.max_num_batched_tokens or 2048
     limit = 1024 if gpu.arch == "Blackwell" and gpu.memory_gib >= 160 else 512
-    limit = min(2 * seqs, limit, budget)
+    limit = min(engine.max_cudagraph_capture_size or min(2 * seqs, limit), budget)
     sizes = [1, 2, 4, *range(8, 249, 8), *range(256, limit + 1, 16)]
     return tuple(sorted({size for size in (*sizes, seqs, budget) if size <= limit}))
 

@@ -1,12 +1,12 @@
 """``resolve_engine``: every option that the user left open, as vLLM would choose it on that GPU.
 
-Batch limits (``EngineArgs.get_batch_defaults`` of vLLM 0.32-0.33, API-server column): at least 160 GiB 16384 tokens and
-1024 sequences; at least 70 GiB, A100 excepted, 8192 and 1024; otherwise 2048 and 256. The token budget is then cut to
-``max_num_seqs x max_model_len``, raised to ``max_model_len`` when prefill may not be chunked, and the sequences are cut
-to the budget. ``max_model_len`` is the model's own, or, where the KV pool cannot hold one such sequence, the longest
-that it can hold (what vLLM does with ``--max-model-len auto``).
+Batch limits (``EngineArgs.get_batch_defaults``, API-server column): at least 160 GiB (since 0.28) 16384 tokens and 1024
+sequences; at least 70 GiB, A100 and GB10 excepted, 8192 and 1024; otherwise 2048 and 256; twice that with
+``performance_mode=throughput``. The token budget is then cut to ``max_num_seqs x max_model_len``, raised to
+``max_model_len`` when prefill may not be chunked, and the sequences are cut to the budget. ``max_model_len`` is the
+model's own unless stated; ``auto`` takes the longest that the KV pool can hold.
 
-Leaves out: the offline ``LLM`` class's larger budgets, ``performance_mode``, CPU back ends.
+Leaves out: the offline ``LLM`` class's larger budgets, CPU back ends.
 """
 
 from __future__ import annotations
@@ -15,17 +15,21 @@ from dataclasses import replace
 
 from sim.errors import ConfigError
 from sim.perf.memory import largest_model_len
+from sim.perf.served import served_model
 from sim.spec.engine import EngineSpec
 from sim.spec.gpu import GpuSpec
 from sim.spec.layers import LatentAttention
 from sim.spec.model import ModelSpec
+from sim.spec.releases import release_of
+from sim.spec.spellings import AUTO_LENGTH
 
 
-def default_batch_limits(gpu: GpuSpec) -> tuple[int, int]:
-    """``(max_num_batched_tokens, max_num_seqs)`` of vLLM's API server on ``gpu`` when neither is set."""
-    if gpu.memory_gib >= 160:
+def default_batch_limits(gpu: GpuSpec, version: str) -> tuple[int, int]:
+    """``(max_num_batched_tokens, max_num_seqs)`` of vLLM's API server on ``gpu`` when neither is set. Like vLLM it goes by
+    memory and by the device's name."""
+    if gpu.memory_gib >= 160 and release_of(version).large_tier:
         return 16_384, 1024
-    if gpu.memory_gib >= 70 and not gpu.name.lower().startswith("a100"):
+    if gpu.memory_gib >= 70 and not gpu.name.lower().startswith(("a100", "gb10")):
         return 8192, 1024
     return 2048, 256
 
@@ -37,9 +41,14 @@ def resolve_engine(engine: EngineSpec, model: ModelSpec, gpu: GpuSpec) -> Engine
         ConfigError: an option that vLLM would refuse, or that is not modelled.
         DoesNotFitError: the weights leave no room for a KV cache.
     """
+    model = served_model(model, engine)
     _check_parallelism(engine, model, gpu)
-    default_tokens, default_seqs = default_batch_limits(gpu)
-    model_len = engine.max_model_len or model.max_context
+    default_tokens, default_seqs = default_batch_limits(gpu, engine.version)
+    if engine.performance_mode == "throughput":
+        default_tokens, default_seqs = 2 * default_tokens, 2 * default_seqs
+    own_length = model.unset_max_model_len or model.max_context
+    automatic = engine.max_model_len == AUTO_LENGTH
+    model_len = own_length if automatic or engine.max_model_len is None else engine.max_model_len
     seqs = engine.max_num_seqs or default_seqs
     tokens = engine.max_num_batched_tokens
     if tokens is None:
@@ -60,8 +69,8 @@ def resolve_engine(engine: EngineSpec, model: ModelSpec, gpu: GpuSpec) -> Engine
         max_num_scheduled_tokens=engine.max_num_scheduled_tokens or tokens,
         max_model_len=model_len,
     )
-    if engine.max_model_len is None:
-        resolved = replace(resolved, max_model_len=min(model_len, largest_model_len(model, gpu, resolved)))
+    if automatic:
+        resolved = replace(resolved, max_model_len=largest_model_len(model, gpu, resolved))
     if not resolved.enable_chunked_prefill and tokens < (resolved.max_model_len or 0):
         raise ConfigError(
             "engine.max_num_batched_tokens: without chunked prefill it must be at least max_model_len "

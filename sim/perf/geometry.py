@@ -59,11 +59,14 @@ def weight_element_bytes(weights: Weights) -> float:
     return DTYPE_BYTES[weights.dtype] + (scale / group if group else 0.0)
 
 
-def weights_bytes_per_gpu(model: ModelSpec, tensor_parallel: int = 1, pipeline_parallel: int = 1) -> float:
+def weights_bytes_per_gpu(
+    model: ModelSpec, tensor_parallel: int = 1, pipeline_parallel: int = 1, *, towers: bool = True
+) -> float:
     """Weight bytes of the fullest GPU.
 
     Matrices are split over the tensor-parallel ranks (K and V heads are repeated where there are fewer than ranks), the
-    layers over the pipeline stages; router, norms and biases stay in 16 bits whatever the weight type.
+    layers over the pipeline stages; router, norms and biases stay in 16 bits whatever the weight type. ``towers``: those
+    beside the language model are loaded.
     """
     layers = sum(
         matrix.layers * matrix.copies * _stored(matrix, tensor_parallel) * weight_element_bytes(matrix.weights)
@@ -75,8 +78,8 @@ def weights_bytes_per_gpu(model: ModelSpec, tensor_parallel: int = 1, pipeline_p
     ends = embedding_bytes(model), 0.0 if model.tied_embeddings else head_bytes(model)
     # input embedding and output head live on the same GPU unless there are stages
     outside = (sum(ends) if pipeline_parallel == 1 else max(ends)) / tensor_parallel
-    towers = sum(tower_bytes_per_gpu(tower.parameters, tensor_parallel) for tower in model.towers)
-    return layers + outside + towers + 2.0 * (model.hidden_size + model.other_parameters / tensor_parallel)
+    beside = sum(2.0 * tower.parameters / tensor_parallel for tower in model.towers) if towers else 0.0
+    return layers + outside + beside + 2.0 * (model.hidden_size + model.other_parameters / tensor_parallel)
 
 
 def _stored(matrix: Matrix, tensor_parallel: int) -> float:
@@ -87,11 +90,6 @@ def _stored(matrix: Matrix, tensor_parallel: int) -> float:
     hidden, inside = (matrix.rows, matrix.columns) if matrix.widens else (matrix.columns, matrix.rows)
     each = -(-inside // (matrix.fan * tensor_parallel))
     return -(-hidden // 256) * 256 * -(-each // 128) * 128 * matrix.fan
-
-
-def tower_bytes_per_gpu(parameters: int, tensor_parallel: int) -> float:
-    """Bytes of a tower on one GPU: its matrices are split like any other."""
-    return 2.0 * parameters / tensor_parallel
 
 
 def embedding_bytes(model: ModelSpec) -> float:
@@ -141,6 +139,14 @@ def kv_bytes_per_token(model: ModelSpec, kv_dtype: str = "auto") -> float:
 def kv_bytes_per_token_beyond_window(model: ModelSpec, kv_dtype: str = "auto") -> float:
     """KV bytes of one token that all windows have passed: what a long sequence grows by."""
     return sum(group.count * layer_kv_bytes(model, group, kv_dtype) for group in model.stack if window_of(group) is None)
+
+
+def kv_bytes_at(model: ModelSpec, tokens: int, kv_dtype: str = "auto") -> float:
+    """Cache bytes of one sequence of ``tokens`` in the whole model: tokens within each window, and the states."""
+    total = state_bytes_per_sequence(model)
+    for group in model.stack:
+        total += group.count * layer_kv_bytes(model, group, kv_dtype) * min(tokens, window_of(group) or tokens)
+    return total
 
 
 def kv_bytes_per_token_per_gpu(

@@ -1,21 +1,14 @@
 """Where the GPU's memory goes, and how many KV blocks are left.
 
-    pool       = device memory x gpu_memory_utilization - weights - activations - runtime - CUDA graphs
-    num_blocks = floor(pool / (block_size x KV bytes per token and GPU))
+    pool       = device memory x gpu_memory_utilization - weights - profiling pass - runtime - links - CUDA graphs
+                 or ``kv_cache_memory_bytes``
+    num_blocks = floor(pool / bytes of a block in one cache group)          (``sim.perf.kv_cache``)
 
-- activations: the profiling pass of ``max_num_batched_tokens`` tokens holds gate, up and their product, plus about one
-  and a third hidden states, in 16 bits: ``tokens x 2 B x (3 I / TP + 1.3 H)``; then the sampler over ``max_num_seqs``
-  rows of the vocabulary: fp32 logits, sorted copy, 64-bit indices, probabilities: 23 B an entry.
-- runtime (CUDA context growth, workspaces): 0.20 GiB, and 0.40 GiB more where GPUs communicate (NCCL, all-reduce
-  buffers).
-- CUDA graphs: subtracted by vLLM since 0.21: 0.15 GiB + 10 MiB a captured size.
+The terms are those of ``engine.version`` (``sim.perf.activations``, ``sim.spec.releases``). A pool that cannot hold one
+sequence of ``max_model_len`` is refused, as vLLM refuses it, with the length that would fit; ``max_model_len=auto`` takes
+that length.
 
-The constants (1.3, 23 B, 0.20, 0.40) were set on the block counts that seven vLLM servers resolved (0.11-0.19, H100 and
-RTX 4090; ``tests/golden/test_kv_capacity.py``); the graph figures on vLLM issues 50780 (24 MiB a full graph) and
-gpustack/runner 251 (0.36 GiB for 16 sizes), which spread by a factor of two.
-
-Leaves out: that sliding-window layers free what lies behind the window (each token is charged for every layer, which
-is what a sequence shorter than the window costs), quantisation work buffers, vision encoders.
+Leaves out: work buffers of quantised kernels, rotary tables (about 0.03 GiB), what other processes hold.
 """
 
 from __future__ import annotations
@@ -24,19 +17,14 @@ import math
 from dataclasses import dataclass
 
 from sim.errors import DoesNotFitError
-from sim.perf.cuda_graphs import capture_sizes
+from sim.perf.activations import Term, terms
 from sim.perf.geometry import kv_bytes_per_token_per_gpu, parameter_count, weights_bytes_per_gpu
+from sim.perf.kv_cache import CacheLayout, cache_layout
+from sim.perf.served import served_model
 from sim.spec.engine import EngineSpec
 from sim.spec.gpu import GpuSpec
 from sim.spec.model import ModelSpec
 from sim.units import GIB
-
-_HIDDEN_COPIES = 1.3
-_SAMPLER_BYTES_PER_LOGIT = 23.0
-_RUNTIME_BYTES = 0.20 * GIB
-_COMMUNICATION_BYTES = 0.40 * GIB
-_GRAPH_BYTES_BASE = 0.15 * GIB
-_GRAPH_BYTES_PER_SIZE = 10 * 1024**2
 
 
 @dataclass(frozen=True)
@@ -49,19 +37,67 @@ class MemoryPlan:
     usable_bytes: float
     """Device memory x ``gpu_memory_utilization``."""
     weights_bytes_per_gpu: float
-    activation_bytes: float
-    """Peak of the profiling pass, with the runtime's own memory."""
-    graph_bytes: float
+    terms: tuple[Term, ...]
+    """What the rest goes to, with its spread."""
     kv_pool_bytes: float
     kv_bytes_per_token_per_gpu: float
+    layout: CacheLayout
     block_size: int
+    """``engine.block_size``, tokens."""
     num_gpu_blocks: int
     """As vLLM counts them; one is reserved as the null block."""
-    kv_tokens: int
-    """Tokens that fit: (num_gpu_blocks - 1) x block_size."""
     max_model_len: int
-    overridden: bool = False
-    """True: ``num_gpu_blocks_override`` replaced the arithmetic."""
+    shortened_from: int | None = None
+    """The model's own length, where ``max_model_len=auto`` took a shorter one."""
+    stated: str = ""
+    """The option that replaced the arithmetic."""
+
+    @property
+    def activation_bytes(self) -> float:
+        """Peak of the profiling pass, with the runtime's own memory and communication."""
+        return sum(term.bytes for term in self.terms if term.name != "CUDA graphs")
+
+    @property
+    def graph_bytes(self) -> float:
+        """What is subtracted for CUDA graphs."""
+        return sum(term.bytes for term in self.terms if term.name == "CUDA graphs")
+
+    @property
+    def kv_tokens(self) -> int:
+        """Tokens that fit, the null block apart."""
+        return self.layout.tokens(max(0, self.num_gpu_blocks - 1), self.max_model_len)
+
+    @property
+    def one_group_blocks(self) -> int:
+        """The pool for an engine that knows one group of full attention: as many blocks of ``block_size`` as hold the tokens
+        that a request of ``max_model_len`` finds; with one such group ``num_gpu_blocks`` itself."""
+        if len(self.layout.groups) == 1 and self.layout.groups[0].kind == "full":
+            return self.num_gpu_blocks
+        return self.kv_tokens // self.block_size + 1
+
+    @property
+    def concurrency(self) -> float:
+        """Requests of ``max_model_len`` that fit, as vLLM's log counts (null block included)."""
+        return self.layout.concurrency(self.num_gpu_blocks, self.max_model_len)
+
+    @property
+    def vllm_line(self) -> str:
+        """The two figures as vLLM's start-up log prints them."""
+        tokens = self.layout.tokens(self.num_gpu_blocks, self.max_model_len)
+        return (
+            f"GPU KV cache size: {tokens:,} tokens, maximum concurrency for {self.max_model_len:,} tokens per request: "
+            f"{self.concurrency:.2f}x"
+        )
+
+    @property
+    def pool_spread_bytes(self) -> float:
+        """By how much the pool strays when every term strays by its own spread, independently."""
+        return math.sqrt(sum((term.bytes * term.spread) ** 2 for term in self.terms))
+
+    def streams(self, tokens: int) -> int:
+        """Sequences of ``tokens`` that fit side by side while they decode: of a window only its own blocks are held."""
+        each = self.layout.blocks_while_decoding(tokens)
+        return max(0, self.num_gpu_blocks - 1) // each if each else 0
 
     def explain(self) -> str:
         """The arithmetic as text, one term a line."""
@@ -69,13 +105,16 @@ class MemoryPlan:
             f"{self.model} on {self.gpu}, each GPU:",
             f"  {_gib(self.usable_bytes)}  usable of {self.device_bytes / GIB:.2f} GiB",
             f"- {_gib(self.weights_bytes_per_gpu)}  weights",
-            f"- {_gib(self.activation_bytes)}  activations and runtime",
-            f"- {_gib(self.graph_bytes)}  CUDA graphs",
-            f"= {_gib(self.kv_pool_bytes)}  KV pool",
-            f"  / {self.kv_bytes_per_token_per_gpu:,.0f} bytes a token / {self.block_size} tokens a block"
-            f" = {self.num_gpu_blocks:,} blocks, {self.kv_tokens:,} tokens"
-            + (" (num_gpu_blocks_override)" if self.overridden else ""),
+            *(f"- {_gib(term.bytes)}  {term.name} (+-{term.bytes * term.spread / GIB:.2f})" for term in self.terms),
+            f"= {_gib(self.kv_pool_bytes)}  KV pool (+-{self.pool_spread_bytes / GIB:.2f})"
+            + (f", {self.stated} replaces it" if self.stated else ""),
+            f"  {self.num_gpu_blocks:,} blocks of {self.layout.block_bytes:,.0f} bytes in {_groups(self.layout)}",
+            f"  {self.vllm_line}",
         ]
+        if self.shortened_from is not None:
+            lines.append(
+                f"  max_model_len=auto: {self.shortened_from:,} tokens do not fit, shortened to {self.max_model_len:,}"
+            )
         return "\n".join(lines)
 
 
@@ -85,13 +124,14 @@ def memory_plan(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> MemoryPla
     Raises:
         DoesNotFitError: the weights leave no pool, or the pool cannot hold one sequence of ``max_model_len``.
     """
-    plan = _arithmetic(model, gpu, engine)
+    model = served_model(model, engine)
+    plan = arithmetic(model, gpu, engine)
     if plan.num_gpu_blocks < 2:
         raise DoesNotFitError(_no_room(plan, model, engine))
-    if plan.max_model_len > plan.kv_tokens:
+    if plan.layout.blocks_of(plan.max_model_len) > plan.num_gpu_blocks - 1:
         raise DoesNotFitError(
             f"engine.max_model_len: one sequence of {plan.max_model_len:,} tokens does not fit in the KV pool; "
-            f"max_model_len={plan.kv_tokens} would fit.\n{plan.explain()}"
+            f"max_model_len={_longest(plan)} would fit, max_model_len=auto takes it.\n{plan.explain()}"
         )
     return plan
 
@@ -102,66 +142,51 @@ def largest_model_len(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> int
     Raises:
         DoesNotFitError: the weights leave no pool at all.
     """
-    plan = _arithmetic(model, gpu, engine)
-    if plan.num_gpu_blocks < 2:
+    plan = arithmetic(model, gpu, engine)
+    if plan.num_gpu_blocks < 2 or _longest(plan) < 2:
         raise DoesNotFitError(_no_room(plan, model, engine))
-    return plan.kv_tokens
+    return _longest(plan)
 
 
-def activation_bytes(model: ModelSpec, engine: EngineSpec) -> float:
-    """Peak of vLLM's profiling pass and the runtime's own memory on one GPU, bytes."""
-    tokens, seqs = engine.max_num_batched_tokens or 2048, engine.max_num_seqs or 256
-    tensor = engine.tensor_parallel_size
-    width = widest_feed_forward(model)
-    forward = tokens * 2.0 * (3 * width / tensor + _HIDDEN_COPIES * model.hidden_size)
-    sampler = seqs * model.vocab_size * _SAMPLER_BYTES_PER_LOGIT
-    communicates = tensor * engine.pipeline_parallel_size > 1
-    return forward + sampler + _RUNTIME_BYTES + (_COMMUNICATION_BYTES if communicates else 0.0)
-
-
-def widest_feed_forward(model: ModelSpec) -> int:
-    """The most numbers that one token holds between the projections of a feed-forward part."""
-    parts = [group.feed_forward for group in model.stack if group.feed_forward is not None]
-    widths = [part.active_experts * part.expert_width + part.shared_width for part in parts]
-    return max(widths + [part.width for part in parts], default=0)
-
-
-def graph_bytes(engine: EngineSpec, gpu: GpuSpec) -> float:
-    """What vLLM subtracts for CUDA graphs, bytes; 0 when eager or when the estimate is off (before 0.21)."""
-    sizes = capture_sizes(engine, gpu)
-    if not sizes or not engine.estimate_cudagraph_memory:
-        return 0.0
-    return _GRAPH_BYTES_BASE + _GRAPH_BYTES_PER_SIZE * len(sizes)
-
-
-def _arithmetic(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> MemoryPlan:
+def arithmetic(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> MemoryPlan:
+    """The plan, whether or not it fits."""
     tensor, pipeline = engine.tensor_parallel_size, engine.pipeline_parallel_size
     device = gpu.memory_gib * GIB
     usable = device * engine.gpu_memory_utilization
-    weights = weights_bytes_per_gpu(model, tensor, pipeline)
-    activations, graphs = activation_bytes(model, engine), graph_bytes(engine, gpu)
-    pool = usable - weights - activations - graphs
-    per_token = kv_bytes_per_token_per_gpu(model, engine.kv_cache_dtype, tensor, pipeline)
-    blocks = max(0, math.floor(pool / (per_token * engine.block_size))) if per_token else 0
-    overridden = engine.num_gpu_blocks_override is not None and weights <= device
-    if overridden:
-        blocks = engine.num_gpu_blocks_override or 0
+    weights = weights_bytes_per_gpu(model, tensor, pipeline, towers=not engine.language_model_only)
+    rest = terms(model, gpu, engine)
+    pool = usable - weights - sum(term.bytes for term in rest)
+    stated = ""
+    if engine.kv_cache_memory_bytes is not None:
+        pool, stated = min(float(engine.kv_cache_memory_bytes), device - weights), "kv_cache_memory_bytes"
+    layout = cache_layout(model, engine)
+    blocks = max(0, math.floor(pool / layout.block_bytes)) if layout.block_bytes else 0
+    if engine.num_gpu_blocks_override is not None and weights <= device:
+        blocks, stated = engine.num_gpu_blocks_override, "num_gpu_blocks_override"
     return MemoryPlan(
         model=model.name,
         gpu=f"{tensor * pipeline} x {gpu.name}" if tensor * pipeline > 1 else gpu.name,
         device_bytes=device,
         usable_bytes=usable,
         weights_bytes_per_gpu=weights,
-        activation_bytes=activations,
-        graph_bytes=graphs,
+        terms=rest,
         kv_pool_bytes=pool,
-        kv_bytes_per_token_per_gpu=per_token,
+        kv_bytes_per_token_per_gpu=kv_bytes_per_token_per_gpu(model, engine.kv_cache_dtype, tensor, pipeline),
+        layout=layout,
         block_size=engine.block_size,
         num_gpu_blocks=blocks,
-        kv_tokens=max(0, blocks - 1) * engine.block_size,
         max_model_len=engine.max_model_len or model.max_context,
-        overridden=overridden,
+        stated=stated,
     )
+
+
+def _longest(plan: MemoryPlan) -> int:
+    """The most tokens of one sequence that the pool holds, by bisection: blocks grow with the length."""
+    usable, low, high = plan.num_gpu_blocks - 1, 0, plan.max_model_len
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if plan.layout.blocks_of(middle) <= usable else (low, middle - 1)
+    return low
 
 
 def _no_room(plan: MemoryPlan, model: ModelSpec, engine: EngineSpec) -> str:
@@ -178,6 +203,19 @@ def _no_room(plan: MemoryPlan, model: ModelSpec, engine: EngineSpec) -> str:
         "model.weight_dtype or a "
         f"larger GPU.\n{plan.explain()}"
     )
+
+
+def _groups(layout: CacheLayout) -> str:
+    if len(layout.groups) == 1:
+        return f"one group of {layout.groups[0].layers} layers"
+    kinds: dict[str, int] = {}
+    for group in layout.groups:
+        words = {"full": "full", "state": "state"}.get(group.kind, f"{group.kind} {group.window}")
+        name = f"{words} ({group.layers} layers" + (
+            f", {group.block_size} tokens a block)" if group.kind != "state" else ")"
+        )
+        kinds[name] = kinds.get(name, 0) + 1
+    return " + ".join(f"{count} x {name}" if count > 1 else name for name, count in kinds.items())
 
 
 def _gib(value: float) -> str:

@@ -1,16 +1,21 @@
 """The engine's options, under vLLM's own argument names, so that a ``vllm serve`` line can be copied.
 
-``None`` means vLLM's default for that GPU (API-server column of ``EngineArgs.get_batch_defaults``, vLLM 0.32-0.33);
-``sim.perf.resolve_engine`` fills them in.
+``None`` means vLLM's default: of the release (``sim.spec.releases``) or, for budgets, of that GPU (API-server column of
+``EngineArgs.get_batch_defaults``), which ``sim.perf.resolve_engine`` fills in. vLLM's own spellings of a value are legal:
+``max_model_len=32k``, ``kv_cache_dtype=fp8_e4m3``.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
+from pydantic_core import ArgsKwargs
 
+from sim.spec.layers import WeightDtype
+from sim.spec.releases import NEWEST, OPTIONS, parse_version, release_of
+from sim.spec.spellings import AUTO_LENGTH, as_bytes, as_kv_dtype, as_tokens, as_weight_dtype
 from sim.spec.strict import STRICT
 
 
@@ -19,17 +24,34 @@ class EngineSpec:
     """Scheduler, KV cache and parallelism of one engine (one replica)."""
 
     name: str = "vllm"
+    version: str = f"{NEWEST[0]}.{NEWEST[1]}"
+    """vLLM release, 0.10 to 0.33, whose defaults, memory accounting and admission rule hold; null = the newest modelled."""
     max_num_seqs: int | None = Field(default=None, ge=1)
     max_num_active_seqs: int | None = Field(default=None, ge=1)
-    max_num_batched_tokens: int | None = Field(default=None, ge=1)
+    max_num_batched_tokens: Annotated[int | None, BeforeValidator(as_tokens)] = Field(default=None, ge=1)
     max_num_scheduled_tokens: int | None = Field(default=None, ge=1)
-    max_model_len: int | None = Field(default=None, ge=2)
-    """None = the model's ``max_context``, or the longest that the KV pool can hold."""
+    max_model_len: Annotated[int | None, BeforeValidator(as_tokens)] = Field(default=None)
+    """Longest sequence, tokens; 32k and 32K (1,000 and 1,024) are read. null = the model's own length, which is refused
+    where it does not fit; auto (kept as -1) = shortened to what the KV pool holds."""
     block_size: int = Field(default=16, ge=1)
     gpu_memory_utilization: float = Field(default=0.92, gt=0, le=1)
+    """Share of the device's memory that the engine may use; null = the release's (0.92; before 0.20: 0.90)."""
     num_gpu_blocks_override: int | None = Field(default=None, ge=2)
     """Replaces the memory arithmetic; as vLLM counts it, one of the blocks is reserved."""
-    kv_cache_dtype: Literal["auto", "bf16", "fp16", "fp8"] = "auto"
+    kv_cache_memory_bytes: Annotated[int | None, BeforeValidator(as_bytes)] = Field(default=None, ge=1)
+    """Bytes of the KV pool on each GPU, 20G and 20GiB are read; replaces ``gpu_memory_utilization`` and the profiling."""
+    kv_cache_dtype: Annotated[Literal["auto", "bf16", "fp16", "fp8"], BeforeValidator(as_kv_dtype)] = "auto"
+    """Type of the KV cache, vLLM's spellings included (``fp8_e4m3``); auto = what the checkpoint states, else 16 bits."""
+    quantization: Annotated[WeightDtype | None, BeforeValidator(as_weight_dtype)] = None
+    """Quantise the checkpoint's matrices while loading, e.g. ``fp8``; null, or its own method, = as they are."""
+    language_model_only: bool = False
+    """Load no vision or audio tower (``--limit-mm-per-prompt`` of 0 for all kinds)."""
+    performance_mode: Literal["balanced", "interactivity", "throughput"] = "balanced"
+    """throughput doubles the default budgets of tokens and sequences."""
+    max_cudagraph_capture_size: int | None = Field(default=None, ge=0)
+    """Largest batch, tokens, that is captured as a CUDA graph; null = vLLM's; 0 = none."""
+    cudagraph_capture_sizes: tuple[int, ...] | None = None
+    """Batches, tokens, that are captured; null = vLLM's list."""
     enable_prefix_caching: bool = True
     enable_chunked_prefill: bool = True
     long_prefill_token_threshold: int = Field(default=0, ge=0)
@@ -43,7 +65,7 @@ class EngineSpec:
     async_scheduling: bool = True
     enforce_eager: bool = False
     estimate_cudagraph_memory: bool = True
-    """Subtract CUDA graphs from the KV pool, as vLLM does since 0.21 (``VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS``)."""
+    """Subtract CUDA graphs from the KV pool, as vLLM does since 0.20 (``VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS``)."""
     tensor_parallel_size: int = Field(default=1, ge=1)
     pipeline_parallel_size: int = Field(default=1, ge=1)
     batch_order: Literal["decode_first", "prefill_first"] = "decode_first"
@@ -73,6 +95,34 @@ class EngineSpec:
     def noisy(self) -> bool:
         """Steps stray from the step-time model by chance."""
         return self.step_noise_cv > 0 or (self.straggler_rate > 0 and self.straggler_factor > 1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_the_release(cls, stated: Any) -> Any:
+        values = dict((stated.kwargs if isinstance(stated, ArgsKwargs) else stated) or {})
+        version = values.get("version")
+        if version is None:
+            values.pop("version", None)
+        elif isinstance(version, float):  # YAML reads 0.30 as a number and its last digit is gone
+            values["version"] = f"{version:.2f}"
+        try:
+            release = release_of(str(values.get("version", cls.version)))
+        except ValueError:
+            return values  # refused below, with its key
+        return {**values, **{name: getattr(release, name) for name in OPTIONS if values.get(name) is None}}
+
+    @field_validator("version")
+    @classmethod
+    def _known(cls, version: str) -> str:
+        parse_version(version)
+        return version
+
+    @field_validator("max_model_len")
+    @classmethod
+    def _at_least_two(cls, length: int | None) -> int | None:
+        if length is not None and length != AUTO_LENGTH and not 2 <= length <= 10**12:
+            raise ValueError(f"max_model_len must be auto or a number of tokens of at least 2, but got {length}")
+        return length
 
     @model_validator(mode="after")
     def _check(self) -> EngineSpec:

@@ -206,6 +206,9 @@ class Tower:
     parameters: int = Field(ge=0)
     """Its projector included."""
     width: int = Field(default=0, ge=0, le=LARGEST)
-    """Of its widest layer, for the memory of its profiling pass."""
+    inner_width: int = Field(default=0, ge=0, le=LARGEST)
+    """Of its feed-forward part, for the memory of its profiling pass."""
+    largest_input: int = Field(default=0, ge=0, le=LARGEST)
+    """Patches (frames) of the largest picture (clip) that it is profiled with."""
     estimated: bool = False
     """The file does not state all of it."""

@@ -49,7 +49,7 @@ class Bench:
         self.runs, self.model, self.gpu, self.engine, self.held = runs, model, gpu, engine, held
         self.goes_on = goes_on
         self.traces = [continued(run) if goes_on else run.trace for run in runs]
-        self.num_gpu_blocks = memory_plan(model, gpu, engine).num_gpu_blocks
+        self.num_gpu_blocks = memory_plan(model, gpu, engine).one_group_blocks
         self._check_fit()
 
     def _check_fit(self) -> None:

@@ -23,6 +23,7 @@ import yaml
 from sim.errors import ConfigError, TraceError
 from sim.perf import memory_plan, model_from_data, resolve_engine
 from sim.spec import EngineSpec, GpuPrice, GpuSpec, ModelSpec
+from sim.spec.releases import NEWEST, OLDEST
 from sim.workload.trace import Trace
 
 LatencyPoint = Literal["client", "server"]
@@ -96,14 +97,9 @@ def find_preset(text: str, kind: Literal["model", "gpu"]) -> str:
 
 
 def engine_of_version(version: tuple[int, ...], **flags: Any) -> EngineSpec:
-    """Engine options as the vLLM release ``version`` had them, with ``flags`` on top."""
-    defaults: dict[str, Any] = {
-        "gpu_memory_utilization": 0.92 if version >= (0, 20) else 0.90,
-        "estimate_cudagraph_memory": version >= (0, 21),
-        "async_scheduling": version >= (0, 14),
-        "scheduler_reserve_full_isl": version >= (0, 18),
-    }
-    return EngineSpec(**{**defaults, **{k: v for k, v in flags.items() if v is not None}})
+    """Engine options as the vLLM release ``version`` had them (the nearest that is modelled), with ``flags`` on top."""
+    modelled = min(max(version[:2], OLDEST), NEWEST)
+    return EngineSpec(version=f"{modelled[0]}.{modelled[1]}", **{k: v for k, v in flags.items() if v is not None})
 
 
 def read_case(folder: Path) -> MeasuredCase:
@@ -143,7 +139,7 @@ def read_case(folder: Path) -> MeasuredCase:
         model=model,
         gpu=gpu,
         engine=engine,
-        num_gpu_blocks=memory_plan(model, gpu, engine).num_gpu_blocks,
+        num_gpu_blocks=memory_plan(model, gpu, engine).one_group_blocks,
         recorded_blocks=spec.get("num_gpu_blocks"),
         trace=trace,
         stage=stage,

@@ -20,6 +20,7 @@ from sim.errors import TraceError
 from sim.perf import FrontEnd, memory_plan, resolve_engine
 from sim.perf.step_time import StepTimeModel
 from sim.spec import EngineSpec, GpuSpec, ModelSpec
+from sim.spec.spellings import AUTO_LENGTH
 from sim.trust.cases import engine_of_version, find_preset, preset_gpu, preset_model
 from sim.trust.replay import Replay, closed_loop
 
@@ -67,22 +68,21 @@ def _point(row: dict[str, Any]) -> ClosedPoint:
     model = preset_model(find_preset(row["model"], "model"))
     model = replace(model, weight_dtype="fp8" if row["dtype"] == "fp8" else "bf16")
     gpu = preset_gpu(find_preset(row["hardware"], "gpu"))
-    engine = engine_of_version(version, tensor_parallel_size=int(float(row["tp"])))
+    engine = engine_of_version(version, tensor_parallel_size=int(float(row["tp"])), max_model_len=AUTO_LENGTH)
     engine = resolve_engine(engine, model, gpu)
     seats, isl, osl = int(float(row["concurrency"])), int(row["isl"]), int(row["osl"])
     random_lengths = "rr0.8" in row["bench_harness"]
     low = 0.8 if random_lengths else 1.0
     draw = np.random.default_rng(0).integers
     lengths = tuple(
-        (int(draw(int(low * isl), isl + 1)), int(draw(int(low * osl), osl + 1))) for _ in range(_REQUESTS_A_SEAT *
-        seats)
+        (int(draw(int(low * isl), isl + 1)), int(draw(int(low * osl), osl + 1))) for _ in range(_REQUESTS_A_SEAT * seats)
     )
     return ClosedPoint(
         name=f"{model.name} {row['dtype']} TP{engine.tensor_parallel_size} {isl}/{osl} c{seats}",
         model=model,
         gpu=gpu,
         engine=engine,
-        num_gpu_blocks=memory_plan(model, gpu, engine).num_gpu_blocks,
+        num_gpu_blocks=memory_plan(model, gpu, engine).one_group_blocks,
         lengths=lengths,
         concurrency=seats,
         ttft_s=float(row["measured_ttft_ms"]) / 1e3,

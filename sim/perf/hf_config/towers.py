@@ -91,8 +91,23 @@ def _tower(own: Facts, outer: str, hidden: int, name: str, facts: Facts) -> Towe
     parameters += _in_front(own, width, name) + _projector(own, outer, width, hidden, facts)
     known = kind in _KNOWN or outer in ("dots_ocr", "deepseek_vl_v2", "kimi_k25", "kimi_vl")
     return Tower(
-        name="vision" if name == "vision" else "audio", parameters=parameters, width=max(inner, width), estimated=not known
+        name="vision" if name == "vision" else "audio",
+        parameters=parameters,
+        width=width,
+        inner_width=inner,
+        largest_input=_largest(own, outer, name),
+        estimated=not known,
     )
+
+
+def _largest(own: Facts, outer: str, name: str) -> int:
+    """Patches of the largest picture that vLLM profiles with: 16,384 tokens of merged patches where the size is free."""
+    if name == "audio":
+        return own.whole("max_source_positions", default=1500)
+    if outer.startswith(_MERGER):
+        return 16_384 * own.whole("spatial_merge_size", default=2, low=1) ** 2
+    patch, side = own.found("patch_size")[1], own.whole("image_size", default=448)
+    return (side // patch) ** 2 if isinstance(patch, int) and patch > 0 else 1024
 
 
 def _in_front(own: Facts, width: int, name: str) -> int:

@@ -1,0 +1,140 @@
+"""How layers share the KV cache: groups with a block table each, all drawing blocks of equal bytes from one pool.
+
+Layers whose cache behaves alike (all tokens, a window, a state) form a kind. One kind is one group. Several kinds are cut
+into groups of equally many layers: as many as the smallest kind has (or the largest, where they differ by less than half),
+the last of a kind padded; kinds with smaller pages get longer blocks, or padding. A recurrent state is a page of its own:
+with one in the model the attention block grows until its page holds a state, and a sequence takes one such page in each
+group of states. A request of L tokens holds, in each group,
+
+    full       ceil(L / B)                                   blocks
+    sliding    ceil(min(W - 1 + in flight, L) / B) + 1       in flight = batches scheduled and not settled x token budget
+    chunk      ceil(min(chunk + in flight, L) / B)
+    state      1, or 2 where prefixes are cached (0.22 and later)
+
+and the pool's concurrency at L is its blocks over that sum, as vLLM's log prints it.
+Source: vLLM 0.33 ``v1/core/kv_cache_planning.py``, ``v1/kv_cache_interface.py``, ``platforms/interface.py``.
+Leaves out: layouts that pack pages of several sizes into one block (0.33, where a back end chooses them), block sizes that a
+back end demands.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sim.perf.geometry import layer_kv_bytes, layer_state_bytes
+from sim.spec.engine import EngineSpec
+from sim.spec.layers import FullAttention, LatentAttention, LayerGroup
+from sim.spec.model import ModelSpec
+from sim.spec.releases import release_of
+
+Kind = Literal["full", "sliding", "chunk", "state"]
+
+
+@dataclass(frozen=True)
+class CacheGroup:
+    """Layers with one block table."""
+
+    kind: Kind
+    layers: int
+    """Padding included: every group of a model has equally many."""
+    block_size: int
+    """Tokens a block; of a state: the whole sequence."""
+    window: int = 0
+    pages: int = 1
+    """Of a state: blocks that a sequence holds."""
+
+    def blocks(self, tokens: int, in_flight_tokens: int) -> int:
+        """Blocks that a request of ``tokens`` holds at the most."""
+        if self.kind == "state":
+            return self.pages
+        if self.kind == "full":
+            return -(-tokens // self.block_size)
+        kept = self.window - (1 if self.kind == "sliding" else 0) + in_flight_tokens
+        return -(-min(kept, tokens) // self.block_size) + (1 if self.kind == "sliding" else 0)
+
+
+@dataclass(frozen=True)
+class CacheLayout:
+    """The groups of a model on one GPU and the bytes of one block in each of them."""
+
+    groups: tuple[CacheGroup, ...]
+    block_bytes: float
+    in_flight_tokens: int
+    by_concurrency: bool
+    """The log's tokens are concurrency x length (0.22 and later)."""
+
+    def blocks_of(self, tokens: int) -> int:
+        """Blocks that a request of ``tokens`` holds at the most, in all groups."""
+        return sum(group.blocks(tokens, self.in_flight_tokens) for group in self.groups)
+
+    def blocks_while_decoding(self, tokens: int) -> int:
+        """Blocks that a decoding request of ``tokens`` holds: nothing but its newest tokens is in flight."""
+        return sum(group.blocks(tokens, 2) for group in self.groups)
+
+    def concurrency(self, blocks: int, tokens: int) -> float:
+        """Requests of ``tokens`` that ``blocks`` hold."""
+        each = self.blocks_of(tokens)
+        return blocks / each if each else float("inf")
+
+    def tokens(self, blocks: int, max_model_len: int) -> int:
+        """KV tokens as the release prints them for a pool of ``blocks``."""
+        if len(self.groups) == 1 and self.groups[0].kind == "full":
+            return blocks * self.groups[0].block_size
+        if self.by_concurrency:
+            return int(self.concurrency(blocks, max_model_len) * max_model_len)
+        with_tokens = [group.block_size for group in self.groups if group.kind != "state"]
+        return blocks // len(self.groups) * min(with_tokens, default=max_model_len)
+
+
+def cache_layout(model: ModelSpec, engine: EngineSpec) -> CacheLayout:
+    """The groups of ``model`` under a resolved ``engine``: on the pipeline stage with most layers."""
+    tensor, stages = engine.tensor_parallel_size, engine.pipeline_parallel_size
+    release = release_of(engine.version)
+    depth = stages + 1 if engine.async_scheduling else stages
+    in_flight = (engine.max_num_batched_tokens or 2048) * (depth if release.windows_count_steps_in_flight else 1)
+    kinds: dict[tuple[Kind, int], dict[float, int]] = {}
+    for group in model.stack:
+        count = -(-group.count // stages)
+        size = layer_kv_bytes(model, group, engine.kv_cache_dtype, tensor)
+        if size:
+            sizes = kinds.setdefault(_kind(group), {})
+            sizes[size] = sizes.get(size, 0) + count
+        if group.state is not None:
+            sizes = kinds.setdefault(("state", 0), {})
+            page = layer_state_bytes(group, tensor)
+            sizes[page] = sizes.get(page, 0) + count
+    pages = release.state_pages_with_caching if engine.enable_prefix_caching else 1
+    groups, block_bytes = _groups(kinds, engine.block_size, pages)
+    return CacheLayout(tuple(groups), block_bytes, in_flight, release.tokens_by_concurrency)
+
+
+def _kind(group: LayerGroup) -> tuple[Kind, int]:
+    attention = group.attention
+    if isinstance(attention, FullAttention) and attention.window is not None:
+        return ("sliding" if attention.window_kind == "sliding" else "chunk"), attention.window
+    assert isinstance(attention, FullAttention | LatentAttention), "a layer without a cache has no kind"
+    return "full", 0
+
+
+def _groups(kinds: dict[tuple[Kind, int], dict[float, int]], block_size: int, pages: int) -> tuple[list[CacheGroup], float]:
+    if not kinds:
+        return [], 0.0
+    if len(kinds) == 1:
+        ((kind, window), sizes) = next(iter(kinds.items()))
+        page = sum(size * count for size, count in sizes.items())
+        return [CacheGroup(kind, sum(sizes.values()), block_size, window, pages)], page * (
+            1 if kind == "state" else block_size
+        )
+    states = [size for (kind, _), sizes in kinds.items() if kind == "state" for size in sizes]
+    tokens = [size for (kind, _), sizes in kinds.items() if kind != "state" for size in sizes]
+    if states:
+        block_size = max(block_size, block_size * -(-int(max(states)) // int(block_size * max(tokens))))
+    page = max(max(tokens) * block_size, max(states, default=0.0))
+    counts = [sum(sizes.values()) for sizes in kinds.values()]
+    each = max(counts) if max(counts) < 1.5 * min(counts) else min(counts)
+    found = []
+    for (kind, window), sizes in kinds.items():
+        longer = int(page // (max(sizes) * block_size)) if kind != "state" else 1
+        found += [CacheGroup(kind, each, block_size * max(longer, 1), window, pages)] * -(-sum(sizes.values()) // each)
+    return found, page * each

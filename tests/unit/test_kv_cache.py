@@ -1,0 +1,72 @@
+"""Groups of layers in the KV cache against what servers with windows and recurrent states logged.
+
+Each row: facts of a published config.json, the engine's options, GiB that the log calls available, and its KV tokens.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sim.perf import resolve_engine
+from sim.perf.hf_config import model_from_facts
+from sim.perf.kv_cache import cache_layout
+from sim.spec import EngineSpec
+from sim.units import GIB
+from tests.presets import gpu, model
+
+GPT_OSS = {
+    "model_type": "gpt_oss", "hidden_size": 2880, "num_hidden_layers": 24, "num_attention_heads": 64, "head_dim": 64,
+    "num_key_value_heads": 8, "intermediate_size": 2880, "num_local_experts": 32, "num_experts_per_tok": 4,
+    "vocab_size": 201088, "sliding_window": 128, "max_position_embeddings": 131072,
+}  # fmt: skip
+QWEN35 = {
+    "model_type": "qwen3_5_text", "hidden_size": 5120, "num_hidden_layers": 64, "num_attention_heads": 24, "head_dim": 256,
+    "num_key_value_heads": 4, "intermediate_size": 17408, "vocab_size": 248320, "full_attention_interval": 4,
+    "linear_num_key_heads": 16, "linear_num_value_heads": 48, "linear_key_head_dim": 128, "linear_value_head_dim": 128,
+    "linear_conv_kernel_dim": 4, "mamba_ssm_dtype": "float32", "max_position_embeddings": 262144,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("facts", "options", "available_gib", "tokens"),
+    [
+        (GPT_OSS, {"version": "0.13.0", "max_model_len": 8192, "max_num_batched_tokens": 2048}, 12.94, 282_624),
+        (QWEN35, {"version": "0.19.0", "max_model_len": 32768, "tensor_parallel_size": 4}, 7.00, 114_464),
+        (QWEN35, {"version": "0.27.1", "max_model_len": 4096, "max_num_batched_tokens": 4096}, 41.03, 292_522),
+    ],
+    ids=["gpt_oss_20b", "qwen3_5_27b_tp4", "qwen3_5_27b"],
+)
+def test_tokens_are_those_of_the_log(
+    facts: dict[str, Any], options: dict[str, Any], available_gib: float, tokens: int
+) -> None:
+    spec = model_from_facts(facts, "config.json", "a model")
+    engine = resolve_engine(EngineSpec(**options), spec, gpu("h100"))
+    layout = cache_layout(spec, engine)
+    blocks = int(available_gib * GIB / layout.block_bytes)
+    assert layout.tokens(blocks, engine.max_model_len or 0) == pytest.approx(tokens, rel=1e-3)
+
+
+def test_gpt_oss_holds_the_streams_that_the_log_counts() -> None:
+    spec = model_from_facts(GPT_OSS, "config.json", "a model")
+    options: dict[str, Any] = {"version": "0.13.0", "max_model_len": 8192, "max_num_batched_tokens": 2048}
+    layout = cache_layout(spec, resolve_engine(EngineSpec(**options), spec, gpu("h100")))
+    assert [(group.kind, group.layers) for group in layout.groups] == [("sliding", 12), ("full", 12)]
+    assert int(layout.concurrency(35_333, 8192)) == 54
+
+
+def test_windows_are_cut_into_groups_as_large_as_the_smallest_kind() -> None:
+    spec = model("gemma3_12b")  # 40 sliding, 8 full
+    layout = cache_layout(spec, resolve_engine(EngineSpec(), spec, gpu("h100")))
+    assert [group.kind for group in layout.groups] == ["sliding"] * 5 + ["full"]
+    assert layout.block_bytes == 8 * 2 * 8 * 256 * 2 * 16
+    assert layout.blocks_while_decoding(131_072) == 8192 + 5 * (65 + 1)
+
+
+def test_one_kind_is_one_group_and_its_tokens_are_blocks_times_their_size() -> None:
+    spec = model("llama3_8b")
+    layout = cache_layout(spec, resolve_engine(EngineSpec(), spec, gpu("h100")))
+    assert [(group.kind, group.layers) for group in layout.groups] == [("full", 32)]
+    assert (layout.block_bytes, layout.tokens(100, 8192)) == (131_072 * 16, 1600)
+    assert layout.blocks_of(8192) == 512
