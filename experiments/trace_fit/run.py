@@ -2,7 +2,9 @@
 
 Replays each original trace and five seeds of the generator fitted to it on the same fleet below its knee; compares p95
 TTFT, p95 E2E and cost per 1M output tokens. Bar: within 10 %, or within the original's own 90 % interval (moving-block
-bootstrap over trace time, blocks of 60 s) where that is wider. Writes table.csv, the fitted configs and README.md's table.
+bootstrap over trace time, blocks of 60 s) where that is wider. Then asks ``size`` for the fleet of the Azure code original
+and of ten seeds of its fit, and says what of sessions, reuse and drift the fits keep over twenty seeds. Writes table.csv,
+fleet.csv, kept.csv and the fitted configs; README.md's tables are theirs.
 """
 
 from __future__ import annotations
@@ -18,9 +20,14 @@ from sim.analysis import summarize
 from sim.cli.compose import composed_scenario
 from sim.cli.traces import fitted_config
 from sim.run import simulate
-from sim.workload import Trace, fit_generator, generate, load_workload
+from sim.search.solve import solve
+from sim.spec import GeneratorSpec, WorkloadSpec
+from sim.workload import Trace, fit_generator, generate, load_workload, read_trace
+from sim.workload.fit_prefixes import unshared_fraction
 from sim.workload.scale import rate_scaled
 
+FLEET_SEEDS = range(1, 11)
+KEPT_SEEDS = range(20, 40)
 HERE = Path(__file__).parent
 SEEDS = range(1, 6)
 BLOCK_S = 60.0
@@ -104,8 +111,70 @@ def case_rows(name: str, folder: Path) -> list[dict[str, object]]:
     return rows
 
 
+def fleet_rows(folder: Path) -> list[dict[str, object]]:
+    """The fleet that holds slo=chat, for the original and for the fit: one drawn workload a seed, and as ``size`` asks
+    (the median of its own replications)."""
+    original = read_trace(folder / CASES["azure_code"][0])
+    spec = fit_generator(original)
+    scenario = composed_scenario([
+        f"workload.path={folder / CASES['azure_code'][0]}", "gpu=l40s", "engine.max_num_seqs=128", "output.timeseries=false"
+    ])  # fmt: skip
+    rows: list[dict[str, object]] = [{"workload": "original", "seed": "", "replicas": solve(scenario, "replicas").point.replicas}]
+    for seed in FLEET_SEEDS:
+        drawn = dataclasses.replace(scenario, workload=_drawn(spec), seed=seed)
+        one = dataclasses.replace(drawn, search=dataclasses.replace(drawn.search, replications=1))
+        rows.append({
+            "workload": "fitted", "seed": seed, "replicas": solve(drawn, "replicas").point.replicas,
+            "replicas_of_one_draw": solve(one, "replicas").point.replicas,
+        })  # fmt: skip
+        print(rows[-1], flush=True)
+    return rows
+
+
+def _drawn(spec: GeneratorSpec) -> WorkloadSpec:
+    return WorkloadSpec(name="fitted", generator=spec)
+
+
+def kept_rows(folder: Path) -> list[dict[str, object]]:
+    """What a fit keeps of its trace, as the mean of twenty seeds."""
+    files = {name: file for name, (file, _, _) in CASES.items()} | {"agentic": "agentic-kv-cache-tester/traces"}
+    rows: list[dict[str, object]] = []
+    for name, file in files.items():
+        original = read_trace(folder / file)
+        spec = fit_generator(original)
+        fitted = [kept_figures(generate(spec, seed)) for seed in KEPT_SEEDS]
+        for figure, value in kept_figures(original).items():
+            mean = float(np.mean([found[figure] for found in fitted]))
+            rows.append({
+                "trace": name, "figure": figure, "original": value, "fitted_mean_of_20": mean,
+                "fitted_sd": float(np.std([found[figure] for found in fitted])), "difference_pct": 100 * (mean / value - 1),
+            })  # fmt: skip
+            print(rows[-1], flush=True)
+    return rows
+
+
+def kept_figures(trace: Trace) -> dict[str, float]:
+    minutes = np.bincount((trace.arrival_s / 60.0).astype(int), weights=trace.input_tokens)
+    found = {
+        "requests": float(len(trace)), "mean input tokens": float(trace.input_tokens.mean()),
+        "prompt tokens a minute, p99 / mean": float(np.quantile(minutes[:-1], 0.99) / minutes[:-1].mean()),
+    }  # fmt: skip
+    if "session_id" in trace.labels:
+        names, turns = np.unique(trace.labels["session_id"].astype(str), return_counts=True)
+        found |= {"sessions": float((names != "").sum()), "turns a session": float(turns[names != ""].mean())}
+    if "block_hashes" in trace.labels:
+        found["uncached prompt tokens (no cache limit)"] = unshared_fraction(trace)
+    return found
+
+
 def main() -> None:
     folder = Path(sys.argv[1])
+    if sys.argv[2:3] == ["fleet"]:
+        pd.DataFrame(fleet_rows(folder)).to_csv(HERE / "fleet.csv", index=False)
+        return
+    if sys.argv[2:3] == ["kept"]:
+        pd.DataFrame(kept_rows(folder)).to_csv(HERE / "kept.csv", index=False, float_format="%.5g")
+        return
     names = sys.argv[2:] or list(CASES)
     table = pd.DataFrame([row for name in names for row in case_rows(name, folder)])
     if names == list(CASES):

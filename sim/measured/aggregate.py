@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from sim.errors import TraceError
 
 MOST_TOKENS = 100_000_000
+MOST_LOAD = 100_000.0
 _ROUNDING = 1.05
 """Reports round their means and clocks of client and harness differ: laws may be missed by this much."""
 
@@ -152,8 +153,8 @@ def _check_order(point: Aggregate) -> None:
 def _with_load(point: Aggregate) -> Aggregate:
     load = point.load
     for name, value in (("requests in flight", load.in_flight), ("requests a second", load.rate_per_s)):
-        if value is not None and not 0 < value < 1e7:
-            raise TraceError(f"{point.source}: load is {value:.6g} {name}; legal is a number above 0")
+        if value is not None and not 0 < value <= MOST_LOAD:
+            raise TraceError(f"{point.source}: load is {value:.6g} {name}; legal is above 0 and at most {MOST_LOAD:g}")
     served_per_s = point.throughput_per_s if not math.isnan(point.throughput_per_s) else point.requests / point.duration_s
     busy = served_per_s * point.e2e_s
     if load.in_flight is not None and busy > _ROUNDING * load.in_flight + 0.5:

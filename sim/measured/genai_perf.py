@@ -1,4 +1,4 @@
-"""genai-perf and AIPerf summaries: ``{"time_to_first_token": {"unit": "ms", "avg": ...}, ...}``.
+"""genai-perf and AIPerf summaries: ``{"time_to_first_token": {"unit": "ms", "avg": ...}, ...}``, and their table.
 
 The load is in ``input_config`` (AIPerf: ``loadgen.concurrency`` or ``request_rate``; genai-perf:
 ``perf_analyzer.stimulus``), which AIPerf does not promise and users cut out: then Little's law gives it. A summary
@@ -10,7 +10,7 @@ Source: ai-dynamo/aiperf docs/tutorials/working-with-profile-exports.md; triton 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sim.errors import TraceError
@@ -18,6 +18,10 @@ from sim.measured.aggregate import Aggregate, Load
 from sim.measured.fields import Fields
 
 _SECONDS = {"s": 1.0, "sec": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+_IN_TABLES = {
+    "request_latency", "time_to_first_token", "inter_token_latency", "input_sequence_length", "output_sequence_length",
+    "request_throughput", "request_count", "benchmark_duration", "total_isl", "total_osl",
+}  # fmt: skip
 _CLOSED = ("concurrency",)
 _OPEN = ("request_rate", "request-rate")
 
@@ -51,6 +55,22 @@ def read(source: str, entry: Mapping[str, Any]) -> Aggregate:
         ttft_s=_seconds(fields, "time_to_first_token"), tpot_s=_seconds(fields, "inter_token_latency"),
         e2e_s=_seconds(fields, "request_latency"), throughput_per_s=throughput, notes=notes,
     )  # fmt: skip
+
+
+def is_table(names: Sequence[str]) -> bool:
+    """Whether these head a table of metrics, as both tools write beside their JSON."""
+    return list(names[:2]) == ["Metric", "avg"]
+
+
+def from_table(rows: Sequence[Sequence[str]]) -> dict[str, Any]:
+    """The table of metrics, and that of single values after it, as the JSON has them."""
+    found: dict[str, Any] = {}
+    for row in rows:
+        name, _, unit = row[0].rstrip(")").partition(" (")
+        key = name.strip().lower().replace(" ", "_")
+        if key in _IN_TABLES and len(row) > 1 and row[1] != "":
+            found[key] = {"unit": unit or "count", "avg": row[1].replace(",", "")}
+    return found
 
 
 def _seconds(fields: Fields, name: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -40,7 +41,7 @@ def names_a_result(head: str) -> bool:
     marks = (
         "mean_ttft_ms", "total_output_tokens", "tput_per_gpu", "request_info", "load_summary", "scenario:", '"scenario"',
         "request_latency", "num_concurrent_requests", "number_output_tokens", "resultType", "vllm:", "sglang:", "tgi_",
-        "dynamo_frontend_", '"benchmarks"',
+        "dynamo_frontend_", '"benchmarks"', "Metric,avg",
     )  # fmt: skip
     return any(mark in head for mark in marks)
 
@@ -57,6 +58,8 @@ def aggregates_in(source: str, text: str) -> list[Aggregate]:
     if text.lstrip().startswith(("version:", "scenario:", "metrics:", "results:", "run:", "---")):
         data = _yaml(source, text)
         return [checked(llm_d.read(source, data))] if isinstance(data, dict) and llm_d.matches(data) else []
+    if "," in text.partition("\n")[0]:
+        return _in_table(source, text)
     if metrics.names_a_server(text):
         return [checked(metrics.one_dump(from_text(source, text)))]
     return []
@@ -82,9 +85,16 @@ def _in_json(source: str, text: str) -> list[Aggregate]:
     runs = data if isinstance(data, list) else [data]
     if not runs or len(runs) > _MOST_RUNS or not all(isinstance(run, Mapping) for run in runs):
         return []
+    return _each(source, runs) if any(_reader(run) for run in runs) else []
+
+
+def _each(source: str, runs: list[Any]) -> list[Aggregate]:
+    """The point of every run.
+
+    Raises:
+        TraceError: one is no report of the kind of the others.
+    """
     readers = [_reader(run) for run in runs]
-    if not any(readers):
-        return []
     found = []
     for place, (run, read) in enumerate(zip(runs, readers, strict=True)):
         where = source if len(runs) == 1 else f"{source}, run {place + 1}"
@@ -92,6 +102,25 @@ def _in_json(source: str, text: str) -> list[Aggregate]:
             raise TraceError(f"{where}: is no report of the kind of the others")
         found.append(checked(read(where, run)))
     return found
+
+
+def _in_table(source: str, text: str) -> list[Aggregate]:
+    """A table with a run a row under a producer's own names, or one of genai-perf's or AIPerf's metrics."""
+    try:
+        rows = [row for row in csv.reader(text.lstrip("\ufeff").splitlines(), strict=True) if row]
+    except csv.Error:
+        return []
+    names = rows[0]
+    if genai_perf.is_table(names):
+        found = genai_perf.from_table(rows)
+        return [checked(genai_perf.read(source, found))] if genai_perf.matches(found) else []
+    whole = [row for row in rows[1:] if len(row) == len(names)]
+    runs = [{name: value for name, value in zip(names, row, strict=True) if value != ""} for row in whole]
+    if not runs or len(runs) > _MOST_RUNS or _reader(runs[0]) is None:
+        return []
+    if len(runs) < len(rows) - 1:
+        raise TraceError(f"{source}: a row has another number of fields than the header ({len(names)})")
+    return _each(source, runs)
 
 
 def _reader(run: Mapping[str, Any]) -> Read | None:

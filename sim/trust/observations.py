@@ -19,11 +19,10 @@ from sim.measured import checked, metrics, names_a_result
 from sim.measured.prometheus import Samples, from_text
 from sim.trust.measured_run import Observations, standing_for
 from sim.trust.request_logs import names_requests, runs_in
+from sim.workload.source import head_of, whole_text
 
 __all__ = ["Observations", "Readings", "read_measurements", "read_observations"]
 
-_HEAD_BYTES = 65_536
-_MOST_BYTES = 2 << 30
 _PICTURES = {".png", ".svg", ".html", ".htm", ".pdf", ".pyc", ".lock", ".log"}
 
 
@@ -93,34 +92,15 @@ def _read(file: Path, named: bool, found: Readings, dumps: list[Samples], known:
     if not named and file.suffix.lower() in _PICTURES:
         found.skipped.append((str(file), "is no result file"))
         return
-    head = _head(file)
+    head = head_of(file).decode("utf-8", errors="replace")
     if not named and not (names_a_result(head) or names_requests(head)):
         found.skipped.append((str(file), "is no benchmark result, request log or metrics dump"))
         return
-    text = _text(file)
+    text = whole_text(file)
     if head.lstrip("\ufeff \t\r\n")[:1] not in ("{", "[") and metrics.names_a_server(text):
         dumps.append(from_text(str(file), text))
         return
     found.runs += runs_in(str(file), text, known.concurrency)
-
-
-def _head(file: Path) -> str:
-    try:
-        with file.open("rb") as bytes_in:
-            return bytes_in.read(_HEAD_BYTES).decode("utf-8", errors="replace")
-    except OSError as error:
-        raise TraceError(f"{file}: cannot be read ({error.strerror})") from None
-
-
-def _text(file: Path) -> str:
-    try:
-        if file.stat().st_size > _MOST_BYTES:
-            raise TraceError(f"{file}: is larger than {_MOST_BYTES >> 30} GiB, which no result is")
-        return file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise TraceError(f"{file}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError as error:
-        raise TraceError(f"{file}: is not UTF-8 text (byte {error.start})") from None
 
 
 def _add_dumps(dumps: list[Samples], found: Readings, known: Known, alone: bool) -> None:

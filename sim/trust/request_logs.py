@@ -7,6 +7,7 @@ Per request, recognised by content, not by name:
   not used);
 - AIPerf ``profile_export.jsonl`` (warm-up and cancelled requests left out);
 - LLMServingSim's measured ``requests.jsonl``;
+- inference-perf's ``per_request_lifecycle_metrics.json``;
 - JSON Lines of requests (``arrival_s prompt_len output_len first_token_s finish_s``, as an in-process engine logs them);
 - CSV of requests: ``arrival_s,input_tokens,output_tokens,ttft_s,e2e_s`` and, if known,
   ``prefix_id,prefix_tokens,prompt_id``.
@@ -32,7 +33,7 @@ from sim.workload.trace import Trace
 
 def names_requests(head: str) -> bool:
     """Whether a file that begins with ``head`` can hold requests with their latencies."""
-    return any(mark in head for mark in ("ttft", "first_token", "time_to_first_token", "finish_s"))
+    return any(mark in head for mark in ("ttft", "first_token", "output_token_times", "finish_s"))
 
 
 def runs_in(source: str, text: str, concurrency: float | None = None) -> list[Observations]:
@@ -140,7 +141,7 @@ def _from_rows(source: str, rows: Iterable[dict[str, Any]]) -> Observations:
     out = []
     for number, row in enumerate(rows, start=1):
         try:
-            record = _from_aiperf(row) if "metrics" in row and "metadata" in row else _from_row(row)
+            record = _record(row)
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             if isinstance(error, TraceError):
                 raise
@@ -148,6 +149,24 @@ def _from_rows(source: str, rows: Iterable[dict[str, Any]]) -> Observations:
         if record.get("e2e_s") not in (None, ""):
             out.append(record)
     return _observations(source, out)
+
+
+def _record(row: dict[str, Any]) -> dict[str, Any]:
+    if "metrics" in row and "metadata" in row:
+        return _from_aiperf(row)
+    return _from_inference_perf(row) if isinstance(row.get("info"), dict) and "end_time" in row else _from_row(row)
+
+
+def _from_inference_perf(row: dict[str, Any]) -> dict[str, Any]:
+    """One request with the moments of its tokens; empty for failed ones."""
+    info, start = row["info"], float(row["start_time"])
+    moments = info.get("output_token_times") or []
+    if row.get("error") or not moments:
+        return {}
+    return {
+        "arrival_s": start, "input_tokens": info["input_tokens"], "output_tokens": info["output_tokens"],
+        "ttft_s": float(moments[0]) - start, "e2e_s": float(row["end_time"]) - start,
+    }  # fmt: skip
 
 
 def _named(error: Exception) -> str:

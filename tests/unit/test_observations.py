@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -140,6 +141,17 @@ def test_measured_requests_of_llmservingsim(tmp_path: Path) -> None:
     (tmp_path / "requests.jsonl").write_text(json.dumps(row) + "\n")
     (run,) = read_observations(tmp_path / "requests.jsonl")
     assert (run.ttft_s[0], run.e2e_s[0]) == pytest.approx((0.5, 0.9))
+
+
+def test_inference_perfs_requests_and_compressed_files(tmp_path: Path) -> None:
+    text = json.dumps(reports.INFERENCE_PERF_REQUESTS)
+    (tmp_path / "per_request_lifecycle_metrics.json").write_text(text)
+    (tmp_path / "again.json.gz").write_bytes(gzip.compress(text.encode()))
+    for name in ("per_request_lifecycle_metrics.json", "again.json.gz"):
+        (run,) = read_observations(tmp_path / name)
+        assert run.trace.arrival_s == pytest.approx([0.0, 0.5])
+        assert run.ttft_s == pytest.approx([reports.TTFT_S] * 2)
+        assert run.e2e_s == pytest.approx([reports.E2E_S] * 2)
 
 
 @pytest.mark.parametrize(

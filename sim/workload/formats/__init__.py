@@ -9,7 +9,14 @@ from typing import Protocol
 from sim.workload.formats.agentic import AgenticFormat
 from sim.workload.formats.aggregates import AggregateFormat
 from sim.workload.formats.azure import AzureFormat
-from sim.workload.formats.benchmarks import AiperfFormat, GuideLlmFormat, LlmServingSimFormat, VllmBenchFormat
+from sim.workload.formats.benchmarks import (
+    AiperfFormat,
+    GuideLlmFormat,
+    InferencePerfFormat,
+    LlmServingSimFormat,
+    LlmServingSimMeasuredFormat,
+    VllmBenchFormat,
+)
 from sim.workload.formats.blocks import BailianFormat, MooncakeFormat, RagPulseFormat
 from sim.workload.formats.chats import ChatsFormat
 from sim.workload.formats.gateways import HeliconeFormat, OpenRouterFormat
@@ -44,7 +51,7 @@ class TraceFormat(Protocol):
 FORMATS: tuple[TraceFormat, ...] = (
     RunRecordsFormat(), ChatsFormat(), NativeFormat(), AzureFormat(), BurstGptFormat(), VidurFormat(), SplitwiseSimFormat(),
     AlibabaMeansFormat(), RagPulseFormat(), BailianFormat(), TurnsFormat(), MooncakeFormat(), AgenticFormat(),
-    ServeGenFormat(), LlmServingSimFormat(), AiBrixFormat(), BatchApiFormat(), VllmBenchFormat(),
-    AiperfFormat(), LiteLlmFormat(), LiteLlmWithApisFormat(), LangfuseFormat(), HeliconeFormat(), OpenRouterFormat(),
-    OpenTelemetryFormat(), GuideLlmFormat(), AggregateFormat(), MappedFormat(),
+    ServeGenFormat(), LlmServingSimFormat(), LlmServingSimMeasuredFormat(), AiBrixFormat(), BatchApiFormat(),
+    VllmBenchFormat(), AiperfFormat(), InferencePerfFormat(), LiteLlmFormat(), LiteLlmWithApisFormat(), LangfuseFormat(),
+    HeliconeFormat(), OpenRouterFormat(), OpenTelemetryFormat(), GuideLlmFormat(), AggregateFormat(), MappedFormat(),
 )  # fmt: skip

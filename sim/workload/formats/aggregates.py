@@ -8,7 +8,7 @@ from pathlib import Path
 from sim.errors import TraceError
 from sim.measured import aggregates_in, names_a_result
 from sim.workload.rows import Chunk, Reading
-from sim.workload.source import open_bytes
+from sim.workload.source import open_utf8
 
 _MOST_BYTES = 64 << 20
 
@@ -56,8 +56,8 @@ def not_a_trace(path: Path) -> TraceError:
 
 
 def _text(path: Path) -> str:
-    with open_bytes(path) as file:
+    with open_utf8(path) as file:
         content = file.read(_MOST_BYTES + 1)
     if len(content) > _MOST_BYTES:
         raise TraceError(f"{path}: is larger than a report of means ({_MOST_BYTES >> 20} MiB)")
-    return content.decode("utf-8-sig", errors="replace")
+    return content.decode("utf-8", errors="replace")

@@ -5,8 +5,8 @@
 and ``errors``. guidellm: ``benchmarks[].requests.successful[]``, token counts and start times by version; several
 benchmarks of one file follow each other as recorded. AIPerf: ``profile_export.jsonl``, one record a line, ns stamps.
 LLMServingSim: JSON lines in ns, token ids ignored, or agentic sessions of ``sub_requests``, which follow each other
-after their tool times (the time an answer takes is not in the file and not added). Failed requests are left out and
-counted.
+after their tool times (the time an answer takes is not in the file and not added); what its bench measured, in seconds.
+inference-perf: ``per_request_lifecycle_metrics.json``. Failed requests are left out and counted.
 """
 
 from __future__ import annotations
@@ -182,3 +182,45 @@ class LlmServingSimFormat:
                 labels = {"session_id": entry.get("session_id", line), "turn": turn}
                 yield Record(line, at_s, part.get("input_toks"), part.get("output_toks"), labels)
                 at_s += np.nan_to_num(as_number(part.get("tool_duration_ns"))) / 1e9
+
+
+class LlmServingSimMeasuredFormat:
+    """What LLMServingSim's bench measured of a real server."""
+
+    name = "llmservingsim-measured"
+    zero_based = False
+    ordered = False
+
+    def matches(self, head: bytes, path: Path) -> bool:
+        """By its moments."""
+        return {"input_toks", "output_toks", "arrival_time"} <= json_keys(head)
+
+    def chunks(self, reading: Reading) -> Iterator[Chunk]:
+        """The requests of the run."""
+        return record_chunks(self._records(reading), ())
+
+    def _records(self, reading: Reading) -> Iterator[Record]:
+        for line, entry in json_lines(reading):
+            yield Record(line, entry.get("arrival_time"), entry.get("input_toks"), entry.get("output_toks"))
+
+
+class InferencePerfFormat:
+    """inference-perf's record of every request."""
+
+    name = "inference-perf"
+    zero_based = False
+    ordered = False
+
+    def matches(self, head: bytes, path: Path) -> bool:
+        """By a request's moments and lengths."""
+        return {"start_time", "end_time", "info", "input_tokens"} <= json_keys(head)
+
+    def chunks(self, reading: Reading) -> Iterator[Chunk]:
+        """The requests of all stages; failed ones marked."""
+        return record_chunks(self._records(reading), ())
+
+    def _records(self, reading: Reading) -> Iterator[Record]:
+        for line, entry in json_lines(reading):
+            answer = _first(entry, ("info.output_tokens",))
+            failed = bool(entry.get("error")) or not as_number(answer)
+            yield Record(line, entry.get("start_time"), _first(entry, ("info.input_tokens",)), answer, {}, failed)

@@ -64,7 +64,7 @@ def one_each(calls: Iterable[Call], reading: Reading) -> Iterator[Record]:
 
 def _names(call: Call) -> set[tuple[Any, ...]]:
     """What two spans of one call have in common: one of these."""
-    tokens = (str(call.input_tokens), str(call.output_tokens))
+    tokens = (as_number(call.input_tokens), as_number(call.output_tokens))
     names: set[tuple[Any, ...]] = set()
     if not math.isnan(call.start_s + call.end_s):
         names.add((call.trace, call.parent, call.start_s, call.end_s, call.labels.get("feature", ""), *tokens))

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from sim.workload.formats.cached import CachedTokens
 from sim.workload.formats.calls import max_tokens_of
 from sim.workload.formats.csv_rows import csv_columns, csv_dicts
-from sim.workload.formats.documents import mapping_of, paged
+from sim.workload.formats.documents import flattened, mapping_of, paged
 from sim.workload.formats.records import Record, as_number, record_chunks
 from sim.workload.formats.stamps import stamp_s
 from sim.workload.formats.tables import with_resent_sessions
@@ -46,6 +47,10 @@ _PUBLIC_HOSTS = (
     "openrouter.ai", "x.ai", "nvidia.com", "huggingface.co", "cerebras.ai", "aliyuncs.com", "moonshot.cn",
     "githubcopilot.com",
 )  # fmt: skip
+_CACHED = (
+    "usage_object.prompt_tokens_details.cached_tokens", "additional_usage_values.cache_read_input_tokens",
+    "usage_object.cache_read_input_tokens", "additional_usage_values.prompt_tokens_details.cached_tokens",
+)  # fmt: skip
 _FIELDS = {"startTime", "prompt_tokens", "completion_tokens"}
 
 
@@ -70,13 +75,15 @@ class LiteLlmFormat:
         return with_resent_sessions(trace)
 
     def _records(self, reading: Reading) -> Iterator[Record]:
+        cached = CachedTokens()
         for row, entry in csv_dicts(reading) or paged(reading):
             held = next((entry[name] for name in _PAYLOADS if isinstance(entry.get(name), dict)), entry)
             cause = _no_load(held, self.keeps_external)
             if cause:
                 reading.dropped[cause] += 1
                 continue
-            yield _record(row, held)
+            yield _record(row, held, cached)
+        cached.tell(reading)
 
 
 _PAYLOADS = ("standard_logging_object", "standard_logging_payload", "payload")
@@ -116,7 +123,7 @@ def _is_external(entry: dict[str, Any]) -> bool:
     return provider in _EXTERNAL or provider == "openai"
 
 
-def _record(row: int, entry: dict[str, Any]) -> Record:
+def _record(row: int, entry: dict[str, Any], cached: CachedTokens) -> Record:
     metadata = mapping_of(entry.get("metadata"))
     labels: dict[str, Any] = {
         "route": entry.get("call_type") or "", "feature": entry.get("model_group") or entry.get("model") or "",
@@ -136,4 +143,6 @@ def _record(row: int, entry: dict[str, Any]) -> Record:
     answer = entry.get("completion_tokens")
     status = {str(entry.get("status") or "success").lower(), str(metadata.get("status") or "success").lower()}
     failed = status != {"success"} or as_number(answer) == 0
-    return Record(row, stamp_s(entry.get("startTime")), entry.get("prompt_tokens"), answer, labels, failed)
+    usage = flattened(metadata)
+    prompt = cached.prompt(entry.get("prompt_tokens"), next((usage[name] for name in _CACHED if usage.get(name)), None))
+    return Record(row, stamp_s(entry.get("startTime")), prompt, answer, labels, failed)

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sim.workload.formats.cached import CachedTokens
 from sim.workload.formats.calls import Call, max_tokens_of, one_each
 from sim.workload.formats.documents import flattened, json_values
 from sim.workload.formats.records import as_number, record_chunks
@@ -36,6 +37,10 @@ _INPUT = (
 _OUTPUT = (
     "gen_ai.usage.output_tokens", "gen_ai.usage.completion_tokens", "llm.token_count.completion",
     "llm.usage.completion_tokens", "llm.usage.output_tokens", "ai.usage.outputTokens", "ai.usage.completionTokens",
+)  # fmt: skip
+_CACHED = (
+    "gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cache_read_input_tokens", "gen_ai.usage.cache_read_tokens",
+    "llm.token_count.prompt_details.cache_read", "llm.usage.cache_read_input_tokens", "ai.usage.cachedInputTokens",
 )  # fmt: skip
 _SESSION = (
     "gen_ai.conversation.id", "session.id", "langfuse.session.id", "ai.telemetry.metadata.sessionId",
@@ -75,9 +80,11 @@ class OpenTelemetryFormat:
         return with_resent_sessions(trace)
 
     def _calls(self, reading: Reading) -> Iterator[Call]:
+        cached = CachedTokens()
         for place, entry in json_values(reading):
             for span, tenant in _spans(entry, ""):
-                yield _call(place, span, tenant)
+                yield _call(place, span, tenant, cached)
+        cached.tell(reading)
 
 
 def _spans(entry: Any, tenant: str) -> Iterator[tuple[dict[str, Any], str]]:
@@ -127,7 +134,7 @@ def _first(attributes: dict[str, Any], names: tuple[str, ...]) -> Any:
     return next((attributes[name] for name in names if attributes.get(name) not in (None, "")), None)
 
 
-def _call(place: int, span: dict[str, Any], tenant: str) -> Call:
+def _call(place: int, span: dict[str, Any], tenant: str, cached: CachedTokens) -> Call:
     attributes = _attributes(span.get("attributes") or span.get("tags"))
     attributes |= {name.removeprefix("attributes."): value for name, value in span.items() if name.startswith("attributes.")}
     ids: dict[str, Any] = dict(span)
@@ -150,7 +157,7 @@ def _call(place: int, span: dict[str, Any], tenant: str) -> Call:
     if tokens is None or not _generates(span, attributes):
         return call
     answer = _first(attributes, _OUTPUT)
-    call.input_tokens, call.output_tokens = tokens, 0 if answer is None else answer
+    call.input_tokens, call.output_tokens = cached.prompt(tokens, _first(attributes, _CACHED)), answer or 0
     most = _first(attributes, _MOST_TOKENS) or max_tokens_of(attributes.get("llm.invocation_parameters"))
     if 1 <= as_number(most) < 1e9:
         call.labels["max_output_tokens"] = int(as_number(most))

@@ -121,6 +121,19 @@ GUIDELLM_SAMPLE: dict[str, Any] = {"benchmarks": [{
     ]},
 }]}  # fmt: skip
 
+AIPERF_TABLE = "\n".join([
+    "Metric,avg,min,max,p99", f"Request Latency (ms),{1e3 * E2E_S},1,2,3", f"Time to First Token (ms),{1e3 * TTFT_S},1,2,3",
+    f"Inter Token Latency (ms),{1e3 * TPOT_S},1,2,3", f"Input Sequence Length (tokens),{INPUT},1,2,3",
+    f"Output Sequence Length (tokens),{OUTPUT},1,2,3", "", "Metric,Value", f"Request Throughput (requests/sec),{RATE}",
+    f"Request Count (requests),{REQUESTS}.00",
+])  # fmt: skip
+VLLM_SUMMARY_TABLE = ",".join(VLLM) + "\n" + ",".join(map(str, VLLM.values())) + "\n"
+INFERENCE_PERF_REQUESTS = [
+    {"start_time": at_s, "end_time": at_s + E2E_S, "request": "", "response": "", "error": None, "info": {
+        "input_tokens": INPUT, "output_tokens": OUTPUT, "output_token_times": [at_s + TTFT_S, at_s + E2E_S]}}
+    for at_s in (10.0, 10.5)
+]  # fmt: skip
+
 REPORTS: dict[str, tuple[str, str]] = {
     # name: (producer as it is named, text)
     "vllm": ("vllm bench serve", json.dumps(VLLM)),
@@ -134,6 +147,7 @@ REPORTS: dict[str, tuple[str, str]] = {
     "llm_d_0_2": ("llm-d-benchmark", LLM_D_02),
     "genai_perf": ("genai-perf", json.dumps(GENAI_PERF)),
     "aiperf": ("AIPerf", json.dumps(AIPERF)),
+    "vllm_summary_table": ("vllm bench serve", VLLM_SUMMARY_TABLE),
     "llmperf": ("llmperf", json.dumps(LLMPERF)),
     "guidellm_sample": ("guidellm", json.dumps(GUIDELLM_SAMPLE)),
 }

@@ -45,6 +45,15 @@ def test_as_a_trace_it_says_what_it_can_be_used_for(name: str, tmp_path: Path) -
     assert producer in str(refusal.value)
 
 
+def test_aiperfs_table_says_what_its_json_says() -> None:
+    point = one(run.AIPERF_TABLE)
+    assert (point.producer, point.requests) == ("genai-perf", run.REQUESTS)
+    assert (point.ttft_s, point.tpot_s, point.e2e_s) == pytest.approx((run.TTFT_S, run.TPOT_S, run.E2E_S))
+    assert point.load.in_flight == pytest.approx(run.RATE * run.E2E_S)
+    with pytest.raises(TraceError, match="another number of fields"):
+        aggregates_in("file", run.VLLM_SUMMARY_TABLE + "1,2\n")
+
+
 def test_responses_without_users_are_taken_one_at_a_time_and_it_is_said() -> None:
     point = one(json.dumps(run.LLMPERF_RESPONSES))
     assert point.load.assumed

@@ -272,6 +272,16 @@ def test_helicone_and_openrouter(tmp_path: Path) -> None:
         assert trace.provenance["dropped"] == {"cancelled generation": 1}
 
 
+def test_what_a_prefix_cache_found_is_told(tmp_path: Path) -> None:
+    inclusive = span("a", **CALL, gen_ai__usage__cache_read__input_tokens=50)
+    beside = span("b", at_s=1.0, **CALL, gen_ai__usage__cache_read_input_tokens=900)
+    trace = read(tmp_path, lines(otlp(inclusive, beside)))
+    assert trace.input_tokens.tolist() == [100, 1000]
+    assert any("86.4 % of the prompt tokens came from a prefix cache" in note for note in trace.left_out()["notes"])
+    row = spend(0, metadata={"usage_object": {"prompt_tokens_details": {"cached_tokens": 60}}})
+    assert any("50 % of the prompt" in note for note in read(tmp_path, json.dumps([row])).left_out()["notes"])
+
+
 def test_a_quote_that_does_not_close_swallows_nothing(tmp_path: Path) -> None:
     text = table([spend(0), spend(1)]).replace('"{', '"{"', 1)
     with pytest.raises(TraceError, match=r"line \d+: is no readable row"):

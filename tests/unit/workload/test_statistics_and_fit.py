@@ -228,3 +228,9 @@ def test_silence_takes_no_memory():
     nine_years_s = 9 * 365 * 86_400.0
     trace = Trace(np.array([0.0, 1.0, nine_years_s]), np.array([1, 2, 3]), np.array([1, 1, 1]))
     assert trace_statistics(trace)["peak_to_mean_1s"] == pytest.approx(nine_years_s / 2)
+
+
+def test_a_trace_with_nothing_in_its_whole_bins_has_no_dispersion():
+    found = trace_statistics(Trace(np.array([8_000.0]), np.array([1]), np.array([1])))
+    assert np.isnan(found["idc_1h"])
+    assert np.isnan(found["peak_to_mean_1h"])

@@ -14,6 +14,7 @@ import pytest
 
 from sim.errors import ConfigError, SimError, TraceError
 from sim.workload import Trace, read_trace
+from tests.unit.measured import reports
 
 CASES = Path("/work/shared/cases/files")
 
@@ -124,6 +125,13 @@ def test_a_tokenizer_counts_where_one_is_given(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(ConfigError, match="needs the package tiktoken"):
         read(tmp_path, lines(WILDCHAT), tokenizer="cl100k_base")
     assert read(tmp_path, lines(WILDCHAT), characters_per_token=2.0).input_tokens[0] == 20
+
+
+def test_measured_requests_are_traffic_too(tmp_path: Path) -> None:
+    sent = read(tmp_path, json.dumps(reports.INFERENCE_PERF_REQUESTS))
+    assert (sent.arrival_s.tolist(), sent.input_tokens.tolist()) == ([0.0, 0.5], [reports.INPUT] * 2)
+    rows = [{"request_id": "a", "input_toks": 10, "output_toks": 5, "arrival_time": 1.7e9 + at_s} for at_s in (0, 2.5)]
+    assert read(tmp_path, lines(*rows)).arrival_s == pytest.approx([0.0, 2.5])
 
 
 def test_alibabas_means_are_named(tmp_path: Path) -> None:
