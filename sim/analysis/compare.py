@@ -1,9 +1,11 @@
 """Runs side by side: differences with intervals, and "no significant difference" when there is none.
 
 Runs of the same arrivals are compared request by request (pairs share a ``request_id`` and an arrival time), which takes
-the traffic out of the difference; its interval is a moving-block bootstrap over trace time, as pairs that arrived
-together are not independent. Runs of other arrivals are compared block-wise without pairing, which is wider. Money and
-throughput are one number a run and have no interval unless replications under several seeds are given.
+the traffic out of the difference; the interval is that of sectioning over trace time (``sim.analysis.intervals``), centred
+on the difference itself. Runs of other arrivals are compared without pairing: each side's sections scatter about its own
+percentile, and the two errors add up in squares. Percentiles are over answers, so the shares of requests that were answered,
+lost and good stand beside them. Money and throughput are one number a run and have no interval unless replications under
+several seeds are given.
 """
 
 from __future__ import annotations
@@ -16,12 +18,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sim.analysis.intervals import RESAMPLES, block_rows, mean_interval
+from sim.analysis.intervals import CONFIDENCE, Interval, mean_interval, sectioned
 from sim.analysis.latency import answered_mask
-from sim.rng import stream
+from sim.analysis.slo import good_mask
+from sim.record.result import OUTCOMES
+from sim.spec import Slo
 
 PERCENTILES = (50, 95)
 LATENCIES = ("ttft_s", "tpot_s", "e2e_s")
+MOST_ROUTES = 12
 
 
 @dataclass(frozen=True)
@@ -57,83 +62,101 @@ class Difference:
         return "lower" if self.high < 0 else "higher"
 
 
-def compare_requests(a: pd.DataFrame, b: pd.DataFrame, *, confidence: float = 0.95, seed: int = 0) -> list[Difference]:
-    """Differences of latency percentiles between two tables of requests (``requests.parquet``)."""
-    paired = len(a) == len(b) and bool(
-        np.array_equal(a["request_id"].to_numpy(), b["request_id"].to_numpy())
-        and np.allclose(a["arrival_s"].to_numpy(dtype=float), b["arrival_s"].to_numpy(dtype=float))
-    )
-    found = []
+def compare_requests(
+    a: pd.DataFrame, b: pd.DataFrame, slos: tuple[Slo, Slo] | None = None, confidence: float = CONFIDENCE
+) -> list[Difference]:
+    """Differences between two tables of requests (``requests.parquet``): shares by outcome, the share within the SLO of its
+    own side (``slos``, when given), latency percentiles; then TTFT and TPOT p95 of each route that both sides have."""
+    pairs = _paired(a, b)
+    found = _outcomes(a, b, pairs, confidence)
+    if slos is not None:
+        good = [good_mask(side, slo).astype(float) for side, slo in zip((a, b), slos, strict=True)]
+        found.append(_difference("goodput.fraction", (a, b), good, _mean, 1, pairs, confidence))
     for metric in LATENCIES:
-        first, second = _answered(a, metric), _answered(b, metric)
-        if paired:
-            both = np.isfinite(first) & np.isfinite(second)
-            blocks = _paired_blocks(a["arrival_s"].to_numpy(dtype=float)[both], first[both], second[both])
         for percentile in PERCENTILES:
-            name = f"{metric[:-2]}_p{percentile}_s"
-            values = [_quantile(values, percentile) for values in (first, second)]
-            if paired:
-                low, high = _paired_interval(blocks, percentile, confidence, seed)
-            else:
-                low, high = _unpaired_interval(a, b, metric, percentile, confidence, seed)
-            found.append(Difference(name, values[0], values[1], low, high, paired))
+            found.append(_percentile(a, b, metric, percentile, pairs, confidence))
+    for route in _routes(a, b):
+        first, second = (side[side["route"].astype(str) == route] for side in (a, b))
+        also = _paired(first, second)
+        for metric in LATENCIES[:2]:
+            one = _percentile(first, second, metric, 95, also, confidence)
+            found.append(Difference(f"{route}: {one.metric}", one.a, one.b, one.low, one.high, one.paired))
     return found
 
 
-def _answered(requests: pd.DataFrame, metric: str) -> np.ndarray:
-    return np.where(answered_mask(requests), requests[metric].to_numpy(dtype=float), np.nan)
+def _paired(a: pd.DataFrame, b: pd.DataFrame) -> bool:
+    return len(a) == len(b) and bool(
+        np.array_equal(a["request_id"].to_numpy(), b["request_id"].to_numpy())
+        and np.allclose(a["arrival_s"].to_numpy(dtype=float), b["arrival_s"].to_numpy(dtype=float))
+    )
 
 
-def _quantile(values: np.ndarray, percentile: float) -> float:
-    values = values[np.isfinite(values)]
-    return float(np.quantile(values, percentile / 100)) if len(values) else math.nan
+def _outcomes(a: pd.DataFrame, b: pd.DataFrame, pairs: bool, confidence: float) -> list[Difference]:
+    found = []
+    for outcome in OUTCOMES:
+        shares = [(side["outcome"].astype(object) == outcome).to_numpy(dtype=float) for side in (a, b)]
+        if outcome == "completed" or any(share.any() for share in shares):
+            found.append(_difference(f"{outcome} share", (a, b), shares, _mean, 1, pairs, confidence))
+    return found
 
 
-def _paired_blocks(arrival_s: np.ndarray, first: np.ndarray, second: np.ndarray) -> list[np.ndarray]:
-    return block_rows(arrival_s, np.column_stack([first, second]))
+def _routes(a: pd.DataFrame, b: pd.DataFrame) -> list[str]:
+    if "route" not in a or "route" not in b:
+        return []
+    both = sorted(({str(x) for x in a["route"].unique()} & {str(x) for x in b["route"].unique()}) - {"", "nan"})
+    return both[:MOST_ROUTES] if len(both) > 1 else []
 
 
-def _paired_interval(blocks: list[np.ndarray], percentile: float, confidence: float, seed: int) -> tuple[float, float]:
-    if len(blocks) < 2:
-        return math.nan, math.nan
-    random = stream(seed, "analysis", "compare")
-    differences = []
-    for row in random.integers(0, len(blocks), size=(RESAMPLES, (len(blocks) + 1) // 2)):
-        first, second = np.quantile(np.concatenate([blocks[index] for index in row]), percentile / 100, axis=0)
-        differences.append(second - first)
-    return _bounds(differences, confidence)
+def _percentile(
+    a: pd.DataFrame, b: pd.DataFrame, metric: str, percentile: int, pairs: bool, confidence: float
+) -> Difference:
+    name = f"{metric[:-2]}_p{percentile}_s"
+    answers = [np.where(answered_mask(side), side[metric].to_numpy(dtype=float), np.nan) for side in (a, b)]
+
+    def quantile(values: np.ndarray) -> float:
+        known = values[np.isfinite(values)]
+        return float(np.quantile(known, percentile / 100)) if len(known) else math.nan
+
+    return _difference(name, (a, b), answers, quantile, math.ceil(100 / (100 - percentile)), pairs, confidence)
 
 
-def _unpaired_interval(
-    a: pd.DataFrame, b: pd.DataFrame, metric: str, percentile: float, confidence: float, seed: int
-) -> tuple[float, float]:
-    resampled = []
-    for name, requests in (("a", a), ("b", b)):
-        values = _answered(requests, metric)
-        known = np.isfinite(values)
-        blocks = block_rows(requests["arrival_s"].to_numpy(dtype=float)[known], values[known])
-        if len(blocks) < 2:
-            return math.nan, math.nan
-        random = stream(seed, "analysis", "compare", name)
-        drawn = random.integers(0, len(blocks), size=(RESAMPLES, (len(blocks) + 1) // 2))
-        resampled.append([np.quantile(np.concatenate([blocks[i] for i in row]), percentile / 100) for row in drawn])
-    return _bounds((np.array(resampled[1]) - np.array(resampled[0])).tolist(), confidence)
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else math.nan
 
 
-def _bounds(differences: Sequence[float], confidence: float) -> tuple[float, float]:
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(differences, [tail, 1 - tail])
-    return float(low), float(high)
+def _difference(
+    metric: str,
+    sides: tuple[pd.DataFrame, pd.DataFrame],
+    values: Sequence[np.ndarray],
+    statistic: Any,
+    fewest: int,
+    pairs: bool,
+    confidence: float,
+) -> Difference:
+    """One row: ``statistic`` of the values of each side, and the interval of their difference."""
+    times = [side["arrival_s"].to_numpy(dtype=float) for side in sides]
+    first, second = (statistic(side) for side in values)
+    if pairs:
+        rows = np.column_stack(values)
+        both = sectioned(times[0], rows, lambda part: statistic(part[:, 1]) - statistic(part[:, 0]), fewest, confidence)
+        return Difference(metric, first, second, both.low, both.high, True)
+    alone = [sectioned(at, side, statistic, fewest, confidence) for at, side in zip(times, values, strict=True)]
+    half = math.hypot(*(_half(one) for one in alone))
+    return Difference(metric, first, second, second - first - half, second - first + half, False)
+
+
+def _half(one: Interval) -> float:
+    return (one.high - one.low) / 2
 
 
 SUMMARY_METRICS = (
-    "cost.usd_per_1m_output_tokens", "cost.usd_per_hour", "throughput.output_tokens_per_s", "goodput.fraction",
-    "utilisation.gpu_busy", "fleet.replicas_mean",
+    "cost.window.usd_per_1m_output_tokens", "cost.window.usd_per_month", "cost.usd_per_1m_output_tokens",
+    "cost.usd_per_hour", "throughput.output_tokens_per_s", "utilisation.gpu_busy", "fleet.replicas_mean", "fleet.gpus_mean",
 )  # fmt: skip
 
 
 def compare_summaries(
-    a: Sequence[Mapping[str, Any]], b: Sequence[Mapping[str, Any]], *, confidence: float = 0.95
+    a: Sequence[Mapping[str, Any]], b: Sequence[Mapping[str, Any]], *, confidence: float = CONFIDENCE
 ) -> list[Difference]:
     """Differences of run-level numbers; with two or more summaries a side (replications under the same seeds, in the
     same order) the interval is a paired Student t."""
@@ -150,5 +173,5 @@ def compare_summaries(
 def _dotted(summary: Mapping[str, Any], key: str) -> float:
     value: Any = summary
     for part in key.split("."):
-        value = value[part]
+        value = value.get(part) if isinstance(value, Mapping) else None
     return math.nan if value is None else float(value)

@@ -101,7 +101,7 @@ def decide(scenario: Scenario, summary: Mapping[str, Any]) -> list[Decision]:
     for api in sold_as(scenario.model.name, scenario.cost.price_folder):
         api_usd = api.bill_usd(window["input_tokens_per_day"], volume) * DAYS_PER_MONTH
         decision = Decision(
-            api, window["usd_per_month"], api_usd, volume, summary["slo"]["verdict"] == "pass",
+            api, window["usd_per_month"], api_usd, volume, summary["slo"]["holds"],
             _other_volumes(scenario, summary, api, tokens["input"] / tokens["output"]),
         )  # fmt: skip
         found.append(decision)

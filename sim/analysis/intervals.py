@@ -1,13 +1,27 @@
-"""Intervals: how far a percentile of one run can be trusted.
+"""Intervals: how far a percentile of one run can be trusted, and how much longer the run must be where it cannot.
 
-Nothing in a plain trace replay is random, so repeating it tells nothing. What could have been otherwise is the traffic:
-the moving-block bootstrap draws stretches of trace time with replacement and asks for the percentile again. Blocks keep
-neighbouring requests together, which waited in the same queue; a bootstrap of single requests would be too narrow.
+Nothing in a plain trace replay is random, so repeating it tells nothing. What could have been otherwise is the traffic. A
+percentile Q of level q holds when the share of requests beyond it is p = 1 - q; so the interval is sought for that share
+and read back as percentiles (Woodruff 1952). Requests that queue together are not independent, hence batch means:
 
-    blocks       = max(10, n^(1/3)) stretches of equal trace time, moved by half a length
-    interval     = the alpha/2 and 1 - alpha/2 quantiles of the resampled statistic
+    batches    b = 30 stretches of equal trace time (fewer where there are fewer than 10 requests in each)
+    r_j        (requests beyond Q in batch j) - p x (requests in batch j)
+    s          standard error of the share, sqrt(b / (b - 1) x sum of r_j^2) / n
+    share      p - (t + skew) s ... p + t s,   t = Student's quantile with b - 5 degrees of freedom
+    skew       0.75 x max(0, g) (2 t^2 + 1) / (6 sqrt(b)),   g = skewness of r_j (Johnson 1978)
+    Q          between the quantiles of levels q - t s and q + (t + skew) s of the run's own requests
 
-Source: Kuensch (1989), Liu and Singh (1992). Left out: that another trace would have met other queue states at the seams.
+The skew term is there since bursts are few and large: a run without its burst has a low percentile and a small s. Its
+factor, the degrees of freedom and the least length were calibrated in ``experiments/coverage``, which counts how often the
+truth is covered. Where the share's lower end reaches 0 the run never saw the requests that the upper end of the interval
+would be made of: no claim can be made, and ``needs_s`` says for which length s would be small enough (it falls with the root
+of the length). Nor can one where a run without its usual burst would be no surprise: with fewer than 80 sqrt(I) or 20 I
+requests beyond the percentile, where I is the index of dispersion of the batches' arrivals (variance / mean, by successive
+differences, so that a day's trend is no burst; 1 for Poisson, whose p95 thus needs 1,600 requests).
+
+A difference of two runs: sectioning. The same percentile of 10 sections of trace time, d_j, scatters about that of the
+whole, D: D +- t_9 sqrt(sum of (d_j - D)^2 / 90). The interval is centred on the estimate, whatever the sections' own bias
+(Asmussen and Glynn, Stochastic Simulation, 2007, III.5; Nakayama 2014).
 """
 
 from __future__ import annotations
@@ -17,34 +31,50 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 from sim.analysis.latency import answered_mask, measured_requests
 from sim.analysis.slo import split_target
 from sim.record.result import Result
-from sim.rng import stream
+from sim.spec import Slo
 
-RESAMPLES = 400
-LEAST_BLOCKS = 10
+BATCHES = 30
+LEAST_BATCHES = 5
+A_BATCH = 10
+"""Fewest requests of a batch on average."""
+FREEDOM_LOST = 5
+SKEW = 0.75
+LEAST_BEYOND = 80.0
+LEAST_BURSTS = 20.0
+SECTIONS = 10
+CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A number with its confidence interval."""
+    """A number with its confidence interval; bounds are NaN where no claim can be made."""
 
     value: float
     low: float
     high: float
-    confidence: float = 0.95
+    confidence: float = CONFIDENCE
+    needs_s: float | None = None
+    """Seconds of such traffic from which on a claim is possible; None where it is, or cannot be told."""
+
+    @property
+    def known(self) -> bool:
+        """Whether a claim is possible."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
 
     def against(self, limit: float) -> str:
         """pass when the whole interval is within ``limit``, fail when none of it is, else undecided."""
-        if np.isnan(self.value):
+        if not self.known:
             return "undecided"
         return "pass" if self.high <= limit else "fail" if self.low > limit else "undecided"
 
 
-def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
+def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
     """The mean over independent replications and its interval (Student t); without bounds (NaN) for fewer than two."""
     found = np.asarray(values, dtype=float)
     mean = float(found.mean()) if len(found) else math.nan
@@ -54,72 +84,123 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval
     return Interval(mean, mean - half, mean + half)
 
 
-def block_rows(arrival_s: np.ndarray, values: np.ndarray) -> list[np.ndarray]:
-    """``values`` in overlapping blocks of equal trace time (each half of one shared with the next)."""
-    if not len(values):
-        return []
-    blocks = max(LEAST_BLOCKS, round(len(values) ** (1 / 3)))
-    span = float(arrival_s[-1] - arrival_s[0])
-    length = span / blocks
-    if length <= 0:
-        return [values]
-    starts = arrival_s[0] + np.arange(2 * blocks - 1) * length / 2
-    lows = np.searchsorted(arrival_s, starts, side="left")
-    highs = np.searchsorted(arrival_s, starts + length, side="left")
-    highs[-1] = len(values)
-    return [values[low:high] for low, high in zip(lows, highs, strict=True) if high > low]
-
-
-def bootstrap(
-    arrival_s: np.ndarray,
-    values: np.ndarray,
-    statistic: Callable[[np.ndarray], float],
-    *,
-    confidence: float = 0.95,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+def quantile_interval(
+    time_s: np.ndarray, values: np.ndarray, quantile: float, confidence: float = CONFIDENCE
 ) -> Interval:
-    """The interval of ``statistic`` of ``values`` (one a request, in order of ``arrival_s``) over trace time."""
+    """The interval of a quantile of ``values`` (one a request, in order of ``time_s``); see the module's head."""
     known = np.isfinite(values)
-    arrival_s, values = arrival_s[known], values[known]
-    blocks = block_rows(arrival_s, values)
-    if len(blocks) < 2:
-        value = statistic(values) if len(values) else float("nan")
-        return Interval(value, float("nan"), float("nan"), confidence)
-    random = stream(seed, "analysis", "bootstrap")
-    drawn = random.integers(0, len(blocks), size=(resamples, (len(blocks) + 1) // 2))
-    resampled = [statistic(np.concatenate([blocks[index] for index in row])) for row in drawn]
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(resampled, [tail, 1 - tail])
-    return Interval(float(statistic(values)), float(low), float(high), confidence)
+    time_s, values = time_s[known], values[known]
+    n = len(values)
+    if not n:
+        return Interval(math.nan, math.nan, math.nan, confidence)
+    value = float(np.quantile(values, quantile))
+    share = share_interval(time_s, values > value, 1.0 - quantile, confidence)
+    if math.isnan(share.low):
+        return Interval(value, math.nan, math.nan, confidence, share.needs_s)
+    low, high = np.quantile(values, [max(1.0 - share.high, 0.0), 1.0 - share.low])
+    return Interval(value, min(float(low), value), max(float(high), value), confidence)
+
+
+def share_interval(
+    time_s: np.ndarray, hits: np.ndarray, share: float | None = None, confidence: float = CONFIDENCE
+) -> Interval:
+    """The interval of the share of requests that are ``hits``, at the value ``share`` (default: as many as there are).
+
+    No lower end where it would lie below one request: the run is too short.
+    """
+    n = len(hits)
+    span_s = float(time_s[-1] - time_s[0]) if n else 0.0
+    batches = min(BATCHES, n // A_BATCH)
+    p = float(hits.mean()) if share is None and n else share or 0.0
+    if batches < LEAST_BATCHES or span_s <= 0:
+        needed = max(LEAST_BATCHES * A_BATCH, LEAST_BEYOND / p if p > 0 else 0.0)
+        longer = span_s * needed / n if n and span_s > 0 else None
+        return Interval(p, math.nan, math.nan, confidence, longer)
+    place = np.minimum(((time_s - time_s[0]) / span_s * batches).astype(int), batches - 1)
+    if share is not None:
+        dispersion = _dispersion(place, batches)
+        shortness = max(LEAST_BEYOND * math.sqrt(dispersion), LEAST_BURSTS * dispersion) / (n * p)
+        if shortness > 1:
+            return Interval(p, math.nan, math.nan, confidence, span_s * shortness)
+    residuals = np.bincount(place, hits - p, batches)
+    residuals = residuals - residuals.mean()
+    square = float(np.mean(residuals**2))
+    error = max(math.sqrt(batches / (batches - 1) * batches * square), math.sqrt(p * (1 - p))) / n
+    skewness = float(np.mean(residuals**3)) / square**1.5 if square > 0 else 0.0
+    t = float(stats.t.ppf((1 + confidence) / 2, max(batches - FREEDOM_LOST, 2)))
+    down = (t + SKEW * max(skewness, 0.0) * (2 * t * t + 1) / (6 * math.sqrt(batches))) * error
+    high = min(p + t * error, 1.0)
+    if p - down >= 1.0 / n:
+        return Interval(p, p - down, high, confidence)
+    needs_s = span_s * max((down / p) ** 2, 1.0 / (n * p)) * _MARGIN if p > 0 else None
+    return Interval(p, math.nan, high, confidence, needs_s)
+
+
+def _dispersion(place: np.ndarray, batches: int) -> float:
+    """Index of dispersion of the requests a batch, at least 1."""
+    counts = np.bincount(place, minlength=batches).astype(float)
+    return max(float(np.sum(np.diff(counts) ** 2)) / (2 * (batches - 1)) / float(counts.mean()), 1.0)
+
+
+_MARGIN = 1.2
+"""On what a run must last: its own scatter is known no better."""
 
 
 def percentile_interval(
-    result: Result, target: str, *, confidence: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
+    result: Result, target: str, *, confidence: float = CONFIDENCE, requests: pd.DataFrame | None = None
 ) -> Interval:
-    """The interval of one target, e.g. ``ttft_p95_s`` (ITL targets have no requests to resample: ``ValueError``)."""
+    """The interval of one target, e.g. ``ttft_p95_s``, over ``requests`` (default: all that are measured). ITL targets come
+    from a histogram and have no requests to batch: ``ValueError``."""
     metric, statistic = split_target(target)
     if metric == "itl_s":
-        raise ValueError("an ITL percentile comes from a histogram and has no bootstrap over requests")
-    quantile = float("0." + statistic[1:])
-    requests = measured_requests(result)
-    requests = requests[answered_mask(requests)]
-    return bootstrap(
-        requests["arrival_s"].to_numpy(dtype=float),
-        requests[metric].to_numpy(dtype=float),
-        lambda values: float(np.quantile(values, quantile)),
-        confidence=confidence,
-        resamples=resamples,
-        seed=seed,
+        raise ValueError("an ITL percentile comes from a histogram and has no interval over requests")
+    rows = measured_requests(result) if requests is None else requests
+    rows = rows[answered_mask(rows)]
+    return quantile_interval(
+        rows["arrival_s"].to_numpy(dtype=float), rows[metric].to_numpy(dtype=float), float("0." + statistic[1:]), confidence
     )
 
 
-def slo_intervals(
-    result: Result, *, confidence: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
-) -> dict[str, Interval]:
-    """The interval of every fleet-wide target of the run's SLO."""
-    return {
-        target: percentile_interval(result, target, confidence=confidence, resamples=resamples, seed=seed)
-        for target in result.scenario.slo.targets()
+def slo_intervals(result: Result, slo: Slo | None = None, *, confidence: float = CONFIDENCE) -> dict[str, Interval]:
+    """The interval of every target of ``slo`` (default: the run's) but ITL's; of routes and tenants over their own
+    requests."""
+    measured, slo = measured_requests(result), slo or result.scenario.slo
+    found = {
+        target: percentile_interval(result, target, confidence=confidence)
+        for target in slo.targets()
         if not target.startswith("itl")
     }
+    for label, values in slo.labelled().items():
+        names = measured[label].astype(object).to_numpy()
+        for value, targets in values.items():
+            rows = measured[names == value]
+            for target in targets.targets():
+                if not target.startswith("itl"):
+                    found[f"{label}.{value}.{target}"] = percentile_interval(
+                        result, target, confidence=confidence, requests=rows
+                    )
+    return found
+
+
+Statistic = Callable[[np.ndarray], float]
+"""Of rows of values (one a request) to a number, e.g. a difference of percentiles."""
+
+
+def sectioned(
+    time_s: np.ndarray, rows: np.ndarray, statistic: Statistic, fewest: int, confidence: float = CONFIDENCE
+) -> Interval:
+    """The interval of ``statistic(rows)`` by sectioning; NaN bounds where not even three sections have ``fewest`` rows."""
+    n = len(rows)
+    if not n:
+        return Interval(math.nan, math.nan, math.nan, confidence)
+    value = statistic(rows)
+    span_s = float(time_s[-1] - time_s[0])
+    for sections in range(SECTIONS, 2, -1):
+        place = np.minimum(((time_s - time_s[0]) / span_s * sections).astype(int), sections - 1) if span_s > 0 else None
+        if place is None or np.bincount(place, minlength=sections).min() < fewest:
+            continue
+        found = np.array([statistic(rows[place == section]) for section in range(sections)])
+        error = math.sqrt(float(np.sum((found - value) ** 2)) / (sections * (sections - 1)))
+        half = float(stats.t.ppf((1 + confidence) / 2, sections - 1)) * error
+        return Interval(value, value - half, value + half, confidence)
+    return Interval(value, math.nan, math.nan, confidence)

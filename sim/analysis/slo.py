@@ -1,11 +1,6 @@
 """Does a run meet its service level objective, and by what does it miss?
 
-A target is a percentile with a limit, e.g. ``ttft_p95_s <= 2.0``. The verdict of a run:
-
-    overloaded  the queue grew to the end (``sim.analysis.overload``): its percentiles measure the length of the run
-    undecided   no target can be told: fewer than 1 / (1 - q) answered requests for a q-quantile
-    fail        a target is missed, or more requests failed than ``max_failed_fraction``, or nothing was answered
-    pass        every target holds
+A target is a percentile with a limit, e.g. ``ttft_p95_s <= 2.0``. What becomes of them: ``sim.analysis.judge``.
 
 A request that a policy rejected (``slo.rejected_is_miss``) has its answer: it did not fail, and has no latency.
 
@@ -126,7 +121,8 @@ def verdict(
     overloaded: bool = False,
     stopped_early: str | None = None,
 ) -> str:
-    """pass, fail, undecided or overloaded; see the module's head. ``failed_fraction`` may be NaN (no request)."""
+    """pass, fail, undecided or overloaded, of the estimates alone: undecided where fewer were answered than a percentile
+    has to tell apart, 1 / (1 - q) for a q-quantile. ``failed_fraction`` may be NaN (no request)."""
     if overloaded:
         return "overloaded"
     missed = any(not check.met for check in checks) or failed_fraction > max_failed_fraction

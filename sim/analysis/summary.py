@@ -34,10 +34,9 @@ from sim.analysis.attribution import why_missed
 from sim.analysis.by_label import by_label
 from sim.analysis.cost_tree import BY_VOLUME, FIXED, ON_TOP, CostNode, billed_interval, per_month, price, window_s
 from sim.analysis.insurance import insurance
-from sim.analysis.latency import answered_mask, latency_of, latency_table, measured_requests
-from sim.analysis.notes import notes_of
-from sim.analysis.overload import is_overloaded
-from sim.analysis.slo import check_slo, good_mask, lost_mask, missed_by, verdict
+from sim.analysis.judge import judge
+from sim.analysis.latency import answered_mask, latency_table, measured_requests
+from sim.analysis.slo import good_mask
 from sim.record.result import OUTCOMES, Result
 from sim.spec import Slo
 from sim.units import SECONDS_PER_DAY, SECONDS_PER_HOUR, TOKENS_PER_MILLION
@@ -54,7 +53,7 @@ def summarize(result: Result, slo: Slo | None = None, cost: CostNode | None = No
     good = good_mask(measured, slo)
     window_s = result.last_arrival_s - result.scenario.workload.warmup_s
     latency = latency_table(result)
-    judged = _slo(result, slo, latency, measured)
+    judged = judge(result, slo, latency, measured)
     summary = {
         "schema_version": SCHEMA_VERSION,
         "requests": _request_counts(requests),
@@ -79,7 +78,7 @@ def summarize(result: Result, slo: Slo | None = None, cost: CostNode | None = No
             float(result.replicas["prefix_hits_tokens"].sum()), float(result.replicas["prefix_queries_tokens"].sum())
         ),
         "fleet": _fleet(result),
-        "insurance": insurance(result, judged["verdict"] == "pass"),
+        "insurance": insurance(result, judged["holds"]),
         "cost": cost_numbers(result, tree, result.end_s, good, measured)
         | {"window": window_numbers(result, good, measured)},
         "simulation": {
@@ -152,38 +151,6 @@ def _total_throughput(result: Result) -> dict[str, float]:
         "requests_per_s": _ratio(float(len(answered)), result.end_s),
         "output_tokens_per_s": _ratio(float(answered["output_tokens"].sum()), result.end_s),
         "input_tokens_per_s": _ratio(float(answered["input_tokens"].sum()), result.end_s),
-    }
-
-
-def _slo(result: Result, slo: Slo, latency: dict[str, dict[str, float]], measured: pd.DataFrame) -> dict[str, Any]:
-    labelled = {
-        label: {
-            value: latency_of(measured[measured[label].astype(object).to_numpy() == value], targets.targets())
-            for value, targets in values.items()
-        }
-        for label, values in slo.labelled().items()
-    }
-    checks = check_slo(latency, slo, labelled)
-    answered = int(answered_mask(measured).sum())
-    failed_fraction = _ratio(float(lost_mask(measured, slo).sum()), float(len(measured)))
-    limit = slo.max_failed_fraction
-    return {
-        "verdict": verdict(
-            checks,
-            answered,
-            failed_fraction,
-            limit,
-            overloaded=is_overloaded(measured),
-            stopped_early=result.stopped_early,
-        ),
-        "targets": {check.target: check.limit for check in checks},
-        "attained": {check.target: check.attained for check in checks},
-        "met": {check.target: check.met for check in checks},
-        "failed_fraction": failed_fraction,
-        "max_failed_fraction": limit,
-        "missed_by": missed_by(checks, failed_fraction, limit),
-        "notes": notes_of(result),
-        "stopped_early": result.stopped_early,
     }
 
 

@@ -3,7 +3,7 @@
 Override sets are simulated on the same arrivals under the same seed, so that the traffic is no part of the difference.
 Where something in them is random all sides are repeated under three shared seeds (``--seeds N``: under N), for an interval
 of dollars and throughput, which are one number a run otherwise. Where nothing is, repeating would tell nothing: latencies
-get their intervals from moving blocks of trace time. Run folders are one run each.
+get their intervals from sections of trace time. Run folders are one run each.
 """
 
 from __future__ import annotations
@@ -16,20 +16,22 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
-from rich.table import Table
 
 from sim.analysis import price, summarize
 from sim.analysis.compare import Difference, compare_requests, compare_summaries
+from sim.analysis.judge import verdict_words
 from sim.cli.compose import composed_scenario
-from sim.cli.stored import stored_frame, stored_summary
+from sim.cli.stored import stored_frame, stored_scenario, stored_summary
 from sim.errors import ConfigError
-from sim.report import write_json
+from sim.report import write_json, write_text
+from sim.report.comparison import comparison_markdown, print_comparison
+from sim.report.run_folder import json_text
 from sim.run import simulate
 from sim.search.randomness import is_random
-from sim.spec import Scenario
+from sim.spec import Scenario, Slo
 from sim.workload.timeline import load_trace
 
+STDOUT = "-"
 REPLICATIONS = 3
 """The fewest that give a Student interval worth showing."""
 
@@ -43,11 +45,18 @@ class Side:
     """Of the first seed."""
     summaries: list[dict[str, Any]]
     """One a seed."""
+    slo: Slo
+
+    def verdict(self) -> str:
+        """The first run's verdict in words."""
+        judged, offered = self.summaries[0]["slo"], self.summaries[0]["requests"]["offered"]
+        words = verdict_words(judged, offered) if "claim" in judged else str(judged.get("missed_by") or "")
+        return f"{judged['verdict']}" + (f": {words}" if words else "")
 
 
 def main(argv: Sequence[str]) -> int:
     """Compare and print; returns the exit code."""
-    arguments = _parser().parse_args(list(argv))
+    arguments = _parser().parse_intermixed_args(_with_targets(argv))
     if len(arguments.sides) < 2:
         raise ConfigError(f"compare needs two or more run folders or override sets, but got {len(arguments.sides)}")
     stated = [_stated(text) for text in arguments.sides]
@@ -57,17 +66,38 @@ def main(argv: Sequence[str]) -> int:
              for text, each in zip(arguments.sides, stated, strict=True)]  # fmt: skip
     first = sides[0]
     found = {side.name: differences(first, side) for side in sides[1:]}
-    for side in sides[1:]:
-        _print(first.name, side.name, found[side.name])
-    if arguments.json:
-        rows = {name: [asdict(one) | {"words": one.words()} for one in differing] for name, differing in found.items()}
-        write_json(Path(arguments.json), {"base": first.name, "against": rows})
+    verdicts = {side.name: side.verdict() for side in sides}
+    rows = {name: [asdict(one) | {"words": one.words()} for one in differing] for name, differing in found.items()}
+    facts = {"base": first.name, "verdicts": verdicts, "against": rows}
+    text = comparison_markdown(first.name, verdicts, found)
+    if arguments.json == STDOUT:
+        print(json_text(facts))
+    elif arguments.markdown == STDOUT:
+        print(text)
+    else:
+        print_comparison(first.name, verdicts, found)
+    if arguments.json not in (None, STDOUT):
+        write_json(Path(arguments.json), facts)
+    if arguments.markdown not in (None, STDOUT):
+        write_text(Path(arguments.markdown), text)
     return 0
+
+
+def _with_targets(argv: Sequence[str]) -> list[str]:
+    """``argv`` with every ``--json`` and ``--markdown`` told where to: what follows is a file only if it is called one,
+    since a run folder or a set of overrides may follow too."""
+    told: list[str] = []
+    for place, argument in enumerate(argv):
+        told.append(argument)
+        after = argv[place + 1] if place + 1 < len(argv) else ""
+        if argument in ("--json", "--markdown") and not after.endswith((".json", ".md")):
+            told.append(STDOUT)
+    return told
 
 
 def differences(a: Side, b: Side) -> list[Difference]:
     """``b`` against ``a``: latencies request by request, then the run-level numbers."""
-    return [*compare_requests(a.requests, b.requests), *compare_summaries(a.summaries, b.summaries)]
+    return [*compare_requests(a.requests, b.requests, (a.slo, b.slo)), *compare_summaries(a.summaries, b.summaries)]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -76,7 +106,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--seeds", type=int, help="replications under shared seeds (default: 3 where something is random, else 1)"
     )
-    parser.add_argument("--json", help="also write the differences to this file")
+    parser.add_argument("--json", metavar="FILE.json", help="as JSON to this file, or to the terminal without one")
+    parser.add_argument("--markdown", metavar="FILE.md", help="as Markdown likewise")
     return parser
 
 
@@ -110,22 +141,14 @@ def _seeds(asked: int | None, scenarios: Sequence[Scenario], folders: int) -> in
 def _simulated(text: str, scenario: Scenario, seeds: int) -> Side:
     runs = [simulate(replace(scenario, seed=scenario.seed + number)) for number in range(seeds)]
     summaries = [summarize(run, cost=price(run)) for run in runs]
-    return Side(text or "(defaults)", runs[0].requests, summaries)
+    return Side(text or "(defaults)", runs[0].requests, summaries, scenario.slo)
 
 
 def _stored(folder: Path) -> Side:
-    missing = [name for name in ("summary.json", "requests.parquet") if not (folder / name).is_file()]
+    missing = [name for name in ("config.yaml", "summary.json", "requests.parquet") if not (folder / name).is_file()]
     if missing:
         raise ConfigError(f"{folder}: not a complete run folder, {' and '.join(missing)} missing")
-    requests = stored_frame(folder / "requests.parquet", ("arrival_s", "outcome", "ttft_s", "tpot_s", "e2e_s"))
-    return Side(str(folder), requests, [stored_summary(folder)])
-
-
-def _print(base: str, other: str, found: Sequence[Difference]) -> None:
-    table = Table(title=f"{other}  against  {base}", title_justify="left")
-    for name in ("metric", "base", "this", "difference", "95 % interval", ""):
-        table.add_column(name, justify="left" if name in ("metric", "") else "right")
-    for one in found:
-        interval = "–" if one.low != one.low else f"{one.low:.4g} … {one.high:.4g}"
-        table.add_row(one.metric, f"{one.a:.4g}", f"{one.b:.4g}", f"{one.difference:+.4g}", interval, one.words())
-    Console().print(table)
+    columns = ("request_id", "arrival_s", "outcome", "reason", "ttft_s", "tpot_s", "e2e_s")
+    requests = stored_frame(folder / "requests.parquet", columns)
+    scenario = stored_scenario(folder)
+    return Side(str(folder), requests, [stored_summary(folder)], scenario.slo)

@@ -12,20 +12,17 @@ import math
 import shlex
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from scipy import stats
 
 from sim.analysis import price
-from sim.analysis.intervals import slo_intervals
 from sim.cli.environment import fault
 from sim.cli.manifest import manifest_of
 from sim.cli.scenario import digest_of, scenario_from
@@ -61,6 +58,8 @@ class JobOutcome:
     gpus_per_replica: int = 1
     rate_scale: float | None = None
     verdict: str = ""
+    holds: bool = False
+    """Whether the estimates meet the SLO, however sure that is."""
     usd_per_1m_output_tokens: float | None = None
     usd_per_hour: float | None = None
     gpu_usd_per_hour: float | None = None
@@ -68,7 +67,8 @@ class JobOutcome:
     trial: Trial | None = None
     """What an adaptive sweeper learns from this job."""
     confidence: dict[str, Any] | None = None
-    """Of a point that holds: ``level``, ``intervals`` of its percentiles, and whether all lie within their limits."""
+    """Of a point that holds: ``level``, ``meets_slo`` (null: no claim can be made), ``intervals``, ``needs_s``; where
+    something is random ``fresh_seeds`` and ``worst_ratio_upper``."""
     one_replica: dict[str, float] | None = None
     """Highest load of one replica: rate_scale, requests_per_s, output_tokens_per_s, usd_per_1m_output_tokens."""
     targets: dict[str, float] = field(default_factory=dict)
@@ -78,7 +78,7 @@ class JobOutcome:
 
     def __float__(self) -> float:
         usd = self.usd_per_1m_output_tokens
-        return usd if self.status == "done" and self.verdict == "pass" and usd is not None else math.inf
+        return usd if self.status == "done" and self.holds and usd is not None else math.inf
 
     def tell(self) -> int:
         """Print how a single run ended and return its exit code."""
@@ -221,12 +221,13 @@ def _outcome(answer: Answer, folder: Path, overrides: tuple[str, ...], digest: s
         replicas=point.replicas,
         gpus_per_replica=gpus_per_replica(scenario.engine),
         rate_scale=point.rate_scale,
-        verdict=point.verdict,
+        verdict=str(answer.summary["slo"]["verdict"]),
+        holds=point.holds,
         usd_per_1m_output_tokens=point.usd_per_1m_output_tokens,
         usd_per_hour=point.usd_per_hour,
         gpu_usd_per_hour=point.replicas * replica_usd_per_hour(scenario),
         trial=trial_of(point),
-        confidence=_confidence(answer),
+        confidence=confidence_of(answer.summary["slo"]),
         one_replica=_one_replica(answer.one_replica),
         targets=dict(point.targets),
         points=len(answer.points),
@@ -235,22 +236,23 @@ def _outcome(answer: Answer, folder: Path, overrides: tuple[str, ...], digest: s
     )
 
 
-def _confidence(answer: Answer) -> dict[str, Any] | None:
-    """How sure it is that the answer holds. Where something is random: the upper bound of the mean tightness under fresh
-    seeds (Student t); in a plain replay: the bootstrap intervals of its percentiles against their limits."""
-    if not answer.feasible:
+def confidence_of(judged: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The claim beside an answer that holds, from ``summary["slo"]``."""
+    if not judged["holds"]:
         return None
-    if answer.fresh:
-        tightness = np.array([point.tightness for point in answer.fresh])
-        half = stats.t.ppf(0.95, len(tightness) - 1) * tightness.std(ddof=1) / math.sqrt(len(tightness))
-        upper = float(tightness.mean() + half) if np.isfinite(tightness).all() else math.inf
-        seeds = [point.seed for point in answer.fresh]
-        return {"level": 0.95, "fresh_seeds": seeds, "worst_ratio_upper": upper, "meets_slo": upper <= 1}
-    intervals = {name: (found.low, found.high) for name, found in slo_intervals(answer.result).items()}
-    limits = answer.point.targets
-    # a comparison with NaN (too little to resample) is False: not shown to hold
-    sure = all(high <= limits[name] for name, (_, high) in intervals.items())
-    return {"level": 0.95, "intervals": intervals, "meets_slo": sure}
+    found = {
+        "level": judged["confidence"],
+        "meets_slo": judged["claim"],
+        "intervals": judged["intervals"],
+        "needs_s": judged["needs_s"],
+    }
+    if "seeds" in judged:
+        found |= {
+            "fresh_seeds": [one["seed"] for one in judged["seeds"]],
+            "fresh_seeds_that_hold": sum(one["holds"] for one in judged["seeds"]),
+            "worst_ratio_upper": judged["worst_ratio_upper"],
+        }
+    return found
 
 
 def _one_replica(point: Point | None) -> dict[str, float] | None:

@@ -18,6 +18,7 @@ from typing import Any
 
 from sim.analysis.attribution import why_words
 from sim.analysis.economics import TIE, Decision, decide
+from sim.analysis.judge import verdict_words
 from sim.cli.job import JobOutcome, read_outcome
 from sim.cli.price_notes import price_notes
 from sim.cli.search_table import read_search_table
@@ -51,7 +52,7 @@ class Job:
     @property
     def holds(self) -> bool:
         """True when the job's answer meets the SLO."""
-        return self.outcome.status == "done" and self.outcome.verdict == "pass"
+        return self.outcome.status == "done" and self.outcome.holds
 
 
 def finish_sweep(folder: Path, *, interrupted: bool = False, quiet: bool = False) -> int:
@@ -219,6 +220,7 @@ def frontier_row(job: Job, axes: Sequence[str]) -> dict[str, Any]:
         "replicas": outcome.replicas,
         "rate_scale": outcome.rate_scale,
         "verdict": summary["slo"]["verdict"],
+        "holds": outcome.holds,
         "missed_by": summary["slo"]["missed_by"],
         "reason": outcome.reason,
         "why_missed": why_words(summary.get("why_missed") or {}),
@@ -346,18 +348,13 @@ def answer_sentence(jobs: Sequence[Job], best: Job | None) -> str:
     tie = f"; a tie within {TIE:.1%} with {tied} other {'cell' if tied == 1 else 'cells'}" if tied else ""
     return (
         f"Cheapest within the SLO ({limits}): max_num_seqs={outcome.max_num_seqs} on {pool}"
-        f"{load}, ${cost:.3g} per 1M output tokens ({attained}; {sureness(outcome)}{tie})."
+        f"{load}, ${cost:.3g} per 1M output tokens ({attained}; {sureness(summary)}{tie})."
     )
 
 
-def sureness(outcome: JobOutcome) -> str:
+def sureness(summary: Mapping[str, Any]) -> str:
     """Whether the answer's intervals lie within the SLO."""
-    if outcome.confidence is None:
-        return "no interval"
-    level = f"{outcome.confidence['level']:.0%}"
-    if outcome.confidence["meets_slo"]:
-        return f"meets the SLO with {level} confidence"
-    return f"meets it in this trace, not with {level} confidence over traces like it"
+    return f"meets it {words}" if (words := verdict_words(summary["slo"], summary["requests"]["offered"])) else "no interval"
 
 
 def _keep_winner_only(folder: Path, jobs: Sequence[Job], best: Job | None) -> None:

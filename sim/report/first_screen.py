@@ -8,6 +8,7 @@ from html import escape
 from typing import Any
 
 from sim.analysis.economics import Decision
+from sim.analysis.judge import verdict_words
 from sim.record.result import Result
 from sim.report.assumptions import regime_badge
 from sim.report.decision import decision_sentence
@@ -40,11 +41,12 @@ def verdict_block(summary: Mapping[str, Any], scenario: Scenario, against: str =
     slo = summary["slo"]
     verdict = slo["verdict"]
     targets = ", ".join(f"{name} <= {limit:g}" for name, limit in slo["targets"].items()) or "no target"
+    words = verdict_words(slo, summary["requests"]["offered"])
     meaning = {
-        "pass": f"This fleet meets the SLO {scenario.slo.name} ({targets}).",
+        "pass": f"This fleet meets the SLO {scenario.slo.name} ({targets}), {words}.",
         "fail": f"This fleet misses the SLO {scenario.slo.name}: {slo.get('missed_by') or slo.get('stopped_early') or ''}.",
         "overloaded": "More work arrives than the fleet can serve: waiting grows to the end of the run.",
-        "undecided": "Too few answered requests to tell a percentile.",
+        "undecided": f"The SLO {scenario.slo.name} ({targets}): {words}.",
     }[verdict]
     flip = flip_words(summary)
     return (
@@ -68,12 +70,12 @@ def flip_words(summary: Mapping[str, Any]) -> str:
     """The tightest target and how far it is from flipping the verdict."""
     slo = summary["slo"]
     ratios = {name: found / slo["targets"][name] for name, found in slo["attained"].items() if found is not None}
-    if not ratios or slo["verdict"] in ("overloaded", "undecided"):
+    if not ratios or slo["verdict"] == "overloaded":
         return ""
     name = max(ratios, key=lambda key: ratios[key])
     metric, statistic, _ = name.rsplit(".", 1)[-1].rsplit("_", 2)
     at = f"{metric.upper()} {statistic} at {number(slo['attained'][name])} s of {slo['targets'][name]:g} s"
-    if slo["verdict"] == "pass":
+    if slo["holds"]:
         return f"What flips it first: {at}, {percent(1 - ratios[name])} of headroom left."
     if ratios[name] > 1:
         return f"What must change: {at}, {percent(ratios[name] - 1)} over its limit."

@@ -41,7 +41,7 @@ def value(row: Row, key: str) -> float:
 
 def passes(row: Row) -> bool:
     """True when the row's fleet meets the SLO."""
-    return row.get("verdict") == "pass"
+    return bool(row.get("holds", row.get("verdict") == "pass"))
 
 
 def cheapest(rows: Sequence[Row]) -> Row | None:

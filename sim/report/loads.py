@@ -32,7 +32,7 @@ def load_section(summary: Mapping[str, Any], replicas: int, requests_per_s: floa
     """The chart for a fixed fleet that holds its SLO; empty where there is nothing to scale from."""
     usd = summary["cost"]["window"].get("usd_per_1m_output_tokens")
     held = [(point.replicas, point.requests_per_s) for point in points if point.holds]
-    if summary["slo"]["verdict"] != "pass" or not usd or replicas < 1 or not requests_per_s > 0 or not held:
+    if not summary["slo"]["holds"] or not usd or replicas < 1 or not requests_per_s > 0 or not held:
         return ""
     capacity = CapacityCurve.of(held, [(point.replicas, point.requests_per_s) for point in points if not point.holds])
     each = capacity.load(1)

@@ -79,6 +79,7 @@ def sweep_rows(sweep: Path) -> tuple[list[dict[str, Any]], dict[str, float]]:
 def _row(sweep: Path, cells: dict[str, str]) -> dict[str, Any]:
     row: dict[str, Any] = {name: cells.get(name) for name in ("gpu", "max_num_seqs", "replicas")}
     row["verdict"] = cells.get("slo.verdict") or "cannot run"
+    row["holds"] = cells.get("slo.holds") == "True" if "slo.holds" in cells else row["verdict"] == "pass"
     for metric in ("ttft", "tpot", "e2e"):
         for name in ("p50", "p95", "p99"):
             row[f"{metric}_{name}_s"] = cells.get(f"latency.{metric}_s.{name}")

@@ -93,7 +93,12 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, data: Any) -> None:
     """Write ``data`` as JSON; NaN and infinity become null."""
-    write_text(path, _json(data, indent=2) + "\n")
+    write_text(path, json_text(data) + "\n")
+
+
+def json_text(data: Any) -> str:
+    """``data`` as JSON for people and programs; NaN and infinity become null."""
+    return _json(data, indent=2)
 
 
 def write_parquet(path: Path, frame: pd.DataFrame) -> None:

@@ -96,7 +96,7 @@ def _latency(result: Result, summary: Mapping[str, Any]) -> str:
         cells = ["overloaded"] * 6 if overloaded else [number(found) for found in statistics.values()]
         rows.append([metric.removesuffix("_s").upper() if metric != "queue_s" else "queue", *cells])
     slo = summary["slo"]
-    intervals = {} if overloaded else slo_intervals(result, resamples=200)
+    intervals = {} if overloaded else slo_intervals(result)
     checks = [
         [
             name,

@@ -12,8 +12,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from sim.analysis.attribution import why_words
+from sim.analysis.judge import verdict_words
 from sim.report.fleet_sizes import monthly_fleets
-from sim.report.frontier import Row, cheapest, percent, pool_name, value
+from sim.report.frontier import Row, cheapest, passes, percent, pool_name, value
 from sim.report.labels import label_cells
 from sim.report.scale import number, usd
 from sim.workload.trace import left_out_sentences
@@ -40,7 +41,7 @@ def frontier_table(rows: Sequence[Row], *, wide: bool = True) -> Table:
     table.add_column("SLO", overflow="fold", min_width=10)
     for row in rows:
         verdict = str(row.get("verdict") or "cannot run")
-        why = str(row.get("missed_by") or row.get("reason") or "") if verdict != "pass" else ""
+        why = str(row.get("missed_by") or row.get("reason") or "") if not passes(row) else ""
         colour = _STYLES.get(verdict, "yellow")
         shares = "/".join(_bare(value(row, f"utilisation.{name}")) for name in ("gpu_busy", "batch", "kv", "token"))
         cells = [
@@ -78,7 +79,7 @@ def print_run_summary(summary: Mapping[str, Any], console: Console | None = None
     """Print what a run's summary says, on one screen."""
     console = console or Console()
     verdict = summary["slo"]["verdict"]
-    why = summary["slo"].get("missed_by") or ""
+    why = verdict_words(summary["slo"], summary["requests"]["offered"])
     requests, cost = summary["requests"], summary["cost"]["window"]
     latency = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)  # seven columns fit into 80
     for name in ("s", "mean", "p50", "p90", "p95", "p99", "max"):

@@ -17,7 +17,7 @@ from sim.record import Result
 from sim.run import simulate
 from sim.search.certain_miss import CertainMiss
 from sim.search.point import Point
-from sim.search.randomness import is_random
+from sim.search.randomness import system_is_random, traffic_is_random
 from sim.spec import Scenario
 from sim.workload import Trace
 from sim.workload.timeline import load_trace
@@ -44,7 +44,7 @@ class ScenarioEvaluator:
         self._known: dict[tuple[int, float], Point] = {}
         self._traces: dict[float, Trace] = {}
         self._kept: tuple[Point, Result] | None = None
-        self._random: bool | None = None
+        self._system_is_random: bool | None = None
 
     def __call__(self, *, replicas: int, rate_scale: float) -> Point:
         """The point at ``replicas`` and ``rate_scale``; with ``search.early_stop`` a certain miss is given up."""
@@ -74,20 +74,28 @@ class ScenarioEvaluator:
             return self._kept
         return self._run(point.replicas, point.rate_scale, point.seed, early_stop=False)
 
-    def fresh(self, point: Point) -> tuple[Point, ...]:
-        """``point`` under ``search.replications`` seeds that no search has seen; none where nothing is random."""
-        if not self.random:
+    def fresh(self, point: Point, searched: bool = True) -> tuple[Point, ...]:
+        """``point`` under ``search.replications`` seeds that no search has seen; none where nothing is random. A run that
+        was not searched for is repeated only where its system is random: its own length tells of the traffic."""
+        if not searched and self.scenario.search.replications < 2:
+            return ()
+        if not (self.random if searched else self.system_is_random):
             return ()
         first = self.scenario.seed + self.scenario.search.max_replications
         seeds = range(first, first + max(2, self.scenario.search.replications))
         return tuple(self._run(point.replicas, point.rate_scale, seed, early_stop=False)[0] for seed in seeds)
 
     @property
+    def system_is_random(self) -> bool:
+        """Whether another seed would give another run of the same arrivals; found out once."""
+        if self._system_is_random is None:
+            self._system_is_random = system_is_random(self.scenario, self.trace(self.scenario.workload.rate_scale))
+        return self._system_is_random
+
+    @property
     def random(self) -> bool:
-        """Whether another seed would give another run; found out once."""
-        if self._random is None:
-            self._random = is_random(self.scenario, self.trace(self.scenario.workload.rate_scale))
-        return self._random
+        """Whether another seed would give another run."""
+        return traffic_is_random(self.scenario) or self.system_is_random
 
     def _replicated(self, replicas: int, rate_scale: float) -> tuple[Point, Result]:
         search, seed = self.scenario.search, self.scenario.seed
@@ -122,7 +130,7 @@ def point_of(result: Result, replicas: int, rate_scale: float) -> Point:
     return Point(
         replicas=replicas,
         rate_scale=rate_scale,
-        verdict="fail" if result.stopped_early else slo["verdict"],
+        verdict="fail" if result.stopped_early else "pass" if slo["holds"] else slo["verdict"],
         attained=attained,
         targets=dict(slo["targets"]),
         missed=tuple(missed) or ((result.stopped_early,) if result.stopped_early else ()),

@@ -23,6 +23,7 @@ class Point:
     rate_scale: float
     """Multiplier on the trace's arrival rate (``workload.rate_scale``)."""
     verdict: Verdict
+    """Of the estimates: pass where every limit is met, however sure that is (``summary["slo"]`` says)."""
     attained: Mapping[str, float] = field(default_factory=dict)
     """Percentiles by target name (``ttft_p95_s``), seconds; NaN where undefined."""
     targets: Mapping[str, float] = field(default_factory=dict)

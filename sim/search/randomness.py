@@ -22,8 +22,17 @@ _STRETCH_REQUESTS = 300
 
 def is_random(scenario: Scenario, trace: Trace) -> bool:
     """True when another seed would give another run."""
-    if (scenario.workload.generator is not None and scenario.workload.path is None) or scenario.workload.transforms:
-        return True
+    return traffic_is_random(scenario) or system_is_random(scenario, trace)
+
+
+def traffic_is_random(scenario: Scenario) -> bool:
+    """True when another seed would give other arrivals."""
+    workload = scenario.workload
+    return (workload.generator is not None and workload.path is None) or bool(workload.transforms)
+
+
+def system_is_random(scenario: Scenario, trace: Trace) -> bool:
+    """True when another seed would serve the same arrivals otherwise."""
     if any((pool.engine or scenario.engine).noisy for pool in scenario.fleet.all_pools().values()):
         return True
     failures = scenario.fleet.failures

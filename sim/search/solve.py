@@ -20,6 +20,7 @@ from sim.search.alone import missed_alone
 from sim.search.evaluator import ScenarioEvaluator, with_point
 from sim.search.guess import ALONE, pooled_rate_per_s
 from sim.search.load import highest_load
+from sim.search.over_seeds import over_seeds
 from sim.search.point import Point, Solution
 from sim.search.replicas import fewest_replicas
 from sim.spec import Scenario
@@ -165,5 +166,7 @@ def _answer(how: Solve, end: Point, evaluate: ScenarioEvaluator, one: Solution |
     if how != "none":
         summary["capacity"] = capacity_points(evaluate.decided, point)
     solved = replace(with_point(evaluate.scenario, point.replicas, point.rate_scale), seed=point.seed)
-    fresh = evaluate.fresh(point) if point.holds and how != "none" else ()
+    fresh = evaluate.fresh(point, searched=how != "none") if point.holds else ()
+    if fresh:
+        summary["slo"] = over_seeds(summary["slo"], fresh)
     return Answer(how, solved, point, result, summary, tuple(evaluate.points), best_of_one, note, fresh)

@@ -22,7 +22,7 @@ def test_targets_are_checked_in_the_latency_table() -> None:
 
 
 def test_verdicts(make_result, make_scenario) -> None:
-    many = [{"arrival_s": i * 0.1, "output_tokens": 21} for i in range(30)]
+    many = [{"arrival_s": i * 0.1, "output_tokens": 21} for i in range(2000)]
     assert summarize(make_result(many))["slo"]["verdict"] == "pass"
     assert summarize(make_result(many[:5]))["slo"]["verdict"] == "undecided"
     slow = [{**row, "first_token_s": row["arrival_s"] + 3.0, "finish_s": row["arrival_s"] + 4.0} for row in many]
@@ -32,6 +32,7 @@ def test_verdicts(make_result, make_scenario) -> None:
     assert summary["slo"]["verdict"] == "fail"
     assert summary["slo"]["missed_by"] == "10.0% of requests failed > 1.0%"
     assert summarize(make_result(many, stopped_early="certain miss"))["slo"]["verdict"] == "fail"
+    assert summarize(make_result(many, scenario=make_scenario(slo={})))["slo"]["verdict"] == "undecided"  # nothing asked
     tolerant = make_scenario(slo={"ttft_p95_s": 2.0, "max_failed_fraction": 0.2})
     assert summarize(make_result(lost, scenario=tolerant))["slo"]["verdict"] == "pass"
 
@@ -69,13 +70,13 @@ def test_tenant_targets_bind_their_tenant_as_routes_do(make_result, make_scenari
 def test_a_rejection_by_policy_is_an_answer(make_result, make_scenario, reason: str, stated: Any, missed: bool) -> None:
     """5 % of prompts blocked by a safety pass made every fleet fail."""
     row = {"outcome": "rejected", "reason": reason, "output_tokens": 0, "first_token_s": np.nan}
-    rows = [{"arrival_s": i * 0.1, "output_tokens": 21, **(row if i % 20 == 0 else {})} for i in range(60)]
+    rows = [{"arrival_s": i * 0.1, "output_tokens": 21, **(row if i % 20 == 0 else {})} for i in range(2000)]
     scenario = make_scenario(slo={"ttft_p95_s": 2.0, "rejected_is_miss": stated})
     summary = summarize(make_result(rows, scenario=scenario))
     assert summary["slo"]["verdict"] == ("fail" if missed else "pass")
     assert summary["slo"]["failed_fraction"] == (0.05 if missed else 0.0)
     assert summary["goodput"]["fraction"] == (0.95 if missed else 1.0)
-    assert summary["requests"]["rejected"] == 3
+    assert summary["requests"]["rejected"] == 100
     give_up = CertainMiss(scenario.slo, 60)
     reasons = [give_up(np.nan, np.nan, np.nan, False, reason, True) for _ in range(3)]
     assert (reasons[-1] == "max_failed_fraction") == missed

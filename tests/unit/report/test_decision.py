@@ -56,7 +56,7 @@ def test_without_a_search_there_is_no_break_even_but_a_command(found) -> None:
 
 def test_a_fleet_that_misses_its_slo_is_no_alternative(found) -> None:
     scenario, summary = found
-    missed = summary | {"slo": summary["slo"] | {"verdict": "fail"}}
+    missed = summary | {"slo": summary["slo"] | {"holds": False}}
     assert "no alternative" in decision_sentence(decide(scenario, missed))
 
 

@@ -108,13 +108,13 @@ def test_the_same_run_gives_the_same_bytes(finished) -> None:
 
 
 def test_cost_against_load_falls_as_one_over_load_and_steps_at_whole_replicas() -> None:
-    summary = {"cost": {"window": {"usd_per_1m_output_tokens": 0.4}}, "slo": {"verdict": "pass"}}
+    summary = {"cost": {"window": {"usd_per_1m_output_tokens": 0.4}}, "slo": {"holds": True}}
     points = [LoadPoint(1, 4.0, 0.5, True), LoadPoint(1, 6.0, 0.3, False), LoadPoint(2, 9.0, 0.4, True)]
     page = load_section(summary, 4, 20.0, points)
     assert "SLO held" in page
     assert "SLO missed" in page
     assert "this run: 4 replicas, $0.4" in page
-    assert load_section({**summary, "slo": {"verdict": "fail"}}, 4, 20.0, points) == ""
+    assert load_section({**summary, "slo": {"holds": False}}, 4, 20.0, points) == ""
     assert load_section(summary, 4, 20.0, []) == ""  # nothing was searched: the rate delivered is no capacity
 
 
