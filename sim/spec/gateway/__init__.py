@@ -22,8 +22,11 @@ class GatewaySpec:
     """The life of a request outside the engines. The defaults route, and do nothing else."""
 
     name: str = "plain"
+    """What pages call it."""
     router: Router = Field(default_factory=LeastTokensInFlight)
+    """Which replica gets a request."""
     users: Users = Field(default_factory=OpenLoop)
+    """Who sends: at the trace's times, or when the last answer is there."""
     client_timeout_s: float | None = Field(default=None, gt=0)
     """The client gives up so long after it sent an attempt, or the call; null = waits for ever."""
     client_timeout_covers: Literal["attempt", "call"] = "attempt"
@@ -34,18 +37,25 @@ class GatewaySpec:
     max_queue_requests: int | None = Field(default=None, ge=0)
     """Shed a request when so many already wait (not yet running) in the replica it is routed to; None = unbounded."""
     retries: Retries | None = None
+    """What follows a failed try; null = nothing, the request has failed."""
     hedging: Hedging | None = None
+    """Second attempts before the first has failed; null = none."""
     outliers: Outliers | None = None
+    """Who is left out after failures; null = nobody."""
     queue: QueueSpec = Field(default_factory=QueueSpec)
+    """The gateway's own queue before the replicas."""
     admission: tuple[Admission, ...] = ()
     """Asked in this order; the first that refuses decides."""
     cache: ResponseCache | None = None
+    """Exact answers kept by prompt; null = none."""
     dedupe: bool = False
     """A request equal to one under way (same ``prompt_id``) waits for its answer."""
     passes: tuple[PassSpec, ...] = ()
+    """Classifiers and rewriters, in order."""
     apis: dict[str, ApiSpec] = Field(default_factory=dict)
     """Providers, tried in this order."""
     hybrid: Hybrid | None = None
+    """Which requests leave for a larger pool or an API; null = none."""
     pools: tuple[str, ...] = ()
     """Fleet pools that ordinary requests go to; empty = all that neither a pass nor ``hybrid.larger_pool`` names."""
     network_one_way_s: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)

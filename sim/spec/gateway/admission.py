@@ -17,11 +17,17 @@ class RateLimit:
 
     kind: Literal["rate_limit"] = "rate_limit"
     per: Literal["all", "tenant", "route"] = "all"
+    """Whose bucket it is."""
     requests_per_s: float | None = Field(default=None, gt=0)
+    """Requests a second in the long run; null = not limited."""
     burst_requests: float = Field(default=1.0, ge=1)
+    """Requests at once after a pause."""
     tokens_per_s: float | None = Field(default=None, gt=0)
+    """Tokens a second in the long run; null = not limited."""
     burst_tokens: float = Field(default=100_000.0, ge=1)
+    """Tokens at once after a pause; a longer prompt needs a full bucket. An assumption."""
     assumed_output_tokens: int = Field(default=0, ge=0)
+    """What is charged for an answer beside its prompt, tokens: nobody knows its length before."""
 
     @model_validator(mode="after")
     def _check(self) -> RateLimit:
@@ -38,10 +44,15 @@ class SaturationShedding:
 
     kind: Literal["saturation"] = "saturation"
     queue_depth: float = Field(default=5.0, gt=0)
+    """Requests waiting in an engine that count as full (``QueueDepthThreshold``)."""
     kv_share: float = Field(default=0.8, gt=0, le=1)
+    """Share of KV blocks in use that counts as full (``KVCacheUtilThreshold``)."""
     staleness_s: float = Field(default=0.2, ge=0)
+    """Period of scraping, seconds (``MetricsStalenessThreshold`` of 200 ms)."""
     protected_priority: int | None = None
+    """Requests of this priority and below are never shed; null = all may be. llm-d's preset: 0."""
     retry_after_s: float | None = Field(default=None, ge=0)
+    """Retry-After of a refusal, seconds; null = none, as the extension."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -50,12 +61,16 @@ class TenantBudgets:
     keep it); answers are booked when they are complete, so a tenant overshoots by what is in flight."""
 
     kind: Literal["tenant_budget"] = "tenant_budget"
-    usd: dict[str, float] = Field(default_factory=dict)
+    usd: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+    """Tenant -> dollars a period."""
     default_usd: float | None = Field(default=None, ge=0)
     """Of tenants that ``usd`` does not name; None = unlimited."""
     period_s: float = Field(default=86_400.0, gt=0)
+    """Length of a period, seconds, from the run's start; a day."""
     input_usd_per_1m: float = Field(default=0.1, ge=0)
+    """List price of prompt tokens, dollars per million; an assumption."""
     output_usd_per_1m: float = Field(default=0.4, ge=0)
+    """List price of answer tokens, dollars per million; an assumption."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -64,7 +79,9 @@ class PluginAdmission:
 
     kind: Literal["plugin"] = "plugin"
     name: str
+    """Of the policy."""
     options: dict[str, Any] = Field(default_factory=dict)
+    """What it is made with."""
 
 
 Admission = Annotated[RateLimit | SaturationShedding | TenantBudgets | PluginAdmission, Field(discriminator="kind")]
@@ -85,5 +102,6 @@ class QueueSpec:
     ttl_s: float | None = Field(default=None, gt=0)
     """Shed after waiting so long."""
     fair: bool = True
+    """Tenants share by weight; false: first come, first served within a priority."""
     weights: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     """Tenant -> weight; 1 for those it does not name."""

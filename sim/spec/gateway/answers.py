@@ -34,13 +34,19 @@ class PassSpec:
     """
 
     stage: Literal["before", "after"] = "before"
+    """On the prompt, before it is served, or on prompt and answer, before the client sees any of it."""
     pool: str | None = None
     """None = no engine works for it."""
     read_fraction: float = Field(default=1.0, ge=0)
+    """Share of the text that it reads."""
     template_tokens: int = Field(default=0, ge=0)
+    """Tokens of its instructions, the same every time."""
     output_tokens: int = Field(default=1, ge=1)
+    """Tokens it writes; 1 = a verdict."""
     latency_s: float = Field(default=0.0, ge=0)
+    """Time it takes outside of any engine, seconds."""
     added_prompt_fraction: float = Field(default=0.0, ge=0)
+    """Longer prompt for the main request, as a share of it."""
     block_probability: float = Field(default=0.0, ge=0, le=1)
     """Share of requests that end here, rejected with reason ``safety``."""
     routes: tuple[str, ...] = ()
@@ -58,9 +64,13 @@ class PriceTier:
     """From ``from_input_tokens`` on, the whole call is billed at these prices."""
 
     from_input_tokens: int = Field(ge=1)
+    """Prompt tokens of a call from which it is billed so."""
     input_usd_per_1m: float = Field(ge=0)
+    """Dollars per million prompt tokens."""
     cached_input_usd_per_1m: float = Field(ge=0)
+    """Dollars per million prompt tokens that were in the provider's cache."""
     output_usd_per_1m: float = Field(ge=0)
+    """Dollars per million answer tokens."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -68,8 +78,11 @@ class PeakHours:
     """Between these hours of the simulated day (0 = its first midnight) prices are ``factor`` times as high."""
 
     from_hour: float = Field(ge=0, le=24)
+    """First hour."""
     to_hour: float = Field(ge=0, le=24)
+    """First hour after it."""
     factor: float = Field(gt=0)
+    """Of the prices."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -77,7 +90,9 @@ class Outage:
     """Calls fail at once."""
 
     start_s: float = Field(ge=0)
+    """When it begins, seconds."""
     duration_s: float = Field(gt=0)
+    """How long it lasts, seconds."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -85,32 +100,49 @@ class ApiSpec:
     """A provider that sells answers by the token. Latencies are lognormal, given by median and 95th percentile."""
 
     model: str = ""
+    """The provider's name of the model."""
     input_usd_per_1m: float = Field(ge=0)
+    """Dollars per million prompt tokens."""
     cached_input_usd_per_1m: float | None = Field(default=None, ge=0)
     """None = no discount."""
     output_usd_per_1m: float = Field(ge=0)
+    """Dollars per million answer tokens."""
     tiers: tuple[PriceTier, ...] = ()
+    """Other prices of long prompts."""
     peak_hours: tuple[PeakHours, ...] = ()
+    """Other prices by hour."""
     cached_input_fraction: float = Field(default=0.0, ge=0, le=1)
     """Share of a prompt that the provider finds in its cache: an assumption."""
     output_tokens_factor: float = Field(default=1.0, gt=0)
     """Its answers' length relative to the trace's (a more verbose or a reasoning model)."""
     ttft_p50_s: float = Field(default=0.5, gt=0)
+    """Median time to the first token, seconds; an assumption to be measured."""
     ttft_p95_s: float = Field(default=1.5, gt=0)
+    """Its 95th percentile, seconds; an assumption to be measured."""
     tokens_per_s_p50: float = Field(default=80.0, gt=0)
+    """Median rate of one answer, tokens/s; an assumption to be measured."""
     tokens_per_s_p05: float = Field(default=40.0, gt=0)
+    """The rate that 95 % of answers exceed, tokens/s; an assumption to be measured."""
     context_window: int | None = Field(default=None, ge=1)
+    """Prompt and answer fit in so many tokens; null = any."""
     requests_per_min: float | None = Field(default=None, gt=0)
+    """The account's rate limit; null = none."""
     tokens_per_min: float | None = Field(default=None, gt=0)
+    """The account's rate limit in prompt tokens; null = none."""
     error_fraction: float = Field(default=0.0, ge=0, lt=1)
+    """Share of calls that come back as 5xx."""
     outages: tuple[Outage, ...] = ()
+    """Times in which every call fails."""
     max_attempts: int = Field(default=3, ge=1)
     """Calls the gateway makes for one request (429, 5xx); waits as OpenAI's client does, 0.5 s doubling to 8 s."""
     guardrail_usd_per_1m: float = Field(default=0.0, ge=0)
     """Moderation or guardrail service in front of it, dollars per million tokens that pass."""
     logging_usd_per_1m: float = Field(default=0.0, ge=0)
+    """Keeping prompts and answers, dollars per million tokens that pass."""
     source: str = ""
+    """Where the prices stand."""
     date: str = ""
+    """When they were read."""
 
     @model_validator(mode="after")
     def _check(self) -> ApiSpec:
@@ -130,18 +162,28 @@ class Hybrid:
     """
 
     uncertain_fraction: float = Field(default=0.0, ge=0, le=1)
+    """Chance that the local model is not trusted with a request; an assumption to be measured."""
     uncertain_per_1k_tokens: float = Field(default=0.0, ge=0)
+    """What a thousand prompt tokens add to that chance."""
     judged: Literal["before", "after"] = "before"
+    """Before serving, or after the local answer, which is then thrown away."""
     monthly_improvement: float = Field(default=0.0, ge=0, lt=1)
+    """Share by which the chance falls each month of tuning."""
     month: float = Field(default=0.0, ge=0)
     """Months since the small model's tuning began."""
     local_max_input_tokens: int | None = Field(default=None, ge=1)
+    """Longer prompts leave; null = none for that."""
     overload_waiting: int | None = Field(default=None, ge=0)
+    """They leave while so many wait in every local replica; null = none for that."""
     after_failure: bool = True
+    """A request whose local try failed leaves."""
     larger_pool: str | None = None
+    """Where they go; null = to the APIs."""
     api_first: bool = False
     """True: everything that is not pinned goes to the API (all-API, for comparison)."""
     pinned_routes: tuple[str, ...] = ()
+    """These never leave."""
     pinned_tenants: tuple[str, ...] = ()
+    """These never leave."""
     escalation_changes: tuple[EscalationChange, ...] = ()
     """Times in which the chance is another, by a request's arrival; the scenario's timeline adds its own."""

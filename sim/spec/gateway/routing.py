@@ -34,8 +34,11 @@ class PowerOfTwo:
 
     kind: Literal["power_of_two"] = "power_of_two"
     choices: int = Field(default=2, ge=2)
+    """Replicas drawn, with replacement (Envoy's ``choice_count``)."""
     signal: Literal["requests", "tokens"] = "requests"
+    """Load: unfinished requests, or their prompt tokens."""
     staleness_s: float = Field(default=0.0, ge=0)
+    """Period of scraping, seconds; 0 = the gateway's own counters."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -44,6 +47,7 @@ class LeastRequests:
 
     kind: Literal["least_requests"] = "least_requests"
     staleness_s: float = Field(default=0.0, ge=0)
+    """Period of scraping, seconds; 0 = the gateway's own counters."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -59,6 +63,7 @@ class LeastKv:
 
     kind: Literal["least_kv"] = "least_kv"
     staleness_s: float = Field(default=0.2, ge=0)
+    """Period of scraping, seconds; 0 = read when asked for."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -113,9 +118,13 @@ class SglangCacheAware:
 
     kind: Literal["sglang_cache_aware"] = "sglang_cache_aware"
     cache_threshold: float = Field(default=0.3, ge=0, le=1)
+    """Share of the prompt that must match (``--cache-threshold``)."""
     balance_abs_threshold: int = Field(default=64, ge=0)
+    """Requests between the busiest and the idlest (``--balance-abs-threshold``)."""
     balance_rel_threshold: float = Field(default=1.5, ge=1)
+    """Ratio of the busiest to the idlest (``--balance-rel-threshold``)."""
     block_tokens: int = Field(default=16, ge=1)
+    """Grain of what is remembered, tokens; SGLang's is a character."""
     max_tree_blocks: int = Field(default=4_194_304, ge=1)
     """Blocks that the router remembers a replica (SGLang's max_tree_size is 2^26 characters; 16 a block)."""
 
@@ -126,7 +135,9 @@ class PluginRouter:
 
     kind: Literal["plugin"] = "plugin"
     name: str
+    """Of the policy."""
     options: dict[str, Any] = Field(default_factory=dict)
+    """What it is made with."""
 
 
 Router = Annotated[

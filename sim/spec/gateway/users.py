@@ -24,7 +24,9 @@ class ClosedLoop:
 
     kind: Literal["closed"] = "closed"
     users: int = Field(ge=1)
+    """How many there are."""
     think_s: float = Field(default=0.0, ge=0)
+    """Mean thought between an outcome and the next request, seconds."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -35,7 +37,9 @@ class WaitingSessions:
 
     kind: Literal["sessions"] = "sessions"
     answer_s_per_token: float = Field(default=0.02, ge=0)
+    """What the trace's gap already holds of serving, seconds a token; an assumption."""
     min_think_s: float = Field(default=0.5, ge=0)
+    """Shortest thought, seconds; an assumption."""
 
 
 Users = Annotated[OpenLoop | ClosedLoop | WaitingSessions, Field(discriminator="kind")]
