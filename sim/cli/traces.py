@@ -97,6 +97,9 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--time-format", default="auto", help="auto, iso, s|ms|us|ns, or a pattern: '%%d/%%m/%%Y %%H:%%M'")
     parser.add_argument("--decimal", default="auto", choices=("auto", ".", ","), help="the decimal sign of its numbers")
     parser.add_argument("--block-tokens", type=_whole, help="tokens in a block of block_hashes, if the file does not tell")
+    parser.add_argument("--tokenizer", help="counts the tokens of texts: tokenizer.json, or what tiktoken knows")
+    parser.add_argument("--characters-per-token", type=_number, default=4.0, help="of texts, without a tokenizer (4)")
+    parser.add_argument("--sessions-per-s", type=_number, default=0.1, help="of files without times between sessions (0.1)")
     parser.add_argument("--lenient", action="store_true", help="sort rows that step back, drop and count unusable ones")
     parser.add_argument("--lenient-max-loss", type=_number, default=0.01, help="largest share that may be dropped (0.01)")
     parser.add_argument("--start-s", type=_number, default=0.0)
@@ -114,7 +117,8 @@ def _load(arguments: argparse.Namespace) -> Trace:
         "decimal": arguments.decimal, "block_tokens": arguments.block_tokens, "lenient": arguments.lenient,
         "lenient_max_loss": arguments.lenient_max_loss, "dequantise_s": arguments.dequantise,
         "start_s": arguments.start_s, "duration_s": arguments.duration_s, "limit": arguments.limit,
-        "rate_scale": arguments.rate_scale,
+        "rate_scale": arguments.rate_scale, "tokenizer": arguments.tokenizer,
+        "characters_per_token": arguments.characters_per_token, "session_rate_per_s": arguments.sessions_per_s,
     })  # fmt: skip
     trace = load_workload(spec, arguments.seed)
     for sentence in left_out_sentences(trace.left_out()):

@@ -181,10 +181,20 @@ def in_order(dumps: Sequence[Samples]) -> list[Samples]:
 
 def _known(samples: Samples) -> Server:
     server = server_of(samples)
+    models = samples.labels_of("model_name", *_counts(server)) | samples.labels_of("model", *_counts(server))
+    if len(models) > 1:
+        raise TraceError(
+            f"{samples.source}: holds metrics of {len(models)} models ({', '.join(sorted(models))[:200]}), whose means say "
+            "nothing together; dump one server at a time"
+        )
     if server is None:
         known = ", ".join(server.prefix for server in SERVERS)
         raise TraceError(f"{samples.source}: holds no metrics of a known server (names beginning {known})")
     return server
+
+
+def _counts(server: Server | None) -> tuple[str, ...]:
+    return () if server is None else tuple(f"{name}_count" for name in (*server.e2e, *server.ttft))
 
 
 def _finished(server: Server, samples: Samples) -> float:

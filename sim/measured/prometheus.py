@@ -35,6 +35,11 @@ class Samples:
                 return math.fsum(series.values())
         return math.nan
 
+    def labels_of(self, label: str, *names: str) -> set[str]:
+        """The different values of ``label`` among the series of ``names``."""
+        keys = [key for name in names for key in self.values.get(name, {})]
+        return {value for key in keys for name, value in _LABEL.findall(key) if name == label}
+
     def mean(self, *histograms: str) -> float:
         """Sum / count of the first histogram of these that counted anything; NaN otherwise."""
         for name in histograms:

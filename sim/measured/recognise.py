@@ -33,6 +33,21 @@ PRODUCERS: tuple[tuple[Matches, Read], ...] = tuple(
     for producer in (sglang_bench, vllm_bench, inferencex, trtllm_bench, inference_perf, llm_d, genai_perf, llmperf)
 )
 """SGLang before vLLM: its reports hold vLLM's names too."""
+TELL_TOO_LITTLE: tuple[tuple[set[str], str], ...] = (
+    (
+        {"elapsed_time", "num_requests", "total_num_tokens"},
+        "is a result of vllm bench throughput: tokens a second of a batch, without latencies; run vllm bench serve",
+    ),
+    (
+        {"avg_latency", "latencies", "percentiles"},
+        "is a result of vllm bench latency: seconds of whole batches, without lengths or first tokens; run vllm bench serve",
+    ),
+    (
+        {"experiments", "service_kind"},
+        "is perf_analyzer's raw export, without token counts; profile_export_genai_perf.json beside it has the means",
+    ),
+)
+"""Known files that hold no operating point, and what does."""
 _MOST_RUNS = 10_000
 
 
@@ -41,7 +56,7 @@ def names_a_result(head: str) -> bool:
     marks = (
         "mean_ttft_ms", "total_output_tokens", "tput_per_gpu", "request_info", "load_summary", "scenario:", '"scenario"',
         "request_latency", "num_concurrent_requests", "number_output_tokens", "resultType", "vllm:", "sglang:", "tgi_",
-        "dynamo_frontend_", '"benchmarks"', "Metric,avg",
+        "dynamo_frontend_", '"benchmarks"', "Metric,avg", "total_num_tokens", "avg_latency", '"service_kind"',
     )  # fmt: skip
     return any(mark in head for mark in marks)
 
@@ -82,6 +97,10 @@ def _in_json(source: str, text: str) -> list[Aggregate]:
         ]
     if isinstance(data, list) and llmperf.matches_list(data):
         return [checked(llmperf.read_list(source, data))]
+    if isinstance(data, dict):
+        for keys, why in TELL_TOO_LITTLE:
+            if keys <= data.keys():
+                raise TraceError(f"{source}: {why}")
     runs = data if isinstance(data, list) else [data]
     if not runs or len(runs) > _MOST_RUNS or not all(isinstance(run, Mapping) for run in runs):
         return []

@@ -39,11 +39,15 @@ def read(source: str, entry: Mapping[str, Any], producer: str = PRODUCER) -> Agg
     rate, cap = fields.rate("request_rate"), fields.rate("max_concurrency")
     throughput = fields.number("request_throughput")
     notes = []
+    ramps = fields.value("ramp_up_strategy") is not None
+    if ramps:
+        notes.append("the rate ramped up: its mean load stands for it")
     failed = fields.number("failed")
     if failed > 0:
         notes.append(f"{int(failed)} failed requests left out")
     return Aggregate(
-        source, producer, requests, load(rate, cap, throughput, requests, fields.number("burstiness")),
+        source, producer, requests,
+        Load() if ramps else load(rate, cap, throughput, requests, fields.number("burstiness")),
         fields.required("total_input_tokens") / requests, fields.required("total_output_tokens") / requests,
         ttft_s=detail.get("ttft_s", fields.number("mean_ttft_ms", unit=1e-3)),
         tpot_s=_nothing_is_nan(fields.number("mean_tpot_ms", unit=1e-3)),

@@ -14,6 +14,8 @@ from sim.workload.trace import Trace
 _REQUESTS_A_SEAT = 6
 """Requests a user sends at most in the closed loop that stands for a run of means."""
 _OPEN_REQUESTS = 300
+_OVERLOADED_REQUESTS = 2000
+"""Behind an open load that the server does not keep up with, latency depends on how many came: so many at most."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ def standing_for(point: Aggregate, in_flight: float | None = None) -> Observatio
     if in_flight is not None and (point.load.assumed or point.load.by_littles_law):
         point = replace(point, load=Load(in_flight=in_flight))
     load, n = point.load, min(point.requests, _OPEN_REQUESTS)
+    if load.rate_per_s is not None and point.throughput_per_s < 0.9 * load.rate_per_s:
+        n = min(point.requests, _OVERLOADED_REQUESTS)
     concurrency = None if load.in_flight is None else max(1, round(load.in_flight))
     if concurrency is not None:
         n = max(min(point.requests, _REQUESTS_A_SEAT * concurrency), 1)

@@ -132,6 +132,7 @@ _SPELLINGS: dict[str, tuple[str, ...]] = {
     "ttft_s": ("ttft_s", "ttft"),
     "e2e_s": ("e2e_s", "e2e", "latency", "request_latency"),
 }
+_ANOTHER_CLOCK_S = 1e6
 _MOMENTS = {"ttft_s": ("first_token_s", "first_token_ts"), "e2e_s": ("finish_s", "last_token_ts")}
 """Moments on the clock of the arrival, where no time since then is given."""
 
@@ -179,7 +180,9 @@ def _from_row(row: dict[str, Any]) -> dict[str, Any]:
     for name, moments in _MOMENTS.items():
         moment = _first(row, *moments, missing=None)
         if record[name] is None and moment is not None:
-            record[name] = float(moment) - arrival
+            # an engine's moments may be of a clock of its own: then they count from when it queued the request
+            queued = float(row["queued_ts"]) if row.get("queued_ts") is not None else arrival
+            record[name] = float(moment) - (queued if abs(queued - arrival) > _ANOTHER_CLOCK_S else arrival)
     missing = [name for name, value in record.items() if value is None]
     if missing:
         raise KeyError(f"{', '.join(missing)} (columns found: {', '.join(row)})")

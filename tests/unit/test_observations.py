@@ -141,6 +141,9 @@ def test_measured_requests_of_llmservingsim(tmp_path: Path) -> None:
     (tmp_path / "requests.jsonl").write_text(json.dumps(row) + "\n")
     (run,) = read_observations(tmp_path / "requests.jsonl")
     assert (run.ttft_s[0], run.e2e_s[0]) == pytest.approx((0.5, 0.9))
+    (tmp_path / "requests.jsonl").write_text(json.dumps({**row, "arrival_time": 1.7e9}) + "\n")
+    (run,) = read_observations(tmp_path / "requests.jsonl")
+    assert (run.ttft_s[0], run.e2e_s[0]) == pytest.approx((0.4, 0.8))
 
 
 def test_inference_perfs_requests_and_compressed_files(tmp_path: Path) -> None:

@@ -66,6 +66,7 @@ def test_responses_without_users_are_taken_one_at_a_time_and_it_is_said() -> Non
     [
         ({"request_rate": 2.0, "max_concurrency": None}, "open load of 2 requests/s"),
         ({"request_rate": 9.0}, "asked 9/s, got 2/s"),
+        ({"ramp_up_strategy": "linear"}, "Little's law"),
         ({"max_concurrency": None, "duration": 2.5, "request_throughput": 40.0}, "all 100 requests at once"),
     ],
 )
@@ -113,6 +114,19 @@ def test_what_cannot_be_is_refused(changes: dict[str, Any], message: str) -> Non
 def test_one_foreign_entry_among_runs_is_named() -> None:
     with pytest.raises(TraceError, match="run 2: is no report"):
         aggregates_in("file", json.dumps([run.VLLM, {"a": 1}]))
+
+
+@pytest.mark.parametrize(
+    ("report", "message"),
+    [
+        ({"elapsed_time": 1.0, "num_requests": 5, "total_num_tokens": 9, "tokens_per_second": 9.0}, "vllm bench throughput"),
+        ({"avg_latency": 1.0, "latencies": [1.0], "percentiles": {"50": 1.0}}, "vllm bench latency"),
+        ({"experiments": [], "service_kind": "openai"}, "raw export"),
+    ],
+)
+def test_files_that_tell_too_little_are_named(report: dict[str, Any], message: str) -> None:
+    with pytest.raises(TraceError, match=message):
+        aggregates_in("file", json.dumps(report))
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "[1]", "arrival_s\n1\n", "version: 1\n", '{"a": 1}\n{"b": 2}\n'])

@@ -155,6 +155,13 @@ def test_a_damaged_dump_names_its_line(text: str, message: str) -> None:
         aggregates_in("dump", text)
 
 
+def test_two_models_in_one_dump_are_refused() -> None:
+    one = vllm(10, running=1).replace('engine="0"', 'engine="0",model_name="a"')
+    with pytest.raises(TraceError, match=r"2 models \(a, b\)"):
+        aggregates_in("dump", one + vllm(10).replace('engine="0"', 'engine="0",model_name="b"').split("x\n")[1].replace(
+            "vllm:inter_token_latency", "vllm:other"))  # fmt: skip
+
+
 def test_values_add_up_over_engines() -> None:
     samples = Samples("x", {"n": {'{engine="0"}': 1.0, '{engine="1"}': 2.0}})
     assert samples.total("missing", "n") == 3.0
