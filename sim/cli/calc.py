@@ -28,6 +28,7 @@ from sim.perf.geometry import (
     kv_bytes_per_token_beyond_window,
     state_bytes_per_sequence,
 )
+from sim.report.serve_line import serve_line
 from sim.spec import Scenario
 
 
@@ -103,6 +104,7 @@ def calculate(
         "max_concurrency": math.nan,
         "vllm_log": "",
         "memory": "",
+        "server": serve_line(model, engine),
         "notes": "; ".join(model.notes),
         "does_not_fit": "",
     }

@@ -33,6 +33,7 @@ from sim.errors import ConfigError, InfeasibleError, SimError
 from sim.perf import resolve_engine
 from sim.report import clear_run, print_run_summary, write_json, write_parquet, write_run
 from sim.report.names import fleet_words
+from sim.report.serve_line import serve_line
 from sim.run.asked_of_traffic import check_asked_of_traffic
 from sim.search import Answer, Point, Solve, Trial, replica_usd_per_hour, solve, trial_of
 from sim.spec import Scenario, scenario_to_dict
@@ -72,6 +73,8 @@ class JobOutcome:
     one_replica: dict[str, float] | None = None
     """Highest load of one replica: rate_scale, requests_per_s, output_tokens_per_s, usd_per_1m_output_tokens."""
     targets: dict[str, float] = field(default_factory=dict)
+    server: str = ""
+    """The command line that starts such a server."""
     points: int = 0
     engine_steps: int = 0
     wall_s: float = 0.0
@@ -89,6 +92,8 @@ class JobOutcome:
         if self.verdict == "" and self.status == "infeasible":
             raise InfeasibleError(f"nothing that was allowed meets the SLO: {self.reason}")
         print_run_summary(json.loads((Path(self.folder) / "summary.json").read_text(encoding="utf-8")))
+        if self.server:
+            print(f"Server: {self.server}")
         print(f"Written to {self.folder}")
         if self.solve == "none":
             return 0
@@ -230,6 +235,7 @@ def _outcome(answer: Answer, folder: Path, overrides: tuple[str, ...], digest: s
         confidence=confidence_of(answer.summary["slo"]),
         one_replica=_one_replica(answer.one_replica),
         targets=dict(point.targets),
+        server=serve_line(scenario.model, scenario.engine),
         points=len(answer.points),
         engine_steps=sum(seen.engine_steps for seen in answer.points),
         wall_s=wall_s,

@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from sim.cli.environment import any_terminal, fault, version
+from sim.cli.line_flag import with_flags_named
 from sim.cli.plain_words import check_flags, printable
 from sim.errors import SimError
 from sim.forms import form
@@ -34,6 +35,7 @@ VERBS = {
     "calibrate": ("sim.trust.calibrate:main", "fit step times to measurements of your own server"),
     "conformance": ("sim.trust.conformance:main", "replay recorded scheduler cases step by step"),
     "validate": ("sim.trust.validate:main", "predict measured cases and print the error"),
+    "export": ("sim.cli.export:main", "the deployment that a configuration means: Kubernetes, llm-d, Dynamo"),
     "report": ("sim.cli.rewrite_report:main", "write the page of a run or sweep folder again"),
 }
 """Verb -> (where its ``main(argv) -> exit code`` lives, one line of help). Imported only when asked for."""
@@ -52,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"servecap {version()} ({form()})")
             return 0
         check_flags(rest)
-        return _verb(verb)(rest)
+        return _verb(verb)(with_flags_named(rest))
     except SimError as error:
         print(f"servecap: {printable(str(error))}", file=sys.stderr)
         return error.exit_code

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 from sim.cli.kinds import with_kinds_replaced
+from sim.cli.line_flag import with_flags_named
 from sim.cli.packaged import packaged_presets
 from sim.cli.plain_words import check_numbers
 from sim.errors import ConfigError
@@ -35,7 +36,7 @@ def as_hydra_reads(arguments: Sequence[str]) -> list[str]:
     Raises:
         ConfigError: an override without a key, or a group that is given no preset.
     """
-    found = [_checked(argument) for argument in arguments]
+    found = [_checked(argument) for argument in with_flags_named(arguments)]
     return with_kinds_replaced([argument for argument in found if argument is not None])
 
 
@@ -44,6 +45,9 @@ def _checked(argument: str) -> str | None:
     key, equals, value = argument.partition("=")
     if equals and not key:
         raise ConfigError(f"{argument}: expected key=value")
+    if key == "vllm_line" and value[:1] not in ("'", '"') and value != "null":
+        escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+        return f"vllm_line='{escaped}'"
     check_numbers(value, key)
     group = key.lstrip("+").partition("@")[0]
     if equals and group in packaged_presets() and value.lstrip()[:1] in ("[", "{"):

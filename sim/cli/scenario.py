@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sim.cli.environment import version
 from sim.cli.hydra_errors import message_of
+from sim.cli.lines import with_line
 from sim.cli.pool_presets import with_presets_read
 from sim.cost.prices import with_folder_prices
 from sim.errors import ConfigError
@@ -36,7 +37,7 @@ def scenario_from(config: DictConfig, overrides: Sequence[str] = ()) -> Scenario
         raise ConfigError(message_of(error)) from None
     assert isinstance(data, dict), "the root of a Hydra configuration is a mapping"
     plain: dict[str, Any] = {str(key): value for key, value in data.items()}
-    scenario = parse_scenario(with_models_read(with_presets_read(plain), overrides))
+    scenario = parse_scenario(with_models_read(with_presets_read(with_line(plain, overrides)), overrides))
     if not any(override.lstrip("+").startswith("gpu.price") for override in overrides):
         scenario = with_folder_prices(scenario)
     for key, engine in _engines(scenario):

@@ -11,6 +11,7 @@ from sim.record.result import Result
 from sim.report.names import traffic_name
 from sim.report.page import paragraph, table
 from sim.report.scale import number
+from sim.report.serve_line import serve_line
 from sim.spec import Scenario
 from sim.workload.trace import left_out_sentences
 
@@ -50,7 +51,8 @@ def assumptions(result: Result) -> str:
     rows = [
         ["GPU price", f"${on_demand} on demand, ${spot} spot a GPU-hour", f"{gpu.price.source} ({gpu.price.date})"],
         ["GPU", f"{gpu.name}, {gpu.memory_gib:g} GiB, {gpu.bandwidth_gb_s:g} GB/s", gpu.source],
-        ["Model", f"{model.name}, {model.weight_dtype}", model.source],
+        ["Model", f"{model.name}, {model.weight_dtype}", "; ".join([model.source, *model.notes])],
+        ["Server", serve_line(model, scenario.engine), "the command line that starts such a server"],
         [
             "Traffic",
             f"{traffic_name(scenario)}, {len(result.requests):,} requests",

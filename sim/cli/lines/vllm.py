@@ -1,0 +1,139 @@
+"""What each option of ``vllm serve`` is here: modelled under the same name, without effect on capacity, or not modelled.
+
+Names as of vLLM 0.33 (``vllm/engine/arg_utils.py``, ``vllm/entrypoints/openai/cli_args.py``) and those that earlier
+releases had; an option that none of the lists knows is refused with the others that are not modelled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+from sim.report.serve_line import VLLM_OPTIONS
+from sim.spec import EngineSpec
+
+MODELLED = {field.name for field in fields(EngineSpec)} & {
+    *VLLM_OPTIONS, "data_parallel_size", "enable_expert_parallel", "max_loras", "max_cpu_loras", "max_lora_rank",
+}  # fmt: skip
+"""Options whose name is a key of ``engine``."""
+
+WITHOUT_EFFECT = {
+    # where it listens and what it says
+    "host", "port", "uds", "api_key", "root_path", "ssl_keyfile", "ssl_certfile", "ssl_ca_certs", "ssl_cert_reqs",
+    "enable_ssl_refresh", "served_model_name", "allowed_origins", "allowed_methods", "allowed_headers", "allow_credentials",
+    "middleware", "uvicorn_log_level", "disable_uvicorn_access_log", "disable_fastapi_docs", "disable_log_requests",
+    "enable_log_requests", "disable_log_stats", "enable_log_outputs", "max_log_len", "log_config_file", "log_error_stack",
+    "aggregate_engine_logging", "otlp_traces_endpoint", "collect_detailed_traces", "show_hidden_metrics_for_version",
+    "enable_request_id_headers", "enable_server_load_tracking", "enable_prompt_tokens_details", "enable_force_include_usage",
+    "kv_events_config", "headless", "api_server_count", "h11_max_incomplete_event_size", "h11_max_header_count",
+    # what is loaded, from where, and how it is spoken to
+    "trust_remote_code", "tokenizer", "tokenizer_mode", "tokenizer_revision", "skip_tokenizer_init", "revision",
+    "code_revision",
+    "download_dir", "load_format", "model_loader_extra_config", "ignore_patterns", "hf_token", "hf_config_path",
+    "config_format",
+    "generation_config", "override_generation_config", "chat_template", "chat_template_content_format",
+    "trust_request_chat_template", "default_chat_template_kwargs", "response_role", "enable_auto_tool_choice",
+    "tool_call_parser", "tool_parser_plugin", "tool_server", "reasoning_parser", "reasoning_parser_plugin",
+    "enable_reasoning", "return_tokens_as_token_ids", "exclude_tools_when_tool_choice_none", "guided_decoding_backend",
+    "structured_outputs_config", "guided_decoding_disable_fallback", "max_logprobs", "logprobs_mode", "logits_processors",
+    "logits_processor_pattern", "allowed_local_media_path", "allowed_media_domains", "interleave_mm_strings",
+    "media_io_kwargs", "mm_processor_kwargs", "mm_processor_cache_gb", "mm_processor_cache_type", "mm_encoder_tp_mode",
+    "mm_encoder_attn_backend", "disable_mm_preprocessor_cache", "mm_shm_cache_max_object_size_mb", "video_pruning_rate",
+    "seed", "model_impl", "runner", "convert", "enable_prompt_embeds", "use_tqdm_on_load", "safetensors_load_strategy",
+    # how it runs without changing how much
+    "distributed_executor_backend", "ray_workers_use_nsight", "max_parallel_loading_workers", "worker_cls",
+    "worker_extension_cls", "nnodes", "node_rank", "master_addr", "master_port", "disable_custom_all_reduce",
+    "attention_backend", "attention_config", "moe_backend", "all2all_backend", "optimization_level", "additional_config",
+    "prefix_caching_hash_algo", "calculate_kv_scales", "disable_sliding_window", "disable_cascade_attn", "stream_interval",
+    "kernel_config", "structured_outputs_backend", "scheduler_cls", "disable_hybrid_kv_cache_manager", "numa_bind",
+    "enable_sleep_mode", "shutdown_timeout", "profiler_config", "observability_config", "swap_space",
+    "max_seq_len_to_capture",
+    "num_scheduler_steps", "use_v2_block_manager", "preemption_mode", "disable_frontend_multiprocessing",
+    "fail_on_environ_validation",
+    "enable_tokenizer_info_endpoint", "device", "enable_return_routed_experts", "log_stats_interval",
+}  # fmt: skip
+"""Options that change neither memory nor steps as they are modelled. ``swap_space``: vLLM has not swapped since 0.9."""
+
+_OFF: tuple[Any, ...] = (None, False, 0, "0", 1, "1", "", "none", "None", {}, [])
+UNMODELLED: dict[str, tuple[str, tuple[Any, ...]]] = {
+    "speculative_config": ("speculative decoding", (None, {}, "")),
+    "speculative_model": ("speculative decoding", (None, "")),
+    "num_speculative_tokens": ("speculative decoding", (None, "0", 0)),
+    "data_parallel_size": ("data parallelism inside one server: use fleet.replicas for ranks that share nothing", _OFF),
+    "data_parallel_size_local": ("data parallelism inside one server", _OFF),
+    "data_parallel_rank": ("data parallelism inside one server", (None, False)),
+    "data_parallel_address": ("data parallelism inside one server", (None, False)),
+    "data_parallel_rpc_port": ("data parallelism inside one server", (None, False)),
+    "data_parallel_start_rank": ("data parallelism inside one server", (None, False)),
+    "data_parallel_backend": ("data parallelism inside one server", (None, "mp")),
+    "data_parallel_hybrid_lb": ("data parallelism inside one server", (None, False)),
+    "data_parallel_external_lb": ("data parallelism inside one server", (None, False)),
+    "enable_expert_parallel": ("expert parallelism", (None, False)),
+    "enable_eplb": ("expert parallelism", (None, False)),
+    "eplb_config": ("expert parallelism", (None, {})),
+    "enable_dbo": ("dual batch overlap", (None, False)),
+    "decode_context_parallel_size": ("context parallelism", _OFF),
+    "prefill_context_parallel_size": ("context parallelism", _OFF),
+    "cpu_offload_gb": ("weights on the CPU", (None, 0, "0", "0.0")),
+    "offload_backend": ("weights on the CPU", (None, "auto")),
+    "kv_offloading_size": ("KV offload", (None, 0, "0")),
+    "kv_offloading_backend": ("KV offload", (None,)),
+    "kv_transfer_config": ("KV transfer between servers", (None, {}, "")),
+    "ec_transfer_config": ("encoders as servers of their own", (None, {}, "")),
+    "enable_lora": ("LoRA", (None, False)),
+    "lora_modules": ("LoRA", (None, [])),
+    "max_loras": ("LoRA", (None,)),
+    "max_cpu_loras": ("LoRA", (None,)),
+    "max_lora_rank": ("LoRA", (None,)),
+    "lora_dtype": ("LoRA", (None, "auto")),
+    "fully_sharded_loras": ("LoRA", (None, False)),
+    "enable_prompt_adapter": ("prompt adapters", (None, False)),
+    "max_num_partial_prefills": ("concurrent partial prefills (removed from vLLM by 0.28)", _OFF),
+    "max_long_partial_prefills": ("concurrent partial prefills (removed from vLLM by 0.28)", _OFF),
+    "mamba_ssm_cache_dtype": ("a stated type of recurrent states", (None, "auto")),
+    "mamba_cache_dtype": ("a stated type of recurrent states", (None, "auto")),
+    "ssm_cache_dtype": ("a stated type of recurrent states", (None, "auto")),
+    "hf_overrides": ("changed model configurations: state model.KEY", (None, {}, "{}")),
+    "rope_scaling": ("changed model configurations: state model.max_context", (None, {}, "{}")),
+    "rope_theta": ("changed model configurations", (None,)),
+    "max_num_queued_reqs": ("a bounded queue of the server: state gateway.max_queue_requests", (None,)),
+    "task": ("models that do not generate", (None, "auto", "generate")),
+    "is_moe_sequence_parallel": ("sequence parallelism", (None, False)),
+}  # fmt: skip
+"""Option -> what is not modelled, and the values with which it is off."""
+
+
+def dtype(value: Any) -> dict[str, Any]:
+    """``--dtype``: 16 bits whatever their name; 32 are not modelled."""
+    if str(value) in ("float", "float32"):
+        raise ValueError("32-bit activations")
+    return {}
+
+
+def limit_mm_per_prompt(value: Any) -> dict[str, Any]:
+    """``--limit-mm-per-prompt``: with 0 of every kind no tower is loaded."""
+    limits = value.values() if isinstance(value, dict) else []
+    pictures = isinstance(value, dict) and "image" in value
+    return {"language_model_only": True} if pictures and all(str(limit) == "0" for limit in limits) else {}
+
+
+def compilation_config(value: Any) -> dict[str, Any]:
+    """``-cc`` / ``--compilation-config``: the captured sizes and whether there are graphs at all."""
+    found: dict[str, Any] = {}
+    if isinstance(value, dict):
+        if value.get("cudagraph_mode") in ("NONE", "none", 0) or value.get("use_cudagraph") is False:
+            found["enforce_eager"] = True
+        found |= {
+            key: value[key]
+            for key in ("cudagraph_capture_sizes", "max_cudagraph_capture_size")
+            if value.get(key) is not None
+        }
+    return found
+
+
+READ: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "dtype": dtype, "limit_mm_per_prompt": limit_mm_per_prompt, "compilation_config": compilation_config,
+    "cuda_graph_sizes": lambda value: {},
+}  # fmt: skip
+"""Options with a meaning of their own; ``ValueError`` says what of them is not modelled."""
