@@ -14,6 +14,8 @@ from sim.errors import TraceError
 from sim.workload.trace import Trace
 
 _TEXT = ("route", "feature", "tenant", "session_id")
+REPLAYED = ("arrival_s", "input_tokens", "output_tokens", "outcome", "turn", *_TEXT)
+"""The columns of a run's records that a replay needs."""
 
 
 def trace_from_requests(requests: pd.DataFrame) -> Trace:

@@ -102,6 +102,10 @@ def seeds() -> dict[str, tuple[str, bytes]]:
     columns = dict(zip(("arrival_s", "input_tokens", "output_tokens"), zip(*rows, strict=True), strict=True))
     pyarrow.parquet.write_table(pa.table({name: list(column) for name, column in columns.items()}), packed)
     found["native_parquet"] = ("native.parquet", packed.getvalue())
+    packed = io.BytesIO()
+    lists = {"block_hashes": [list(range(n % 5)) for n in range(_ROWS)], "route": ["chat", None] * (_ROWS // 2)}
+    pyarrow.parquet.write_table(pa.table({**{name: list(column) for name, column in columns.items()}, **lists}), packed)
+    found["native_parquet_lists"] = ("native.parquet", packed.getvalue())
     return found
 
 

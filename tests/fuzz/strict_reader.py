@@ -42,7 +42,7 @@ def strict(kind: str, content: bytes) -> list[Request]:
     """The requests of a file of the format of the seed ``kind``."""
     if kind == "native_gzip":
         kind, content = "native", _gunzipped(content)
-    if kind == "native_parquet":
+    if kind in ("native_parquet", "native_parquet_lists"):
         return _ordered(_parquet(content), ordered=True, zero_based=True)
     if not content.strip():
         raise Refused("empty")

@@ -91,23 +91,25 @@ def _parquet_batches(reading: Reading, columns: list[str]) -> Iterator[pa.Record
     schema = pyarrow.parquet.read_schema(reading.path)
     texts = [name for name in columns if pa.types.is_string(schema.field(name).type)]
     with pyarrow.parquet.ParquetFile(reading.path, read_dictionary=texts) as file:
-        _refuse_bomb(reading.path, file.metadata, columns)
+        refuse_bomb(file, reading.path, columns)
         for batch in file.iter_batches(columns=columns, batch_size=_AT_ONCE):
             yield batch.select(columns)
 
 
-def _refuse_bomb(path: Path, metadata: Any, columns: list[str]) -> None:
+def refuse_bomb(file: pyarrow.parquet.ParquetFile, path: Path, columns: list[str]) -> None:
     """Values that would take more memory than the file accounts for are not unpacked."""
-    bytes_ = 0
-    for group in map(metadata.row_group, range(metadata.num_row_groups)):
-        for chunk in map(group.column, range(group.num_columns)):
-            if chunk.path_in_schema.split(".")[0] in columns:
-                bytes_ += max(8 * chunk.num_values, chunk.total_uncompressed_size)
+    groups = [file.metadata.row_group(place) for place in range(file.metadata.num_row_groups)]
+    bytes_ = max(8 * len(columns) * file.metadata.num_rows, sum(group.total_byte_size for group in groups))
+    nested = [name for name in columns if pa.types.is_nested(file.schema_arrow.field(name).type)]
+    if nested:  # a list's values are counted by its column chunks alone
+        file.scan_contents(nested)  # raises where a damaged file would make Arrow end the process in the next line
+        leaves = [place for place in range(len(file.schema)) if file.schema.column(place).path.split(".")[0] in nested]
+        bytes_ += 8 * sum(group.column(place).num_values for group in groups for place in leaves)
     most = max(FREE_BYTES, MOST_EXPANSION * path.stat().st_size)
     if bytes_ > most:
         raise TraceError(
-            f"{path}: unpacks to {bytes_ >> 20:,} MiB in {metadata.num_rows:,} rows, more than {MOST_EXPANSION} times its "
-            "size: no trace does"
+            f"{path}: unpacks to {bytes_ >> 20:,} MiB in {file.metadata.num_rows:,} rows, more than {MOST_EXPANSION} times "
+            "its size: no trace does"
         )
 
 
