@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sim.record import Result
+from sim.record.result import ANSWERED
 
 
 def notes_of(result: Result) -> list[str]:
@@ -15,7 +16,7 @@ def notes_of(result: Result) -> list[str]:
     found += [
         f"Pool {event['pool']} had no server from {event['time_s']:,.0f} s on, and none could come: its requests failed."
         for event in result.events
-        if event["event"] == "pool_over"
+        if event["event"] == "pool_over" and not _all_answered(result)
     ]
     refused = [event for event in result.events if event["event"] == "quota"]
     if refused:
@@ -36,3 +37,8 @@ def _stuck(event: dict[str, Any], *, finished: bool) -> str:
 
 def _times(count: int) -> str:
     return "once" if count == 1 else f"{count:,} times"
+
+
+def _all_answered(result: Result) -> bool:
+    """Nothing was lost: a pool without a server is none that anybody waited for."""
+    return bool(result.requests["outcome"].isin(ANSWERED).all())

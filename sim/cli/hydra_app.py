@@ -22,6 +22,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from sim.cli import folder_watch
+from sim.cli.decide import decide_arguments
 from sim.cli.folder_watch import Refused
 from sim.cli.hydra_errors import message_of, raised_by_hydra
 from sim.cli.job import JobOutcome, run_job
@@ -62,6 +63,11 @@ def size(argv: Sequence[str]) -> int:
 def capacity(argv: Sequence[str]) -> int:
     """The highest load that one given configuration (or each of a grid) sustains within the SLO."""
     return run(_with_defaults(argv, {"search.solve": "load"}))
+
+
+def decide(argv: Sequence[str]) -> int:
+    """Options side by side at the same traffic and SLO."""
+    return _start(decide_arguments(argv), multirun=False)
 
 
 def _start(arguments: list[str], *, multirun: bool) -> int:

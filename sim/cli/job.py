@@ -23,12 +23,14 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from sim.analysis import price
+from sim.cli.decide import run_decide
 from sim.cli.environment import fault
 from sim.cli.manifest import manifest_of
 from sim.cli.scenario import digest_of, scenario_from
 from sim.cli.search_table import load_section_of, write_search_table
 from sim.cli.stored import checked, json_object, text_of
 from sim.cost import gpus_per_replica
+from sim.decide.table import answer_words
 from sim.errors import ConfigError, InfeasibleError, SimError
 from sim.perf import resolve_engine
 from sim.report import clear_run, print_run_summary, write_json, write_parquet, write_run
@@ -91,6 +93,10 @@ class JobOutcome:
             return 1
         if self.verdict == "" and self.status == "infeasible":
             raise InfeasibleError(f"nothing that was allowed meets the SLO: {self.reason}")
+        if self.solve == "decide":
+            if not self.holds:
+                raise InfeasibleError(self.reason)
+            return 0
         print_run_summary(json.loads((Path(self.folder) / "summary.json").read_text(encoding="utf-8")))
         if self.server:
             print(f"Server: {self.server}")
@@ -128,6 +134,8 @@ def run_job(config: DictConfig) -> JobOutcome:
         check_asked_of_traffic(scenario)
         if multirun:
             clear_run(folder)  # a sweep that is killed from here on must not answer with what an earlier one left
+        if scenario.decide.enabled and not multirun:
+            return _decided(scenario, folder, overrides, digest)
         how = how_to_solve(scenario, multirun=multirun, axes=tuple(hydra.sweeper.get("params") or ()))
         outcome = _solve_and_write(scenario, how, folder, overrides, digest)
     except InfeasibleError as error:  # not even tried: the budget pays for nothing
@@ -188,6 +196,13 @@ def decide_command(overrides: Sequence[str]) -> str:
     """What finds the capacity of a run's configuration and sets it beside the APIs."""
     solved = ("fleet.replicas", "search.solve", "hydra.mode")
     return shlex.join(["servecap", "decide", *(o for o in overrides if o.lstrip("+").partition("=")[0] not in solved)])
+
+
+def _decided(scenario: Scenario, folder: Path, overrides: tuple[str, ...], digest: str) -> JobOutcome:
+    rows = run_decide(scenario, folder, overrides)
+    holds = any(row.holds for row in rows)
+    status: Status = "done" if holds else "infeasible"
+    return JobOutcome(status, str(folder), overrides, digest=digest, solve="decide", holds=holds, reason=answer_words(rows))
 
 
 def _solve_and_write(

@@ -28,6 +28,7 @@ VERBS = {
     "sweep": ("sim.cli.hydra_app:sweep", "a grid of configurations; the same as -m"),
     "size": ("sim.cli.hydra_app:size", "for each batch size the fewest replicas that meet the SLO; then the cheapest"),
     "capacity": ("sim.cli.hydra_app:capacity", "the highest arrival rate one configuration sustains within the SLO"),
+    "decide": ("sim.cli.hydra_app:decide", "options side by side: fleets, APIs, hybrids; what flips the answer"),
     "compare": ("sim.cli.compare:main", "run folders or override sets side by side, with confidence intervals"),
     "calc": ("sim.cli.calc:main", "the closed formula: $ per 1M tokens, KV bytes, blocks that fit; no simulation"),
     "traces": ("sim.cli.traces:main", "stats, convert, synth, fit, fetch"),

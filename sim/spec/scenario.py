@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 from sim.errors import ConfigError
 from sim.spec.autoscaler import Autoscaler, NoAutoscaler
 from sim.spec.cost import CostSpec
+from sim.spec.decide import DecideSpec
 from sim.spec.engine import EngineSpec
 from sim.spec.fleet import FleetSpec
 from sim.spec.gateway import GatewaySpec
@@ -44,6 +45,8 @@ class Scenario:
     slo: Slo = Field(default_factory=Slo)
     cost: CostSpec = Field(default_factory=CostSpec)
     search: SearchSpec = Field(default_factory=SearchSpec)
+    decide: DecideSpec = Field(default_factory=DecideSpec)
+    """Options to set side by side."""
     output: OutputSpec = Field(default_factory=OutputSpec)
     seed: int = Field(default=0, ge=0)
     check_invariants: bool = False

@@ -14,7 +14,7 @@ ROOT = Path(sim.__file__).parent
 ROOMS = [
     {"errors", "forms", "units", "rng"}, {"plugins"}, {"spec"}, {"cost"}, {"measured"}, {"workload"}, {"perf"}, {"record"},
     {"links"}, {"engine"}, {"fleet"}, {"gateway"}, {"analysis"},
-    {"run"}, {"search"}, {"trust"}, {"report"}, {"cli"},
+    {"run"}, {"search"}, {"trust"}, {"decide"}, {"report"}, {"cli"},
 ]  # fmt: skip
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 FILES = sorted(ROOT.rglob("*.py"))

@@ -1,0 +1,189 @@
+"""The table of options: one row each, with the figures that its own run's page, terminal and files show."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Any
+
+from sim.analysis.economics import TIE
+from sim.analysis.judge import verdict_words
+from sim.cost.prices import ApiPrice
+from sim.decide.break_even import BreakEven, find_break_even
+from sim.decide.options import Kind, Option, has_machines
+from sim.errors import SimError
+from sim.search import Answer, ScenarioEvaluator, Solve, solve
+from sim.spec import Scenario
+
+P95S = ("ttft_s", "tpot_s", "e2e_s")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One option, sized and priced; ``answer`` is None for one that cannot run (``reason`` says why)."""
+
+    option: Option
+    answer: Answer | None
+    reason: str = ""
+    risks: tuple[str, ...] = ()
+    break_even: BreakEven | None = None
+    """With the cheapest API that meets the SLO; None for an API, and where no API is compared."""
+
+    @property
+    def name(self) -> str:
+        """The option's."""
+        return self.option.name
+
+    @property
+    def kind(self) -> Kind:
+        """Who answers."""
+        return self.option.kind
+
+    @property
+    def holds(self) -> bool:
+        """Whether the SLO is met."""
+        return self.answer is not None and self.answer.point.holds
+
+    @property
+    def usd_per_month(self) -> float:
+        """The bill of a month of this traffic; NaN where nothing ran."""
+        if self.answer is None:
+            return math.nan
+        usd = self.answer.summary["cost"]["window"].get("usd_per_month")
+        return math.nan if usd is None else float(usd)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``decide.json``: figures under the names of ``summary.json``."""
+        facts: dict[str, Any] = {
+            "name": self.name, "kind": self.kind, "reason": self.reason, "risks": list(self.risks),
+            "meets_slo": self.holds,
+        }  # fmt: skip
+        if self.answer is None:
+            return facts
+        summary, scenario = self.answer.summary, self.answer.scenario
+        window, requests = summary["cost"]["window"], summary["requests"]
+        return facts | {
+            "fleet": {
+                pool: {"gpu": (one.gpu or scenario.gpu).name, "replicas": one.replicas, "market": one.market}
+                for pool, one in scenario.fleet.all_pools().items()
+                if one.replicas or has_machines(scenario)
+            },
+            "usd_per_month": window.get("usd_per_month"),
+            "usd_per_1m_output_tokens": window.get("usd_per_1m_output_tokens"),
+            "usd_per_1m_tokens": window.get("usd_per_1m_tokens"),
+            "fixed_usd_per_month": window.get("fixed_usd_per_month"),
+            "on_top_usd_per_month": window.get("on_top_usd_per_month"),
+            "by_volume_usd_per_month": window.get("by_volume_usd_per_month"),
+            "compute_usd_per_month": window.get("compute_usd_per_month"),
+            "output_tokens_per_day": window.get("output_tokens_per_day"),
+            **{f"{metric[:-2]}_p95_s": summary["latency"][metric]["p95"] for metric in P95S},
+            "goodput_fraction": summary["goodput"]["fraction"],
+            "escalated_fraction": requests["escalated"] / requests["offered"] if requests["offered"] else None,
+            "verdict": summary["slo"]["verdict"],
+            "verdict_words": verdict_words(summary["slo"], requests["offered"]),
+            "missed_by": summary["slo"]["missed_by"],
+            "claim": summary["slo"]["claim"],
+            "gpus_mean": summary["fleet"]["gpus_mean"],
+            "gpus_max": summary["fleet"]["gpus_max"],
+            "replicas": self.answer.point.replicas,
+            "break_even": None if self.break_even is None else self.break_even.as_dict(),
+        }
+
+
+def decide_options(options: Sequence[Option], on_row: Callable[[Row], None] = lambda row: None) -> list[Row]:
+    """Every option sized and priced, then each that stands at home set against the cheapest API; cheapest first, those that
+    miss the SLO after those that meet it."""
+    solved = []
+    for option in options:
+        evaluate = ScenarioEvaluator(option.scenario)
+        try:
+            answer = solve(option.scenario, how_to_size(option.scenario), evaluate)
+            row = Row(option, answer, risks=risks_of(option.scenario))
+        except SimError as error:
+            row = Row(option, None, str(error))
+        solved.append((row, evaluate))
+        on_row(row)
+    api = cheapest_api([row for row, _ in solved])
+    rows = [_with_break_even(row, evaluate, api) for row, evaluate in solved]
+    return sorted(rows, key=lambda row: (not row.holds, row.usd_per_month if math.isfinite(row.usd_per_month) else math.inf))
+
+
+def how_to_size(scenario: Scenario) -> Solve:
+    """An equal, static fleet is sized; what scales by itself, has pools of its own or no machine runs as it stands."""
+    pools = scenario.fleet.all_pools().values()
+    scaled = any((pool.autoscaler or scenario.autoscaler).kind != "none" for pool in pools)
+    if scenario.fleet.pools or scaled or not has_machines(scenario) or scenario.search.solve == "none":
+        return "none"
+    return "replicas"
+
+
+def risks_of(scenario: Scenario) -> tuple[str, ...]:
+    """What can go wrong that the dollars do not show."""
+    found, pools = [], scenario.fleet.all_pools()
+    if any(pool.market == "spot" for pool in pools.values()) and has_machines(scenario):
+        hazard = scenario.spot.hazard is not None or any(p.spot is not None and p.spot.hazard for p in pools.values())
+        found.append("spot: replicas are taken" if hazard else "spot price without evictions")
+    if has_machines(scenario) and all(len(pool.zones) < 2 for pool in pools.values()):
+        found.append("one zone")
+    if scenario.gateway.apis and len(scenario.gateway.apis) == 1:
+        found.append("one provider")
+    return tuple(found)
+
+
+def cheapest_api(rows: Sequence[Row]) -> Row | None:
+    """The API alone with the least month among those that meet the SLO, else among all."""
+    apis = [row for row in rows if row.kind == "API" and math.isfinite(row.usd_per_month)]
+    return min(apis, key=lambda row: (not row.holds, row.usd_per_month), default=None)
+
+
+def _with_break_even(row: Row, evaluate: ScenarioEvaluator, api: Row | None) -> Row:
+    if row.answer is None or row.kind == "API" or api is None or api.answer is None:
+        return row
+    found = find_break_even(row.answer, evaluate, price_of(api), api.name)
+    return replace(row, break_even=found)
+
+
+def price_of(api: Row) -> ApiPrice:
+    """What an API's month comes to a token, prompts at the price that their cached share leaves; per prompt token nothing
+    more, since its month holds them."""
+    assert api.answer is not None, "an API that ran has a month"
+    (spec,) = api.option.scenario.gateway.apis.values()
+    tokens = api.answer.summary["tokens"]
+    window = api.answer.summary["cost"]["window"]
+    listed = spec.input_usd_per_1m * tokens["input"] + spec.output_usd_per_1m * tokens["output"]
+    billed = window["usd_per_1m_output_tokens"] * tokens["output"]
+    share = billed / listed if listed > 0 else 1.0
+    return ApiPrice(
+        provider=api.name, model=spec.model, weights="", input_usd_per_1m=spec.input_usd_per_1m * share,
+        cached_input_usd_per_1m=spec.input_usd_per_1m * share, output_usd_per_1m=spec.output_usd_per_1m * share,
+        context_tokens=spec.context_window, long_context_tiers="", date=_day(spec.date), source=spec.source,
+    )  # fmt: skip
+
+
+def answer_words(rows: Sequence[Row]) -> str:
+    """The decision in one sentence."""
+    holding = [row for row in rows if row.holds]
+    if not holding:
+        return "No option meets the SLO."
+    best = holding[0]
+    tied = [row.name for row in holding[1:] if row.usd_per_month <= best.usd_per_month * (1 + TIE)]
+    words = f"Cheapest within the SLO: {best.name}, ${best.usd_per_month:,.2f} a month"
+    if tied:
+        words += f" (a tie within {TIE:.1%}: {', '.join(tied)})"
+    other = next((row for row in holding if row.kind != best.kind), None)
+    if other is not None:
+        more = other.usd_per_month / best.usd_per_month - 1 if best.usd_per_month > 0 else math.inf
+        words += f"; the cheapest {other.kind} option, {other.name}, costs ${other.usd_per_month:,.2f} ({more:+.0%})"
+    failing = [row.name for row in rows if not row.holds and row.usd_per_month < best.usd_per_month]
+    if failing:
+        words += f"; cheaper but missing the SLO: {', '.join(failing)}"
+    return words + "."
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return date.min

@@ -1,0 +1,167 @@
+"""Options side by side: the page, the terminal's table, and Markdown; all print the same cells."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from html import escape
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape as rich_escape
+from rich.table import Table
+
+from sim.analysis.judge import verdict_words
+from sim.decide import Row
+from sim.decide.break_even import BreakEven
+from sim.decide.table import answer_words
+from sim.report.bars import Bar, bar_figure
+from sim.report.decision import volume_words
+from sim.report.first_screen import gateway_words
+from sim.report.frontier import percent
+from sim.report.names import fleet_of, traffic_name
+from sim.report.page import charts, page, paragraph, section, table
+from sim.report.scale import number, usd
+
+HEAD = (
+    "option", "what", "US$ a month", "of it fixed", "US$/1M out", "US$/1M all", "TTFT p95 s", "TPOT p95 s", "E2E p95 s",
+    "goodput", "to the API", "GPUs mean / peak", "SLO", "what it misses, how sure it is", "break-even, output tokens a day",
+    "what flips it", "risks",
+)  # fmt: skip
+_PIPED = 100
+_TEXT = (0, 1, 12, 13, 14, 15, 16)
+
+
+def option_cells(row: Row) -> list[str]:
+    """A row of the table, in the order of ``HEAD``."""
+    if row.answer is None:
+        return [row.name, row.kind, *["–"] * 10, "cannot run", row.reason.splitlines()[0], "–", "–", ", ".join(row.risks)]
+    summary = row.answer.summary
+    window, latency, fleet, requests = summary["cost"]["window"], summary["latency"], summary["fleet"], summary["requests"]
+    goodput, offered = summary["goodput"]["fraction"], requests["offered"]
+    verdict = summary["slo"]["verdict"]
+    metrics = ("ttft_s", "tpot_s", "e2e_s")
+    p95s = ["overloaded" if verdict == "overloaded" else number(latency[metric]["p95"]) for metric in metrics]
+    gpus = f"{number(fleet['gpus_mean'])} / {fleet['gpus_max']}" if fleet["gpus_max"] else "none"
+    return [
+        row.name, what_words(row), usd(window.get("usd_per_month")), usd(window.get("fixed_usd_per_month")),
+        number(window.get("usd_per_1m_output_tokens")), number(window.get("usd_per_1m_tokens")), *p95s,
+        percent(math.nan if goodput is None else goodput), percent(requests["escalated"] / offered if offered else math.nan),
+        gpus, verdict, verdict_words(summary["slo"], offered), break_even_words(row.break_even), flip_words(row.break_even),
+        ", ".join(row.risks) or "–",
+    ]  # fmt: skip
+
+
+def what_words(row: Row) -> str:
+    """``6 x l40s``; of an API its model and price."""
+    scenario = row.answer.scenario if row.answer is not None else row.option.scenario
+    apis = [
+        f"{one.model or name} at ${number(one.input_usd_per_1m)} / ${number(one.output_usd_per_1m)}"
+        for name, one in scenario.gateway.apis.items()
+    ]
+    if row.kind == "API":
+        return ", ".join(apis)
+    return " + ".join([fleet_of(scenario), *apis])
+
+
+def break_even_words(found: BreakEven | None) -> str:
+    """``27.4M against X (simulated; 90 % interval 20M to 40M)``, or why there is none."""
+    if found is None:
+        return "–"
+    if found.tokens_per_day is None:
+        return f"{found.why} (against {found.against}, {found.how})" if found.how else found.why
+    words = f"{volume_words(found.tokens_per_day)} against {found.against} ({found.how}"
+    if found.spread is not None:
+        low = volume_words(found.spread.low) if found.spread.low is not None else "never"
+        high = volume_words(found.spread.high) if found.spread.high is not None else "never"
+        words += f"; 90 % interval {low} to {high}"
+    return words + ")"
+
+
+_FLIPS = {
+    "usd_per_gpu_hour": "GPU-hour at $", "replica speed": "replicas x ", "api_output_usd_per_1m": "API output at $",
+    "api_input_usd_per_1m": "API prompts at $", "input_per_output": "prompt per answer token ",
+    "fixed_usd_per_month": "fixed a month $",
+}  # fmt: skip
+
+
+def flip_words(found: BreakEven | None, most: int = 2) -> str:
+    """The inputs that flip the cheaper of home and API with the least change, at today's volume."""
+    if found is None or not found.flips:
+        return "–"
+    near = sorted(
+        (one for one in found.flips if one.flips_at and one.today > 0),
+        key=lambda one: abs(math.log((one.flips_at or 1.0) / one.today)),
+    )
+    words = [f"{_FLIPS[one.name]}{number(one.flips_at)} (today {number(one.today)})" for one in near[:most]]
+    return "; ".join(words) or "–"
+
+
+def options_page(rows: Sequence[Row], title: str) -> str:
+    """``decide.html``."""
+    words = answer_words(rows)
+    verdict = "pass" if rows and rows[0].holds else "fail"
+    priced = [row for row in rows if math.isfinite(row.usd_per_month)]
+    bars = []
+    for row in priced:
+        text = usd(row.usd_per_month) + ("" if row.holds else " misses the SLO")
+        bars.append(Bar(row.name, row.usd_per_month, colour=2 if row.holds else 1, text=text))
+    chart = bar_figure("US$ a month of each option", bars, description=words, unit="US$ a month")
+    rests = [
+        f"{row.name}: {row.answer.summary['requests']['offered']:,} requests of {traffic_name(row.answer.scenario)} over "
+        f"{number(row.answer.summary['cost']['window'].get('window_s', math.nan) / 3600)} h stand for the month; "
+        f"{gateway_words(row.answer.scenario.gateway)}."
+        for row in rows
+        if row.answer is not None and row.kind != "API"
+    ]
+    items = "".join(f"<li>{escape(line)}</li>" for line in rests)
+    return page(
+        title,
+        [
+            f"<h1>{escape(title)}</h1>",
+            f'<div class="verdict {verdict}"><p><b class="word">{"Answer" if verdict == "pass" else "No answer"}.</b> '
+            f"{escape(words)}</p></div>",
+            charts(chart) if bars else "",
+            section("Every option", table(HEAD, map(option_cells, rows), text=_TEXT, best=0 if verdict == "pass" else None)),
+            f"<p><b>What the answer rests on</b></p><ul>{items}</ul>",
+            paragraph(
+                "Every option was simulated on the same traffic under the same SLO; equal fleets were sized to the fewest "
+                "replicas that hold it. Months are those of the traffic simulated, repeated without a pause (730 h). API "
+                "latencies are stated assumptions: no provider publishes them."
+            ),
+        ],
+    )
+
+
+def options_markdown(rows: Sequence[Row], title: str) -> str:
+    """``decide.md``."""
+    lines = [f"# {title}", "", answer_words(rows), "", _line(HEAD), _line(["---"] * len(HEAD))]
+    return "\n".join([*lines, *(_line(option_cells(row)) for row in rows)]) + "\n"
+
+
+def print_options(rows: Sequence[Row], console: Console | None = None) -> None:
+    """The table without its widest columns, then each break-even, then the answer."""
+    console = console or Console()
+    if not console.is_terminal:
+        console = Console(file=console.file, width=_PIPED)
+    brief = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    shown = (0, 2, 4, 6, 7, 9, 11, 12)
+    titles = ("option", "$ a month", "$/1M out", "TTFT p95", "TPOT p95", "goodput", "GPUs", "SLO")
+    for column, title in zip(shown, titles, strict=True):
+        fold = column == 0
+        brief.add_column(title, justify="left" if column in _TEXT else "right", overflow="fold", no_wrap=not fold)
+    for row in rows:
+        cells = option_cells(row)
+        brief.add_row(*(rich_escape(cells[column]) for column in shown), style="" if row.holds else "dim")
+    console.print(brief)
+    for row in rows:
+        cells = option_cells(row)
+        if not row.holds:
+            console.print(f"{row.name}: {cells[13]}", highlight=False, markup=False)
+        if row.break_even is not None:
+            console.print(f"{row.name}: break-even {cells[14]}", highlight=False, markup=False)
+    console.print(answer_words(rows), highlight=False, markup=False)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

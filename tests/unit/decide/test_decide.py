@@ -1,0 +1,150 @@
+"""Options side by side: the same figures as their own runs, a break-even that brute force agrees with."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from sim.analysis import month, summarize
+from sim.cli.compose import composed_scenario
+from sim.cli.decide import options_of
+from sim.cost.break_even import DAYS_PER_MONTH
+from sim.cost.prices import api_price
+from sim.decide import Option, decide_options, find_break_even, kind_of
+from sim.decide.options import api_alone, api_of, api_options
+from sim.decide.table import answer_words
+from sim.errors import ConfigError
+from sim.report.options import HEAD, option_cells, options_markdown, options_page, print_options
+from sim.run import simulate
+from sim.search import ScenarioEvaluator, fewest_replicas, solve
+
+SHORT = ["workload.duration_s=150", "workload.rate_scale=1", "output.timeseries=false"]
+
+
+@pytest.fixture(scope="module")
+def rows():
+    base = composed_scenario([*SHORT, "cost=with_overhead"])
+    hybrid = composed_scenario(
+        [*SHORT, "cost=with_overhead", "api=gpt_4o_mini", "gateway.hybrid={uncertain_fraction: 0.3}"]
+    )
+    overwhelmed = composed_scenario([*SHORT, "slo.ttft_p95_s=0.001"])
+    cannot = composed_scenario([*SHORT, "model=llama3_70b"])
+    options = [Option("home", base), Option("hybrid", hybrid), Option("hopeless", overwhelmed), Option("too large", cannot)]
+    return decide_options([*options, *api_options(base)[:2]])
+
+
+def by_name(rows, name):
+    return next(row for row in rows if row.name == name)
+
+
+def test_each_option_shows_what_its_own_run_shows(rows) -> None:
+    for row in rows:
+        if row.answer is None:
+            continue
+        again = simulate(row.answer.scenario)
+        assert row.usd_per_month == month(again).usd == summarize(again)["cost"]["window"]["usd_per_month"]
+        assert row.as_dict()["usd_per_month"] == row.usd_per_month
+    assert by_name(rows, "home").answer.solve == "replicas"
+
+
+def test_an_option_that_misses_is_never_the_cheapest(rows) -> None:
+    assert rows[0].holds
+    missing = [row.holds for row in rows]
+    assert missing == sorted(missing, reverse=True)
+    assert by_name(rows, "hopeless").name not in answer_words(rows).split(";")[0]
+    assert by_name(rows, "too large").reason and option_cells(by_name(rows, "too large"))[12] == "cannot run"
+
+
+def test_kinds_and_shares(rows) -> None:
+    assert {row.name: row.kind for row in rows if "API" not in row.name} == {
+        "home": "self-hosted", "hybrid": "hybrid", "hopeless": "self-hosted", "too large": "self-hosted",
+    }  # fmt: skip
+    assert 0.2 < by_name(rows, "hybrid").as_dict()["escalated_fraction"] < 0.4
+    api = next(row for row in rows if row.kind == "API")
+    assert api.as_dict()["escalated_fraction"] == 1.0 and api.as_dict()["gpus_max"] == 0
+    assert kind_of(replace(api.option.scenario)) == "API"
+
+
+def test_page_terminal_and_markdown_print_the_same_cells(rows) -> None:
+    html, text = options_page(rows, "t"), io.StringIO()
+    print_options(rows, Console(file=text, width=200))
+    for row in rows:
+        cells = option_cells(row)
+        assert len(cells) == len(HEAD)
+        assert cells[2] in html and cells[2] in options_markdown(rows, "t") and cells[2] in text.getvalue()
+    assert answer_words(rows)[:40] in html.replace("&#x27;", "'")
+
+
+def home_usd(evaluate: ScenarioEvaluator, scale: float) -> float:
+    found = fewest_replicas(evaluate, low=1, high=16, start=1, rate_scale=scale)
+    return found.nearest.summary["cost"]["window"]["usd_per_month"]
+
+
+@pytest.mark.parametrize("overrides", [[], ["cost=full"], ["gpu=h100"]], ids=["compute", "full", "h100"])
+def test_a_break_even_is_what_brute_force_finds(overrides) -> None:
+    """Simulated and sized at volumes around it, home is dearer below it and stays cheaper above it."""
+    scenario = composed_scenario([*SHORT, *overrides, "search.one_replica_load=false", "decide.most_replicas=16"])
+    api = api_price("together", "meta-llama/Meta-Llama-3.1-8B-Instruct-Turbo")
+    if overrides == ["cost=full"]:
+        scenario = replace(scenario, cost=replace(scenario.cost, engineers_fte=0.01))
+    evaluate = ScenarioEvaluator(scenario)
+    answer = solve(scenario, "replicas", evaluate)
+    found = find_break_even(answer, evaluate, api, "together")
+    assert found.how == "simulated" and found.tokens_per_day is not None
+    window, tokens = answer.summary["cost"]["window"], answer.summary["tokens"]
+    per_token = (api.output_usd_per_1m + tokens["input"] / tokens["output"] * api.input_usd_per_1m) / 1e6
+    brute = ScenarioEvaluator(scenario)
+    for factor, dearer in ((0.98, True), (1.02, False), (1.6, False)):
+        volume = found.tokens_per_day * factor
+        scale = volume / window["output_tokens_per_day"] * answer.point.rate_scale
+        api_usd = volume * DAYS_PER_MONTH * per_token
+        assert (home_usd(brute, scale) > api_usd) == dearer
+    assert found.spread is not None and found.flips
+
+
+def test_never_is_told_with_its_reason() -> None:
+    scenario = composed_scenario([*SHORT, "search.one_replica_load=false"])
+    evaluate = ScenarioEvaluator(scenario)
+    answer = solve(scenario, "replicas", evaluate)
+    found = find_break_even(answer, evaluate, api_price("novita", "meta-llama/llama-3.1-8b-instruct"), "novita")
+    assert found.tokens_per_day is None and found.why.startswith("never")
+
+
+def test_a_fleet_that_scales_is_simulated_at_other_loads() -> None:
+    scenario = composed_scenario(
+        [*SHORT, "autoscaler=tokens_in_flight", "fleet.replicas=1", "fleet.max_replicas=8", "search.replications=1",
+         "search.max_replications=1"]
+    )  # fmt: skip
+    evaluate = ScenarioEvaluator(scenario)
+    answer = solve(scenario, "none", evaluate)
+    api = api_price("together", "meta-llama/Meta-Llama-3.1-8B-Instruct-Turbo")
+    found = find_break_even(answer, evaluate, api, "together")
+    assert found.tokens_per_day is not None or found.why
+    assert found.how == "simulated" or not answer.feasible
+
+
+def test_an_api_alone_owns_no_machine() -> None:
+    scenario = composed_scenario(SHORT)
+    row = api_price("groq", "llama-3.1-8b-instant")
+    result = simulate(api_alone(scenario, "groq", api_of(row)))
+    summary = summarize(result)
+    assert summary["requests"]["escalated"] == summary["requests"]["offered"]
+    window = summary["cost"]["window"]
+    listed = row.bill_usd(window["input_tokens_per_day"], window["output_tokens_per_day"]) * DAYS_PER_MONTH
+    assert window["usd_per_month"] == pytest.approx(listed, rel=1e-9)
+    assert summary["slo"]["notes"] == []
+
+
+def test_options_are_overrides_on_top(tmp_path) -> None:
+    base = [*SHORT, "gpu=h100", "decide.apis=false"]
+    scenario = replace(
+        composed_scenario(base), decide=replace(composed_scenario(base).decide, options={"a": "gpu=l40s fleet.replicas=2"})
+    )
+    (option,) = options_of(scenario, base)
+    assert option.scenario.gpu.name == "l40s" and option.scenario.fleet.replicas == 2
+    wrong = replace(scenario, decide=replace(scenario.decide, options={"b": "gpu=nonsense"}))
+    with pytest.raises(ConfigError, match=r"decide\.options\.b"):
+        options_of(wrong, base)
