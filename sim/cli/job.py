@@ -129,7 +129,7 @@ def run_job(config: DictConfig) -> JobOutcome:
         if multirun and (finished := read_outcome(folder)) is not None and finished.digest == digest:
             if finished.overrides != overrides:  # the same configuration in other words, e.g. a default that is spelt out
                 finished = replace(finished, overrides=overrides)
-                write_json(folder / "job.json", asdict(finished))
+                _write_outcome(folder, finished)
             return finished
         check_asked_of_traffic(scenario)
         if multirun:
@@ -151,7 +151,7 @@ def run_job(config: DictConfig) -> JobOutcome:
     if multirun:
         if outcome.verdict == "":
             clear_run(folder)
-        write_json(folder / "job.json", asdict(outcome))
+        _write_outcome(folder, outcome)
     return outcome
 
 
@@ -159,8 +159,12 @@ def lost_job(folder: Path, overrides: tuple[str, ...], reason: str) -> JobOutcom
     """The outcome of a job whose process ended before it; without a digest, so that a resumed sweep runs it again."""
     outcome = JobOutcome("crashed", str(folder), overrides, reason=reason)
     clear_run(folder)
-    write_json(folder / "job.json", asdict(outcome))
+    _write_outcome(folder, outcome)
     return outcome
+
+
+def _write_outcome(folder: Path, outcome: JobOutcome) -> None:
+    write_json(folder / "job.json", asdict(outcome) | {"folder": "."})
 
 
 def read_outcome(folder: Path) -> JobOutcome | None:
@@ -170,7 +174,7 @@ def read_outcome(folder: Path) -> JobOutcome | None:
         found: JobOutcome = checked(JobOutcome, json_object(text_of(path), str(path)), path)
     except ConfigError:
         return None
-    return found
+    return replace(found, folder=str(folder))
 
 
 def how_to_solve(scenario: Scenario, *, multirun: bool, axes: Sequence[str]) -> Solve:

@@ -89,15 +89,15 @@ def digest_of(scenario: Scenario) -> str:
     """A hash of everything a job's result depends on: the configuration, the content of its inputs, the version."""
     parts = json.dumps(scenario_to_dict(scenario), sort_keys=True)
     digest = hashlib.sha256(f"{version()}\n{parts}".encode())
-    for path in _input_files(scenario):
+    for path in [*input_files(scenario.workload), *recorded_inputs(scenario)]:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
 
 
-def _input_files(scenario: Scenario) -> list[Path]:
-    """The files that a run reads: trace (or the folder's files), step-time tables, spot recordings."""
+def recorded_inputs(scenario: Scenario) -> list[Path]:
+    """The files that a run reads besides its trace: step-time tables, spot recordings."""
     spots = [scenario.spot, *(pool.spot for pool in scenario.fleet.all_pools().values() if pool.spot)]
     recordings = [path for spot in spots if isinstance(spot.hazard, SpotTrace) for path in spot.hazard.paths.values()]
     named = [Path(path) for path in (scenario.engine.step_time_file, *recordings) if path]
-    return [*input_files(scenario.workload), *(path for path in named if path.is_file())]
+    return [path for path in named if path.is_file()]

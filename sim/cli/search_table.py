@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sim.record.result import Result
-from sim.report import write_text
+from sim.report import csv_text, write_text
 from sim.report.loads import LoadPoint, load_section
 from sim.search import Point
 
@@ -21,18 +20,15 @@ _LAST = ("verdict", "missed", "usd_per_hour", "usd_per_1m_output_tokens", "engin
 def write_search_table(path: Path, points: Sequence[Point]) -> None:
     """Write ``points`` to ``path``; undefined numbers (the percentiles of a run given up early) are empty."""
     targets = sorted({name for point in points for name in point.targets})
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["replicas", "rate_scale", "seed", *targets, *_LAST])
+    rows: list[list[Any]] = [["replicas", "rate_scale", "seed", *targets, *_LAST]]
     for point in points:
         readable = point.stopped_early is None and point.verdict != "overloaded"
         percentiles = [point.attained.get(name, math.nan) if readable else math.nan for name in targets]
-        row = [
+        rows.append([
             point.replicas, point.rate_scale, point.seed, *percentiles, point.verdict, "; ".join(point.missed),
             point.usd_per_hour, point.usd_per_1m_output_tokens, point.engine_steps, point.stopped_early or "",
-        ]  # fmt: skip
-        writer.writerow([_cell(value) for value in row])
-    write_text(path, text.getvalue())
+        ])  # fmt: skip
+    write_text(path, csv_text(rows))
 
 
 def read_search_table(path: Path) -> list[dict[str, str]]:
@@ -56,7 +52,3 @@ def load_section_of(folder: Path, result: Result, summary: Mapping[str, Any]) ->
         if row[_USD] and not row["stopped_early"] and row["verdict"] in ("pass", "fail")
     ]
     return load_section(summary, scenario.fleet.replicas, offered, points)
-
-
-def _cell(value: Any) -> Any:
-    return "" if isinstance(value, float) and math.isnan(value) else value

@@ -6,8 +6,6 @@ sweep was interrupted; ``servecap report DIR`` calls the same function again.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -24,7 +22,7 @@ from sim.cli.price_notes import price_notes
 from sim.cli.search_table import read_search_table
 from sim.cli.stored import stored_scenario, stored_summary
 from sim.cli.sweep_members import membership
-from sim.report import frontier_html, frontier_markdown, print_frontier_table, write_json, write_text
+from sim.report import csv_text, frontier_html, frontier_markdown, print_frontier_table, write_json, write_text
 from sim.report.decision import decision_section, decision_sentence
 from sim.report.names import fleet_words
 from sim.workload.trace import left_out_sentences
@@ -240,21 +238,18 @@ def sweep_csv(jobs: Sequence[Job]) -> str:
     """One row a job: overrides, how it ended, then the flat keys of its summary. Empty = undefined."""
     flats = [flat({key: value for key, value in job.summary.items() if key not in _NESTED}) for job in jobs]
     keys = list(dict.fromkeys(key for one in flats for key in one))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     head = ("job", "overrides", "status", "reason", "solve", "gpu", "max_num_seqs", "replicas", "rate_scale")
     more = ("one_replica_rate_scale", "one_replica_usd_per_1m_output_tokens", "evaluated", "why_missed")
-    writer.writerow([*head, *more, *keys])
+    rows: list[list[Any]] = [[*head, *more, *keys]]
     for job, values in zip(jobs, flats, strict=True):
         outcome, one = job.outcome, job.outcome.one_replica or {}
-        cells = [
+        rows.append([
             job.number, " ".join(outcome.overrides), outcome.status, outcome.reason, outcome.solve, outcome.gpu,
             outcome.max_num_seqs, outcome.replicas, outcome.rate_scale, one.get("rate_scale"),
             one.get("usd_per_1m_output_tokens"), outcome.points, why_words(job.summary.get("why_missed") or {}),
             *(values.get(key) for key in keys),
-        ]  # fmt: skip
-        writer.writerow(["" if cell is None else cell for cell in cells])
-    return text.getvalue()
+        ])  # fmt: skip
+    return csv_text(rows)
 
 
 def flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

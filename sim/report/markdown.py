@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,16 +16,17 @@ def frontier_markdown(rows: Sequence[Row], *, answer: str = "", notes: Sequence[
     sentence = answer or (
         f"Cheapest within the SLO: {best_words(best)} per 1M output tokens." if best else "Nothing meets the SLO."
     )
-    lines = [f"**{sentence}**", "", _line(HEAD), _line("---" for _ in HEAD)]
+    lines = [f"**{_text(sentence)}**", "", _line(HEAD), _line("---" for _ in HEAD)]
     lines += [_line(table_row(row)) for row in rows]
-    return "\n".join([*lines, "", *(f"- {note}" for note in notes)]).rstrip() + "\n"
+    return "\n".join([*lines, "", *(f"- {_text(note)}" for note in notes)]).rstrip() + "\n"
 
 
 def run_markdown(summary: Mapping[str, Any], title: str = "Run") -> str:
     """A run: verdict, latency, cost."""
     slo, cost = summary["slo"], summary["cost"]["window"]
     overloaded = slo["verdict"] == "overloaded"
-    lines = [f"## {title}", "", f"**{slo['verdict']}**" + (f": {slo['missed_by']}" if slo.get("missed_by") else ""), ""]
+    missed = f": {_text(slo['missed_by'])}" if slo.get("missed_by") else ""
+    lines = [f"## {_text(title)}", "", f"**{slo['verdict']}**{missed}", ""]
     names = ("mean", "p50", "p90", "p95", "p99", "max")
     lines += [_line(("seconds", *names)), _line("---" for _ in range(7))]
     for metric, statistics in summary["latency"].items():
@@ -40,4 +42,10 @@ def run_markdown(summary: Mapping[str, Any], title: str = "Run") -> str:
 
 
 def _line(cells: Any) -> str:
-    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(_text(str(cell)) for cell in cells) + " |"
+
+
+def _text(words: str) -> str:
+    """``words`` in one line that Markdown takes for text: names come from other people's files."""
+    one_line = " ".join(words.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*\[\]|])", r"\\\1", one_line)
