@@ -2,7 +2,7 @@
 
 The load is in ``input_config`` (AIPerf: ``loadgen.concurrency`` or ``request_rate``; genai-perf:
 ``perf_analyzer.stimulus``), which AIPerf does not promise and users cut out: then Little's law gives it. A summary
-without ``input_sequence_length`` (AIPerf without a tokenizer) takes the mean from ``total_isl`` or is refused.
+without ``input_sequence_length`` (AIPerf without a tokenizer) takes the mean from ``total_isl``, or what was asked for.
 
 Source: ai-dynamo/aiperf docs/tutorials/working-with-profile-exports.md; triton perf_analyzer's genai-perf.
 """
@@ -42,6 +42,11 @@ def read(source: str, entry: Mapping[str, Any]) -> Aggregate:
         else fields.number(f"{total}.avg") / requests
         for name, total in (("input_sequence_length", "total_isl"), ("output_sequence_length", "total_osl"))
     }  # fmt: skip
+    notes = ["the run was cancelled"] if entry.get("was_cancelled") is True else []
+    if math.isnan(tokens["input_sequence_length"]):
+        asked = fields.number("input_config.input.prompt.input_tokens.mean", "input_config.synthetic_input_tokens_mean")
+        tokens["input_sequence_length"] = asked
+        notes.append("input length as it was asked for")
     if math.isnan(tokens["input_sequence_length"]):
         raise TraceError(
             f"{source}: {producer} summary holds no input_sequence_length; profile_export.jsonl beside it has each request's"
@@ -49,11 +54,10 @@ def read(source: str, entry: Mapping[str, Any]) -> Aggregate:
     throughput = fields.number("request_throughput.avg")
     if math.isnan(requests):
         requests = fields.required("benchmark_duration.avg") * throughput
-    notes = ("the run was cancelled",) if entry.get("was_cancelled") is True else ()
     return Aggregate(
         source, producer, round(requests), _load(fields), tokens["input_sequence_length"], tokens["output_sequence_length"],
         ttft_s=_seconds(fields, "time_to_first_token"), tpot_s=_seconds(fields, "inter_token_latency"),
-        e2e_s=_seconds(fields, "request_latency"), throughput_per_s=throughput, notes=notes,
+        e2e_s=_seconds(fields, "request_latency"), throughput_per_s=throughput, notes=tuple(notes),
     )  # fmt: skip
 
 
@@ -65,6 +69,8 @@ def is_table(names: Sequence[str]) -> bool:
 def from_table(rows: Sequence[Sequence[str]]) -> dict[str, Any]:
     """The table of metrics, and that of single values after it, as the JSON has them."""
     found: dict[str, Any] = {}
+    if any(row[0].startswith("Effective Concurrency") for row in rows):
+        found["aiperf_version"] = "unknown"
     for row in rows:
         name, _, unit = row[0].rstrip(")").partition(" (")
         key = name.strip().lower().replace(" ", "_")

@@ -29,7 +29,7 @@ def answered_and_kept(benchmark: Mapping[str, Any]) -> tuple[int | None, int]:
     """Requests answered, as its totals say (None: they do not), and requests kept in the report."""
     totals = Fields("", benchmark).value("metrics.request_totals.successful", "request_totals.successful",
                                          "run_stats.requests_made.successful")  # fmt: skip
-    kept = Fields("", benchmark).value("requests.successful")
+    kept = Fields("", benchmark).value("requests.successful", "requests")  # the first versions list them without a status
     answered = totals if isinstance(totals, int) and not isinstance(totals, bool) else None
     return answered, len(kept) if isinstance(kept, list) else 0
 
@@ -72,4 +72,10 @@ def _load(fields: Fields) -> Load:
         return Load(in_flight=1.0)
     if kind in ("concurrent", "throughput"):
         return Load(in_flight=fields.rate(f"{strategy}.streams", f"{strategy}.max_concurrency"))
-    return Load()
+    streams = fields.value("config.profile.streams")
+    if isinstance(streams, list) and len(streams) == 1:
+        return Load(in_flight=Fields(fields.source, {"streams": streams[0]}).rate("streams"))
+    mean_in_flight = fields.number("metrics.request_concurrency.successful.mean")
+    if math.isnan(mean_in_flight):
+        return Load()
+    return Load(in_flight=mean_in_flight, stated=f"{mean_in_flight:.4g} requests in flight on average")

@@ -104,6 +104,15 @@ def test_what_is_missing_is_named(tmp_path: Path, text: str, message: str) -> No
         read_observations(tmp_path / "nowhere")
 
 
+def test_guidellms_first_versions_list_requests_without_a_status(tmp_path: Path) -> None:
+    document = json.loads(GUIDELLM)
+    document["benchmarks"][0]["requests"] = document["benchmarks"][0]["requests"]["successful"]
+    document["benchmarks"][0]["metrics"] = {"request_totals": {"successful": 2}}
+    (tmp_path / "report.json").write_text(json.dumps(document))
+    (run,) = read_observations(tmp_path / "report.json")
+    assert run.point is None
+
+
 def test_warm_up_and_cancelled_requests_are_left_out(tmp_path: Path) -> None:
     warm, gone = (json.loads(aiperf(1.0, 100, 3, 500, 900)) for _ in range(2))
     warm["metadata"]["benchmark_phase"] = "warmup"

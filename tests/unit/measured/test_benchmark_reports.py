@@ -54,6 +54,27 @@ def test_aiperfs_table_says_what_its_json_says() -> None:
         aggregates_in("file", run.VLLM_SUMMARY_TABLE + "1,2\n")
 
 
+def test_an_input_length_that_is_only_asked_for_is_said() -> None:
+    report = {key: value for key, value in run.AIPERF.items() if key != "input_sequence_length"}
+    with pytest.raises(TraceError, match="holds no input_sequence_length"):
+        one(json.dumps(report))
+    report["input_config"] = {"loadgen": {"concurrency": 8}, "input": {"prompt": {"input_tokens": {"mean": run.INPUT}}}}
+    assert "input length as it was asked for" in one(json.dumps(report)).words
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"config": {"profile": {"kind": "concurrent", "streams": [8]}}}, "8 requests in flight"),
+        ({"config": {"strategy": {"type_": "poisson", "rate": 2.0}}}, "open load of 2 requests/s"),
+        ({"config": {"strategy": {"type_": "synchronous"}}}, "closed loop of 1 requests"),
+    ],
+)
+def test_guidellms_loads(changes: dict[str, Any], words: str) -> None:
+    benchmark = {**run.GUIDELLM_SAMPLE["benchmarks"][0], **changes}
+    assert words in one(json.dumps({"benchmarks": [benchmark]})).words
+
+
 def test_responses_without_users_are_taken_one_at_a_time_and_it_is_said() -> None:
     point = one(json.dumps(run.LLMPERF_RESPONSES))
     assert point.load.assumed
