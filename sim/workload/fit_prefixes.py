@@ -17,7 +17,7 @@ _TRUNK_SHARED_BY = 0.9
 _PARTS = 8
 _ROUNDS, _NEAR = 6, 0.01
 """Generated at most so often, until what is new is that near."""
-_REQUESTS_LOOKED_AT, _FEWEST, _MOST = 20_000, 3, 12
+_REQUESTS_LOOKED_AT, _FEWEST, _MOST = 40_000, 2, 12
 """What is generated each time: workloads with so many requests together, but not fewer or more than so many."""
 _PROBABILITIES = tuple(np.linspace(0.0, 1.0, 51).round(3).tolist())
 
