@@ -4,6 +4,7 @@
     python experiments/engine_speed/bench.py --quick          # up to 10,000 requests
     python experiments/engine_speed/bench.py --mooncake FILE  # prefix caching on Mooncake's conversation trace
     python experiments/engine_speed/bench.py --picture        # skipped.svg: cost a request over output length
+    python experiments/engine_speed/bench.py --autoscaled     # a fleet that scales against a static one
 
 Load: Llama-3.1-8B on H100, vLLM's defaults, Poisson 8/s a replica, lognormal(6.3, 1) input clipped to 1-6,000,
 lognormal(4.9, 0.8) output clipped to 2-1,500; records on. CPU seconds are ``simulation.cpu_s``: from the first event to
@@ -24,7 +25,7 @@ import numpy as np
 import yaml
 
 from sim.run import simulate
-from sim.spec import Scenario, parse_scenario
+from sim.spec import Scenario, parse_scenario, scenario_to_dict
 from sim.workload import Trace, load_workload
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -122,6 +123,39 @@ def table(quick: bool, mooncake: str | None) -> None:
         print_row("synthetic", median_row(runs, synthetic_row, requests, replicas))
 
 
+def breathing_load(requests: int, replicas: int) -> Trace:
+    """The benchmark load for ``replicas`` on the average, its rate between half and one and a half of that, every ten
+    minutes."""
+    steady = load(requests, replicas)
+    times = np.linspace(0, float(steady.arrival_s[-1]), 20_000)
+    passed = times + 300 / np.pi * (1 - np.cos(2 * np.pi * times / 600)) / 2  # integral of 1 + sin / 2
+    return Trace(np.interp(steady.arrival_s, passed, times), steady.input_tokens, steady.output_tokens)
+
+
+def breathing_row(kind: str, replicas: int) -> tuple[Row, float]:
+    """A fleet under ``kind`` ("none" = static); with its mean number of paid replicas."""
+    data = scenario_to_dict(scenario(replicas, {"packaged": "unused"}))
+    data["autoscaler"] = {"kind": kind} if kind == "none" else {"kind": kind, "target": 12.0}
+    data["fleet"]["cold_start"] = {"provisioning": {"kind": "constant", "seconds": 20.0}, "weights_gib_per_s": 2.0}
+    trace = breathing_load(60_000, 16)
+    result = simulate(parse_scenario(data), trace)
+    servers = result.replicas
+    paid_s = float((servers["billed_stop_s"].clip(upper=result.end_s) - servers["billed_start_s"]).sum())
+    row = Row(len(trace), len(servers), result.cpu_s, result.engine_steps, result.kernel_events, 0.0, 0.0)
+    return row, paid_s / result.end_s
+
+
+def autoscaled() -> None:
+    """Autoscaled fleets, each beside the static one that is paid for as long; pairs of one process, medians of five."""
+    print("| load | requests | replicas, mean | CPU s | static, CPU s | ratio |\n|---|---|---|---|---|---|")
+    for kind in ("requests_in_flight", "hpa_v2", "knative_kpa"):
+        _, mean = breathing_row(kind, 16)
+        pairs = [(breathing_row(kind, 16)[0].cpu_s, breathing_row("none", round(mean))[0].cpu_s) for _ in range(5)]
+        ratio = statistics.median(scaled / static for scaled, static in pairs)
+        scaled, static = (statistics.median(times) for times in zip(*pairs, strict=True))
+        print(f"| autoscaled fleet, {kind} | 60,000 | {mean:.1f} | {scaled:.2f} | {static:.2f} | {ratio:.2f} |", flush=True)
+
+
 def picture() -> None:
     """CPU microseconds a request, stepped and skipped, over the (constant) output length at a request every 4 seconds."""
     import matplotlib as mpl
@@ -157,9 +191,12 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="up to 10,000 requests")
     parser.add_argument("--mooncake", metavar="FILE", help="Mooncake's conversation_trace.jsonl")
     parser.add_argument("--picture", action="store_true", help="draw skipped.svg")
+    parser.add_argument("--autoscaled", action="store_true", help="a fleet that scales against a static one")
     arguments = parser.parse_args()
     if arguments.picture:
         picture()
+    elif arguments.autoscaled:
+        autoscaled()
     else:
         table(arguments.quick, arguments.mooncake)
 

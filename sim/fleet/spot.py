@@ -32,6 +32,8 @@ from sim.units import SECONDS_PER_HOUR
 _HORIZON_S = 10 * 365 * 86_400.0
 _REBALANCE_S = 300.0
 _UNLIMITED = 1_000_000
+_NEVER = 1e-12
+"""A hazard multiplied by less takes nobody."""
 OWN_LIFE, SAME_ZONE = "spot market", "spot market, same zone"
 """Causes: a machine's own life has ended, or it goes with one that has."""
 
@@ -110,7 +112,7 @@ class SpotMarket(LifeListener):
             if len(hours) > 1:
                 until = min(until, (now // SECONDS_PER_HOUR + 1) * SECONDS_PER_HOUR)
             spent = ((now - born_s) / scale_s) ** shape
-            if factor > 0:
+            if factor > _NEVER:
                 end = float(born_s + scale_s * (spent + wanted / factor) ** (1 / shape))
                 if end <= until:
                     return end

@@ -35,6 +35,8 @@ def read_zone_trace(path: str, gap_s: float | None = None) -> ZoneTrace:
             tick_s = gap_s or float(data["metadata"]["gap_seconds"])
             if not all(type(count) is int and 0 <= count <= _MOST_MACHINES for count in data["data"]):
                 raise ValueError(f"data holds other than whole numbers from 0 to {_MOST_MACHINES:,}")
+            if not 0 < tick_s < float("inf"):
+                raise ValueError(f"a tick of {tick_s} s")
             counts = np.array(data["data"], dtype=int)
             times, length_s = np.arange(len(counts)) * tick_s, len(counts) * tick_s
         else:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from sim.spec.strict import STRICT
@@ -24,6 +24,7 @@ class ConstantTime:
 
     kind: Literal["constant"] = "constant"
     seconds: float = Field(ge=0)
+    """It."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -32,7 +33,15 @@ class UniformTime:
 
     kind: Literal["uniform"] = "uniform"
     low_s: float = Field(ge=0)
+    """At least."""
     high_s: float = Field(ge=0)
+    """At most."""
+
+    @model_validator(mode="after")
+    def _check(self) -> UniformTime:
+        if self.low_s > self.high_s:
+            raise ValueError(f"`low_s <= high_s` must hold, but got {self.low_s} and {self.high_s}")
+        return self
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -41,7 +50,9 @@ class LognormalTime:
 
     kind: Literal["lognormal"] = "lognormal"
     median_s: float = Field(gt=0)
-    sigma: float = Field(ge=0)
+    """Half of them take longer."""
+    sigma: float = Field(ge=0, le=5)
+    """Standard deviation of the logarithm."""
 
 
 Time = Annotated[ConstantTime | UniformTime | LognormalTime, Field(discriminator="kind")]
@@ -55,8 +66,8 @@ class ColdStartSpec:
     """Asking the cloud for a machine until its kernel runs; 30-300 s."""
     stockout_probability: float = Field(default=0.0, ge=0, lt=1)
     """Chance that an attempt finds no capacity ..."""
-    stockout_retry_s: float = Field(default=60.0, gt=0)
-    """... and the wait until the next."""
+    stockout_retry_s: float = Field(default=60.0, ge=0.1)
+    """... and the wait until the next, s."""
     image: Time = Field(default_factory=lambda: ConstantTime(seconds=70.0))
     """Pulling the container, once a machine; 2 s streamed, 70 s whole (9 GB)."""
     weights_gib_per_s: float = Field(default=0.5, gt=0)
@@ -74,6 +85,7 @@ class ColdStartSpec:
     wake: Time = Field(default_factory=lambda: ConstantTime(seconds=3.0))
     """From sleep level 1 (weights in host memory) to ready."""
     source: str = ""
+    """Where the numbers are from; for display."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

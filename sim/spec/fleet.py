@@ -23,14 +23,14 @@ Replicas = Annotated[int, Field(ge=0, le=10_000)]
 class FailureSpec:
     """Hardware faults, independent of each other. None = never."""
 
-    gpu_mtbf_h: float | None = Field(default=None, gt=0)
-    """Mean time between faults of one GPU; a replica of n GPUs dies whole, n times as often. 10,000-50,000 h is
+    gpu_mtbf_h: float | None = Field(default=None, ge=0.001)
+    """Mean time between faults of one GPU, h; a replica of n GPUs dies whole, n times as often. 10,000-50,000 h is
     reported for large H100 clusters."""
-    link_mtbf_h: float | None = Field(default=None, gt=0)
-    """Mean time between link flaps of a replica with more than one GPU; it restarts on the same machine."""
-    zone_mtbf_h: float | None = Field(default=None, gt=0)
+    link_mtbf_h: float | None = Field(default=None, ge=0.001)
+    """Mean time between link flaps of a replica with more than one GPU, h; it restarts on the same machine."""
+    zone_mtbf_h: float | None = Field(default=None, ge=0.001)
     """Mean time between outages of one zone, h; all its machines die, whatever their market. None = never."""
-    zone_outage_s: float = Field(default=3600.0, gt=0)
+    zone_outage_s: float = Field(default=3600.0, ge=1)
     """How long a zone is out, s; the default is an assumption (outages of a cloud zone last one to several
     hours)."""
     detect_s: float = Field(default=30.0, ge=0)
@@ -44,18 +44,23 @@ class BackgroundSpec:
     """Batch work that fills idle capacity: it enters replicas with few interactive requests, and yields to them."""
 
     tasks: int = Field(ge=1)
+    """How many there are."""
     input_tokens: int = Field(ge=1)
+    """Prompt tokens of each."""
     output_tokens: int = Field(ge=1)
+    """Answer tokens of each."""
     release_s: float = Field(default=0.0, ge=0)
+    """They may begin from then on, s."""
     deadline_s: float | None = Field(default=None, gt=0)
-    """What is not finished by then is dropped, and said so."""
+    """What is not finished by then, s, is dropped, and said so."""
     max_running: int = Field(default=32, ge=1)
     """Tasks at once in one replica."""
     max_interactive: int = Field(default=8, ge=0)
     """Tasks enter a replica with at most so many interactive requests in flight."""
     yield_by: Literal["abort", "finish"] = "abort"
     """abort: running tasks leave (and start over later) when a replica has more; finish: they only stop entering."""
-    check_s: float = Field(default=2.0, gt=0)
+    check_s: float = Field(default=2.0, ge=0.1)
+    """How often idle capacity is looked for, s; an assumption."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -66,7 +71,7 @@ class PoolSpec:
     replicas: Replicas = 1
     """At the start, all ready."""
     min_replicas: Replicas = 1
-    """0 = scale to zero."""
+    """An autoscaler keeps at least so many; 0 = scale to zero."""
     max_replicas: Replicas = 64
     """The quota: an autoscaler gets no more."""
     headroom_replicas: Replicas = 0
@@ -74,14 +79,21 @@ class PoolSpec:
     warm_replicas: Replicas = 0
     """Asleep beside the ready ones, paid for, and soon awake."""
     model: ModelSpec | None = None
+    """None: the scenario's. On the command line also a preset's name, as for the next two, ``autoscaler`` and ``spot``."""
     gpu: GpuSpec | None = None
+    """None: the scenario's."""
     engine: EngineSpec | None = None
+    """None: the scenario's."""
     market: Market = "on_demand"
+    """Where its machines are bought: on_demand, spot or reserved."""
     zone: str = "zone_a"
+    """Where its machines stand, if ``zones`` is empty."""
     zones: tuple[str, ...] = ()
     """Replicas are spread over these; empty = ``zone`` alone."""
     autoscaler: Autoscaler | None = None
+    """None: the scenario's."""
     spot: SpotSpec | None = None
+    """None: the scenario's."""
 
     @model_validator(mode="after")
     def _check(self) -> PoolSpec:
@@ -100,20 +112,32 @@ class FleetSpec:
     replicas: Replicas = 1
     """Used when ``pools`` is empty: one pool named ``main``, with the fields below of the same name as a pool's."""
     market: Market = "on_demand"
+    """As a pool's."""
     min_replicas: Replicas = 1
+    """As a pool's."""
     max_replicas: Replicas = 64
+    """As a pool's."""
     headroom_replicas: Replicas = 0
+    """As a pool's."""
     warm_replicas: Replicas = 0
+    """As a pool's."""
     zones: tuple[str, ...] = ()
+    """As a pool's."""
     pools: dict[str, PoolSpec] = Field(default_factory=dict)
+    """Name -> pool, for a mixed fleet."""
     gpu_budget: int | None = Field(default=None, ge=1)
     """GPUs that all pools together may hold, at the start and later; None = any number."""
     cold_start: ColdStartSpec = Field(default_factory=ColdStartSpec)
+    """How replicas come up."""
     billing: BillingSpec = Field(default_factory=BillingSpec)
+    """When machines cost money."""
     failures: FailureSpec = Field(default_factory=FailureSpec)
+    """What breaks."""
     drain_timeout_s: float = Field(default=300.0, ge=0)
-    """A replica that is told to stop finishes what it has for so long; then the rest is evicted."""
+    """A replica that is told to stop finishes what it has for so long, s; then the rest is evicted (an assumption;
+    Kubernetes' terminationGracePeriodSeconds is 30 by default, too short for long answers)."""
     background: BackgroundSpec | None = None
+    """Batch work in idle capacity; None = none."""
 
     @model_validator(mode="after")
     def _check(self) -> FleetSpec:

@@ -19,7 +19,8 @@ class ExponentialHazard:
     """Machines are taken independently, at a constant rate."""
 
     kind: Literal["exponential"] = "exponential"
-    mean_life_h: float = Field(gt=0)
+    mean_life_h: float = Field(ge=0.001)
+    """Mean time from a machine's start to its taking, h."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -27,8 +28,10 @@ class WeibullHazard:
     """Life Weibull(scale, shape): below 1 most losses come early, as traces show."""
 
     kind: Literal["weibull"] = "weibull"
-    scale_h: float = Field(gt=0)
-    shape: float = Field(gt=0)
+    scale_h: float = Field(ge=0.001)
+    """Time by which 63 % are taken, h."""
+    shape: float = Field(ge=0.1, le=20)
+    """1 = exponential."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -36,8 +39,10 @@ class TimeOfDayHazard:
     """Exponential with a rate that follows the hour of the day: ``multipliers`` of 24 hours, from the run's midnight."""
 
     kind: Literal["time_of_day"] = "time_of_day"
-    mean_life_h: float = Field(gt=0)
+    mean_life_h: float = Field(ge=0.001)
+    """Mean life where the multiplier is 1, h."""
     multipliers: tuple[float, ...] = Field(min_length=1)
+    """Of the rate, hour by hour; fewer than 24 repeat sooner."""
 
     @model_validator(mode="after")
     def _check(self) -> TimeOfDayHazard:
@@ -52,10 +57,14 @@ class ZoneRuns:
     its machines are taken together and none is launched."""
 
     kind: Literal["zone_runs"] = "zone_runs"
-    up_mean_h: float = Field(gt=0)
-    up_median_h: float = Field(gt=0)
-    down_mean_h: float = Field(gt=0)
-    down_median_h: float = Field(gt=0)
+    up_mean_h: float = Field(ge=0.001)
+    """Mean time with capacity, h."""
+    up_median_h: float = Field(ge=0.0001)
+    """Median time with capacity, h."""
+    down_mean_h: float = Field(ge=0.001)
+    """Mean time without, h."""
+    down_median_h: float = Field(ge=0.0001)
+    """Median time without, h."""
 
     @model_validator(mode="after")
     def _check(self) -> ZoneRuns:
@@ -71,12 +80,13 @@ class SpotTrace:
 
     kind: Literal["trace"] = "trace"
     meaning: Literal["availability", "preemption"] = "preemption"
+    """What the counts say; see above."""
     paths: dict[str, str] = Field(min_length=1)
     """Zone -> file: SkyPilot spot-traces JSON, Bamboo event CSV or gcloud count samples."""
     offset_s: float = Field(default=0.0, ge=0)
     """Where in the recording the run begins."""
-    gap_s: float | None = Field(default=None, gt=0)
-    """Replaces the tick that a JSON file states (some state it wrongly)."""
+    gap_s: float | None = Field(default=None, ge=0.1)
+    """Replaces the tick, s, that a JSON file states (some state it wrongly)."""
 
 
 Hazard = Annotated[ExponentialHazard | WeibullHazard | TimeOfDayHazard | ZoneRuns | SpotTrace, Field(discriminator="kind")]
@@ -87,8 +97,11 @@ class SpotSpec:
     """What happens to replicas on the spot market. ``hazard`` None: nothing."""
 
     name: str = "none"
+    """Of the preset; for display."""
     hazard: Hazard | None = None
+    """How machines are taken; None = not at all."""
     notice_s: float = Field(default=120.0, ge=0)
+    """A taking is told so long before, s: AWS 120, Google Cloud and Azure 30."""
     on_notice: Literal["drain", "hand_back", "ignore"] = "drain"
     """drain: no new requests, the old ones finish if they can; hand_back: give the machine up at once."""
     correlation: float = Field(default=0.0, ge=0, le=1)
@@ -103,6 +116,7 @@ class SpotSpec:
     price_usd_per_gpu_hour: tuple[tuple[float, float], ...] = ()
     """``(from_s, usd)``: the spot price over time; empty = the GPU's own spot price."""
     source: str = ""
+    """Where the numbers are from; for display."""
 
     @model_validator(mode="after")
     def _check(self) -> SpotSpec:

@@ -20,12 +20,13 @@ from sim.spec.strict import STRICT
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class _At:
     at_s: float = Field(ge=0)
+    """When, s from the start of the run."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class _During(_At):
     until_s: float | None = Field(default=None, gt=0)
-    """None: to the end."""
+    """Until when, s. None: to the end."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -33,7 +34,8 @@ class RateChange(_During):
     """Arrivals times ``factor`` (thinned, or joined by shifted copies)."""
 
     kind: Literal["rate"] = "rate"
-    factor: float = Field(gt=0)
+    factor: float = Field(gt=0, le=1000)
+    """Of the rate."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -41,9 +43,12 @@ class ContextChange(_During):
     """Prompts times ``factor``: the feature flag that sends more context."""
 
     kind: Literal["context"] = "context"
-    factor: float = Field(gt=0)
+    factor: float = Field(gt=0, le=1000)
+    """Of the prompt's tokens."""
     max_tokens: int | None = Field(default=None, ge=1)
+    """Prompts grow to so many tokens at most; None = without a limit."""
     routes: tuple[str, ...] = ()
+    """Only these routes; empty = all."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -51,8 +56,10 @@ class OutputChange(_During):
     """Answers times ``factor``: a chattier model, a retuned prompt."""
 
     kind: Literal["output"] = "output"
-    factor: float = Field(gt=0)
+    factor: float = Field(gt=0, le=1000)
+    """Of the answer's tokens."""
     routes: tuple[str, ...] = ()
+    """Only these routes; empty = all."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -61,6 +68,7 @@ class RouteMixChange(_During):
 
     kind: Literal["route_mix"] = "route_mix"
     shares: dict[str, float] = Field(min_length=1)
+    """Route -> its share; they are scaled to add up to 1."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -69,8 +77,11 @@ class Deploy(_At):
 
     kind: Literal["deploy"] = "deploy"
     pool: str = "main"
+    """The pool."""
     model: ModelSpec | None = None
+    """The new model; on the command line also a preset's name."""
     engine: EngineSpec | None = None
+    """The new engine; on the command line also a preset's name."""
     max_surge: int = Field(default=1, ge=0)
     """Replicas that may be there beside the wanted ones meanwhile; they need GPUs (maxSurge of a Kubernetes Deployment,
     whose default is 25 %)."""
@@ -90,8 +101,10 @@ class PriceChange(_During):
     """GPU prices of a market times ``factor``."""
 
     kind: Literal["price"] = "price"
-    factor: float = Field(ge=0)
+    factor: float = Field(ge=0, le=1e6)
+    """Of the price."""
     market: Market | None = None
+    """Only this market; None = all."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -99,7 +112,8 @@ class SpotHazardChange(_During):
     """Spot evictions come ``factor`` times as fast (hazard rates, not recordings)."""
 
     kind: Literal["spot_hazard"] = "spot_hazard"
-    factor: float = Field(ge=0)
+    factor: float = Field(ge=0, le=1e6)
+    """Of the rate at which machines are taken."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -108,7 +122,9 @@ class ReplicaLoss(_At):
 
     kind: Literal["replica_loss"] = "replica_loss"
     pool: str = "main"
+    """The pool."""
     count: int = Field(default=1, ge=1)
+    """How many of its ready replicas, the oldest first."""
     repair: Literal["replace", "restart", "none"] = "replace"
     """replace: a new machine; restart: the same one comes up again (link flap); none: gone for good. A replica that comes up
     again on the GPUs that are left, with a smaller tensor parallel size, is not modelled: state none, and a ``deploy`` of an
@@ -130,7 +146,9 @@ class PoolSize(_At):
 
     kind: Literal["pool_size"] = "pool_size"
     pool: str = "main"
-    replicas: int = Field(ge=0)
+    """The pool."""
+    replicas: int = Field(ge=0, le=10_000)
+    """Its size from then on, within its limits; headroom comes on top."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -147,7 +165,8 @@ class EscalationChange(_During):
     """The chance of escalating to an API becomes ``factor`` times itself (the small model was tuned)."""
 
     kind: Literal["escalation"] = "escalation"
-    factor: float = Field(ge=0)
+    factor: float = Field(ge=0, le=1e6)
+    """Of the chance."""
 
 
 TraceChange = RateChange | ContextChange | OutputChange | RouteMixChange

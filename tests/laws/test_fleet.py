@@ -4,6 +4,7 @@ from the books, and a longer notice never hurts."""
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +21,7 @@ from sim.spec import Scenario, parse_scenario
 from sim.workload import Trace
 from tests.conftest import L40S, LLAMA3_8B
 
+DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
 FAST_START = {
     "provisioning": {"kind": "lognormal", "median_s": 8.0, "sigma": 0.5},
     "image": {"kind": "constant", "seconds": 2.0},
@@ -52,6 +54,7 @@ AUTOSCALERS = (
     {"kind": "hpa_v2", "target": 4.0, "scale_down_window_s": 30.0},
     {"kind": "keda", "target": 2.0, "cooldown_s": 30.0, "scale_down_window_s": 10.0},
     {"kind": "knative_kpa", "target": 6.0},
+    {"kind": "sla_planner", "interval_s": 20.0, "scrape_s": 20.0},
 )
 HAZARDS = (
     None,
@@ -62,6 +65,16 @@ HAZARDS = (
         "kind": "zone_runs", "up_mean_h": 0.02, "up_median_h": 0.015, "down_mean_h": 0.005, "down_median_h": 0.004,
     },
 )  # fmt: skip
+
+HEDGED = {**RETRY, "hedging": {"delay_s": 1.0, "max_hedges": 3}, "queue": {"max_in_flight": 8}}
+CHANGES: tuple[list[dict[str, Any]], ...] = (
+    [],
+    [{"kind": "deploy", "at_s": 10.0, "max_surge": 1}],
+    [{"kind": "deploy", "at_s": 10.0, "max_surge": 0, "max_unavailable": 1}],
+    [{"kind": "replica_loss", "at_s": 12.0, "repair": "restart"}],
+    [{"kind": "replica_loss", "at_s": 12.0, "repair": "none", "count": 5}],
+    [{"kind": "zone_loss", "at_s": 12.0, "zone": "a", "until_s": 40.0}, {"kind": "pool_size", "at_s": 20.0, "replicas": 3}],
+)
 
 
 @st.composite
@@ -80,7 +93,14 @@ def living_fleets(draw: st.DrawFn) -> Scenario:
                 "increment_s": draw(st.sampled_from([0.0, 1.0, 3600.0])),
                 "minimum_s": draw(st.sampled_from([0.0, 60.0])),
             },
-            "failures": {"gpu_mtbf_h": draw(st.sampled_from([None, 0.05])), "detect_s": draw(st.sampled_from([0.0, 7.0]))},
+            "failures": {
+                "gpu_mtbf_h": draw(st.sampled_from([None, 0.05])),
+                "zone_mtbf_h": draw(st.sampled_from([None, 0.02])),
+                "zone_outage_s": 15.0,
+                "detect_s": draw(st.sampled_from([0.0, 7.0])),
+            },
+            "headroom_replicas": draw(st.integers(0, 1)),
+            "gpu_budget": draw(st.sampled_from([None, 6])),
             "background": draw(st.sampled_from([None, {"tasks": 20, "input_tokens": 300, "output_tokens": 100}])),
         },
         autoscaler=draw(st.sampled_from(AUTOSCALERS)),
@@ -88,15 +108,16 @@ def living_fleets(draw: st.DrawFn) -> Scenario:
             "hazard": draw(st.sampled_from(HAZARDS)),
             "notice_s": draw(st.sampled_from([0.0, 3.0, 120.0])),
             "on_notice": draw(st.sampled_from(["drain", "hand_back", "ignore"])),
-            "correlation": draw(st.sampled_from([0.0, 0.5])),
+            "correlation": draw(st.sampled_from([0.0, 0.5, 1.0])),
             "fallback": draw(st.sampled_from(["none", "on_demand"])),
         },
-        gateway=draw(st.sampled_from([{}, RETRY])),
+        gateway=draw(st.sampled_from([{}, RETRY, HEDGED])),
+        timeline=draw(st.sampled_from(CHANGES)),
         seed=draw(st.integers(0, 5)),
     )
 
 
-@settings(max_examples=40)
+@settings(max_examples=1000 if DEEP else 40)
 @given(living_fleets(), st.integers(0, 3))
 def test_whatever_happens_the_books_balance(scenario: Scenario, seed: int) -> None:
     result = simulate(scenario, a_trace(150, 3.0, seed))
