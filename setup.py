@@ -1,4 +1,4 @@
-"""The hot rooms compiled: what ``pyproject.toml`` cannot say of a wheel.
+"""The packages, found; and the hot rooms compiled: what ``pyproject.toml`` cannot say of a wheel.
 
 Where a C compiler and Python's headers are found, ``sim.forms.compiled_modules`` are compiled by mypyc and the wheel is one
 for this platform. Elsewhere, with ``SERVECAP_PURE=1``, and for an editable install, everything stays Python.
@@ -13,7 +13,7 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
-from setuptools import Extension, setup
+from setuptools import Extension, find_packages, setup
 
 BUILDS = {"bdist_wheel", "build", "build_ext", "install"}
 """Commands that want the extensions; an editable install, an sdist and metadata do not."""
@@ -52,10 +52,18 @@ def extensions() -> list[Extension]:
 
     files = [f"{name.replace('.', '/')}.py" for name in forms["compiled_modules"]()]
     options = ["--config-file=", f"--cache-dir={os.devnull}", "--ignore-missing-imports", "--follow-imports=silent"]
-    compiled: list[Extension] = mypycify([*options, *files], opt_level="3", debug_level="0")
+    try:
+        compiled: list[Extension] = mypycify([*options, *files], opt_level="3", debug_level="0")
+    except SystemExit:  # how mypyc ends when another release of mypy finds fault with a type
+        print("servecap: mypyc does not take the sources (see above); the wheel stays pure Python", file=sys.stderr)
+        return []
     for extension in compiled:
         extension.extra_compile_args += SAME_BYTES
     return compiled
 
 
-setup(ext_modules=extensions())
+ROOMS = find_packages(include=["sim", "sim.*"], exclude=["sim.cli.hydra_plugin"])
+MAPPED = ["sim.configs", "sim.traces", "hydra_plugins.servecap"]
+"""Packages that lie elsewhere in the tree (``package-dir`` of pyproject.toml)."""
+
+setup(packages=[*ROOMS, *MAPPED], ext_modules=extensions())
