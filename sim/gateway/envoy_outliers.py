@@ -109,9 +109,13 @@ class EnvoyDetector:
         interval_s = self._spec.interval_s
         while self._tick * interval_s <= now_s:
             hosts = self._hosts.values()
-            if not any(host.ended or host.multiplier or host.out_s is not None for host in hosts):
-                self._tick = math.floor(now_s / interval_s) + 1
-                break
+            if not any(host.ended or (host.multiplier and host.out_s is None) for host in hosts):
+                # Nothing happens before the first comes back.
+                back_s = (host.out_s + self._time_out_s(host) for host in hosts if host.out_s is not None)
+                next_tick = math.ceil(min(*back_s, now_s + interval_s, math.inf) / interval_s)
+                if next_tick > self._tick:
+                    self._tick = next_tick
+                    continue
             self._end_interval(self._tick * interval_s)
             self._tick += 1
         self._cluster = frozenset(target.index for target in targets)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from sim.spec.gateway.scraping import ScrapePeriod
 from sim.spec.strict import STRICT
 
 
@@ -47,7 +48,7 @@ class SaturationShedding:
     """Requests waiting in an engine that count as full (``QueueDepthThreshold``)."""
     kv_share: float = Field(default=0.8, gt=0, le=1)
     """Share of KV blocks in use that counts as full (``KVCacheUtilThreshold``)."""
-    staleness_s: float = Field(default=0.2, ge=0)
+    staleness_s: ScrapePeriod = 0.2
     """Period of scraping, seconds (``MetricsStalenessThreshold`` of 200 ms)."""
     protected_priority: int | None = None
     """Requests of this priority and below are never shed; null = all may be. llm-d's preset: 0."""
@@ -65,7 +66,7 @@ class TenantBudgets:
     """Tenant -> dollars a period."""
     default_usd: float | None = Field(default=None, ge=0)
     """Of tenants that ``usd`` does not name; None = unlimited."""
-    period_s: float = Field(default=86_400.0, gt=0)
+    period_s: float = Field(default=86_400.0, ge=1)
     """Length of a period, seconds, from the run's start; a day."""
     input_usd_per_1m: float = Field(default=0.1, ge=0)
     """List price of prompt tokens, dollars per million; an assumption."""

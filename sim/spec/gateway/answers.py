@@ -133,7 +133,7 @@ class ApiSpec:
     """Share of calls that come back as 5xx."""
     outages: tuple[Outage, ...] = ()
     """Times in which every call fails."""
-    max_attempts: int = Field(default=3, ge=1)
+    max_attempts: int = Field(default=3, ge=1, le=100)
     """Calls the gateway makes for one request (429, 5xx); waits as OpenAI's client does, 0.5 s doubling to 8 s."""
     guardrail_usd_per_1m: float = Field(default=0.0, ge=0)
     """Moderation or guardrail service in front of it, dollars per million tokens that pass."""

@@ -63,7 +63,7 @@ class BackoffRetries:
     where its documentation says ``base_s`` x (2^n - 1)."""
 
     kind: Literal["backoff"] = "backoff"
-    max_attempts: int = Field(default=3, ge=1)
+    max_attempts: int = Field(default=3, ge=1, le=100)
     """Attempts of one request, the first included."""
     base_s: float = Field(default=0.5, ge=0)
     """Wait before the first retry, seconds; OpenAI's client."""
@@ -90,7 +90,7 @@ class LitellmRetries:
     min(``base_s`` x 2^(n-1), ``max_s``) or Retry-After, and up to ``jitter_s`` more."""
 
     kind: Literal["litellm"] = "litellm"
-    num_retries: int = Field(default=2, ge=0)
+    num_retries: int = Field(default=2, ge=0, le=100)
     """Retries of one request; LiteLLM's default of 2."""
     base_s: float = Field(default=0.5, ge=0)
     """``INITIAL_RETRY_DELAY``, seconds."""
@@ -128,7 +128,7 @@ class Hedging:
 
     delay_s: float = Field(gt=0)
     """``hedgingDelay``, seconds."""
-    max_hedges: int = Field(default=1, ge=1)
+    max_hedges: int = Field(default=1, ge=1, le=100)
     """``maxAttempts`` - 1."""
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from sim.spec.gateway.scraping import ScrapePeriod
 from sim.spec.strict import STRICT
 
 
@@ -33,11 +34,11 @@ class PowerOfTwo:
     """The less loaded of ``choices`` replicas drawn at random (Envoy's LEAST_REQUEST, whose choice_count is 2)."""
 
     kind: Literal["power_of_two"] = "power_of_two"
-    choices: int = Field(default=2, ge=2)
+    choices: int = Field(default=2, ge=2, le=1000)
     """Replicas drawn, with replacement (Envoy's ``choice_count``)."""
     signal: Literal["requests", "tokens"] = "requests"
     """Load: unfinished requests, or their prompt tokens."""
-    staleness_s: float = Field(default=0.0, ge=0)
+    staleness_s: ScrapePeriod = 0.0
     """Period of scraping, seconds; 0 = the gateway's own counters."""
 
 
@@ -46,7 +47,7 @@ class LeastRequests:
     """The replica with the fewest unfinished requests."""
 
     kind: Literal["least_requests"] = "least_requests"
-    staleness_s: float = Field(default=0.0, ge=0)
+    staleness_s: ScrapePeriod = 0.0
     """Period of scraping, seconds; 0 = the gateway's own counters."""
 
 
@@ -62,7 +63,7 @@ class LeastKv:
     """The replica with the smallest share of KV blocks in use."""
 
     kind: Literal["least_kv"] = "least_kv"
-    staleness_s: float = Field(default=0.2, ge=0)
+    staleness_s: ScrapePeriod = 0.2
     """Period of scraping, seconds; 0 = read when asked for."""
 
 
@@ -84,7 +85,7 @@ class WeightedScore:
     """Blocks of a prompt that are looked at (``maxPrefixBlocksToMatch``)."""
     lru_blocks_per_replica: int | None = Field(default=None, ge=1)
     """Blocks remembered of each replica; null = as many as its KV cache has (``autoTune``)."""
-    staleness_s: float = Field(default=0.2, ge=0)
+    staleness_s: ScrapePeriod = 0.2
     """Period of scraping, seconds (the extension's 200 ms)."""
 
 

@@ -130,6 +130,14 @@ class TestEnvoy:
         assert cluster.out(10.0) == set()
 
 
+    def test_long_time_outs_in_short_intervals_cost_nothing(self) -> None:
+        """A week of milliseconds is skipped, not walked."""
+        cluster = Cluster(EnvoyOutliers(interval_s=0.001, base_ejection_s=6e5, max_ejection_s=6e5), 10)
+        cluster.fail(3, 1.0, 5)
+        assert cluster.out(600_000.9) == {3}
+        assert cluster.out(600_001.1) == set()
+
+
 class TestLitellm:
     def test_a_refusal_cools_at_once_for_five_seconds_or_as_long_as_it_says(self) -> None:
         cluster = Cluster(LitellmCooldown(), 2)
