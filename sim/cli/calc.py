@@ -76,8 +76,10 @@ def calculate(
     model, gpu, engine = scenario.model, scenario.gpu, scenario.engine
     gpus = engine.tensor_parallel_size * engine.pipeline_parallel_size
     overhead = scenario.cost.overhead_fraction if overhead_fraction is None else overhead_fraction
-    if usd_per_hour is None:
+    if usd_per_hour is None and gpu.price.known:
         usd_per_hour = pool_usd_per_hour(gpu, gpus, 1, scenario.fleet.market, scenario.cost)
+    elif usd_per_hour is None:
+        usd_per_hour = math.nan  # the memory arithmetic needs no price
     kv_bytes = kv_bytes_per_token(model, engine.kv_cache_dtype)
     answer: dict[str, Any] = {
         "model": model.name,

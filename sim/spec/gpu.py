@@ -25,6 +25,12 @@ class GpuPrice:
     date: str = ""
     """ISO date on which the price was read."""
 
+    @property
+    def known(self) -> bool:
+        """Whether any market has a price."""
+        prices = self.on_demand_usd_per_hour, self.spot_usd_per_hour, self.reserved_usd_per_hour
+        return any(usd is not None for usd in prices)
+
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class GpuSpec:

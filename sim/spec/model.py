@@ -11,6 +11,7 @@ model's name. Llama-3.1-8B is
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import field
 from typing import Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
@@ -49,7 +50,7 @@ class ModelSpec:
     """Extra layers that draft the tokens after the next (MTP). vLLM loads them with speculation only."""
     kv_cache_dtype: Literal["bf16", "fp8"] = "bf16"
     """What ``engine.kv_cache_dtype=auto`` stores: a checkpoint with scales for an fp8 cache says so."""
-    hf_config: str | dict[str, Any] | None = None
+    hf_config: str | dict[str, Any] | None = field(default=None, hash=False)
     """Path of a Hugging Face ``config.json`` (or its folder), or its facts themselves: they replace the fields above."""
     read_as: str | None = None
     """Read ``hf_config`` as this ``model_type``, whatever it says itself; null = its own."""
