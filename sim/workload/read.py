@@ -146,6 +146,7 @@ def _one_format(path: Path, name: str) -> TraceFormat:
 
 def reading_options(spec: Any) -> dict[str, Any]:
     """What ``spec`` (a ``WorkloadSpec``) says about reading, as options of ``read_trace``."""
-    own = {"path", "dropped", "unusable", "notes", "until_s", "seed", "enough", "row_name", "last_row", "origin_ns"}
+    own = {"path", "dropped", "unusable", "notes", "until_s", "seed", "enough", "row_name", "last_row", "origin_ns",
+           "across"}  # fmt: skip
     wanted = {field.name for field in dataclasses.fields(Reading)} - own
     return {name: getattr(spec, name) for name in wanted if hasattr(spec, name)}

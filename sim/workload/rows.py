@@ -95,6 +95,8 @@ class Reading:
     """The Unix time that stamps are counted from, once it is known: several files have one."""
     last_row: int = 0
     """Where a reader is, for the message when it fails."""
+    across: dict[str, Any] = field(default_factory=dict)
+    """What a format remembers of the files before this one, where several are read together."""
     dropped: Counter[str] = field(default_factory=Counter)
     """Rows that the format defines as no request, by what they are."""
     unusable: Counter[str] = field(default_factory=Counter)

@@ -41,32 +41,68 @@ class Call:
     """Why this is no load, where its format says so; empty: it is one."""
 
 
+@dataclass
+class Before:
+    """What is known of the spans of earlier files: exporters rotate their files, and services write their own."""
+
+    names: set[tuple[Any, ...]] = field(default_factory=set)
+    """Of the calls that counted, what another span of the same call would have in common with them."""
+    beneath: set[tuple[str, str]] = field(default_factory=set)
+    """(trace, span) of the calls that counted and of everything beneath them."""
+    above: set[tuple[str, str]] = field(default_factory=set)
+    """(trace, span) that calls which counted name as being around them, where no file before had it."""
+
+
 def one_each(calls: Iterable[Call], reading: Reading) -> Iterator[Record]:
     """The records of ``calls``, every call of a model once, in the log's order."""
     spans = list(calls)
+    before: Before = reading.across.setdefault("calls", Before())
     at = {(span.trace, span.span): place for place, span in enumerate(spans) if span.span}
     wrappers = {above for span in spans if span.input_tokens is not None for above in _calls_above(span, spans, at)[:1]}
-    seen: set[tuple[Any, ...]] = set()
+    for known in before.above & at.keys():  # what an earlier file's call lies beneath is here
+        around = [at[known], *_above(spans[at[known]], spans, at)]
+        wrappers |= {place for place in around if spans[place].input_tokens is not None}
+    counted: set[int] = set()
     for place, call in enumerate(spans):
         if call.input_tokens is None:
             continue
         cause = call.cause or ("span around the span of the same call" if place in wrappers else "")
         names = _names(call)
-        if not cause and seen & names:
+        outermost = _outermost(call, spans, at)
+        if not cause and (before.names & names or (outermost.trace, outermost.parent) in before.beneath):
             cause = "span of a call that is there already"
         if cause:
             reading.dropped[cause] += 1
             continue
-        seen |= names
+        before.names |= names
+        counted.add(place)
         labels = _with_labels_above(call, spans, at)
         yield Record(call.row, call.start_s, call.input_tokens, call.output_tokens, labels, call.failed)
+    _remember(before, spans, at, counted)
+
+
+def _remember(before: Before, spans: list[Call], at: dict[tuple[str, str], int], counted: set[int]) -> None:
+    for place, span in enumerate(spans):
+        if span.span and span.trace and (place in counted or counted & set(_above(span, spans, at))):
+            before.beneath.add((span.trace, span.span))
+    for place in counted:
+        outermost = _outermost(spans[place], spans, at)
+        if outermost.parent and outermost.trace:
+            before.above.add((outermost.trace, outermost.parent))
+
+
+def _outermost(span: Call, spans: list[Call], at: dict[tuple[str, str], int]) -> Call:
+    """The last span around ``span`` in its file."""
+    for place in _above(span, spans, at):
+        span = spans[place]
+    return span
 
 
 def _names(call: Call) -> set[tuple[Any, ...]]:
     """What two spans of one call have in common: one of these."""
     tokens = (as_number(call.input_tokens), as_number(call.output_tokens))
     names: set[tuple[Any, ...]] = set()
-    if not math.isnan(call.start_s + call.end_s):
+    if call.trace and not math.isnan(call.start_s + call.end_s):
         names.add((call.trace, call.parent, call.start_s, call.end_s, call.labels.get("feature", ""), *tokens))
     if call.span:
         names.add((call.trace, call.span))
@@ -77,12 +113,14 @@ def _names(call: Call) -> set[tuple[Any, ...]]:
 
 def _above(span: Call, spans: list[Call], at: dict[tuple[str, str], int]) -> Iterator[int]:
     """Places of the spans around ``span``, the nearest first."""
+    passed = {id(span)}
     for _ in range(_MOST_DEEP):
         place = at.get((span.trace, span.parent)) if span.parent else None
-        if place is None or spans[place] is span:
+        if place is None or id(spans[place]) in passed:  # a circle is no descent
             return
         yield place
         span = spans[place]
+        passed.add(id(span))
 
 
 def _calls_above(span: Call, spans: list[Call], at: dict[tuple[str, str], int]) -> list[int]:

@@ -79,6 +79,22 @@ def test_a_call_that_is_there_twice_counts_once(same: str, tmp_path: Path) -> No
     assert trace.provenance["dropped"] == {"span of a call that is there already": 1}
 
 
+@pytest.mark.parametrize("client_first", [True, False])
+def test_services_that_write_their_own_files_are_one_log(client_first: bool, tmp_path: Path) -> None:
+    client = lines(otlp(span("a", **CALL), span("http", parent="a"), span("c", at_s=4.0, **CALL)))
+    server = lines(otlp(span("asgi", parent="http"), span("a2", parent="asgi", at_s=0.01, **OLD), span("d", at_s=9.0, **CALL)))
+    for number, text in enumerate((client, server, client) if client_first else (server, client, client)):
+        (tmp_path / f"{number}.jsonl").write_text(text)
+    trace = read_trace(tmp_path)
+    assert trace.arrival_s - trace.arrival_s[-1] == pytest.approx([-9.0, -5.0, 0.0], abs=0.02)
+    assert sum(trace.provenance["dropped"].values()) == 3
+
+
+def test_spans_that_go_round_in_a_circle_end(tmp_path: Path) -> None:
+    circle = [span(str(n), parent=str((n + 1) % 50), at_s=n, **CALL) for n in range(50)]
+    assert len(read(tmp_path, lines(otlp(*circle, span("x", at_s=99.0, **CALL))))) >= 1
+
+
 def test_two_calls_alike_at_other_moments_stay_two(tmp_path: Path) -> None:
     assert len(read(tmp_path, lines(otlp(span("a", **CALL), span("b", at_s=0.5, **CALL))))) == 2
 
