@@ -82,6 +82,21 @@ def seeds() -> dict[str, tuple[str, bytes]]:
         {"request_created_at": _stamp(t, 3) + "Z", "prompt_tokens": i, "completion_tokens": o, "status": 200, "model": "llama"}
         for t, i, o in rows
     ])  # fmt: skip
+    lines("openrouter", [
+        {"id": n, "created_at": _stamp(t, 3) + "Z", "model": "m", "tokens_prompt": i - 1, "tokens_completion": o,
+         "native_tokens_prompt": i, "native_tokens_completion": o, "cancelled": False}
+        for n, (t, i, o) in enumerate(rows)
+    ])  # fmt: skip
+    document("langfuse", [
+        {"id": f"o{n}", "traceId": f"t{n}", "type": "GENERATION", "startTime": _stamp(t, 3) + "Z", "endTime": _stamp(t + 9, 3) + "Z",
+         "model": "m", "usage": {"input": i, "output": o, "unit": "TOKENS"}}
+        for n, (t, i, o) in enumerate(rows)
+    ])  # fmt: skip
+    lines("batch_api", [
+        {"custom_id": f"r{n}", "url": "/v1/chat/completions", "body": {"model": "m"}, "error": None,
+         "response": {"status_code": 200, "body": {"usage": {"prompt_tokens": i, "completion_tokens": o}}}}
+        for n, (_, i, o) in enumerate(rows)
+    ])  # fmt: skip
     lines("otel", [_resource_span(n, *row) for n, row in enumerate(rows)])
     document("vllm_bench", {
         "completed": _ROWS, "total_input_tokens": sum(row[1] for row in rows), "request_throughput": 0.5,
@@ -107,6 +122,41 @@ def seeds() -> dict[str, tuple[str, bytes]]:
     pyarrow.parquet.write_table(pa.table({**{name: list(column) for name, column in columns.items()}, **lists}), packed)
     found["native_parquet_lists"] = ("native.parquet", packed.getvalue())
     return found
+
+
+def folders() -> dict[str, tuple[str, dict[str, bytes]]]:
+    """Kind -> (the file to read, empty for the folder; the folder's files)."""
+    window = {"input_tokens": "{143: 0.5, 20: 0.5}", "output_tokens": "{5: 1.0}"}
+    servegen = {
+        "chunk-0-trace.csv": b"0,0.5,1.2,Gamma,0.7,2.8\n600,0.3,1.1,Weibull,0.9,3\n1200,0,0,,0,0\n",
+        "chunk-0-dataset.json": json.dumps({"0": window, "21600": {"input_tokens": "{}", "output_tokens": "{}"}}).encode(),
+        "chunk-1-trace.csv": b"0,0.2,1,Gamma,1,5\n600,0.2,1,Gamma,1,5\n",
+        "chunk-1-dataset.json": json.dumps({"0": window}).encode(),
+    }
+    segments = {"sys_prompt": [1], "passages_ids": [10], "history": [], "web_search": [], "user_input": [30]}
+    asked = [
+        {"timestamp": str(n * 10), "input_length": 60, "output_length": 20, "session_id": n % 3, "hash_ids": segments}
+        for n in range(10)
+    ]
+    ragpulse = {"0_trace.jsonl": "".join(json.dumps(entry) + "\n" for entry in asked).encode()} | {
+        f"{place}_{name}.jsonl": json.dumps({f"{key}_id": number, "token_length": 16}).encode() + b"\n"
+        for place, name, key, number in (
+            (1, "sys_prompt", "sys_prompt", 1), (2, "passages", "passage", 10), (3, "history", "history", 20),
+            (4, "user_input", "user_input", 30), (5, "web_search", "web_search", 40),
+        )
+    }  # fmt: skip
+    said = [{"from": "human", "value": "hello"}, {"from": "gpt", "value": "hi there you"}] * 2
+    chats = {"c.jsonl": "".join(json.dumps({"id": n, "conversations": said}) + "\n" for n in range(10)).encode()}
+    turns = [{"t": 2.0 * n, "type": "n", "model": "m", "in": 100, "out": 5, "hash_ids": [1, 2]} for n in range(4)]
+    inner = [{"t": 1, "in": 70, "out": 5, "hash_ids": [1, 2]}]
+    session = {
+        "models": ["m"], "block_size": 64, "hash_id_scope": "local", "tool_tokens": 1, "system_tokens": 1,
+        "requests": [*turns, {"t": 9, "type": "subagent", "agent_id": "x", "requests": inner}],
+    }  # fmt: skip
+    agentic = {f"s{n}.json": json.dumps({"id": f"s{n}", **session}).encode() for n in range(3)}
+    return {
+        "servegen": ("", servegen), "ragpulse": ("0_trace.jsonl", ragpulse), "chats": ("c.jsonl", chats), "agentic": ("", agentic),
+    }  # fmt: skip
 
 
 def _stamp(t: float, digits: int) -> str:

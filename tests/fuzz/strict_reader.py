@@ -359,6 +359,58 @@ def _helicone(entry: dict[str, Any]) -> tuple[float, float, float] | None:
     return None if answer == 0 else (_moment(entry.get("request_created_at")), _number(entry.get("prompt_tokens")), answer)
 
 
+def _openrouter(entry: dict[str, Any]) -> tuple[float, float, float] | None:
+    if set(entry) != _OPENROUTER or entry["cancelled"] is not False or not _number(entry["native_tokens_prompt"]) > 0:
+        raise NoOpinion
+    answer = _number(entry["native_tokens_completion"])
+    if not answer > 0:
+        raise NoOpinion
+    return _moment(entry["created_at"]), _number(entry["native_tokens_prompt"]), answer
+
+
+_OPENROUTER = {
+    "id", "created_at", "model", "tokens_prompt", "tokens_completion", "native_tokens_prompt", "native_tokens_completion",
+    "cancelled",
+}  # fmt: skip
+
+
+def _langfuse(text: str) -> Read:
+    def rows() -> Iterator[tuple[float, float, float]]:
+        seen = set()
+        for entry in _entries(text):
+            usage = entry.get("usage")
+            if set(entry) != _LANGFUSE or not isinstance(usage, dict) or set(usage) != {"input", "output", "unit"}:
+                raise NoOpinion
+            if entry["type"] != "GENERATION" or usage["unit"] != "TOKENS" or entry["id"] in seen or not usage["output"]:
+                raise NoOpinion
+            if math.isnan(_number(usage["output"])) or _number(usage["output"]) == 0 or usage["input"] in (None, ""):
+                raise NoOpinion
+            seen.add(entry["id"])
+            yield _moment(entry["startTime"]), _number(usage["input"]), _number(usage["output"])
+
+    return rows(), False, False
+
+
+_LANGFUSE = {"id", "traceId", "type", "startTime", "endTime", "model", "usage"}
+
+
+def _batch_api(entry: dict[str, Any]) -> tuple[float, float, float] | None:
+    try:
+        response = entry["response"]
+        usage = response["body"]["usage"]
+        if set(entry) != {"custom_id", "url", "body", "error", "response"} or entry["error"] or set(usage) != _USAGE:
+            raise NoOpinion
+        if response["status_code"] != 200 or set(response) != {"status_code", "body"} or set(response["body"]) != {"usage"}:
+            raise NoOpinion
+    except (KeyError, TypeError):
+        raise NoOpinion from None
+    answer = _number(usage["completion_tokens"])
+    return None if answer == 0 else (0.0, _number(usage["prompt_tokens"]), answer)
+
+
+_USAGE = {"prompt_tokens", "completion_tokens"}
+
+
 def _otel(text: str) -> Read:
     def rows() -> Iterator[tuple[float, float, float]]:
         seen = set()
@@ -482,6 +534,9 @@ _READERS: dict[str, Callable[[str], Read]] = {
     "litellm": _lines_of(_litellm),
     "litellm_table": _litellm_table,
     "helicone": _lines_of(_helicone),
+    "openrouter": _lines_of(_openrouter),
+    "langfuse": _langfuse,
+    "batch_api": _lines_of(_batch_api, zero_based=True),
     "otel": _otel,
     "vllm_bench": _vllm_bench,
     "guidellm": _guidellm,

@@ -18,7 +18,7 @@ import pytest
 from sim.errors import SimError
 from sim.workload import read_trace
 from tests.fuzz.mutations import mutated
-from tests.fuzz.seeds import seeds
+from tests.fuzz.seeds import folders, seeds
 from tests.fuzz.strict_reader import NoOpinion, Refused, Request, strict
 
 SEEDS = seeds()
@@ -120,3 +120,20 @@ def test_damaged_files_are_read_right_or_refused(tmp_path: Path, capsys: pytest.
     assert wrong == []
     assert sound > INPUTS / 8
     assert len(refused) <= max(0.02 * sound, 1), refused
+
+
+FOLDERS = folders()
+
+
+@pytest.mark.parametrize("kind", FOLDERS)
+def test_damaged_folders_are_read_or_refused(tmp_path: Path, kind: str) -> None:
+    main, files = FOLDERS[kind]
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    assert not isinstance(read(kind, tmp_path / main), str)
+    chance = random.Random(11)
+    for _ in range(INPUTS // 20):
+        name = chance.choice(list(files))
+        (tmp_path / name).write_bytes(mutated(files[name], chance))
+        read(kind, tmp_path / main)
+        (tmp_path / name).write_bytes(files[name])

@@ -173,6 +173,8 @@ _LENGTH_FILES = {
     "4_user_input.jsonl": "user_input_id", "5_web_search.jsonl": "web_search_id",
 }  # fmt: skip
 _RAG_BLOCK_TOKENS = 16
+_LONGEST_RAG_TOKENS = 10_000_000
+"""A thousand times the longest recorded; every 16 of them are a block to be made."""
 
 
 class RagPulseFormat:
@@ -205,6 +207,11 @@ class RagPulseFormat:
                 reading.refuse(line, f"segment {unknown[0]} has no length in files 1 to 5", "segment without a length")
                 continue
             tokens = as_number(entry.get("input_length"))
+            if tokens > _LONGEST_RAG_TOKENS:
+                reading.refuse(
+                    line, f"input_length is {tokens:.15g}; legal are at most {_LONGEST_RAG_TOKENS}", "input_length too large"
+                )  # fmt: skip
+                continue
             hashes = _blocks_of(names, lengths, int(tokens) if 0 < tokens < math.inf else 0, line, chained)
             yield Record(
                 line, entry.get("timestamp"), entry.get("input_length"), entry.get("output_length"),
