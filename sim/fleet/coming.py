@@ -91,6 +91,7 @@ class Coming(LifeListener):
 
     def wake(self, server: Server) -> None:
         """``server``, asleep, is to take requests again."""
+        server.enter("waking", self._clock.now)
         self._clock.process(self._wake(server))
 
     def gone(self, server: Server) -> None:
@@ -130,6 +131,8 @@ class Coming(LifeListener):
 
     def _come_up(self, server: Server, blueprint: Blueprint) -> Life:
         machine, clock = server.machine, self._clock
+        if not server.starting:  # cancelled before it began
+            return
         if machine.state == "asked for":
             machine.state = "coming"
             clock.process(self._provision(machine))
@@ -211,7 +214,6 @@ class Coming(LifeListener):
         return min(cold_s, draw_s(self._cold.engine_restart, self._rng))
 
     def _wake(self, server: Server) -> Life:
-        server.enter("waking", self._clock.now)
         yield self._clock.timeout(draw_s(self._cold.wake, self._rng))
         if server.state == "waking":
             self._ready(server)

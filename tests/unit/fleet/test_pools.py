@@ -107,6 +107,15 @@ def test_a_warm_replica_is_ready_sooner_and_is_paid_for_asleep() -> None:
     assert (warm_run.replicas["billed_start_s"] == 0.0).sum() == 2
 
 
+def test_who_is_waked_and_dies_at_the_same_moment_stays_dead() -> None:
+    """A deploy sends sleepers home; one that a larger size has just waked is no sleeper any more."""
+    timeline = [{"kind": "pool_size", "at_s": 10.0, "replicas": 2}, {"kind": "deploy", "at_s": 10.0}]
+    for order in (timeline, timeline[::-1]):
+        result = simulate(a_scenario(fleet={"replicas": 1, "warm_replicas": 1}, timeline=order), a_trace(200, 2.0, 0))
+        assert (result.requests["outcome"] == "completed").all()
+        assert len(result.replicas["replica"].unique()) == len(result.replicas)
+
+
 def test_a_replica_that_slept_has_forgotten_its_prefixes() -> None:
     """vLLM's sleep discards the KV cache: what wakes finds nothing."""
     scenario = a_scenario()
