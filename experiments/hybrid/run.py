@@ -41,7 +41,7 @@ def blended(rate: float, api: str | None, leaving: float) -> dict[str, Any]:
         result = simulate(scenario, trace)
         tree = price(result)
         summary = summarize(result, cost=tree)
-        if leaving == 1.0 or summary["slo"]["verdict"] == "pass":
+        if leaving == 1.0 or summary["slo"]["holds"]:
             break
     api_node = tree.find("api")
     api_usd = api_node.usd if api_node is not None else 0.0

@@ -36,7 +36,7 @@ def tokens_per_s(router: str, prefix: int, cache_tokens: int) -> tuple[float, fl
             "workload.generator.profile=null", "workload.generator.duration_s=4000", "gateway.retries=null",
             "gateway.client_timeout_s=null", f"gateway.router={{kind: {router}}}",
             "gateway.users.kind=closed", f"+gateway.users.users={USERS}", f"workload.limit={REQUESTS}",
-            f"engine.num_gpu_blocks_override={cache_tokens // 16}",
+            f"engine.num_gpu_blocks_override={cache_tokens // 16}", "engine.max_model_len=8192",
             "workload.generator.arrivals.rate_per_s=20",
             "workload.generator.input_tokens.sigma=0", f"workload.generator.input_tokens.mu={math.log(PROMPT_TOKENS)}",
             "workload.generator.output_tokens.mu=4.0",
