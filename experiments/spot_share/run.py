@@ -67,7 +67,7 @@ def measured(paths: dict[str, str], share: float, notice_s: float, seed: int) ->
     """One seed of one case; the same traffic and the same zones for every share and notice."""
     hazard: Hazard = SpotTrace(paths=paths, offset_s=3600 * START_H[seed]) if paths else ZONES
     zones = ",".join(paths) or "zone_a,zone_b,zone_c"
-    scenario = scenario_of(["fleet=spot", "fleet.replicas=4", f"fleet.zones=[{zones}]", "gateway=envoy"], WORKLOAD)
+    scenario = scenario_of(["fleet=spot", "spot=aws", "fleet.replicas=4", f"fleet.zones=[{zones}]", "gateway=envoy"], WORKLOAD)
     spot = SpotSpec(hazard=hazard, notice_s=notice_s, on_demand_share=1 - share, fallback="on_demand")
     result, summary = run(replace(scenario, spot=spot, seed=seed))
     taken = "spot_notice" if notice_s else "lost"

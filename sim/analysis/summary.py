@@ -32,6 +32,7 @@ import pandas as pd
 
 from sim.analysis.attribution import why_missed
 from sim.analysis.by_label import by_label
+from sim.analysis.closed_formula import closed_formula
 from sim.analysis.cost_tree import BY_VOLUME, FIXED, ON_TOP, CostNode, billed_interval, per_month, price, window_s
 from sim.analysis.insurance import insurance
 from sim.analysis.judge import judge
@@ -54,7 +55,7 @@ def summarize(result: Result, slo: Slo | None = None, cost: CostNode | None = No
     window_s = result.last_arrival_s - result.scenario.workload.warmup_s
     latency = latency_table(result)
     judged = judge(result, slo, latency, measured)
-    summary = {
+    summary: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "requests": _request_counts(requests),
         "left_out": dict(result.left_out),
@@ -90,6 +91,7 @@ def summarize(result: Result, slo: Slo | None = None, cost: CostNode | None = No
             "requests_per_cpu_s": _ratio(float(len(requests)), result.cpu_s),
         },
     }
+    summary["closed_formula"] = closed_formula(result.scenario, summary)
     cleaned: dict[str, Any] = undefined_to_none(summary)
     return cleaned
 

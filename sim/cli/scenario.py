@@ -19,6 +19,7 @@ from sim.cost.prices import with_folder_prices
 from sim.errors import ConfigError
 from sim.perf import model_from_data
 from sim.spec import EngineSpec, Scenario, parse_scenario, scenario_to_dict
+from sim.spec.half_stated import check_spot_is_whole
 from sim.spec.model import model_to_data
 from sim.spec.spot import SpotTrace
 from sim.workload.load import input_files
@@ -43,6 +44,7 @@ def scenario_from(config: DictConfig, overrides: Sequence[str] = ()) -> Scenario
     for key, engine in _engines(scenario):
         if engine.block_size not in (1, 8) and engine.block_size % 16:
             raise ConfigError(f"{key}.block_size: vLLM has 1, 8 and multiples of 16, but got {engine.block_size}")
+    check_spot_is_whole(scenario)
     longest = scenario.model.max_context
     if (scenario.engine.max_model_len or 0) > longest:
         raise ConfigError(

@@ -7,6 +7,7 @@ from dataclasses import fields, is_dataclass
 from html import escape
 from typing import Any
 
+from sim.analysis.closed_formula import formula_words
 from sim.analysis.economics import Decision
 from sim.analysis.judge import verdict_words
 from sim.record.result import Result
@@ -49,6 +50,8 @@ def verdict_block(summary: Mapping[str, Any], scenario: Scenario, against: str =
         "undecided": f"The SLO {scenario.slo.name} ({targets}): {words}.",
     }[verdict]
     flip = flip_words(summary)
+    if summary.get("closed_formula"):
+        against += f"<p>{escape(formula_words(summary['closed_formula'], summary))}</p>"
     return (
         f'<div class="verdict {verdict}"><p><b class="word">{verdict.capitalize()}.</b> '
         f"{escape(f'{meaning} {dollar_words(summary)}'.strip())}</p>{against}"

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sim.analysis.attribution import why_words
+from sim.analysis.closed_formula import formula_words
 from sim.analysis.judge import verdict_words
 from sim.report.fleet_sizes import monthly_fleets
 from sim.report.frontier import Row, cheapest, passes, percent, pool_name, value
@@ -129,6 +130,8 @@ def print_run_summary(summary: Mapping[str, Any], console: Console | None = None
     facts.add_row("SLO", f"[{_STYLES.get(verdict, '')}]{verdict}[/]" + (f": {why}" if why else ""))
     for note in summary["slo"].get("notes") or []:
         facts.add_row("note", escape(note))
+    if summary.get("closed_formula"):
+        facts.add_row("closed formula", formula_words(summary["closed_formula"], summary))
     if summary.get("why_missed"):
         facts.add_row("why", why_words(summary["why_missed"]))
     console.print(facts)

@@ -45,4 +45,6 @@ class CostSpec:
     price_folder: str | None = None
     """A folder with ``gpu_prices.csv`` and ``api_prices.csv`` (or one of them): its rows price what they name. A GPU takes
     the median offer of each market; ``gpu.price.*`` on the command line still wins. None = the presets' prices."""
+    assumed_tokens_per_s: float | None = Field(default=None, gt=0)
+    """Output tokens a second that a spreadsheet assumes of this fleet: the closed formula is set beside the simulation."""
     source: str = ""

@@ -115,6 +115,8 @@ class SpotSpec:
     """on_demand: where spot has no capacity, on demand stands in until spot comes back."""
     price_usd_per_gpu_hour: tuple[tuple[float, float], ...] = ()
     """``(from_s, usd)``: the spot price over time; empty = the GPU's own spot price."""
+    price_only: bool = False
+    """True: spot machines are bought at their price and never taken, and this is meant."""
     source: str = ""
     """Where the numbers are from; for display."""
 
