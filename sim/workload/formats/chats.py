@@ -58,6 +58,7 @@ class ChatsFormat:
         count = counter(reading.tokenizer, reading.characters_per_token)
         rng = stream(reading.seed, "workload", "sessions")
         start_s, said = 0.0, False
+        has_times: bool | None = None
         for row, entry in _conversations(reading):
             messages = entry.get("conversation", entry.get("conversations"))
             if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
@@ -66,7 +67,13 @@ class ChatsFormat:
                 continue
             session = str(next((entry[name] for name in _NAMES if entry.get(name)), f"conversation {row}"))
             records = list(_turns(row, messages, count, session, str(entry.get("model") or "")))
-            if any(np.isnan(record.arrival_s) for record in records):
+            timeless = any(np.isnan(record.arrival_s) for record in records)
+            has_times = has_times if has_times is not None or not records else not timeless
+            if records and timeless == has_times:
+                why = f"is no conversation {'with' if has_times else 'without'} times as those before it"
+                reading.refuse(row, why, "times in some conversations only")
+                continue
+            if timeless:
                 if not said:
                     reading.notes.append(
                         f"no times: conversations begin {reading.session_rate_per_s:g} a second "

@@ -13,7 +13,7 @@ _EPOCH_S = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC).timestamp()
 """Stamps are counted from here: float64 keeps microseconds apart for decades around it."""
 _EPOCH_NS = int(_EPOCH_S) * 1_000_000_000
 _FRACTION = re.compile(r"\.(\d+)")
-_DIGITS = re.compile(r"\s*-?\d+\s*", re.ASCII)
+_DIGITS = re.compile(r"\s*-?\d+(\.\d+)?\s*", re.ASCII)
 
 
 def stamp_s(value: Any) -> float:
@@ -26,7 +26,7 @@ def stamp_s(value: Any) -> float:
         whole = [part for part in value if isinstance(part, int | float) and not isinstance(part, bool)]
         return (whole[0] * 1_000_000_000 + whole[1] - _EPOCH_NS) / 1e9 if len(whole) == len(value) == 2 else np.nan
     if isinstance(value, str) and _DIGITS.fullmatch(value) and len(value) < 40:
-        value = int(value)
+        value = float(value) if "." in value else int(value)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return _number_s(value)
     if not isinstance(value, str):

@@ -1,6 +1,6 @@
 """Closed-loop turns of Dynamo and AIPerf: JSON lines of Mooncake's fields with ``session_id`` and ``delay``.
 
-The first turn of a session has a ``timestamp`` (ms; none: 0), each later one a ``delay`` (ms) after the answer before it.
+A turn has a ``timestamp`` (ms; a session's first without one: 0) or a ``delay`` (ms) after the answer before it.
 When an answer will be there only a simulation knows: as an open trace, 20 ms an output token stand for it, as in
 ``generator.sessions``. With ``gateway.users={kind: waiting_sessions, answer_s_per_token: 0.02}`` every turn waits for its
 answer and the delays are kept as they are. ``hash_ids`` have the block size that the lengths tell (as Mooncake's).
@@ -15,7 +15,7 @@ from typing import Any
 from sim.workload.formats.blocks import block_tokens_of, hash_list
 from sim.workload.formats.records import Record, as_number, json_lines, record_chunks
 from sim.workload.rows import Chunk, Reading
-from sim.workload.source import json_keys
+from sim.workload.source import head_of, json_keys
 
 ANSWER_S_PER_TOKEN = 0.02
 """What stands for the time of an answer, s an output token."""
@@ -29,17 +29,18 @@ class TurnsFormat:
     ordered = False
 
     def matches(self, head: bytes, path: Path) -> bool:
-        """Mooncake's lengths with sessions and delays."""
+        """Mooncake's lengths with sessions."""
         keys = json_keys(head)
-        return {"session_id", "input_length", "output_length"} <= keys and bool(keys & {"delay", "delay_ms"})
+        return {"session_id", "input_length", "output_length"} <= keys and not keys & {"sys_prompt", "chat_id"}
 
     def chunks(self, reading: Reading) -> Iterator[Chunk]:
         """All turns, at the times that an expected answer gives."""
         labels = ("session_id", "turn", "block_hashes")
-        reading.notes.append(
-            f"turns that wait for the answer before them are placed as if it took {ANSWER_S_PER_TOKEN:g} s a token; "
-            f"gateway.users={{kind: waiting_sessions, answer_s_per_token: {ANSWER_S_PER_TOKEN:g}}} lets them wait"
-        )
+        if json_keys(head_of(reading.path)) & {"delay", "delay_ms"}:
+            reading.notes.append(
+                f"turns that wait for the answer before them are placed as if it took {ANSWER_S_PER_TOKEN:g} s a token; "
+                f"gateway.users={{kind: waiting_sessions, answer_s_per_token: {ANSWER_S_PER_TOKEN:g}}} lets them wait"
+            )
         return record_chunks(self._turns(reading, block_tokens_of(reading)), labels)
 
     def _turns(self, reading: Reading, block_tokens: int) -> Iterator[Record]:

@@ -234,6 +234,7 @@ def test_litellm_unix_times_and_pages_that_are_missing(tmp_path: Path) -> None:
     rows = [spend(0, startTime=1_700_000_000.25), spend(0, startTime=1_700_000_001.75)]
     trace = read(tmp_path, json.dumps({"data": rows, "total": 5, "total_pages": 3}))
     assert trace.arrival_s == pytest.approx([0.0, 1.5])
+    assert read(tmp_path, table(rows), "times.csv").arrival_s == pytest.approx([0.0, 1.5])
     assert trace.provenance["dropped"] == {"row on a page that is not in the file": 3}
 
 

@@ -71,6 +71,9 @@ def test_turns_wait_for_the_answer_before_them(tmp_path: Path) -> None:
     assert trace.labels["session_id"].tolist() == ["b", "a", "a"]
     assert trace.labels["turn"].tolist() == [1, 1, 2]
     assert any("waiting_sessions" in note for note in trace.left_out()["notes"])
+    stamped = [{**row, "timestamp": 1000 * place} for place, row in enumerate(rows)]
+    kept = read(tmp_path, lines(*({key: value for key, value in row.items() if key != "delay"} for row in stamped)))
+    assert (kept.arrival_s.tolist(), kept.left_out()["notes"]) == ([0.0, 1.0, 2.0], [])
     with pytest.raises(TraceError, match=r"line 3: timestamp or delay is no time .*'soon'"):
         read(tmp_path, lines(*rows[:2], {**rows[2], "delay": "soon"}))
 
@@ -112,6 +115,11 @@ def test_conversations_are_requests_that_grow(kind: str, tmp_path: Path) -> None
     notes = " ".join(trace.left_out()["notes"])
     assert "4 characters a token" in notes
     assert ("no times" in notes) == (kind != "wildchat")
+
+
+def test_conversations_with_times_do_not_mix_with_such_without(tmp_path: Path) -> None:
+    with pytest.raises(TraceError, match="line 2: is no conversation with times"):
+        read(tmp_path, lines(WILDCHAT, without_times(WILDCHAT)))
 
 
 def test_a_tokenizer_counts_where_one_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
