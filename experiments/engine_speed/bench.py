@@ -2,21 +2,29 @@
 
     python experiments/engine_speed/bench.py                  # the table (about 4 minutes: it ends with a million requests)
     python experiments/engine_speed/bench.py --quick          # up to 10,000 requests
+    python experiments/engine_speed/bench.py --fleet          # 1,024 and 4,096 replicas, 100 requests each
+    python experiments/engine_speed/bench.py --large          # ten million requests
+    python experiments/engine_speed/bench.py --gateway        # a full gateway against the bare one; the week; priced runs
+    python experiments/engine_speed/bench.py --peers          # beside NVIDIA's AISimulate, run by run (see peers.py)
     python experiments/engine_speed/bench.py --mooncake FILE  # prefix caching on Mooncake's conversation trace
     python experiments/engine_speed/bench.py --picture        # skipped.svg: cost a request over output length
     python experiments/engine_speed/bench.py --autoscaled     # a fleet that scales against a static one
 
 Load: Llama-3.1-8B on H100, vLLM's defaults, Poisson 8/s a replica, lognormal(6.3, 1) input clipped to 1-6,000,
-lognormal(4.9, 0.8) output clipped to 2-1,500; records on. CPU seconds are ``simulation.cpu_s``: from the first event to
-the last with the records filled. Every row is the median of its runs, each in a fresh process (for the peak memory).
+lognormal(4.9, 0.8) output clipped to 2-1,500; records on. CPU seconds are the process's, of ``simulate`` and ``summarize``
+after a small run that warms it up. Every row is the median of its runs, each in a fresh process (for the peak memory).
+``servecap --version`` of the environment whose Python this is says the form; ``SERVECAP_PURE=1`` measures the sources.
 """
 
 from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 import resource
 import statistics
+import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +32,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import yaml
 
+from sim.analysis import summarize
+from sim.forms import SWITCH, form
 from sim.run import simulate
 from sim.spec import Scenario, parse_scenario, scenario_to_dict
 from sim.workload import Trace, load_workload
@@ -70,12 +80,16 @@ def load(requests: int, replicas: int, output_tokens: int | None = None) -> Trac
 
 
 def measure(asked: Scenario, trace: Trace) -> Row:
+    summarize(simulate(scenario(1, {"packaged": "unused"}), load(300, 1)))
+    begin_s = time.process_time()
     result = simulate(asked, trace)
+    summarize(result)
+    cpu_s = time.process_time() - begin_s
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     servers = result.replicas
     hit_rate = servers["prefix_hits_tokens"].sum() / servers["prefix_queries_tokens"].sum()
     return Row(
-        len(trace), len(servers), result.cpu_s, result.engine_steps, result.kernel_events, peak_mb, float(hit_rate)
+        len(trace), len(servers), cpu_s, result.engine_steps, result.kernel_events, peak_mb, float(hit_rate)
     )
 
 
@@ -95,6 +109,60 @@ def median_row(runs: int, function: Any, *arguments: Any) -> Row:
         with context.Pool(1) as pool:
             rows.append(pool.apply(function, arguments))
     return sorted(rows, key=lambda row: row.cpu_s)[len(rows) // 2]
+
+
+def form_row(pure: bool, requests: int, replicas: int) -> Row:
+    """One run of the installed form, or of its sources, in a process of its own."""
+    before = os.environ.get(SWITCH)
+    os.environ[SWITCH] = "1" if pure else "0"
+    try:
+        return median_row(1, synthetic_row, requests, replicas)
+    finally:
+        os.environ.pop(SWITCH)
+        if before is not None:
+            os.environ[SWITCH] = before
+
+
+def side_by_side(runs: int, peer_python: str | None) -> None:
+    """The peer and both forms by turns, so that all meet the same machine; medians, and ratios of medians."""
+    import peers
+
+    both = form() == "compiled"
+    with tempfile.TemporaryDirectory() as folder:
+        python = Path(peer_python) if peer_python else peers.install(Path(folder) / "peer")
+        print(f"{peers.PACKAGE}; servecap {form()}; requests a CPU second, medians of {runs}")
+        print("| requests | replicas | peer | servecap compiled | of the peer | servecap pure | of the peer |")
+        print("|---|---|---|---|---|---|---|")
+        for requests, replicas in ((10_000, 1), (100_000, 1), (10_000, 16), (100_000, 16)):
+            file = Path(folder) / f"{requests}_{replicas}.jsonl"
+            peers.write_mooncake(load(requests, replicas), file)
+            seconds: dict[str, list[float]] = {"peer": [], "compiled": [], "pure": []}
+            for _ in range(runs):
+                seconds["peer"].append(peers.peer_cpu_s(python, file, replicas))
+                seconds["pure"].append(form_row(True, requests, replicas).cpu_s)
+                if both:
+                    seconds["compiled"].append(form_row(False, requests, replicas).cpu_s)
+            rate = {name: requests / statistics.median(s) if s else float("nan") for name, s in seconds.items()}
+            ours = " | ".join(f"{rate[name]:,.0f} | {rate[name] / rate['peer']:.2f}" for name in ("compiled", "pure"))
+            print(f"| {requests:,} | {replicas} | {rate['peer']:,.0f} | {ours} |", flush=True)
+
+
+def preset_row(requests: int | None, *overrides: str) -> Row:
+    """A run of the packaged configuration; on the benchmark's load of so many requests, or on its own."""
+    from sim.cli.compose import composed_scenario
+    from sim.workload.timeline import load_trace
+
+    asked = composed_scenario(overrides)
+    return measure(asked, load(requests, asked.fleet.replicas) if requests is not None else load_trace(asked))
+
+
+def gateways() -> None:
+    """What policies cost."""
+    print(HEADER)
+    print("|---|---|---|---|---|---|---|---|")
+    for name in ("plain", "full"):
+        print_row(f"gateway={name}", median_row(3, preset_row, 50_000, "gpu=h100", "fleet.replicas=16", f"gateway={name}"))
+    print_row("experiment=week", median_row(1, preset_row, None, "experiment=week"))
 
 
 HEADER = "| load | requests | replicas | CPU s | requests / CPU s | engine steps / CPU s | events / request | peak MB |"
@@ -191,12 +259,27 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="up to 10,000 requests")
     parser.add_argument("--mooncake", metavar="FILE", help="Mooncake's conversation_trace.jsonl")
     parser.add_argument("--picture", action="store_true", help="draw skipped.svg")
+    parser.add_argument("--fleet", action="store_true", help="1,024 and 4,096 replicas")
+    parser.add_argument("--large", action="store_true", help="ten million requests")
+    parser.add_argument("--gateway", action="store_true", help="what policies cost")
+    parser.add_argument("--peers", action="store_true", help="beside AISimulate, installed in a throw-away environment")
+    parser.add_argument("--peer-python", metavar="PYTHON", help="of an environment that already has the peer")
+    parser.add_argument("--runs", type=int, default=5, help="of every row of --peers")
     parser.add_argument("--autoscaled", action="store_true", help="a fleet that scales against a static one")
     arguments = parser.parse_args()
     if arguments.picture:
         picture()
     elif arguments.autoscaled:
         autoscaled()
+    elif arguments.peers:
+        side_by_side(arguments.runs, arguments.peer_python)
+    elif arguments.gateway:
+        gateways()
+    elif arguments.fleet or arguments.large:
+        print(HEADER)
+        print("|---|---|---|---|---|---|---|---|")
+        for requests, replicas in ((102_400, 1024), (409_600, 4096)) if arguments.fleet else ((10_000_000, 16),):
+            print_row("synthetic", median_row(1, synthetic_row, requests, replicas))
     else:
         table(arguments.quick, arguments.mooncake)
 

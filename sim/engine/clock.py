@@ -17,15 +17,19 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from heapq import heappop, heappush
 from math import inf
-from typing import Any
+from typing import Any, Final
 
 import simpy
 
-COMPLETION, REPLICA, ARRIVAL, SCHEDULE, DEADLINE = 0, 1, 2, 3, 4
+COMPLETION: Final = 0
+REPLICA: Final = 1
+ARRIVAL: Final = 2
+SCHEDULE: Final = 3
+DEADLINE: Final = 4
 """Order of events at one moment: a completion wins over its own timeout, an arrival is seen by a step that is composed at
 that very moment. SimPy's own urgent and normal events share the first two places."""
 
-_ORDER_BITS = 52
+_ORDER_BITS: Final = 52
 """Above the number of a moment stands its order."""
 
 

@@ -7,15 +7,16 @@ from them is within 0.5 % of the exact one.
 from __future__ import annotations
 
 from math import ceil, log
+from typing import Final
 
 import numpy as np
 
 from sim.record.result import ItlHistogram
 
-GROWTH = 1.0099
-SMALLEST_S = 1e-6
-_SCALE = 1 / log(GROWTH)
-_SHIFT = -log(SMALLEST_S) * _SCALE
+GROWTH: Final = 1.0099
+SMALLEST_S: Final = 1e-6
+_SCALE: Final = 1 / log(GROWTH)
+_SHIFT: Final = -log(SMALLEST_S) * _SCALE
 
 
 class GapHistogram:

@@ -105,6 +105,10 @@ class PrefixBlockPool:
     def _path(self, request: EngineRequest) -> list[tuple[ContentNode, int]]:
         """``(node, end)`` for each segment of prompt and answer; the answer is the last one and grows."""
         path = request.path
+        if path is None and request.content is None and request.output_name is None:
+            node = ContentNode(None, (0, ""), 0)  # nobody else will ever ask for it
+            node.writer = request
+            path = request.path = [(node, request.prompt_len)]
         if path is None:
             path = request.path = []
             content = request.content or (((request.request_id,), request.prompt_len),)
@@ -215,7 +219,7 @@ class PrefixBlockPool:
                 continue
             if node.writer is not None and node.writer is not request:
                 self._catch_up(node.writer, request)
-            run = request.runs[-1] if request.runs else None
+            run: Run | None = request.runs[-1] if request.runs else None
             if run is not None and run.node is node and run.hi == position and len(run.owners) == 1 and node.runs[-1] is run:
                 run.hi = stop
             else:
@@ -234,7 +238,8 @@ class PrefixBlockPool:
         unhashed = held_blocks - request.registered
         self.unhashed += unhashed
         self.free += unhashed
-        for run in request.runs[::-1]:
+        runs: list[Run] = request.runs
+        for run in reversed(runs):
             run.owners.discard(request)
             if not run.owners:
                 self.free += run.hi - run.lo
@@ -255,7 +260,7 @@ class PrefixBlockPool:
     def forget(self, request: EngineRequest) -> None:
         """The request will not come back: its contents live on only as far as something of them is cached."""
         if request.path is not None:
-            node = request.path[-1][0]
+            node: ContentNode = request.path[-1][0]
             if node.writer is request:
                 node.writer = None
             node.unpin()

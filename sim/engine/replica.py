@@ -18,7 +18,6 @@ composed by then, computed; they do not cut.
 
 from __future__ import annotations
 
-from collections import deque
 from math import inf
 
 from sim.engine.batch import Batch
@@ -96,7 +95,7 @@ class Replica:
         self.gaps = gaps
         self.name = name
         self._noise = noise
-        self._queue: deque[Batch] = deque()
+        self._queue: list[Batch] = []
         self._open: Batch | None = None
         """The newest batch of the queue while its plan may still be cut."""
         self.plan = 0
@@ -277,7 +276,7 @@ class Replica:
             batch = queue[0]
             if quietly and (batch is self._open or batch.finishing or batch.announces):
                 break
-            queue.popleft()
+            del queue[0]
             if batch is self._open:
                 self._close(batch)
             self._return(batch)

@@ -52,7 +52,8 @@ class EngineRequest:
         self.content = content
         """None: nothing of the prompt is shared with anybody."""
         self.output_name = output_name
-        """Segment name of the generated tokens, for prompts of later turns."""
+        """Segment name of the generated tokens, for prompts of later turns. Where this and ``content`` are None, nobody will
+        ever ask for prompt or answer, not even another attempt."""
         self.owner = owner
         """Whatever the caller wants to find again (the gateway's request)."""
         self.announces = False

@@ -8,10 +8,11 @@ the answer is that of a walk over all servers in order of their numbers: the lea
 from __future__ import annotations
 
 from heapq import heapify, heappop, heappush, heapreplace
+from typing import Final
 
-_NUMBER_BITS = 24
-_NUMBER = (1 << _NUMBER_BITS) - 1
-_ABSENT = -1
+_NUMBER_BITS: Final = 24
+_NUMBER: Final = (1 << 24) - 1
+_ABSENT: Final = -1
 
 
 class LoadIndex:

@@ -51,9 +51,10 @@ class Dispatcher(EngineListener):
         input_tokens: int,
         output_tokens: int,
         content: Content | None,
-        output_name: Hashable,
+        output_name: Hashable | None,
     ) -> Attempt:
-        """``request`` goes to ``server`` now; the engine will answer with ``output_tokens``, named ``output_name``."""
+        """``request`` goes to ``server`` now; the engine will answer with ``output_tokens``, named ``output_name``
+        (None: nobody will ask for it)."""
         one_way_s = 0.0
         if self._one_way_s:
             one_way_s = self._one_way_s.get(server.pool, self._one_way_s.get(server.zone, 0.0))

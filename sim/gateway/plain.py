@@ -41,7 +41,8 @@ class PlainPath:
         if refusal is not None:
             self._recorder.lost(row, request.arrival_s, REJECTED, refusal)
             return
-        attempt = self._dispatcher.send(request, server, request.input_tokens, output_tokens, request.content, ("out", row))
+        name = ("out", row) if request.content is not None else None
+        attempt = self._dispatcher.send(request, server, request.input_tokens, output_tokens, request.content, name)
         if self._timeout_s is not None:
             self._deadlines.add(request.arrival_s + self._timeout_s, attempt)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,13 @@ GiveUp = Callable[[float, float, float, bool, str, bool], str | None]
 rejected); a text ends the run."""
 
 _NAN = float("nan")
-COMPLETED, ESCALATED, TIMED_OUT, SHED, REJECTED, FAILED = range(len(OUTCOMES))
+COMPLETED: Final = 0
+ESCALATED: Final = 1
+TIMED_OUT: Final = 2
+SHED: Final = 3
+REJECTED: Final = 4
+FAILED: Final = 5
+"""Places in ``OUTCOMES``."""
 
 
 class Recorder:
