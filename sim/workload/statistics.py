@@ -19,6 +19,7 @@ from sim.workload.trace import Trace
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99, 1.0)
 _BINS = {"1s": 1.0, "1min": 60.0, "1h": 3600.0}
+_MOST_LABELS = 20
 _PIECE = 1 << 20
 _TABLE = 1 << 24
 """Token counts below this are counted in a table, the others sorted."""
@@ -37,6 +38,12 @@ def trace_statistics(trace: Trace) -> dict[str, Any]:
         "output_tokens": length_statistics(trace.output_tokens),
         "spearman_input_output": _spearman(trace),
     }
+    if duration_s > 0:
+        found["tokens_per_day"] = {
+            "input": float(trace.input_tokens.sum()) / duration_s * 86_400.0,
+            "output": float(trace.output_tokens.sum()) / duration_s * 86_400.0,
+        }
+        found["busiest_hour"] = _busiest_hour(trace.arrival_s)
     for name, bin_s in _BINS.items():
         mean, variance, most = count_moments(trace.arrival_s, bin_s)
         found[f"idc_{name}"] = variance / mean if mean else np.nan
@@ -45,7 +52,43 @@ def trace_statistics(trace: Trace) -> dict[str, Any]:
         found["prefix_reuse"] = reuse_statistics(trace.labels["block_hashes"].tolist())
     if "session_id" in trace.labels:
         found["sessions"] = session_statistics(trace)
+    for name in ("route", "feature"):
+        if name in trace.labels:
+            found[f"by_{name}"] = by_label(trace, name)
     return found
+
+
+def _busiest_hour(arrival_s: np.ndarray) -> dict[str, float]:
+    """The whole hour from time 0 with most requests (the first of equal ones): where it begins, its requests and its
+    share of all."""
+    starts_s = np.arange(int(arrival_s[-1] // 3600.0) + 2) * 3600.0
+    counts = np.diff(np.searchsorted(arrival_s, starts_s))
+    place = int(np.argmax(counts))
+    most = float(counts[place])
+    return {"start_s": float(starts_s[place]), "requests": most, "share": most / len(arrival_s)}
+
+
+def by_label(trace: Trace, name: str) -> dict[str, dict[str, float]]:
+    """Requests, mean lengths and share of all tokens of each value of a label, the largest share first; of more than
+    ``_MOST_LABELS`` values the others together are "(others)", requests without one are "(none)"."""
+    values, places = np.unique(trace.labels[name].astype(str), return_inverse=True)
+    counts = np.bincount(places)
+    inputs = np.bincount(places, weights=trace.input_tokens)
+    outputs = np.bincount(places, weights=trace.output_tokens)
+    order = np.argsort(-(inputs + outputs), kind="stable")
+    groups = [(str(values[place]) or "(none)", [place]) for place in order[:_MOST_LABELS].tolist()]
+    if len(order) > _MOST_LABELS:
+        groups.append(("(others)", order[_MOST_LABELS:].tolist()))
+    total = float(inputs.sum() + outputs.sum())
+    return {
+        value: {
+            "requests": float(counts[places].sum()),
+            "input_tokens_mean": float(inputs[places].sum() / counts[places].sum()),
+            "output_tokens_mean": float(outputs[places].sum() / counts[places].sum()),
+            "share_of_tokens": float((inputs[places].sum() + outputs[places].sum()) / total),
+        }
+        for value, places in groups
+    }
 
 
 def count_moments(arrival_s: np.ndarray, bin_s: float) -> tuple[float, float, float]:

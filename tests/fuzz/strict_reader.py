@@ -101,7 +101,7 @@ def _number(value: Any, decimal: str = ".") -> float:
     if isinstance(value, bool) or value is None:
         return math.nan
     if isinstance(value, int | float):
-        return float(value) if abs(value) < 10**300 else math.inf
+        return math.inf if abs(value) >= 10**300 else float(value)
     if not isinstance(value, str):
         return math.nan
     text = value.strip()

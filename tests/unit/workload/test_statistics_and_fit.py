@@ -224,6 +224,22 @@ def test_figures_are_the_same_whatever_is_looked_at_together(monkeypatch, piece,
             assert found[f"peak_to_mean_{name}"] == pytest.approx(counts.max() / counts.mean())
 
 
+def test_tokens_a_day_the_busiest_hour_and_who_sent_them():
+    arrival_s = np.array([0.0, 4000.0, 5000.0, 7199.0, 43_200.0])
+    routes = np.array(["chat", "code", "code", "", "chat"], dtype=object)
+    trace = Trace(arrival_s, np.array([10, 20, 30, 40, 50]), np.array([1, 2, 3, 4, 5]), {"route": routes})
+    found = trace_statistics(trace)
+    assert found["tokens_per_day"] == {"input": pytest.approx(300.0), "output": pytest.approx(30.0)}
+    assert found["busiest_hour"] == {"start_s": 3600.0, "requests": 3.0, "share": pytest.approx(0.6)}
+    assert list(found["by_route"]) == ["chat", "code", "(none)"]
+    assert found["by_route"]["code"] == {
+        "requests": 2.0, "input_tokens_mean": 25.0, "output_tokens_mean": 2.5, "share_of_tokens": pytest.approx(55 / 165)
+    }  # fmt: skip
+    many = Trace(np.arange(30.0), np.ones(30, int), np.ones(30, int), {"feature": np.array([f"f{n}" for n in range(30)], dtype=object)})
+    shares = [group["share_of_tokens"] for group in trace_statistics(many)["by_feature"].values()]
+    assert len(shares) == 21 and sum(shares) == pytest.approx(1.0)
+
+
 def test_silence_takes_no_memory():
     nine_years_s = 9 * 365 * 86_400.0
     trace = Trace(np.array([0.0, 1.0, nine_years_s]), np.array([1, 2, 3]), np.array([1, 1, 1]))
