@@ -81,6 +81,7 @@ def api_alone(scenario: Scenario, name: str, spec: ApiSpec) -> Scenario:
             name=key,
             users=gateway.users,
             client_timeout_s=gateway.client_timeout_s,
+            client_timeout_covers=gateway.client_timeout_covers,
             apis={key: spec},
             hybrid=Hybrid(api_first=True),
         ),

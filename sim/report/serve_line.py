@@ -78,4 +78,6 @@ def _flags(engine: EngineSpec, names: dict[str, str]) -> list[str]:
 def _shown(name: str, value: object) -> str:
     if name == "max_model_len" and value == AUTO_LENGTH:
         return "auto"
+    if name == "scheduling_policy":
+        return "priority"  # other orders are the server's with each request's priority set accordingly
     return _KV.get(str(value), str(value)) if name == "kv_cache_dtype" else str(value)

@@ -118,3 +118,9 @@ def test_published_lines_give_an_answer_or_name_what_is_missing(shared: Path) ->
                 said = str(error)
                 harmless = ("trust_remote_code", "tokenizer", "host", "served", "attention-backend", "swap", "disable")
                 assert not any(word in said for word in harmless), said
+
+
+@pytest.mark.parametrize("policy", ["priority", "earliest_deadline", "shortest_prompt"])
+def test_an_order_of_ones_own_is_the_servers_priority_policy(policy: Any) -> None:
+    line = serve_line(model("llama3_8b"), EngineSpec(scheduling_policy=policy))
+    assert line.endswith("--scheduling-policy priority")
