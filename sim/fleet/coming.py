@@ -223,7 +223,8 @@ class Coming(LifeListener):
         if server.billed_start_s is None:
             server.billed_start_s = now
         server.enter("ready", now)
-        server.ready_s = now
+        if math.isnan(server.ready_s):  # who wakes was ready before
+            server.ready_s = now
         self.roster.event("ready", "started", pool=server.pool, replica=server.name, after_s=now - server.requested_s)
         if server.doomed:
             server.state = "draining"
