@@ -16,7 +16,7 @@ def steady_replica(scenario: Scenario, prompt: float, answer: float) -> SteadyRe
     targets = scenario.slo.targets()
     return steady_engine(
         step_time_model(model, gpu, engine),
-        memory_plan(model, gpu, engine).kv_tokens,
+        memory_plan(model, gpu, engine).one_group_tokens,
         engine.max_num_seqs or 1,
         MeanRequest(prompt, answer),
         min((limit for name, limit in targets.items() if name.startswith("tpot")), default=math.inf),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sim.perf import memory_plan, resolve_engine, step_time_model
 from sim.spec import EngineSpec, GpuSpec, ModelSpec
 
@@ -16,8 +18,11 @@ class Blueprint:
         self.stated = engine
         self.engine = resolve_engine(engine, model, gpu)
         plan = memory_plan(model, gpu, self.engine)
+        if plan.most_sequences is not None:  # each running sequence keeps a recurrent state
+            most = min(self.engine.max_num_active_seqs or plan.most_sequences, plan.most_sequences)
+            self.engine = replace(self.engine, max_num_active_seqs=most)
         self.blocks = plan.one_group_blocks
-        self.kv_tokens = plan.kv_tokens
+        self.kv_tokens = plan.one_group_tokens
         self.weights_bytes = plan.weights_bytes_per_gpu * self.gpus
         """Of all GPUs of a replica."""
         self.weights_name = f"{model.name} {model.weight_dtype}"

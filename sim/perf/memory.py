@@ -69,11 +69,27 @@ class MemoryPlan:
 
     @property
     def one_group_blocks(self) -> int:
-        """The pool for an engine that knows one group of full attention: as many blocks of ``block_size`` as hold the tokens
-        that a request of ``max_model_len`` finds; with one such group ``num_gpu_blocks`` itself."""
+        """The pool for an engine that knows one group of full attention only: ``num_gpu_blocks`` with one such group. With
+        several, every token is charged in every group (what a sequence within its windows costs; a longer one costs less
+        on the server), but one sequence of ``max_model_len`` always fits."""
         if len(self.layout.groups) == 1 and self.layout.groups[0].kind == "full":
             return self.num_gpu_blocks
-        return self.kv_tokens // self.block_size + 1
+        with_tokens = [group.block_size for group in self.layout.groups if group.kind != "state"]
+        each = max(0, self.num_gpu_blocks - 1) // max(1, len(self.layout.groups))
+        tokens = max(each * min(with_tokens, default=self.max_model_len), self.max_model_len)
+        return -(-tokens // self.block_size) + 1
+
+    @property
+    def one_group_tokens(self) -> int:
+        """Tokens of ``one_group_blocks``, the null block apart."""
+        return max(0, self.one_group_blocks - 1) * self.block_size
+
+    @property
+    def most_sequences(self) -> int | None:
+        """Sequences that the recurrent states leave room for; None = the model has none."""
+        if all(group.kind != "state" for group in self.layout.groups):
+            return None
+        return max(1, self.streams(1))
 
     @property
     def concurrency(self) -> float:
@@ -111,6 +127,8 @@ class MemoryPlan:
             f"  {self.num_gpu_blocks:,} blocks of {self.layout.block_bytes:,.0f} bytes in {_groups(self.layout)}",
             f"  {self.vllm_line}",
         ]
+        if len(self.layout.groups) > 1:
+            lines.append(f"  simulated as {self.one_group_tokens:,} tokens of one group: a token is charged in every group")
         if self.shortened_from is not None:
             lines.append(
                 f"  max_model_len=auto: {self.shortened_from:,} tokens do not fit, shortened to {self.max_model_len:,}"

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from sim.perf import resolve_engine
+from sim.fleet.blueprint import Blueprint
+from sim.perf import memory_plan, resolve_engine
 from sim.perf.hf_config import model_from_facts
 from sim.perf.kv_cache import cache_layout
 from sim.spec import EngineSpec
@@ -62,6 +63,24 @@ def test_windows_are_cut_into_groups_as_large_as_the_smallest_kind() -> None:
     assert [group.kind for group in layout.groups] == ["sliding"] * 5 + ["full"]
     assert layout.block_bytes == 8 * 2 * 8 * 256 * 2 * 16
     assert layout.blocks_while_decoding(131_072) == 8192 + 5 * (65 + 1)
+
+
+def test_the_engine_of_one_group_is_charged_every_token_in_every_group() -> None:
+    """A sequence within its windows costs that much; one of the model's own length always fits."""
+    spec = model("gemma3_12b")
+    for length in (8192, 131_072):
+        engine = resolve_engine(EngineSpec(max_model_len=length), spec, gpu("h100"))
+        plan = memory_plan(spec, gpu("h100"), engine)
+        assert plan.one_group_tokens >= max(length, (plan.num_gpu_blocks - 1) // 6 * 16) - 16
+        assert plan.one_group_tokens <= max(length, plan.num_gpu_blocks // 6 * 16) + 16
+    states = model("qwen3_5_27b")
+    plan = memory_plan(
+        states, gpu("h100"), resolve_engine(EngineSpec(max_model_len=8192, max_num_seqs=512), states, gpu("h100"))
+    )
+    assert plan.most_sequences == (plan.num_gpu_blocks - 1) // (1 + 3 * 2)
+    assert memory_plan(spec, gpu("h100"), engine).most_sequences is None
+    served = Blueprint("main", states, gpu("h100"), EngineSpec(max_model_len=8192, max_num_seqs=512))
+    assert served.engine.max_num_active_seqs == plan.most_sequences
 
 
 def test_one_kind_is_one_group_and_its_tokens_are_blocks_times_their_size() -> None:

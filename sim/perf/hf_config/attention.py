@@ -20,7 +20,7 @@ def grouped(
     heads = facts.each(layers, "num_attention_heads_per_layer", *HEADS, low=1)
     kv_heads = _kv_heads(facts, layers, heads)
     name, stated = facts.found(*_HEAD_DIM)
-    if stated is None and any(hidden % one for one in heads):
+    if stated is None and any(hidden % one or hidden < one for one in heads):
         raise facts.refused(facts.found(*HEADS)[0], f"must divide hidden_size ({hidden}), but got {heads[0]}")
     head_dim = facts.each(layers, name, default=hidden // heads[0], low=1)
     value = facts.whole("v_head_dim") or None

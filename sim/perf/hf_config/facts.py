@@ -79,13 +79,13 @@ class Facts:
             return (default,) * layers
         return (self.size(*names) if default is None else self._whole(name, value, low, MOST),) * layers
 
-    def number(self, *names: str, default: float, low: float = 0.0) -> float:
-        """An optional number above ``low``."""
+    def number(self, *names: str, default: float, high: float = 1e5) -> float:
+        """An optional number above 0, at most ``high``."""
         name, value = self.found(*names)
         if value is None:
             return default
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= low:
-            raise self.refused(name, f"must be a number above {low:g}, but got {value!r}")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= high:
+            raise self.refused(name, f"must be a number above 0, at most {high:g}, but got {value!r}")
         return float(value)
 
     def flag(self, *names: str, default: bool = False) -> bool:

@@ -49,6 +49,8 @@ def outside_layers(facts: Facts, hidden: int, layers: int) -> int:
 def _global(facts: Facts, attention: FullAttention) -> FullAttention:
     same = facts.flag("attention_k_eq_v")
     kv_heads = facts.whole("num_global_key_value_heads") if same else 0
+    if kv_heads and attention.heads % kv_heads:
+        raise facts.refused("num_global_key_value_heads", f"must divide the {attention.heads} heads, but got {kv_heads}")
     return replace(
         attention,
         head_dim=facts.whole("global_head_dim", default=512, low=1),

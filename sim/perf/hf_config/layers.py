@@ -140,7 +140,7 @@ def _blocks(facts: Facts, hidden: int) -> list[LayerGroup]:
     """``block_configs`` of models found by architecture search (Nemotron 51B, 253B): attention and MLP block by block."""
     blocks = facts.stated["block_configs"]
     heads = facts.size(*attentions.HEADS)
-    head_dim = facts.whole("head_dim", default=hidden // heads, low=1)
+    head_dim = facts.whole("head_dim", default=max(1, hidden // heads), low=1)
     if not isinstance(blocks, list) or not blocks or not all(isinstance(block, dict) for block in blocks):
         raise facts.refused("block_configs", "must be a list of objects, one a layer")
     layers: list[LayerGroup] = []
@@ -155,7 +155,9 @@ def _blocks(facts: Facts, hidden: int) -> list[LayerGroup]:
             matrix += hidden * hidden
         elif not mix.flag("no_op"):
             each = mix.size("n_heads_in_group")
-            attention = FullAttention(heads=heads, kv_heads=max(1, heads // each), head_dim=head_dim)
+            if heads % each:
+                raise mix.refused("n_heads_in_group", f"must divide the {heads} attention heads, but got {each}")
+            attention = FullAttention(heads=heads, kv_heads=heads // each, head_dim=head_dim)
         part = None
         if forward.flag("replace_with_linear"):
             matrix += hidden * hidden

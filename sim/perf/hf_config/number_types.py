@@ -171,7 +171,10 @@ def _compressed(stated: Facts) -> NumberTypes:
         if group is None or weights is None:
             continue
         own = _scheme(weights, group.stated.get("input_activations") is not None)
-        targets = [one for one in group.stated.get("targets") or ["Linear"] if isinstance(one, str)]
+        stated_targets = group.stated.get("targets") or ["Linear"]
+        if not isinstance(stated_targets, list):
+            raise group.refused("targets", f"must be a list of module names, but got {stated_targets!r}")
+        targets = [one for one in stated_targets if isinstance(one, str)]
         everything = any(one in ("Linear", "re:.*", "FusedMoE", "Linear*") for one in targets)
         if "lm_head" in targets or any(one.endswith("lm_head") for one in targets):
             head = own

@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from sim.errors import ConfigError
 from sim.perf.geometry import active_parameter_count, parameter_count
 from sim.perf.hf_config import gemma
@@ -58,7 +60,14 @@ def model_from_facts(
     Raises:
         ConfigError: as ``model_from_hf_config``.
     """
-    whole = Facts(outer, where, kind=_kind(outer, where, read_as))
+    try:
+        return _model(Facts(outer, where, kind=_kind(outer, where, read_as)), where, name, beside, read_as)
+    except ValidationError as error:  # sizes that are each legal and do not go together
+        item = error.errors()[0]
+        raise ConfigError(f"model.hf_config: {where}: {'.'.join(map(str, item['loc'])) or 'sizes'}: {item['msg']}") from None
+
+
+def _model(whole: Facts, where: str, name: str, beside: dict[str, Any] | None, read_as: str | None) -> ModelSpec:
     text, family = _language_model(whole, read_as)
     types = number_types(whole, text, beside)
     stack = stack_of(text, family, types)

@@ -17,7 +17,7 @@ def mamba1(facts: Facts, hidden: int) -> RecurrentState:
     """Mamba (Gu and Dao 2023): ``x`` and a gate in; time steps through a low rank; one state of N a channel."""
     alone = not facts.says("num_attention_heads")  # else intermediate_size is the MLP's
     inner = (facts.whole("intermediate_size") if alone and facts.says("intermediate_size") else 0) or _inner(facts, hidden)
-    size, taps = facts.size("mamba_d_state", "state_size"), facts.whole("mamba_d_conv", "conv_kernel", default=4)
+    size, taps = facts.size("mamba_d_state", "state_size"), facts.whole("mamba_d_conv", "conv_kernel", default=4, low=1)
     rank = facts.whole("mamba_dt_rank", "time_step_rank") or -(-hidden // 16)
     small = inner * (taps + 1) + inner * (rank + 2 * size) + rank * inner + inner + inner * size + inner
     return RecurrentState(
