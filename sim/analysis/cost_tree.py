@@ -32,7 +32,8 @@ import numpy as np
 import pandas as pd
 
 from sim.analysis.latency import answered_mask
-from sim.cost import paid_gpu_seconds, usd_per_gpu_hour
+from sim.cost import covered_gpu_seconds, paid_gpu_seconds, usd_per_gpu_hour
+from sim.cost.api_terms import contract_terms
 from sim.record.result import Result
 from sim.spec import GpuSpec, Scenario
 from sim.units import GIB, HOURS_PER_MONTH, SECONDS_PER_HOUR
@@ -42,7 +43,7 @@ BUSY_PARTS = (
 )  # fmt: skip
 ON_TOP = ("overhead", "safety passes")
 """Nodes that are a share of compute."""
-FIXED = ("evaluation and batch", "engineering")
+FIXED = ("evaluation and batch", "engineering", "commitment")
 """Nodes that do not grow with volume."""
 BY_VOLUME = ("api", "storage of traces and logs", "egress")
 """Nodes that do; compute grows by whole replicas."""
@@ -93,13 +94,18 @@ def price(result: Result, until_s: float | None = None) -> CostNode:
     ``until_s``: machines and monthly amounts are paid for to there only; the work done, the tokens and the API calls are
     still the whole run's.
     """
-    scenario = result.scenario
     until = math.inf if until_s is None else until_s
     pools = [_price_pool(result, str(pool), rows, until) for pool, rows in result.replicas.groupby("pool", observed=True)]
     busy = [CostNode.of(part, _by_pool(pools, part)) if len(pools) > 1 else _only(pools, part) for part in BUSY_PARTS]
     times = [CostNode.of(part, _by_pool(pools, part)) if len(pools) > 1 else _only(pools, part) for part in TIME_PARTS]
     compute = CostNode.of("compute", [CostNode.of("busy", busy), *times])
-    return CostNode.of("total", [compute, *_api(result), *_assumed(result, scenario, compute.usd, min(until, result.end_s))])
+    return CostNode.of("total", _beside(result, compute.usd, min(until, result.end_s), compute))
+
+
+def _beside(result: Result, compute_usd: float, end_s: float, compute: CostNode) -> list[CostNode]:
+    """``compute`` and what stands beside it."""
+    assumed = _assumed(result, result.scenario, compute_usd, end_s)
+    return [compute, *_commitment(result, end_s), *_api(result, end_s), *assumed]
 
 
 def window_s(result: Result) -> float:
@@ -115,12 +121,31 @@ def month(result: Result) -> CostNode:
     return per_month(price(result, window_s(result)), window_s(result))
 
 
-def _api(result: Result) -> list[CostNode]:
-    """What API providers billed, by provider and part; nothing when there is none."""
-    providers = [
-        CostNode.of(name, [CostNode(part, usd) for part, usd in bill.items()]) for name, bill in result.api_bill_usd.items()
-    ]
+def _api(result: Result, end_s: float) -> list[CostNode]:
+    """What API providers bill, by provider and part, and what a contract makes of it; nothing when there is none."""
+    providers, months = [], end_s / SECONDS_PER_HOUR / HOURS_PER_MONTH
+    for name, bill in result.api_bill_usd.items():
+        mine = result.requests[(result.requests["pool"].astype(object) == name).to_numpy(dtype=bool)]
+        tokens = float(mine["input_tokens"].sum() + mine["output_tokens"].sum())
+        terms = contract_terms(result.scenario.gateway.apis[name], math.fsum(bill.values()), tokens, months)
+        providers.append(CostNode.of(name, [CostNode(part, usd) for part, usd in (bill | terms).items()]))
     return [CostNode.of("api", providers)] if providers else []
+
+
+def _commitment(result: Result, end_s: float) -> list[CostNode]:
+    """What a commitment costs, and what it covers of the on-demand bill; nothing without one."""
+    spec, scenario = result.scenario.cost.commitment, result.scenario
+    if spec is None:
+        return []
+    usd = usd_per_gpu_hour(scenario.gpu, "on_demand", scenario.cost) / SECONDS_PER_HOUR
+    mine = result.replicas[
+        (result.replicas["gpu"].astype(object) == scenario.gpu.name).to_numpy(dtype=bool)
+        & (result.replicas["market"].astype(object) == "on_demand").to_numpy(dtype=bool)
+    ]
+    start_s, stop_s = billed_interval(mine, result.end_s, end_s)
+    covered_s = covered_gpu_seconds(start_s, stop_s, mine["gpus"].to_numpy(dtype=float), spec.gpus)
+    paid = CostNode("committed GPUs", spec.gpus * end_s * usd * (1 - spec.discount()))
+    return [CostNode.of("commitment", [paid, CostNode("on-demand hours that it covers", -covered_s * usd)])]
 
 
 def _by_pool(pools: list[tuple[str, dict[str, float]]], part: str) -> list[CostNode]:

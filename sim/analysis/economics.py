@@ -130,7 +130,8 @@ def economics(
     bill's compute at today's replicas. None where no capacity is known, or a fleet does not grow by equal replicas."""
     capacity, window = summary.get("capacity"), summary["cost"]["window"]
     held = [(p["replicas"], p["output_tokens_per_day"]) for p in capacity or () if p["holds"]]
-    if not held or scenario.fleet.pools or scenario.autoscaler.kind != "none" or not window["compute_usd_per_month"]:
+    unequal = scenario.fleet.pools or scenario.autoscaler.kind != "none" or scenario.cost.commitment is not None
+    if not held or unequal or not window["compute_usd_per_month"]:
         return None
     gpus, sold = gpus_per_replica(scenario.engine), scenario.gpu.price.instance_gpus
     gpu_hours = instances_needed(scenario.fleet.replicas, gpus, sold) * sold * HOURS_PER_MONTH

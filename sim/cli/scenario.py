@@ -16,6 +16,7 @@ from sim.cli.hydra_errors import message_of
 from sim.cli.lines import with_line
 from sim.cli.pool_presets import with_presets_read
 from sim.cost.prices import with_folder_prices
+from sim.cost.purchase import with_purchase
 from sim.errors import ConfigError
 from sim.perf import model_from_data
 from sim.spec import EngineSpec, Scenario, parse_scenario, scenario_to_dict
@@ -40,7 +41,7 @@ def scenario_from(config: DictConfig, overrides: Sequence[str] = ()) -> Scenario
     plain: dict[str, Any] = {str(key): value for key, value in data.items()}
     scenario = parse_scenario(with_models_read(with_presets_read(with_line(plain, overrides)), overrides))
     if not any(override.lstrip("+").startswith("gpu.price") for override in overrides):
-        scenario = with_folder_prices(scenario)
+        scenario = with_purchase(with_folder_prices(scenario))
     for key, engine in _engines(scenario):
         if engine.block_size not in (1, 8) and engine.block_size % 16:
             raise ConfigError(f"{key}.block_size: vLLM has 1, 8 and multiples of 16, but got {engine.block_size}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -22,6 +22,7 @@ from sim.cli.price_notes import price_notes
 from sim.cli.search_table import read_search_table
 from sim.cli.stored import stored_scenario, stored_summary
 from sim.cli.sweep_members import membership
+from sim.cli.sweep_pareto import pareto_facts, with_pareto
 from sim.report import csv_text, frontier_html, frontier_markdown, print_frontier_table, write_json, write_text
 from sim.report.decision import decision_section, decision_sentence
 from sim.report.names import fleet_words
@@ -60,11 +61,13 @@ def finish_sweep(folder: Path, *, interrupted: bool = False, quiet: bool = False
         print(f"No job has finished in {folder}", file=sys.stderr)
         return 130 if interrupted else 1
     best = best_job(jobs)
-    rows = [frontier_row(job, axes_of(jobs)) for job in sorted(jobs, key=_display_order)]
+    rows = with_pareto([frontier_row(job, axes_of(jobs)) for job in sorted(jobs, key=_display_order)])
     sentence = answer_sentence(jobs, best)
-    write_text(folder / "sweep.csv", sweep_csv(jobs))
+    write_text(folder / "sweep.csv", sweep_csv(jobs, {row["job"] for row in rows if row["pareto"]}))
     decisions = _decisions(folder, best)
-    write_json(folder / "answer.json", answer_of(folder, jobs, best) | {"against_api": [one.as_dict() for one in decisions]})
+    answer = answer_of(folder, jobs, best)
+    facts = {"pareto": pareto_facts(rows), "against_api": [one.as_dict() for one in decisions]}
+    write_json(folder / "answer.json", answer | facts)
     targets = next((job.outcome.targets for job in jobs if job.outcome.targets), {})
     one_a_price = {_priced_by(job): folder / str(job.number) for job in jobs if job.summary}
     traffic = _traffic_notes(jobs)
@@ -209,7 +212,9 @@ def frontier_row(job: Job, axes: Sequence[str]) -> dict[str, Any]:
     """What ``sim.report`` shows of a job."""
     outcome, summary = job.outcome, job.summary
     cap = outcome.max_num_seqs if outcome.max_num_seqs is not None else _from_overrides(job, _CAP)
-    row: dict[str, Any] = {"gpu": pool_label(job, axes), "max_num_seqs": cap}
+    row: dict[str, Any] = {
+        "gpu": pool_label(job, axes), "max_num_seqs": cap, "job": job.number, "overrides": outcome.overrides,
+    }  # fmt: skip
     if not summary:
         lines = outcome.reason.splitlines()
         return row | {"verdict": "cannot run", "reason": lines[0] if lines else outcome.status}
@@ -234,12 +239,12 @@ def frontier_row(job: Job, axes: Sequence[str]) -> dict[str, Any]:
     return row
 
 
-def sweep_csv(jobs: Sequence[Job]) -> str:
+def sweep_csv(jobs: Sequence[Job], pareto: Set[int] = frozenset()) -> str:
     """One row a job: overrides, how it ended, then the flat keys of its summary. Empty = undefined."""
     flats = [flat({key: value for key, value in job.summary.items() if key not in _NESTED}) for job in jobs]
     keys = list(dict.fromkeys(key for one in flats for key in one))
     head = ("job", "overrides", "status", "reason", "solve", "gpu", "max_num_seqs", "replicas", "rate_scale")
-    more = ("one_replica_rate_scale", "one_replica_usd_per_1m_output_tokens", "evaluated", "why_missed")
+    more = ("one_replica_rate_scale", "one_replica_usd_per_1m_output_tokens", "evaluated", "why_missed", "pareto")
     rows: list[list[Any]] = [[*head, *more, *keys]]
     for job, values in zip(jobs, flats, strict=True):
         outcome, one = job.outcome, job.outcome.one_replica or {}
@@ -247,6 +252,7 @@ def sweep_csv(jobs: Sequence[Job]) -> str:
             job.number, " ".join(outcome.overrides), outcome.status, outcome.reason, outcome.solve, outcome.gpu,
             outcome.max_num_seqs, outcome.replicas, outcome.rate_scale, one.get("rate_scale"),
             one.get("usd_per_1m_output_tokens"), outcome.points, why_words(job.summary.get("why_missed") or {}),
+            job.number in pareto,
             *(values.get(key) for key in keys),
         ])  # fmt: skip
     return csv_text(rows)

@@ -93,6 +93,16 @@ def paid_gpu_seconds(start_s: np.ndarray, stop_s: np.ndarray, gpus_per_replica: 
     return math.fsum(terms)
 
 
+def covered_gpu_seconds(start_s: np.ndarray, stop_s: np.ndarray, gpus: np.ndarray, committed: int) -> float:
+    """GPU-seconds of replicas billed from ``start_s`` to ``stop_s`` (one entry a replica of ``gpus``) that ``committed``
+    GPUs cover: the integral over time of the lesser of the two."""
+    times = np.concatenate([start_s, stop_s])
+    deltas = np.concatenate([gpus, -gpus])
+    order = np.argsort(times, kind="stable")
+    running = np.cumsum(deltas[order])[:-1]
+    return math.fsum(np.diff(times[order]) * np.minimum(running, float(committed)))
+
+
 def gpu_hours(gpu_seconds: float) -> float:
     """GPU-seconds as GPU-hours."""
     return gpu_seconds / SECONDS_PER_HOUR

@@ -79,7 +79,8 @@ class ApiProvider:
         if spec.context_window is not None:
             output_tokens = min(output_tokens, spec.context_window - request.input_tokens)
         z_ttft, z_rate = self._rng.standard_normal(2).tolist()
-        ttft_s = spec.ttft_p50_s * math.exp(z_ttft * math.log(spec.ttft_p95_s / spec.ttft_p50_s) / _Z95)
+        served_s = spec.ttft_p50_s * math.exp(z_ttft * math.log(spec.ttft_p95_s / spec.ttft_p50_s) / _Z95)
+        ttft_s = spec.region_latency_s + served_s
         rate = spec.tokens_per_s_p50 * math.exp(z_rate * math.log(spec.tokens_per_s_p50 / spec.tokens_per_s_p05) / _Z95)
         usd = self.usd_of(request.input_tokens, output_tokens, now_s)
         return Reply(ttft_s, ttft_s + (output_tokens - 1) / rate, output_tokens, usd)

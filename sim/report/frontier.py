@@ -164,6 +164,32 @@ def load_chart(rows: Sequence[Row]) -> Chart:
     )
 
 
+def pareto_chart(rows: Sequence[Row]) -> Chart:
+    """Cost against TTFT p95 of every cell that meets the SLO, the Pareto set joined, its knee ringed."""
+    held = [row for row in rows if passes(row) and math.isfinite(value(row, "ttft_p95_s"))]
+    chosen = sorted((row for row in held if row.get("pareto")), key=lambda row: value(row, "ttft_p95_s"))
+    series = [
+        Series(
+            "no other is cheaper and faster", [value(row, "ttft_p95_s") for row in chosen],
+            [value(row, "usd_per_1m_output_tokens") for row in chosen], colour=0,
+        ),
+        Series(
+            "meets the SLO", [value(row, "ttft_p95_s") for row in held],
+            [value(row, "usd_per_1m_output_tokens") for row in held], kind="dots", colour=2,
+        ),
+    ]  # fmt: skip
+    marks = [
+        Mark(value(row, "ttft_p95_s"), value(row, "usd_per_1m_output_tokens"), f"knee: {best_words(row)}")
+        for row in chosen
+        if row.get("knee")
+    ]
+    return Chart(
+        "Cost against TTFT p95 over all cells", "TTFT p95, s", USD_AXIS, series,
+        f"{len(chosen)} of {len(held)} cells that meet the SLO are beaten by none in both cost and TTFT p95.",
+        x_log=True, marks=marks,
+    )  # fmt: skip
+
+
 HEAD = (
     "GPU", "batch", "replicas", "TTFT p50 s", "p95", "p99", "TPOT p50 s", "p95", "p99", "E2E p50 s", "p95", "p99",
     "out tok/s", "GPU busy", "batch full", "KV full", "tok / SLO tok", "US$/1M out", "one replica req/s",
@@ -225,6 +251,8 @@ def frontier_html(
         figures.append(figure(cost_chart(rows, best)))
         if targets:
             figures.append(figure(p95_chart(rows, targets)))
+        if sum(bool(row.get("pareto")) for row in rows) > 1:
+            figures.append(figure(pareto_chart(rows)))
         load = load_chart(rows)
         if load.series:
             figures.append(figure(load))

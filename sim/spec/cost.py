@@ -11,6 +11,42 @@ from sim.spec.strict import STRICT
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class PurchaseSpec:
+    """A machine of one's own: ``sim.cost.purchase`` makes an hourly price of it."""
+
+    machine_usd: float = Field(ge=0)
+    """What a machine costs to buy, US$."""
+    machine_gpus: int = Field(default=8, ge=1)
+    years: float = Field(default=4.0, gt=0)
+    """Over which it is written off; 3 to 5 is usual."""
+    machine_w: float = Field(default=0.0, ge=0)
+    """Power of the whole machine under this load, W; stated, not simulated."""
+    pue: float = Field(default=1.3, ge=1)
+    """Power of the site over power of its machines; 1.1 to 1.6 is usual."""
+    usd_per_kwh: float = Field(default=0.12, ge=0)
+    hosting_usd_per_month: float = Field(default=0.0, ge=0)
+    """Space, network and hands for one machine."""
+    used_elsewhere_fraction: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the machine's time that others use and pay for."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class CommitmentSpec:
+    """GPUs reserved for years: cheaper, and paid for when unused. They are the scenario's own GPU, on demand otherwise."""
+
+    gpus: int = Field(ge=1)
+    years: Literal[1, 3] = 1
+    discount_fraction: float | None = Field(default=None, ge=0, lt=1)
+    """Off the on-demand price; None: 0.3 for one year, 0.5 for three, the middle of what clouds publish."""
+
+    def discount(self) -> float:
+        """The discount stated, or the usual one of so many years."""
+        if self.discount_fraction is not None:
+            return self.discount_fraction
+        return 0.3 if self.years == 1 else 0.5
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class CostSpec:
     """Assumptions of the bill. Defaults add nothing: the number is compute only until one says otherwise.
 
@@ -45,6 +81,10 @@ class CostSpec:
     price_folder: str | None = None
     """A folder with ``gpu_prices.csv`` and ``api_prices.csv`` (or one of them): its rows price what they name. A GPU takes
     the median offer of each market; ``gpu.price.*`` on the command line still wins. None = the presets' prices."""
+    purchase: PurchaseSpec | None = None
+    """The scenario's own GPU is bought, not rented: replaces its price."""
+    commitment: CommitmentSpec | None = None
+    """GPUs that are paid for whether or not they run."""
     assumed_tokens_per_s: float | None = Field(default=None, gt=0)
     """Output tokens a second that a spreadsheet assumes of this fleet: the closed formula is set beside the simulation."""
     source: str = ""

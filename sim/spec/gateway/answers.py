@@ -74,6 +74,14 @@ class PriceTier:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class VolumeDiscount:
+    """Tokens of a month beyond ``from_tokens_per_month`` cost ``discount_fraction`` less, up to the next tier."""
+
+    from_tokens_per_month: float = Field(ge=0)
+    discount_fraction: float = Field(ge=0, lt=1)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class PeakHours:
     """Between these hours of the simulated day (0 = its first midnight) prices are ``factor`` times as high."""
 
@@ -113,6 +121,16 @@ class ApiSpec:
     """Other prices by hour."""
     cached_input_fraction: float = Field(default=0.0, ge=0, le=1)
     """Share of a prompt that the provider finds in its cache: an assumption."""
+    minimum_usd_per_month: float = Field(default=0.0, ge=0)
+    """A contract's minimum spend, US$ a month: paid when unused."""
+    volume_discounts: tuple[VolumeDiscount, ...] = ()
+    """A contract's tiers over the tokens of a month, prompts and answers together."""
+    batch_fraction: float = Field(default=0.0, ge=0, le=1)
+    """Share of the calls, by dollars, that can wait for the provider's batch price."""
+    batch_discount_fraction: float = Field(default=0.0, ge=0, lt=1)
+    """What the batch price is lower by; 0.5 is usual."""
+    region_latency_s: float = Field(default=0.0, ge=0)
+    """Added to every first token: the way to the provider's region and back."""
     output_tokens_factor: float = Field(default=1.0, gt=0)
     """Its answers' length relative to the trace's (a more verbose or a reasoning model)."""
     ttft_p50_s: float = Field(default=0.5, gt=0)
