@@ -72,7 +72,8 @@ def fleet_usd_per_hour(scenario: Scenario) -> float:
     for pool in scenario.fleet.all_pools().values():
         engine = pool.engine or scenario.engine
         gpus = gpus_per_replica(engine)
-        total += pool_usd_per_hour(pool.gpu or scenario.gpu, gpus, pool.replicas, pool.market, scenario.cost)
+        replicas = pool.replicas + pool.headroom_replicas + pool.warm_replicas
+        total += pool_usd_per_hour(pool.gpu or scenario.gpu, gpus, replicas, pool.market, scenario.cost)
     return total * (1.0 + scenario.cost.overhead_fraction)
 
 

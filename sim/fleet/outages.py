@@ -15,7 +15,7 @@ class Outages:
     def __init__(self, going: Going) -> None:
         self._going = going
         self._roster = going.roster
-        self._clock = going.roster.clock
+        self.clock = going.roster.clock
 
     def begin(self, zone: str, until_s: float | None, cause: str) -> None:
         """``zone`` is out from now on, until ``until_s`` (None = to the end)."""
@@ -27,7 +27,7 @@ class Outages:
                 if server.machine.state in ("up", "leaving"):
                     self._going.lose(server, "zone outage", taken=True)
         if until_s is not None:
-            self._clock.at(until_s, REPLICA, self._end, zone)
+            self.clock.at(until_s, REPLICA, self._end, zone)
 
     def _end(self, moment: Moment) -> None:
         zone: str = moment.value
@@ -40,7 +40,7 @@ class RandomOutages:
 
     def __init__(self, outages: Outages, spec: FleetSpec, seed: int) -> None:
         self._outages = outages
-        self._clock = outages._clock
+        self._clock = outages.clock
         self._mean_s = (spec.failures.zone_mtbf_h or 0.0) * SECONDS_PER_HOUR
         self._outage_s = spec.failures.zone_outage_s
         pools = spec.all_pools().values()

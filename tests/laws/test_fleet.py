@@ -134,7 +134,8 @@ def assert_dollars_are_seconds_times_price(result: Result) -> None:
     for row in result.replicas.to_dict("records"):
         used_s = math.fsum(row[part] for part in ("busy_s", "idle_s", "starting_s", "draining_s", "dead_s"))
         billed_s = used_s
-        if row["stopped_s"] < result.end_s and used_s > 1e-9:
+        handed_back = row["billed_start_s"] + used_s < result.end_s - 1e-6  # it may be taken before its death is known
+        if handed_back and used_s > 1e-9:
             billed_s = max(used_s, billing.minimum_s)
             if billing.increment_s:
                 billed_s = math.ceil(billed_s / billing.increment_s - 1e-9) * billing.increment_s
