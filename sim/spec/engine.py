@@ -24,16 +24,22 @@ class EngineSpec:
     """Scheduler, KV cache and parallelism of one engine (one replica)."""
 
     name: str = "vllm"
+    """Which engine it is: its preset's name."""
     version: str = f"{NEWEST[0]}.{NEWEST[1]}"
     """vLLM release, 0.10 to 0.33, whose defaults, memory accounting and admission rule hold; null = the newest modelled."""
     max_num_seqs: int | None = Field(default=None, ge=1)
+    """Most sequences in a batch; null = vLLM's for that GPU (256 or 1024)."""
     max_num_active_seqs: int | None = Field(default=None, ge=1)
+    """Most sequences that run; null = ``max_num_seqs``."""
     max_num_batched_tokens: Annotated[int | None, BeforeValidator(as_tokens)] = Field(default=None, ge=1)
+    """Token budget of a step, 8k is read; null = vLLM's for that GPU (2048, 8192 or 16384)."""
     max_num_scheduled_tokens: int | None = Field(default=None, ge=1)
+    """Tokens that are scheduled in a step; null = ``max_num_batched_tokens``."""
     max_model_len: Annotated[int | None, BeforeValidator(as_tokens)] = Field(default=None)
     """Longest sequence, tokens; 32k and 32K (1,000 and 1,024) are read. null = the model's own length, which is refused
     where it does not fit; auto (kept as -1) = shortened to what the KV pool holds."""
     block_size: int = Field(default=16, ge=1)
+    """Tokens of a KV block."""
     gpu_memory_utilization: float = Field(default=0.92, gt=0, le=1)
     """Share of the device's memory that the engine may use; null = the release's (0.92; before 0.20: 0.90)."""
     num_gpu_blocks_override: int | None = Field(default=None, ge=2)
@@ -53,21 +59,32 @@ class EngineSpec:
     cudagraph_capture_sizes: tuple[int, ...] | None = None
     """Batches, tokens, that are captured; null = vLLM's list."""
     enable_prefix_caching: bool = True
+    """Find the blocks of earlier prompts again."""
     enable_chunked_prefill: bool = True
+    """Cut prompts to what the budget leaves."""
     long_prefill_token_threshold: int = Field(default=0, ge=0)
+    """Most tokens of one prompt in a step while others wait; 0 = off."""
     long_prefill_token_threshold_adaptive: bool = False
+    """Raise that threshold to an equal share of the budget."""
     scheduling_policy: Literal["fcfs", "priority", "earliest_deadline", "shortest_prompt"] = "fcfs"
     """Who is served first: the first come, the lowest ``priority``; or, not vLLM's own, by the TTFT target of the request's
     route, or by the length of its prompt."""
     watermark: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the blocks that admission leaves free."""
     scheduler_reserve_full_isl: bool = True
+    """Admit a prompt only where all of it fits; null = the release's (true since 0.18)."""
     prefill_schedule_interval: int = Field(default=1, ge=1)
+    """Steps from one admission of prompts to the next while something decodes."""
     async_scheduling: bool = True
+    """Compose a step while the one before runs; null = the release's (true since 0.14)."""
     enforce_eager: bool = False
+    """No CUDA graphs."""
     estimate_cudagraph_memory: bool = True
     """Subtract CUDA graphs from the KV pool, as vLLM does since 0.20 (``VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS``)."""
     tensor_parallel_size: int = Field(default=1, ge=1)
+    """GPUs that share every layer."""
     pipeline_parallel_size: int = Field(default=1, ge=1)
+    """Stages of layers, each on GPUs of its own."""
     batch_order: Literal["decode_first", "prefill_first"] = "decode_first"
     """prefill_first: a batch of prefills pauses the decodes (SGLang, TGI). Here and below: not vLLM's, for comparing."""
     admission_reserve: Literal["prompt", "forecast", "max_output"] = "prompt"

@@ -40,6 +40,7 @@ class Weights:
     """How the matrices of a part are stored."""
 
     dtype: WeightDtype
+    """Number type."""
     group_size: int = Field(default=0, ge=0, le=LARGEST)
     """Weights that share one scale; 0 = the usual of the format (``USUAL_GROUP``)."""
     scale_bytes: float = Field(default=0.0, ge=0, le=64)
@@ -55,10 +56,13 @@ class PartWeights:
     attention_out: Weights | None = None
     """The output projection, where it differs."""
     mlp: Weights | None = None
+    """Gate and up projections of the dense MLP, and down where ``mlp_out`` is null."""
     mlp_out: Weights | None = None
     """The down projection, where it differs."""
     experts: Weights | None = None
+    """Routed experts."""
     shared_experts: Weights | None = None
+    """Experts that every token passes."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -66,9 +70,13 @@ class FullAttention:
     """Softmax attention with K and V of every token: multi-head, grouped-query or multi-query."""
 
     kind: Literal["full"] = "full"
+    """Softmax attention over every token, or those of a window."""
     heads: int = Field(ge=1, le=LARGEST)
+    """Query heads."""
     kv_heads: int = Field(ge=1, le=LARGEST)
+    """Key and value heads; must divide ``heads``."""
     head_dim: int = Field(ge=1, le=LARGEST)
+    """Numbers a head compares."""
     v_head_dim: int | None = Field(default=None, ge=1, le=LARGEST)
     """None = ``head_dim``."""
     window: int | None = Field(default=None, ge=1)
@@ -86,7 +94,9 @@ class FullAttention:
     index_heads: int = Field(default=0, ge=0, le=LARGEST)
     """Heads of the index that chooses ``index_top_k`` tokens for each query (sparse attention); 0 = reads all."""
     index_head_dim: int = Field(default=0, ge=0, le=LARGEST)
+    """Numbers a head of the index compares."""
     index_top_k: int = Field(default=0, ge=0)
+    """Tokens that a query reads, chosen by the index; 0 = all."""
 
     @model_validator(mode="after")
     def _check(self) -> FullAttention:
@@ -100,16 +110,23 @@ class LatentAttention:
     """Multi-head latent attention (MLA): one latent of ``kv_lora_rank + qk_rope_head_dim`` a token for all heads."""
 
     kind: Literal["mla"] = "mla"
+    """Multi-head latent attention."""
     heads: int = Field(ge=1, le=LARGEST)
+    """Query heads."""
     q_lora_rank: int | None = Field(default=None, ge=1, le=LARGEST)
     """None = Q is one matrix."""
     kv_lora_rank: int = Field(ge=1, le=LARGEST)
+    """Numbers of the latent of a token."""
     qk_nope_head_dim: int = Field(ge=0, le=LARGEST)
+    """Numbers a head compares without position."""
     qk_rope_head_dim: int = Field(ge=0, le=LARGEST)
+    """Numbers a head compares with position, shared by all heads."""
     v_head_dim: int = Field(ge=1, le=LARGEST)
+    """Numbers a head gives out."""
     index_heads: int = Field(default=0, ge=0, le=LARGEST)
     """Heads of the index that chooses ``index_top_k`` tokens for each query (DeepSeek sparse attention); 0 = no index."""
     index_head_dim: int = Field(default=0, ge=0, le=LARGEST)
+    """Numbers a head of the index compares."""
     index_top_k: int = Field(default=0, ge=0)
     """Tokens that a query reads, chosen by an index of its own or of an earlier layer; 0 = all."""
 
@@ -119,9 +136,13 @@ class CrossAttention:
     """Attention to the states of a tower (Llama 3.2 Vision): text tokens leave nothing in its cache."""
 
     kind: Literal["cross"] = "cross"
+    """Attention to a tower."""
     heads: int = Field(ge=1, le=LARGEST)
+    """Query heads."""
     kv_heads: int = Field(ge=1, le=LARGEST)
+    """Key and value heads."""
     head_dim: int = Field(ge=1, le=LARGEST)
+    """Numbers a head compares."""
 
 
 def _kind(stated: Any) -> Any:
@@ -144,14 +165,19 @@ class RecurrentState:
     """
 
     form: Literal["mamba1", "mamba2", "gated_delta", "kda", "lightning", "short_conv", "rwkv"]
+    """Which mixer it is; the numbers below say all that counts."""
     columns_in: int = Field(ge=1, le=LARGEST)
+    """Width of the projections that read the hidden state."""
     rows_out: int = Field(ge=1, le=LARGEST)
+    """Width of the projection that writes it back."""
     inner_parameters: int = Field(default=0, ge=0)
     """Convolution, time-step and decay parameters, norms, low-rank projections between input and output."""
     conv_elements: int = Field(default=0, ge=0)
     """Numbers that a sequence keeps for the convolution, in 16 bits."""
     state_elements: int = Field(default=0, ge=0)
+    """Numbers of the state that a sequence keeps."""
     state_dtype: Literal["bf16", "fp16", "fp32"] = "bf16"
+    """Type of the state."""
     heads: int = Field(default=1, ge=1, le=LARGEST)
     """Over at most so many tensor-parallel ranks the state is split."""
 
@@ -169,6 +195,7 @@ class FeedForward:
     active_experts: int = Field(default=0, ge=0, le=LARGEST)
     """Routed experts that a token passes."""
     expert_width: int = Field(default=0, ge=0, le=LARGEST)
+    """Of one routed expert."""
     expert_hidden_size: int | None = Field(default=None, ge=1, le=LARGEST)
     """Size of the space in which the experts work where it is not ``hidden_size`` (a projection leads there and back)."""
     shared_width: int = Field(default=0, ge=0, le=LARGEST)
@@ -188,14 +215,19 @@ class LayerGroup:
     """``count`` equal layers, wherever they stand in the model."""
 
     count: int = Field(ge=1, le=100_000)
+    """Equal layers."""
     attention: Attention | None = None
+    """How its tokens see one another; null = not at all."""
     state: RecurrentState | None = None
+    """Recurrent mixer beside the attention or in its place; null = none."""
     feed_forward: FeedForward | None = None
+    """Dense MLP, mixture of experts or both; null = none."""
     norms: int = Field(default=2, ge=0, le=100)
     """Vectors of ``hidden_size``."""
     other_parameters: int = Field(default=0, ge=0)
     """Of one layer, 16 bits: what the parts do not name."""
     weights: PartWeights = Field(default_factory=PartWeights)
+    """Number types of the parts."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -203,9 +235,11 @@ class Tower:
     """An encoder beside the language model: its weights lie on every GPU of the first stage, in 16 bits."""
 
     name: Literal["vision", "audio"]
+    """What it encodes."""
     parameters: int = Field(ge=0)
     """Its projector included."""
     width: int = Field(default=0, ge=0, le=LARGEST)
+    """Of its hidden state."""
     inner_width: int = Field(default=0, ge=0, le=LARGEST)
     """Of its feed-forward part, for the memory of its profiling pass."""
     largest_input: int = Field(default=0, ge=0, le=LARGEST)

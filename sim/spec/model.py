@@ -29,12 +29,15 @@ class ModelSpec:
     name: str
     """Preset name, e.g. ``llama3_8b``, or that of the file it was read from; it decides nothing."""
     hidden_size: int = Field(ge=1, le=LARGEST)
+    """Width of the residual stream."""
     vocab_size: int = Field(ge=1, le=1_000_000_000)
+    """Entries of the embedding."""
     max_context: int = Field(ge=2, le=1_000_000_000_000)
     """Longest sequence (prompt + answer) the model was made for, tokens."""
     unset_max_model_len: int | None = Field(default=None, ge=2)
     """What the engine takes where ``engine.max_model_len`` is unset, tokens; null = ``max_context``."""
     stack: tuple[LayerGroup, ...] = Field(min_length=1)
+    """Groups of equal layers."""
     tied_embeddings: bool = False
     """The output head is the embedding matrix."""
     weight_dtype: WeightDtype = "bf16"
@@ -46,6 +49,7 @@ class ModelSpec:
     other_parameters: int = Field(default=0, ge=0)
     """Outside the layers, 16 bits: position and per-layer embeddings."""
     towers: tuple[Tower, ...] = ()
+    """Encoders beside the language model, loaded with it."""
     prediction_layers: tuple[LayerGroup, ...] = ()
     """Extra layers that draft the tokens after the next (MTP). vLLM loads them with speculation only."""
     kv_cache_dtype: Literal["bf16", "fp8"] = "bf16"

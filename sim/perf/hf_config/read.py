@@ -158,6 +158,10 @@ def _language_model(whole: Facts, read_as: str | None) -> tuple[Facts, Family]:
 
 def _understood(facts: Facts, kind: str) -> tuple[Facts, Family]:
     family = family_of(kind)
+    flat = [part.stated for part in (facts.inner("attn_config"), facts.inner("ffn_config")) if part is not None]
+    if flat:  # MPT, DBRX: objects of their own for attention and feed-forward part
+        stated = {key: value for part in flat for key, value in part.items() if key != "model_type"}
+        facts = Facts({**stated, **facts.stated}, facts.where, kind=kind, nested=facts.nested)
     if kind in REFUSED:
         raise facts.refused("model_type", f"{kind!r} is not supported: {REFUSED[kind]}")
     if family is None:

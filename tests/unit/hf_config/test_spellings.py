@@ -127,6 +127,18 @@ def test_recurrent_layers_keep_a_state_and_no_tokens() -> None:
     assert state_bytes_per_sequence(found, 4) == 36 * state / 4
 
 
+def test_objects_for_attention_and_experts_are_read() -> None:
+    """databricks/dbrx-base: 132B, 36B of them active."""
+    facts = {
+        "model_type": "dbrx", "d_model": 6144, "n_layers": 40, "n_heads": 48, "max_seq_len": 32768, "vocab_size": 100352,
+        "attn_config": {"kv_n_heads": 8, "clip_qkv": 8}, "tie_word_embeddings": False,
+        "ffn_config": {"ffn_hidden_size": 10752, "moe_num_experts": 16, "moe_top_k": 4},
+    }  # fmt: skip
+    found = read(facts)
+    assert parameter_count(found) == pytest.approx(131.6e9, rel=0.01)
+    assert kv_bytes_per_token(found) == 40 * 2 * 8 * 128 * 2
+
+
 def test_what_a_model_is_read_as_can_be_said() -> None:
     unknown = {**LLAMA, "model_type": "my_llama"}
     assert model_from_facts(unknown, "config.json", "a model", read_as="llama").stack == model("llama3_8b").stack
