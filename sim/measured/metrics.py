@@ -95,7 +95,7 @@ def one_dump(samples: Samples) -> Aggregate:
     Raises:
         TraceError: nothing was answered yet, nothing is running, or no server's names are there.
     """
-    server = _known(samples)
+    server = known_server(samples)
     requests = _finished(server, samples)
     running, waiting = samples.total(*server.running), samples.total(*server.waiting)
     if not requests > 0:
@@ -114,7 +114,7 @@ def one_dump(samples: Samples) -> Aggregate:
 
 def at_concurrency(samples: Samples, in_flight: float) -> Aggregate:
     """The means since the server started, at a number in flight that the user knows."""
-    server = _known(samples)
+    server = known_server(samples)
     requests = _finished(server, samples)
     if not requests > 0:
         raise TraceError(f"{samples.source}: {server.name} of a server that has answered no request yet")
@@ -130,7 +130,7 @@ def difference(
     Raises:
         TraceError: nothing was answered in between, or the server was started again.
     """
-    server = _known(later)
+    server = known_server(later)
     between = later.since(earlier, {name for name in later.values if _is_cumulative(server, name)})
     requests = _finished(server, between)
     if not requests > 0:
@@ -148,8 +148,10 @@ def difference(
                 f"{interval_s:.4g} s; the dumps' times are not those of the run: say --interval-s"
             )
         return _point(server, between, requests, load, ())
-    levels = [now.total(*server.running) + _or_zero(now.total(*server.waiting)) for now in (earlier, later)]
-    busy = [level for level in levels if level > 0]
+    loads = [
+        _load_now(server, between, now.total(*server.running), now.total(*server.waiting)) for now in (earlier, later)
+    ]  # fmt: skip
+    busy = [load.in_flight for load in loads if load.in_flight]
     if not busy:
         raise TraceError(
             f"{between.source}: neither dump has a running request nor a time, so the number in flight is not known; say "
@@ -176,10 +178,26 @@ def same_server(earlier: Samples, later: Samples) -> bool:
 
 def in_order(dumps: Sequence[Samples]) -> list[Samples]:
     """Dumps of one server by the work done, which only grows."""
-    return sorted(dumps, key=lambda samples: (_or_zero(_finished(_known(samples), samples)), samples.at_s))
+    return sorted(dumps, key=lambda samples: (_or_zero(_finished(known_server(samples), samples)), samples.at_s))
 
 
-def _known(samples: Samples) -> Server:
+def is_busy(samples: Samples) -> bool:
+    """Whether requests were running or waiting when the dump was taken."""
+    server = known_server(samples)
+    return samples.total(*server.running) > 0 or samples.total(*server.waiting) > 0
+
+
+def nothing_between(earlier: Samples, later: Samples) -> bool:
+    """Whether two dumps of one server have the same finished requests."""
+    return _finished(known_server(earlier), earlier) == _finished(known_server(later), later)
+
+
+def known_server(samples: Samples) -> Server:
+    """Whose dump this is.
+
+    Raises:
+        TraceError: nobody's that is known, or several models' together.
+    """
     server = server_of(samples)
     models = samples.labels_of("model_name", *_counts(server)) | samples.labels_of("model", *_counts(server))
     if len(models) > 1:

@@ -23,6 +23,8 @@ from sim.workload.source import head_of, whole_text
 
 __all__ = ["Observations", "Readings", "read_measurements", "read_observations"]
 
+_SHORTEST_S = 1.0
+"""Files written closer together were copied together: their times tell nothing."""
 _PICTURES = {".png", ".svg", ".html", ".htm", ".pdf", ".pyc", ".lock", ".log"}
 
 
@@ -98,7 +100,9 @@ def _read(file: Path, named: bool, found: Readings, dumps: list[Samples], known:
         return
     text = whole_text(file)
     if head.lstrip("\ufeff \t\r\n")[:1] not in ("{", "[") and metrics.names_a_server(text):
-        dumps.append(from_text(str(file), text))
+        dump = from_text(str(file), text)
+        metrics.known_server(dump)
+        dumps.append(dump)
         return
     found.runs += runs_in(str(file), text, known.concurrency)
 
@@ -110,6 +114,10 @@ def _add_dumps(dumps: list[Samples], found: Readings, known: Known, alone: bool)
         server = next((held for held in servers if metrics.same_server(held[-1], dump)), None)
         if server is None:
             servers.append([dump])
+        elif metrics.nothing_between(server[-1], dump):  # one of the two is enough: the one that shows a load
+            idle = dump if metrics.is_busy(server[-1]) else server[-1]
+            server[-1] = server[-1] if idle is dump else dump
+            found.skipped.append((idle.source, f"counts the same requests as {server[-1].source}"))
         else:
             server.append(dump)
     for held in servers:
@@ -131,8 +139,9 @@ def _add_dumps(dumps: list[Samples], found: Readings, known: Known, alone: bool)
 def _add_differences(held: list[Samples], found: Readings, known: Known) -> None:
     for earlier, later in itertools.pairwise(held):
         interval_s, how = known.interval_s or later.at_s - earlier.at_s, ""
-        if math.isnan(interval_s):
+        if math.isnan(interval_s) and not (metrics.is_busy(earlier) or metrics.is_busy(later)):
             interval_s, how = _modified_s(later) - _modified_s(earlier), " between the files' times"
+            interval_s = interval_s if interval_s >= _SHORTEST_S else math.nan
         try:
             point = metrics.difference(earlier, later, interval_s, how_known=how, in_flight=known.concurrency)
             found.runs.append(standing_for(checked(point)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,19 @@ def test_a_folder_of_dumps_is_read_as_the_differences(tmp_path: Path) -> None:
         (tmp_path / name).write_text(vllm(requests))
     readings = read_measurements([tmp_path], Known(interval_s=120.0))
     assert [run.point.requests for run in readings.runs if run.point] == [600, 600]
+    (tmp_path / "busy.txt").write_text(vllm(1200, running=10))
+    readings = read_measurements([tmp_path])
+    (run,) = readings.runs
+    assert run.concurrency == 10
+    why = {Path(file).name: reason for file, reason in readings.skipped}
+    assert "counts the same requests as" in why["a.txt"]
+    assert "neither dump has a running request" in why["b.prom"]
+    os.utime(tmp_path / "z_before.txt", (1000, 1000))
+    os.utime(tmp_path / "b.prom", (1120, 1120))
+    by_time = read_measurements([tmp_path]).runs[0]
+    assert by_time.point
+    assert by_time.point.load.in_flight == pytest.approx(10.5)
+    assert "between the files' times" in by_time.words
     known = read_measurements([tmp_path / "b.prom"], Known(concurrency=12.0))
     assert known.runs[0].concurrency == 12
 
@@ -155,11 +169,15 @@ def test_a_damaged_dump_names_its_line(text: str, message: str) -> None:
         aggregates_in("dump", text)
 
 
-def test_two_models_in_one_dump_are_refused() -> None:
+def test_two_models_in_one_dump_are_refused(tmp_path: Path) -> None:
     one = vllm(10, running=1).replace('engine="0"', 'engine="0",model_name="a"')
     with pytest.raises(TraceError, match=r"2 models \(a, b\)"):
         aggregates_in("dump", one + vllm(10).replace('engine="0"', 'engine="0",model_name="b"').split("x\n")[1].replace(
             "vllm:inter_token_latency", "vllm:other"))  # fmt: skip
+    (tmp_path / "both.txt").write_text(one + one.replace('"a"', '"b"').replace("vllm:inter_token_latency", "vllm:other"))
+    (tmp_path / "one.txt").write_text(one)
+    readings = read_measurements([tmp_path])
+    assert (len(readings.runs), len(readings.skipped)) == (1, 1)
 
 
 def test_values_add_up_over_engines() -> None:
