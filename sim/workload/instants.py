@@ -74,9 +74,12 @@ class TimeColumn:
         if column.null_count == 0:
             for kind in (pa.timestamp("ns"), pa.timestamp("ns", "UTC")):
                 try:
-                    return self._since_origin(pc.cast(column, kind).to_numpy(zero_copy_only=False))
+                    moments = pc.cast(column, kind).to_numpy(zero_copy_only=False)
                 except pa.ArrowInvalid:
                     continue
+                years = pc.cast(pc.utf8_slice_codeunits(column, 0, 4), pa.int32()).to_numpy()
+                sane = (years >= _EARLIEST.year) & (years < _LATEST.year)  # older Arrow wraps the others around, too
+                return self._since_origin(np.where(sane, moments, np.datetime64("NaT")))
         return self._parsed(_texts(column), "ISO8601")
 
     def _by_pattern(self, column: pa.Array, pattern: str) -> np.ndarray:
@@ -94,10 +97,11 @@ class TimeColumn:
         return self._since_origin(moments.dt.tz_localize(None).to_numpy())
 
     def _since_origin(self, moments: np.ndarray) -> np.ndarray:
-        missing = np.isnat(moments)
+        seconds = moments.astype("datetime64[s]")  # older NumPy wraps what nanoseconds cannot hold around, without a word
+        missing = ~((seconds > np.datetime64("1700-01-01")) & (seconds < np.datetime64("2250-01-01")))  # NaT is neither
         if missing.all():
             return np.full(len(moments), np.nan)
-        instants_ns = moments.astype("datetime64[ns]").astype(np.int64)
+        instants_ns = np.where(missing, np.datetime64("NaT"), moments).astype("datetime64[ns]").astype(np.int64)
         if self.origin_ns is None:
             self.origin_ns = int(instants_ns[~missing][0])
         return np.where(missing, np.nan, (instants_ns - self.origin_ns) / 1e9)
