@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sim.perf.attention import cache_reads, full_pair_flop
-from sim.perf.geometry import head_bytes, weight_element_bytes
+from sim.perf.geometry import head_bytes, stored_kv_dtype, weight_element_bytes
 from sim.perf.matrices import matrices
 from sim.perf.tabulated import StepTables
 from sim.spec.engine import EngineSpec
@@ -63,7 +63,8 @@ def decode_floor_s_per_token(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec)
 
 def pair_floor_s(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> float:
     """Seconds of one (query, key) pair over all layers without a window at peak bf16 rate."""
-    peak = 1e12 * (max(gpu.tflops_fp8, gpu.tflops_bf16) if engine.kv_cache_dtype == "fp8" else gpu.tflops_bf16)
+    eight_bits = stored_kv_dtype(engine.kv_cache_dtype, model) == "fp8"
+    peak = 1e12 * (max(gpu.tflops_fp8, gpu.tflops_bf16) if eight_bits else gpu.tflops_bf16)
     return full_pair_flop(model) / engine.tensor_parallel_size / peak
 
 

@@ -106,9 +106,14 @@ def head_bytes(model: ModelSpec) -> float:
     return model.vocab_size * model.hidden_size * element
 
 
+def stored_kv_dtype(kv_dtype: str, model: ModelSpec) -> str:
+    """The type of the cache; ``auto`` is what the checkpoint says, 16 bits where it says nothing."""
+    return model.kv_cache_dtype if kv_dtype == "auto" else kv_dtype
+
+
 def kv_element_bytes(kv_dtype: str, model: ModelSpec) -> float:
-    """Bytes of one stored K or V element; ``auto`` is what the checkpoint says, 16 bits where it says nothing."""
-    return DTYPE_BYTES[model.kv_cache_dtype if kv_dtype == "auto" else kv_dtype]
+    """Bytes of one stored K or V element."""
+    return DTYPE_BYTES[stored_kv_dtype(kv_dtype, model)]
 
 
 def layer_kv_bytes(model: ModelSpec, group: LayerGroup, kv_dtype: str, tensor_parallel: int = 1) -> float:

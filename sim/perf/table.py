@@ -16,6 +16,7 @@ from typing import Any
 
 from sim.errors import ConfigError
 from sim.perf.floors import with_floors
+from sim.perf.geometry import stored_kv_dtype
 from sim.perf.tabulated import StepTables
 from sim.spec.engine import EngineSpec
 from sim.spec.gpu import GpuSpec
@@ -82,7 +83,7 @@ def _peaks(gpu: GpuSpec) -> tuple[float, float, float]:
 
 def _dtypes(model: ModelSpec, engine: EngineSpec) -> tuple[str, str]:
     weights = "bf16" if model.weight_dtype == "fp16" else model.weight_dtype
-    return weights, "fp8" if engine.kv_cache_dtype == "fp8" else "bf16"
+    return weights, "fp8" if stored_kv_dtype(engine.kv_cache_dtype, model) == "fp8" else "bf16"
 
 
 def _shipped(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> dict[str, Any] | None:
