@@ -9,6 +9,7 @@ cache (the host's memory is taken to hold it), until the machine is handed back.
 from __future__ import annotations
 
 import math
+from bisect import insort
 from typing import Literal
 
 import simpy
@@ -22,9 +23,10 @@ from sim.units import GIB
 class Machine:
     """One machine, or the machines of one large replica."""
 
-    __slots__ = ("gpus", "held_gpus", "known", "market", "pulled", "state", "storage", "up", "zone")
+    __slots__ = ("gpus", "held_gpus", "known", "market", "number", "pulled", "state", "storage", "up", "zone")
 
-    def __init__(self, market: Market, zone: str, gpus: int, storage: Link, clock: Clock) -> None:
+    def __init__(self, number: int, market: Market, zone: str, gpus: int, storage: Link, clock: Clock) -> None:
+        self.number = number
         self.market = market
         self.zone = zone
         self.gpus = gpus
@@ -48,6 +50,8 @@ class Machines:
         self._clock = clock
         self._rate = weights_gib_per_s * GIB
         self._open: list[Machine] = []
+        """In order of their numbers."""
+        self._made = 0
 
     def take(self, gpu: GpuSpec, gpus: int, market: Market, zone: str) -> Machine:
         """Room for a replica of ``gpus``: on a machine that has it, else on a new one."""
@@ -55,21 +59,22 @@ class Machines:
             free = machine.gpus - machine.held_gpus
             if (machine.market, machine.zone) == (market, zone) and free >= gpus and machine.state != "leaving":
                 machine.held_gpus += gpus
+                self._list(machine)
                 return machine
         unit = gpu.price.instance_gpus
         nodes = math.ceil(gpus / max(unit, gpu.max_scaleup_gpus))
         storage = Link("storage", self._rate * nodes)
-        machine = Machine(market, zone, math.ceil(gpus / unit) * unit, storage, self._clock)
+        self._made += 1
+        machine = Machine(self._made, market, zone, math.ceil(gpus / unit) * unit, storage, self._clock)
         machine.held_gpus = gpus
-        self._open.append(machine)
+        self._list(machine)
         return machine
 
     def take_again(self, machine: Machine, gpus: int) -> None:
         """A replica of ``gpus`` comes up where one has just gone."""
         machine.held_gpus += gpus
         machine.state = "up"
-        if machine not in self._open:
-            self._open.append(machine)
+        self._list(machine)
 
     def release(self, machine: Machine, gpus: int, *, broken: bool) -> None:
         """A replica of ``gpus`` has gone; a machine without any is handed back."""
@@ -77,5 +82,12 @@ class Machines:
             machine.held_gpus -= gpus
         if not machine.held_gpus or machine.state == "leaving":
             machine.state = "leaving"
-            if machine in self._open:
-                self._open.remove(machine)
+        self._list(machine)
+
+    def _list(self, machine: Machine) -> None:
+        """``machine`` is among the open ones while it has a GPU to give: broken ones would fill the list for ever."""
+        has_one = machine.state != "leaving" and machine.held_gpus < machine.gpus
+        if has_one and machine not in self._open:
+            insort(self._open, machine, key=lambda one: one.number)
+        elif not has_one and machine in self._open:
+            self._open.remove(machine)

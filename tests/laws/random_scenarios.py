@@ -34,7 +34,6 @@ SELF_CONTAINED = ("chat_synthetic", "chat_week_synthetic", "agents_and_chat_synt
 """Workload presets that need no file."""
 
 SMALL_MODELS = ("llama3_8b", "qwen3_8b", "qwen2_5_7b", "mistral_nemo_12b", "llama2_7b", "gemma3_12b")
-LARGE_GPUS = ("a100_80", "h100", "h200", "b200", "mi300x")
 
 
 class Ended(NamedTuple):
@@ -84,7 +83,7 @@ def drawn(seed: int) -> dict[str, Any]:
     data["seed"] = draw.randrange(1000)
     data["output"] = {"requests": True, "timeseries": draw.random() < 0.5, "steps": draw.random() < 0.1, "report": False}
     data["model"], data["gpu"], tp = machine(draw)
-    for market in ("spot", "reserved"):  # some GPUs are sold on demand only
+    for market in ("on_demand", "spot", "reserved"):  # some GPUs are not sold so, or not at all
         data["gpu"]["price"][f"{market}_usd_per_hour"] = data["gpu"]["price"].get(f"{market}_usd_per_hour") or 1.0
     data["engine"] = engine(draw, tp)
     data["fleet"] = fleet(draw, data["engine"])
@@ -100,13 +99,10 @@ def drawn(seed: int) -> dict[str, Any]:
 
 
 def machine(draw: Draw) -> tuple[dict[str, Any], dict[str, Any], int]:
-    if draw.random() < 0.7:
-        return preset("model", draw.choice(SMALL_MODELS)), preset("gpu", draw.choice(presets("gpu"))), draw.choice((1, 1, 1, 2))
-    name = draw.choice(presets("model"))
-    gpu, tp = draw.choice(LARGE_GPUS), draw.choice((2, 4, 8))
-    if name == "deepseek_v3":
-        gpu, tp = draw.choice(("h200", "b200", "mi300x")), 8
-    return preset("model", name), preset("gpu", gpu), tp
+    if draw.random() < 0.75:
+        return preset("model", draw.choice(SMALL_MODELS)), preset("gpu", draw.choice(presets("gpu"))), draw.choice((1, 1, 2, 2))
+    gpu, tp = draw.choice((("h100", 8), ("h200", 4), ("h200", 8), ("b200", 8), ("mi300x", 8)))
+    return preset("model", draw.choice(presets("model"))), preset("gpu", gpu), tp
 
 
 def engine(draw: Draw, tp: int) -> dict[str, Any]:
@@ -214,7 +210,7 @@ def spot(draw: Draw) -> dict[str, Any]:
             {"kind": "zone_runs", "up_mean_h": 0.02, "up_median_h": 0.01, "down_mean_h": 0.01, "down_median_h": 0.005},
         )
     )
-    if draw.random() < 0.6:
+    if draw.random() < 0.6 or spec["hazard"] is None:
         spec["hazard"] = hazard
     spec.update(
         notice_s=draw.choice((0.0, 2.0, 30.0, 120.0)), on_notice=draw.choice(("drain", "hand_back", "ignore")),
@@ -365,7 +361,7 @@ def generator(draw: Draw) -> dict[str, Any]:
         client["flash_crowds"] = [{"start_s": 2.0, "factor": 5.0}]
     if draw.random() < 0.2:
         client["dependence"] = {"kind": "gaussian", "rho": 0.5}
-    duration_s = max(10.0, 150 / rate)
+    duration_s = max(30.0, 150 / rate)
     if draw.random() < 0.3:
         clients = {name: {**client, "tenant": name, "route": draw.choice(("chat", "agent"))} for name in ("a", "b")}
         return {"duration_s": duration_s, "clients": clients}
