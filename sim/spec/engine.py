@@ -48,6 +48,8 @@ class EngineSpec:
     """Bytes of the KV pool on each GPU, 20G and 20GiB are read; replaces ``gpu_memory_utilization`` and the profiling."""
     kv_cache_dtype: Annotated[Literal["auto", "bf16", "fp16", "fp8"], BeforeValidator(as_kv_dtype)] = "auto"
     """Type of the KV cache, vLLM's spellings included (``fp8_e4m3``); auto = what the checkpoint states, else 16 bits."""
+    dtype: Annotated[Literal["auto", "bf16", "fp16"], BeforeValidator(as_kv_dtype)] = "auto"
+    """Type of activations and of what is not quantised: 16 bits under any name, so nothing depends on it."""
     quantization: Annotated[WeightDtype | None, BeforeValidator(as_weight_dtype)] = None
     """Quantise the checkpoint's matrices while loading, e.g. ``fp8``; null, or its own method, = as they are."""
     language_model_only: bool = False

@@ -31,6 +31,7 @@ from tests.presets import model
         ("""vllm serve org/M -cc '{"cudagraph_capture_sizes": [1, 2, 4]}' --swap-space 16""", {"cudagraph_capture_sizes": [1, 2, 4]}),
         ("vllm serve org/M \\\n  --gpu-memory-utilization 0.8 \\\n  --limit-mm-per-prompt.image 0 --limit-mm-per-prompt.video 0",
          {"gpu_memory_utilization": 0.8, "language_model_only": True}),
+        ("vllm serve org/M --cudagraph-capture-sizes 1 2 4 --port 1", {"cudagraph_capture_sizes": [1, 2, 4]}),
         ("vllm serve org/M --data-parallel-size 1 --cpu-offload-gb 0 --port 9000 --seed 7", {}),
         ("python -m sglang.launch_server --model-path org/M --tp 2 --mem-fraction-static 0.85 --chunked-prefill-size 4096",
          {"tensor_parallel_size": 2, "gpu_memory_utilization": 0.85, "max_num_batched_tokens": 4096}),

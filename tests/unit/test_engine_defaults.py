@@ -68,7 +68,8 @@ def test_weights_that_do_not_fit_are_refused_with_the_arithmetic() -> None:
 @pytest.mark.parametrize(
     ("version", "expected"),
     [
-        ("0.10", (0.90, False, False, False)), ("v0.14.1", (0.90, False, True, False)), ("0.19.0", (0.90, False, True, True)),
+        ("0.10", (0.90, False, False, False)), ("v0.14.1", (0.90, False, True, False)),
+        ("0.19.0", (0.90, False, True, True)),
         ("0.26", (0.92, True, True, True)), ("0.33", (0.92, True, True, True)), (0.30, (0.92, True, True, True)),
     ],
 )  # fmt: skip
@@ -94,8 +95,10 @@ def test_large_gpus_have_the_large_budget_since_0_28() -> None:
         ({"max_num_batched_tokens": "8k"}, {"max_num_batched_tokens": 8000}),
         ({"kv_cache_memory_bytes": "20G"}, {"kv_cache_memory_bytes": 20 * 2**30}),
         ({"kv_cache_memory_bytes": "20GiB"}, {"kv_cache_memory_bytes": 20 * 2**30}),
-        ({"kv_cache_dtype": "fp8_e4m3"}, {"kv_cache_dtype": "fp8"}), ({"kv_cache_dtype": "bfloat16"}, {"kv_cache_dtype": "bf16"}),
-        ({"quantization": "fp8"}, {"quantization": "fp8"}),
+        ({"kv_cache_dtype": "fp8_e4m3"}, {"kv_cache_dtype": "fp8"}),
+        ({"kv_cache_dtype": "bfloat16"}, {"kv_cache_dtype": "bf16"}),
+        ({"quantization": "fp8"}, {"quantization": "fp8"}), ({"dtype": "bfloat16"}, {"dtype": "bf16"}),
+        ({"dtype": "half"}, {"dtype": "fp16"}),
         ({"quantization": "int8_per_channel_weight_only"}, {"quantization": "int8_weight_only"}),
     ],
 )  # fmt: skip

@@ -17,6 +17,10 @@ _SHORT = {
     "cc": "compilation_config", "sc": "speculative_config", "O": "optimization_level", "asc": "additional_config",
     "tpd": "tensor_parallel_size",
 }  # fmt: skip
+_LISTS = {
+    "cudagraph_capture_sizes", "cuda_graph_sizes", "lora_modules", "middleware", "allowed_origins", "logits_processors",
+}  # fmt: skip
+"""Options that take several words."""
 _STARTS: tuple[tuple[str, Server], ...] = (
     (r"vllm\.entrypoints\.openai\.api_server$", "vllm"), (r"(^|/)vllm-openai(-rocm)?(:\S*)?$", "vllm"),
     (r"sglang\.launch_server$", "sglang"), (r"(^|/)trtllm-serve$", "tensorrt_llm"), (r"(^|/)sgl(ang)?(:\S*)?$", "sglang"),
@@ -64,6 +68,12 @@ def cut(text: str) -> Line:
                 number += 1
             else:
                 found = True
+        if name.replace("-", "_") in _LISTS:
+            found = [] if found is True else [found]
+            while number < len(rest) and not re.match(r"--?[A-Za-z]", rest[number]):
+                found.append(rest[number])
+                number += 1
+            found = [int(one) if one.isdigit() else one for one in found]
         _enter(line, name, found)
     for key in ("model", "model_path", "model_tag"):
         line.model = str(line.options.pop(key, "") or line.model)
