@@ -20,7 +20,7 @@ from sim.spec import Slo
 
 _OPEN = re.compile(
     r"model\.\w"
-    r"|(fleet\.pools|slo\.routes|slo\.percentiles|gateway\.queue\.weights|gateway\.apis|gpu\.step_time_scale)[.=]"
+    r"|(fleet\.pools|slo\.routes|slo\.percentiles|gateway\.queue\.weights|gateway\.apis|gateway\.routes|decide\.options|slo\.tenants|gpu\.step_time_scale)[.=]"
     r"|(workload\.columns|gateway\.network_one_way_s)[.=]"
     r"|workload\.(fetch|generator|packaged|packaged_rate_scale|session_rate_per_s|pool_rate_per_s|time_format|decimal)="
     r"|workload\.(dequantise_s|lenient_max_loss|block_tokens)="

@@ -49,9 +49,11 @@ def api_options(scenario: Scenario) -> list[Option]:
     stated = scenario.gateway.apis
     found = list(stated.items())
     taken = {spec.model for spec in stated.values()}
-    for row in sold_as(scenario.model.name, scenario.cost.price_folder):
-        name = f"{row.provider}/{row.model.rpartition('/')[2]}"
-        if f"{row.provider}/{row.model}" not in taken and name not in taken:
+    sold = sold_as(scenario.model.name, scenario.cost.price_folder)
+    for row in sold:
+        alone = sum(other.provider == row.provider for other in sold) == 1
+        name = row.provider if alone else f"{row.provider}/{row.model.rpartition('/')[2]}"
+        if f"{row.provider}/{row.model}" not in taken and name not in stated:
             found.append((name, api_of(row)))
     return [Option(f"API {name}", api_alone(scenario, name, spec)) for name, spec in found]
 

@@ -69,6 +69,8 @@ class Gateway(AttemptListener, EndpointListener):
         self._ttft_target_s = cache(scenario.slo.ttft_target_s)
         self._process = needs_process(spec)
         self._plain_routes = frozenset(spec.plain_routes)
+        self._routes: dict[str, str] = dict(spec.routes)
+        """Route -> pool that serves it at home."""
         self.dispatcher = Dispatcher(
             clock, recorder, self.counts, self, spec.abort_on_disconnect, dict(spec.network_one_way_s)
         )
@@ -205,11 +207,11 @@ class Gateway(AttemptListener, EndpointListener):
         """Local first; elsewhere when the hybrid rule says so."""
         rule = self.policies.hybrid
         if rule is None or rule.pinned(request):
-            return (yield from self._serve_locally(request, None))
+            return (yield from self._serve_locally(request, self._routes.get(request.route)))
         if rule.leaves_before(request, self.policies.least_waiting() if rule.spec.overload_waiting is not None else 0):
             return (yield from self._escalate(request))
         thrown_away = rule.leaves_after(request)
-        failure = yield from self._serve_locally(request, None, keep=not thrown_away)
+        failure = yield from self._serve_locally(request, self._routes.get(request.route), keep=not thrown_away)
         if (failure is None and thrown_away) or (failure is not None and rule.spec.after_failure and not request.expired):
             self.counts.retry(request)
             return (yield from self._escalate(request))

@@ -34,7 +34,7 @@ def needs_process(spec: GatewaySpec) -> bool:
     """Whether any policy of ``spec`` asks for more than routing, a timeout and a bounded queue."""
     return bool(
         spec.retries or spec.hedging or spec.outliers or spec.admission or spec.cache or spec.dedupe or spec.passes
-        or spec.hybrid or spec.queue.max_in_flight
+        or spec.hybrid or spec.queue.max_in_flight or spec.routes
     )  # fmt: skip
 
 
@@ -98,7 +98,7 @@ class Policies:
         spec, everybody = self._spec, frozenset(self._endpoints.pools)
         if spec.pools:
             return frozenset(spec.pools)
-        special = {p.pool for p in spec.passes if p.pool is not None}
+        special = {p.pool for p in spec.passes if p.pool is not None} | set(spec.routes.values())
         if spec.hybrid is not None and spec.hybrid.larger_pool is not None:
             special.add(spec.hybrid.larger_pool)
         return everybody - special or everybody

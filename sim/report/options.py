@@ -122,7 +122,8 @@ def options_page(rows: Sequence[Row], title: str) -> str:
             f'<div class="verdict {verdict}"><p><b class="word">{"Answer" if verdict == "pass" else "No answer"}.</b> '
             f"{escape(words)}</p></div>",
             charts(chart) if bars else "",
-            section("Every option", table(HEAD, map(option_cells, rows), text=_TEXT, best=0 if verdict == "pass" else None)),
+            section("Every option", _columns(rows, _FIGURES, verdict == "pass")),
+            section("What it misses, what flips it, what can go wrong", _columns(rows, _WORDS, verdict == "pass")),
             f"<p><b>What the answer rests on</b></p><ul>{items}</ul>",
             paragraph(
                 "Every option was simulated on the same traffic under the same SLO; equal fleets were sized to the fewest "
@@ -131,6 +132,17 @@ def options_page(rows: Sequence[Row], title: str) -> str:
             ),
         ],
     )
+
+
+_FIGURES = (0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)
+_WORDS = (0, 1, 13, 14, 15, 16)
+
+
+def _columns(rows: Sequence[Row], chosen: Sequence[int], answered: bool) -> str:
+    """A table of some columns of ``HEAD``: all of them side by side fit no screen."""
+    text = [place for place, column in enumerate(chosen) if column in _TEXT]
+    body = [[cells[column] for column in chosen] for cells in map(option_cells, rows)]
+    return table([HEAD[column] for column in chosen], body, text=text, best=0 if answered else None)
 
 
 def options_markdown(rows: Sequence[Row], title: str) -> str:

@@ -61,12 +61,16 @@ class GatewaySpec:
     network_one_way_s: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     """Pool or zone -> seconds from the clients to it, and as long back: part of every TTFT. A pool's own number goes before
     its zone's; 0 where neither is named. An API's latency stands with the API."""
+    routes: dict[str, str] = Field(default_factory=dict)
+    """Route -> the fleet pool that serves it (two models on two routes); the other routes go to the pools that none names,
+    or to all where every pool is named."""
     plain_routes: tuple[str, ...] = ()
     """Routes that are only routed: no policy applies to them, and they cost the simulation nothing extra."""
 
     def named_pools(self) -> dict[str, str]:
         """The pools of the fleet that it names, by key."""
         named = {f"gateway.pools.{place}": pool for place, pool in enumerate(self.pools)}
+        named |= {f"gateway.routes.{route}": pool for route, pool in self.routes.items()}
         named |= {f"gateway.passes.{place}.pool": one.pool for place, one in enumerate(self.passes) if one.pool is not None}
         if self.hybrid is not None and self.hybrid.larger_pool is not None:
             named["gateway.hybrid.larger_pool"] = self.hybrid.larger_pool
