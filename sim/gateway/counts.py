@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from sim.gateway.request import ClientRequest
+from sim.record.recorder import Recorder
 
 
 class Counts:
     """All from the start of the run, but ``under_way`` and ``out``, which are of now."""
 
-    def __init__(self) -> None:
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
         self.arrived = 0
         """Requests of clients."""
         self.under_way = 0
@@ -23,8 +25,18 @@ class Counts:
 
     def retry(self, request: ClientRequest) -> None:
         """``request`` is tried once more."""
-        request.attempts += 1
+        self._attempt(request)
         self.retries += 1
+
+    def hedge(self, request: ClientRequest) -> None:
+        """``request`` is tried once more before the last try has failed."""
+        self._attempt(request)
+        self.hedges += 1
+
+    def _attempt(self, request: ClientRequest) -> None:
+        """In the records at once: a request that a run gives up on has its attempts there."""
+        request.attempts += 1
+        self._recorder.attempts[request.row] = request.attempts
 
     @property
     def active(self) -> bool:

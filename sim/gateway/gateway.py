@@ -58,7 +58,7 @@ class Gateway(AttemptListener, EndpointListener):
         seed = scenario.seed
         self.clock = clock
         self.recorder = recorder
-        self.counts = Counts()
+        self.counts = Counts(recorder)
         self.arrival_s = array("d", np.asarray(trace.arrival_s, dtype=np.float64).tobytes())
         """When each request was sent; the trace's times unless users wait for answers."""
         self._input = array("q", np.asarray(trace.input_tokens, dtype=np.int64).tobytes())
@@ -308,7 +308,6 @@ class Gateway(AttemptListener, EndpointListener):
         row = request.row
         engine = attempt.engine if attempt is not None else None
         scheduled = engine.scheduled_at if engine is not None else None
-        self.recorder.attempts[row] = request.attempts
         self.recorder.answered(
             row, request.arrival_s, answer.first_token_s, answer.finish_s, _NAN if scheduled is None else scheduled,
             answer.output_tokens, 0 if engine is None else min(engine.cached_tokens, request.input_tokens),
@@ -320,7 +319,6 @@ class Gateway(AttemptListener, EndpointListener):
 
     def _lose(self, request: ClientRequest, failure: Failure) -> None:
         """The client has no answer, and no further try."""
-        self.recorder.attempts[request.row] = request.attempts
         self.recorder.lost(request.row, self.clock.now, OUTCOME[failure.kind], failure.reason)
         self._close(request)
 
@@ -365,8 +363,7 @@ class Gateway(AttemptListener, EndpointListener):
             return
         request.hedges += 1
         if self._send(request, waiting[0].server.pool, [attempt.server for attempt in request.live]) is None:
-            request.attempts += 1
-            self.counts.hedges += 1
+            self.counts.hedge(request)
         else:
             request.hedges -= 1
 

@@ -96,3 +96,13 @@ def test_who_comes_again_stands_behind_those_who_came_meanwhile() -> None:
     room.remove(first)
     room.push(first)
     assert [room.pop(), room.pop(), room.pop()] == [second, first, None]
+
+
+def test_attempts_of_a_request_that_the_run_gives_up_on_are_in_the_records() -> None:
+    """Nobody is there after 0.5 s: requests that are still being tried when the run ends count their tries."""
+    retries = {"kind": "backoff", "max_attempts": 100, "base_s": 0.2, "max_s": 86_400.0, "jitter": "none"}
+    trace = Trace(np.arange(3) * 1.0, np.full(3, 100), np.full(3, 500))
+    lost = [{"kind": "replica_loss", "at_s": 0.5, "repair": "none"}]
+    result = run({"retries": retries, "queue": {"ttl_s": 1.0}}, trace, replicas=1, timeline=lost)
+    assert violations(result) == []
+    assert (result.requests["outcome"] != "completed").all()
