@@ -96,6 +96,9 @@ class SaturationDetector:
         self._spec = spec
         self._servers = servers
         self._signals = signals
+        self._scrape = -1
+        self._seen: Sequence[ScrapedServer] = ()
+        self._saturation = 0.0
 
     def saturation(self) -> float:
         """1 and more is full."""
@@ -103,11 +106,14 @@ class SaturationDetector:
         servers = self._servers()
         if not servers:
             return float("inf")
+        if self._signals.unchanged_since(self._scrape) and self._seen == servers:
+            return self._saturation
         total = 0.0
         for server in servers:
             snapshot = self._signals.of(server)
             total += max(snapshot.waiting / spec.queue_depth, snapshot.kv_used / spec.kv_share)
-        return total / len(servers)
+        self._scrape, self._seen, self._saturation = self._signals.scrapes, list(servers), total / len(servers)
+        return self._saturation
 
     def refuse(self, request: RequestView, now_s: float) -> Refusal | None:
         """See ``AdmissionPolicy``."""

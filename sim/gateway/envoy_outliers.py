@@ -48,6 +48,7 @@ class EnvoyDetector:
     def __init__(self, spec: EnvoyOutliers) -> None:
         self._spec = spec
         self._hosts: dict[int, _Host] = {}
+        self._members: Sequence[Target] = ()
         self._cluster: frozenset[int] = frozenset()
         self._tick = 1
         """Number of the next interval's end."""
@@ -57,6 +58,8 @@ class EnvoyDetector:
         """See ``OutlierDetector``; all of ``targets`` while too few are in."""
         self._advance(targets, now_s)
         hosts = self._hosts
+        if all(host.out_s is None for host in hosts.values()):
+            return targets
         usable = [target for target in targets if target.index not in hosts or hosts[target.index].out_s is None]
         return targets if len(usable) < self._spec.panic_share * len(targets) else usable
 
@@ -118,7 +121,9 @@ class EnvoyDetector:
                     continue
             self._end_interval(self._tick * interval_s)
             self._tick += 1
-        self._cluster = frozenset(target.index for target in targets)
+        if self._members != targets:
+            self._members = list(targets)
+            self._cluster = frozenset([target.index for target in targets])
 
     def _end_interval(self, at_s: float) -> None:
         for host in self._hosts.values():

@@ -66,6 +66,8 @@ class Signals:
         self._counts = counts
         self._snapshots: dict[int, Snapshot] = {}
         self._armed = False
+        self.scrapes = 0
+        """Grows whenever a snapshot changes; without staleness they change at any time."""
 
     def of(self, server: ScrapedServer) -> Snapshot:
         """The newest known state of ``server``."""
@@ -79,7 +81,12 @@ class Signals:
         found = self._snapshots.get(server.index)
         if found is None:  # came up since the last scrape
             found = self._snapshots[server.index] = read(server)
+            self.scrapes += 1
         return found
+
+    def unchanged_since(self, scrapes: int) -> bool:
+        """Whether what was read when ``self.scrapes`` was ``scrapes`` still holds."""
+        return self.staleness_s > 0 and self._armed and scrapes == self.scrapes
 
     def _scrape(self, _: Moment) -> None:
         self._scrape_now()
@@ -88,4 +95,5 @@ class Signals:
             self._clock.at(self._clock.now + self.staleness_s, DEADLINE, self._scrape)
 
     def _scrape_now(self) -> None:
+        self.scrapes += 1
         self._snapshots = {server.index: read(server) for server in self._servers}

@@ -49,6 +49,10 @@ class FixedSignals:
 
     def __init__(self, staleness_s: float) -> None:
         self.staleness_s = staleness_s
+        self.scrapes = 0
+
+    def unchanged_since(self, scrapes: int) -> bool:
+        return False
 
     def of(self, server: Replica) -> Snapshot:
         return Snapshot(server.requests_in_flight, server.tokens_in_flight, server.requests_in_flight, server.kv_used, 4000)
