@@ -54,7 +54,7 @@ def main() -> int:
 
 def story(name: str, overrides: list[str]) -> tuple[object, ...]:
     summary = summarize(simulate(composed_scenario([*overrides, *QUIET])))
-    counts, cost = summary["requests"], summary["cost"]
+    counts, cost = summary["requests"], summary["cost"]["window"]
     lost = counts["offered"] - counts["completed"] - counts["escalated"]
     return (
         name, summary["slo"]["verdict"], counts["completed"], counts["escalated"], lost,
@@ -71,7 +71,7 @@ def review(preset: str, rate: float, usd: float, overrides: tuple[str, ...]) -> 
     latency = answer.summary["latency"]
     return (
         preset, " ".join(overrides), rate, cost_per_1m_usd(usd, rate), cost_per_1m_usd(usd, rate, 0.3), throughput["output_tokens_per_s"],
-        throughput["input_tokens_per_s"], answer.summary["cost"]["usd_per_1m_output_tokens"], latency["ttft_s"]["p95"],
+        throughput["input_tokens_per_s"], answer.summary["cost"]["window"]["usd_per_1m_output_tokens"], latency["ttft_s"]["p95"],
         latency["tpot_s"]["p95"], answer.summary["utilisation"]["batch"], tightest,
     )  # fmt: skip
 

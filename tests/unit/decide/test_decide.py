@@ -148,3 +148,11 @@ def test_options_are_overrides_on_top(tmp_path) -> None:
     wrong = replace(scenario, decide=replace(scenario.decide, options={"b": "gpu=nonsense"}))
     with pytest.raises(ConfigError, match=r"decide\.options\.b"):
         options_of(wrong, base)
+
+
+def test_the_preset_states_options_that_compose() -> None:
+    scenario = composed_scenario(["experiment=decide", *SHORT])
+    found = options_of(scenario, ["experiment=decide", *SHORT])
+    assert [option.name for option in found[:5]] == ["l40s", "a100", "h100", "spot", "hybrid"]
+    assert [option.kind for option in found[:5]] == ["self-hosted"] * 4 + ["hybrid"]
+    assert {option.kind for option in found[5:]} == {"API"}
