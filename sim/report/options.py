@@ -134,7 +134,7 @@ def options_page(rows: Sequence[Row], title: str) -> str:
     )
 
 
-_FIGURES = (0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)
+_FIGURES = (0, 12, 2, 4, 5, 6, 7, 8, 9, 10, 11, 3)
 _WORDS = (0, 1, 13, 14, 15, 16)
 
 
