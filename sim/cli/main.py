@@ -31,6 +31,8 @@ VERBS = {
     "decide": ("sim.cli.hydra_app:decide", "options side by side: fleets, APIs, hybrids; what flips the answer"),
     "compare": ("sim.cli.compare:main", "run folders or override sets side by side, with confidence intervals"),
     "calc": ("sim.cli.calc:main", "the closed formula: $ per 1M tokens, KV bytes, blocks that fit; no simulation"),
+    "keys": ("sim.cli.keys:main", "every configuration key: unit, default, legal range, meaning"),
+    "explain": ("sim.cli.keys:explain", "one key: what it means, its formula, where its default comes from"),
     "traces": ("sim.cli.traces:main", "stats, convert, synth, fit, fetch"),
     "prices": ("sim.cli.prices:main", "list, refresh: the dated price tables of GPUs and API models"),
     "calibrate": ("sim.trust.calibrate:main", "fit step times to measurements of your own server"),

@@ -52,7 +52,7 @@ def did_you_mean(name: str, legal: Sequence[str]) -> str:
 
 def keys_at(root: type, path: Sequence[str]) -> list[str]:
     """The legal keys of the mapping at ``path``; none where it holds no keys of ours."""
-    return sorted({field.name for found in _types_at(root, path) for field in fields(found)})
+    return sorted({field.name for found in types_at(root, path) for field in fields(found)})
 
 
 def dotted(root: type, path: Sequence[str]) -> str:
@@ -62,39 +62,41 @@ def dotted(root: type, path: Sequence[str]) -> str:
 
 
 def _is_kind(root: type, path: Sequence[str], part: str) -> bool:
-    found = _types_at(root, path)
-    return part in map(_kind_of, found) and not any(part in get_type_hints(one) for one in found)
+    found = types_at(root, path)
+    return part in map(kind_of, found) and not any(part in get_type_hints(one) for one in found)
 
 
-def _types_at(root: type, path: Sequence[str]) -> list[Any]:
+def types_at(root: type, path: Sequence[str]) -> list[Any]:
+    """The spec classes that may stand at ``path``; none where it holds no keys of ours."""
     found: list[Any] = [root]
     for part in path:
         found = [deeper for one in found for deeper in _below(one, part)]
-    return [deeper for one in found for deeper in _members(one) if is_dataclass(deeper)]
+    return [deeper for one in found for deeper in members(one) if is_dataclass(deeper)]
 
 
 def _below(annotation: Any, part: str) -> Iterator[Any]:
-    for member in _members(annotation):
+    for member in members(annotation):
         if is_dataclass(member):
             hints = get_type_hints(member, include_extras=True)
             if part in hints:
                 yield hints[part]
-            elif _kind_of(member) == part:
+            elif kind_of(member) == part:
                 yield member
         elif get_origin(member) in (dict, tuple):
             yield get_args(member)[1 if get_origin(member) is dict else 0]
 
 
-def _members(annotation: Any) -> Iterator[Any]:
+def members(annotation: Any) -> Iterator[Any]:
     """The classes that an annotation names, out of ``Annotated`` and unions."""
     if get_origin(annotation) is Annotated:
-        yield from _members(get_args(annotation)[0])
+        yield from members(get_args(annotation)[0])
     elif get_origin(annotation) in (dict, tuple, Literal) or not get_args(annotation):
         yield annotation
     else:
         for member in get_args(annotation):
-            yield from _members(member)
+            yield from members(member)
 
 
-def _kind_of(member: Any) -> Any:
+def kind_of(member: Any) -> Any:
+    """What ``kind`` says of a spec class; None or no text where it has none."""
     return next((field.default for field in fields(member) if field.name == "kind"), None)

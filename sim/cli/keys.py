@@ -1,0 +1,150 @@
+"""``servecap keys`` and ``servecap explain``: the configuration's keys, as the spec classes state them.
+
+    servecap keys [PATTERN] [--json]
+    servecap explain gateway.retries [--json]
+
+PATTERN is a part of a key, or a pattern with ``*``; where no key has it, descriptions are searched.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import textwrap
+from collections.abc import Sequence
+from dataclasses import asdict
+from fnmatch import fnmatch
+from typing import Any
+
+from sim.cli.packaged import packaged_presets
+from sim.errors import ConfigError
+from sim.spec.keys import Key, all_keys, keys_told, own_keys, summary_of
+from sim.spec.legal_keys import did_you_mean, kind_of
+from sim.spec.scenario import Scenario
+
+WIDTH = 110
+_HEADER = """# Configuration keys
+
+Written by `python -m sim keys --markdown > configs/REFERENCE.md` from the spec classes in `sim/spec`; a test keeps it fresh.
+`NAME` stands for a name of your own, `N` for a place in a list, *kind* for what the mapping's `kind` must be for the key to
+be legal. Defaults are the classes' own: a chosen preset (`configs/GROUP/NAME.yaml`) states others, with their sources.
+`servecap explain KEY` tells one key with its formula.
+"""
+_TABLE = ("| key | kind | type | unit | default | legal | meaning | source |", "|---|---|---|---|---|---|---|---|")
+
+
+def main(argv: Sequence[str]) -> int:
+    """List the keys that fit a pattern: one line each, one JSON list, or the reference in Markdown."""
+    parser = argparse.ArgumentParser(prog="servecap keys", description="Every configuration key.")
+    parser.add_argument("pattern", nargs="?", default="", help="part of a key, a pattern with *, or a word of a description")
+    shape = parser.add_mutually_exclusive_group()
+    shape.add_argument("--json", action="store_true", help="a list: key, type, unit, default, legal, description, source")
+    shape.add_argument("--markdown", action="store_true", help="the reference (configs/REFERENCE.md)")
+    options = parser.parse_args(list(argv))
+    found = matching(options.pattern)
+    if options.json:
+        print(json.dumps([asdict(key) for key in found], indent=1))
+    elif options.markdown:
+        print(reference(found), end="")
+    else:
+        for key in found:
+            print(one_line(key))
+    return 0
+
+
+def explain(argv: Sequence[str]) -> int:
+    """Tell one key: description, unit, default, legal range, source, and the formula and keys of what it may hold."""
+    parser = argparse.ArgumentParser(prog="servecap explain", description="One configuration key, told whole.")
+    parser.add_argument("key", help="as in an override: gateway.retries, engine.max_num_seqs")
+    parser.add_argument("--json", action="store_true", help="one JSON object: what is told")
+    options = parser.parse_args(list(argv))
+    try:
+        told, below = keys_told(Scenario, options.key)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    if options.json:
+        parts = [{"is": name_of(owner), "formula": summary_of(owner), "keys": plain(own_keys(owner))} for owner in below]
+        print(json.dumps({"key": options.key, "told": plain(told), "parts": parts}, indent=1))
+        return 0
+    print("\n".join(explained(options.key, told, below)))
+    return 0
+
+
+def matching(pattern: str) -> list[Key]:
+    """The keys that hold ``pattern`` (or match it, where it has ``*``), else those whose description does.
+
+    Raises:
+        ConfigError: none does.
+    """
+    keys, wanted = all_keys(Scenario), pattern.lower()
+    glob = wanted if "*" in wanted else f"*{wanted}*"
+    found = [key for key in keys if fnmatch(key.key.lower(), glob)] or [
+        key for key in keys if fnmatch(key.description.lower(), glob)
+    ]
+    if not found:
+        near = did_you_mean(pattern, sorted({part for key in keys for part in (key.key, key.key.rpartition(".")[2])}))
+        raise ConfigError(f"no key and no description has {pattern!r}{near or '.'}")
+    return found
+
+
+def one_line(key: Key) -> str:
+    """A key for the terminal: default with its unit, legal values, meaning."""
+    kinds = f" ({', '.join(key.kinds)})" if key.kinds else ""
+    return f"{key.key}{kinds} = {shown_default(key)}  [{key.unit}; {key.legal}]  {key.description}"
+
+
+def explained(name: str, told: Sequence[Key], below: Sequence[type]) -> list[str]:
+    """What ``servecap explain`` prints."""
+    lines = [name]
+    for key in told:
+        if len(told) > 1:
+            lines += ["", f"where kind is {' or '.join(key.kinds)}:"]
+        lines += _wrapped(key.description, "  ")
+        lines += [f"  type     {key.type}", f"  unit     {key.unit}", f"  default  {shown_default(key)}"]
+        lines += _wrapped(f"legal    {key.legal}", "  ", "           ")
+        lines += [*_wrapped(f"source   {key.source}", "  ", "           "), f"  code     {key.declared}"]
+    presets = sorted(packaged_presets().get(name, ()))
+    if presets:
+        lines += ["", *_wrapped(f"presets ({name}=...): {', '.join(presets)}", "  ", "    ")]
+    for owner in below:
+        lines += ["", f"  {name_of(owner)}", *_wrapped(summary_of(owner), "    ")]
+        for key in own_keys(owner):
+            lines += _wrapped(f"{key.key} = {shown_default(key)}  [{key.unit}; {key.legal}]", "    ", "        ")
+            lines += _wrapped(key.description, "        ")
+    return lines
+
+
+def reference(keys: Sequence[Key]) -> str:
+    """The keys as Markdown: a table for each place."""
+    lines, place = [_HEADER], None
+    for key in keys:
+        here = key.key.rpartition(".")[0]
+        if here != place:
+            place = here
+            lines += ["", f"## {here or 'Top level'}", "", *_TABLE]
+        cells = [f"`{key.key.rpartition('.')[2]}`", ", ".join(key.kinds), key.type, key.unit, f"`{shown_default(key)}`"]
+        cells += [key.legal, key.description, key.source]
+        lines.append(f"| {' | '.join(cell.replace('``', '`').replace('|', chr(92) + '|') for cell in cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def shown_default(key: Key) -> str:
+    """The default as one writes it."""
+    if key.required:
+        return "(to be stated)"
+    return "(its keys' own)" if key.default == {} and "mapping" not in key.type else json.dumps(key.default).strip('"')
+
+
+def name_of(owner: type) -> str:
+    """How an explanation calls a class: by the kind that chooses it."""
+    kind = kind_of(owner)
+    return f"kind: {kind}" if isinstance(kind, str) else owner.__name__
+
+
+def plain(keys: Sequence[Key]) -> list[dict[str, Any]]:
+    """Keys as plain data."""
+    return [asdict(key) for key in keys]
+
+
+def _wrapped(text: str, first: str, rest: str | None = None) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=first if rest is None else rest) or []
