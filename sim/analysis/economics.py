@@ -18,7 +18,7 @@ from sim.cost import gpus_per_replica, instances_needed
 from sim.cost.break_even import DAYS_PER_MONTH, Economics, break_even_tokens_per_day
 from sim.cost.capacity_curve import CapacityCurve
 from sim.cost.prices import ApiPrice
-from sim.cost.sold_as import sold_as
+from sim.cost.sold_as import offered_by, sold_as
 from sim.spec import Scenario
 from sim.units import HOURS_PER_MONTH, TOKENS_PER_MILLION
 
@@ -91,14 +91,15 @@ class Decision:
 
 
 def decide(scenario: Scenario, summary: Mapping[str, Any]) -> list[Decision]:
-    """One decision for each provider that sells the run's model, cheapest first; empty when none does or the run delivered
-    nothing."""
+    """One decision for each provider that sells the run's model or that its gateway states, cheapest first; empty when there
+    is none, or the run delivered nothing."""
     window, tokens = summary["cost"]["window"], summary["tokens"]
     volume = window.get("output_tokens_per_day")
     if not volume or summary["slo"]["verdict"] == "overloaded":
         return []
     found = []
-    for api in sold_as(scenario.model.name, scenario.cost.price_folder):
+    stated = [offered_by(name, spec) for name, spec in scenario.gateway.apis.items()]
+    for api in [*sold_as(scenario.model.name, scenario.cost.price_folder), *stated]:
         api_usd = api.bill_usd(window["input_tokens_per_day"], volume) * DAYS_PER_MONTH
         decision = Decision(
             api, window["usd_per_month"], api_usd, volume, summary["slo"]["holds"],

@@ -4,9 +4,11 @@ A later release of the same shape stands for the preset where its own is no long
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 from sim.cost.prices import ApiPrice, api_prices
+from sim.spec.gateway.answers import ApiSpec
 
 SOLD_AS: dict[str, tuple[str, ...]] = {
     "llama3_8b": (
@@ -32,3 +34,17 @@ def sold_as(model: str, folder: str | Path | None = None) -> list[ApiPrice]:
     """The table's rows that sell ``model`` (a preset's name), in the table's order; none where nobody does."""
     names = SOLD_AS.get(model, ())
     return [row for row in api_prices(folder) if row.model in names]
+
+
+def offered_by(name: str, spec: ApiSpec) -> ApiPrice:
+    """A provider that the gateway states, as a row of the table: another model, or a contract of one's own."""
+    try:
+        day = date.fromisoformat(spec.date)
+    except ValueError:
+        day = date.min
+    cached = spec.input_usd_per_1m if spec.cached_input_usd_per_1m is None else spec.cached_input_usd_per_1m
+    return ApiPrice(
+        provider=name, model=spec.model or name, weights="unknown", input_usd_per_1m=spec.input_usd_per_1m,
+        cached_input_usd_per_1m=cached, output_usd_per_1m=spec.output_usd_per_1m, context_tokens=spec.context_window,
+        long_context_tiers="", date=day, source=spec.source or "stated in the configuration",
+    )  # fmt: skip

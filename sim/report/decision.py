@@ -37,7 +37,7 @@ def decision_section(decisions: Sequence[Decision], command: str = "servecap dec
     parts = [
         paragraph(decision_sentence(decisions)),
         table(
-            ["the same model by the token", "US$/1M in / out", "US$ a month", "break-even, output tokens a day",
+            ["by the token", "US$/1M in / out", "US$ a month", "break-even, output tokens a day",
              "cheaper today"],
             rows,
             text=(0, 3, 4),
@@ -67,8 +67,8 @@ def decision_sentence(decisions: Sequence[Decision]) -> str:
     volume = f"{volume_words(one.today_tokens_per_day)} output tokens a day"
     verdict = "they cost the same within half a percent" if one.cheaper == "neither" else f"{one.cheaper} is cheaper"
     sentence = (
-        f"This fleet's bill is {home} a month for {volume}; the cheapest API with the same model, {api_name(one)}, asks "
-        f"{api} for the same tokens: {verdict}."
+        f"This fleet's bill is {home} a month for {volume}; the cheapest API that sells the model or is stated, "
+        f"{api_name(one)}, asks {api} for the same tokens: {verdict}."
     )
     if not one.holds:
         sentence += " This fleet does not meet the SLO: as it stands it is no alternative, whatever it costs."

@@ -92,3 +92,10 @@ def test_two_fleets_that_cost_the_same_are_a_tie() -> None:
     usd = [summarize(simulate(one))["cost"]["window"]["usd_per_1m_output_tokens"] for one in both]
     assert usd[0] == pytest.approx(usd[1], rel=1e-12)
     assert summarize(simulate(replace(both[0], seed=1)))["cost"]["window"]["usd_per_month"] > 0
+
+
+def test_an_api_that_is_stated_is_compared_where_nobody_sells_the_model() -> None:
+    stated = ["model=mistral_nemo_12b", "engine.max_model_len=8192", "api=gpt_4o_mini"]
+    result = simulate(composed_scenario([*SHORT, *stated, "fleet.replicas=2"]))
+    (found,) = decide(result.scenario, summarize(result))
+    assert (found.api.provider, found.api.output_usd_per_1m) == ("gpt_4o_mini", 0.6)
