@@ -18,11 +18,16 @@ from typing import Any, Protocol
 from sim.cost.prices import ApiPrice, GpuOffer, api_prices
 
 PRESETS: dict[tuple[str, int], str] = {
-    ("A100", 80): "a100_80", ("A10G", 24): "a10g", ("B200", 180): "b200", ("H100", 80): "h100", ("H200", 141): "h200",
-    ("L4", 24): "l4", ("L40S", 48): "l40s", ("MI300X", 192): "mi300x", ("RTX4090", 24): "rtx4090",
-    ("RTXPRO6000", 96): "rtx_pro_6000",
+    ("A100", 80): "a100_80", ("A10G", 24): "a10g", ("A40", 48): "a40", ("A6000", 48): "a6000", ("B200", 180): "b200",
+    ("B300", 288): "b300", ("GB200", 192): "gb200", ("GH200", 96): "gh200", ("H100", 80): "h100", ("H200", 141): "h200",
+    ("L4", 24): "l4", ("L40S", 48): "l40s", ("MI300X", 192): "mi300x", ("MI325X", 256): "mi325x", ("MI355X", 288): "mi355x",
+    ("RTX4090", 24): "rtx4090", ("RTX5090", 32): "rtx5090", ("RTX6000Ada", 48): "rtx6000_ada", ("RTXPRO6000", 96): "rtx_pro_6000",
+    ("T4", 16): "t4",
 }  # fmt: skip
 """gpuhunt's name and marketing gigabytes -> our preset; the memory tells an A100 of 40 GB from one of 80."""
+
+UNLISTED = frozenset({"gb10", "h20", "h800"})
+"""Presets that none of gpuhunt's clouds rents out: a desktop machine, and two made for one market."""
 
 _TIERED = ("input_mtok", "cache_read_mtok", "cache_write_mtok", "output_mtok")
 

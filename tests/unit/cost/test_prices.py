@@ -64,6 +64,9 @@ def test_an_unknown_model_is_named() -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "configs" / "gpu").glob("*.yaml")), ids=lambda p: p.stem)
 def test_every_gpu_preset_is_priced_with_source_and_date(path: Path) -> None:
     price = yaml.safe_load(path.read_text())["price"]
+    if price["on_demand_usd_per_hour"] is None:  # a run of it asks for a price by name (sim.cost.usd_per_gpu_hour)
+        assert "no price" in price["source"] or "not rented" in price["source"]
+        return
     assert price["on_demand_usd_per_hour"] > 0
     assert price["source"]
     assert date.fromisoformat(price["date"])
