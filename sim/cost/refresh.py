@@ -21,8 +21,8 @@ PRESETS: dict[tuple[str, int], str] = {
     ("A100", 80): "a100_80", ("A10G", 24): "a10g", ("A40", 48): "a40", ("A6000", 48): "a6000", ("B200", 180): "b200",
     ("B300", 288): "b300", ("GB200", 192): "gb200", ("GH200", 96): "gh200", ("H100", 80): "h100", ("H200", 141): "h200",
     ("L4", 24): "l4", ("L40S", 48): "l40s", ("MI300X", 192): "mi300x", ("MI325X", 256): "mi325x", ("MI355X", 288): "mi355x",
-    ("RTX4090", 24): "rtx4090", ("RTX5090", 32): "rtx5090", ("RTX6000Ada", 48): "rtx6000_ada", ("RTXPRO6000", 96): "rtx_pro_6000",
-    ("T4", 16): "t4",
+    ("RTX4090", 24): "rtx4090", ("RTX5090", 32): "rtx5090", ("RTX6000Ada", 48): "rtx6000_ada",
+    ("RTXPRO6000", 96): "rtx_pro_6000", ("T4", 16): "t4",
 }  # fmt: skip
 """gpuhunt's name and marketing gigabytes -> our preset; the memory tells an A100 of 40 GB from one of 80."""
 
