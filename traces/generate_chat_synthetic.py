@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import spearmanr
 
-from sim.spec.traffic import EmpiricalLengths, GammaArrivals, GaussianCopula, GeneratorSpec, RateProfile
+from sim.spec.arrivals import GammaArrivals, RateProfile
+from sim.spec.traffic import EmpiricalLengths, GaussianCopula, GeneratorSpec
 from sim.workload import Trace, generate, write_trace
 
 SEED = 41

@@ -15,16 +15,15 @@ import numpy as np
 from sim.cli.compose import composed_scenario
 from sim.run import simulate
 from sim.spec import Scenario
-from sim.spec.traffic import (
+from sim.spec.arrivals import (
     Arrivals,
     GammaArrivals,
-    GeneratorSpec,
-    LognormalLengths,
     MarkovModulatedArrivals,
     PoissonArrivals,
     RateProfile,
     SelfExcitingArrivals,
 )
+from sim.spec.traffic import GeneratorSpec, LognormalLengths
 
 MINUTES = (15, 60)
 KNEE_PER_S = 2.1
@@ -43,9 +42,7 @@ PROCESSES: dict[str, tuple[Arrivals, RateProfile | None]] = {
     ),
     "diurnal": (
         PoissonArrivals(rate_per_s=0.75 * KNEE_PER_S),
-        RateProfile(
-            bin_s=DAY_S / 24, multipliers=tuple(1 + 0.4 * np.sin(2 * np.pi * (np.arange(24) - 6) / 24))
-        ),
+        RateProfile(bin_s=DAY_S / 24, multipliers=tuple(1 + 0.4 * np.sin(2 * np.pi * (np.arange(24) - 6) / 24))),
     ),
 }
 

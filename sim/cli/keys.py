@@ -116,16 +116,19 @@ def explained(name: str, told: Sequence[Key], below: Sequence[type]) -> list[str
 
 def reference(keys: Sequence[Key]) -> str:
     """The keys as Markdown: a table for each place."""
-    lines, place = [_HEADER], None
+    places: dict[str, list[Key]] = {}
     for key in keys:
-        here = key.key.rpartition(".")[0]
-        if here != place:
-            place = here
-            lines += ["", f"## {here or 'Top level'}", "", *_TABLE]
-        cells = [f"`{key.key.rpartition('.')[2]}`", ", ".join(key.kinds), key.type, key.unit, f"`{shown_default(key)}`"]
-        cells += [key.legal, key.description, key.source]
-        lines.append(f"| {' | '.join(cell.replace('``', '`').replace('|', chr(92) + '|') for cell in cells)} |")
-    return "\n".join(lines) + "\n"
+        places.setdefault(key.key.rpartition(".")[0], []).append(key)
+    lines = [_HEADER]
+    for place, here in places.items():
+        lines += [f"## {place or 'Top level'}", "", *_TABLE, *map(_row, here), ""]
+    return "\n".join(lines[:-1]) + "\n"
+
+
+def _row(key: Key) -> str:
+    cells = [f"`{key.key.rpartition('.')[2]}`", ", ".join(key.kinds), key.type, key.unit, f"`{shown_default(key)}`"]
+    cells += [key.legal, key.description, key.source]
+    return f"| {' | '.join(cell.replace('``', '`').replace('|', chr(92) + '|') for cell in cells)} |"
 
 
 def shown_default(key: Key) -> str:

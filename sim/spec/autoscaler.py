@@ -160,9 +160,9 @@ class Keda(Signals):
     cooldown_s: float = Field(default=300.0, ge=0)
     """None are kept once the trigger has been inactive for longer, s (cooldownPeriod)."""
     tolerance: float = Field(default=0.1, ge=0)
-    """Of the HPA."""
+    """Of the HPA: nothing moves while signal / target is within 1 +- this."""
     scale_down_window_s: float = Field(default=300.0, ge=0)
-    """Of the HPA, s."""
+    """Of the HPA: down only to the highest recommendation of this window, s."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -221,7 +221,7 @@ class PluginAutoscaler(Signals):
 
     kind: Literal["plugin"] = "plugin"
     name: str
-    """Of the policy."""
+    """Entry point of the policy, as its distribution declares it."""
     options: dict[str, Any] = Field(default_factory=dict)
     """What it is made with."""
 

@@ -24,7 +24,7 @@ class ConstantTime:
 
     kind: Literal["constant"] = "constant"
     seconds: float = Field(ge=0)
-    """It."""
+    """How long it takes, always."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -33,9 +33,9 @@ class UniformTime:
 
     kind: Literal["uniform"] = "uniform"
     low_s: float = Field(ge=0)
-    """At least."""
+    """Shortest time."""
     high_s: float = Field(ge=0)
-    """At most."""
+    """Longest time."""
 
     @model_validator(mode="after")
     def _check(self) -> UniformTime:

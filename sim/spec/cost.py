@@ -17,6 +17,7 @@ class PurchaseSpec:
     machine_usd: float = Field(ge=0)
     """What a machine costs to buy, US$."""
     machine_gpus: int = Field(default=8, ge=1)
+    """GPUs in one machine; 8 is a usual server's."""
     years: float = Field(default=4.0, gt=0)
     """Over which it is written off; 3 to 5 is usual."""
     machine_w: float = Field(default=0.0, ge=0)
@@ -24,6 +25,7 @@ class PurchaseSpec:
     pue: float = Field(default=1.3, ge=1)
     """Power of the site over power of its machines; 1.1 to 1.6 is usual."""
     usd_per_kwh: float = Field(default=0.12, ge=0)
+    """Of electricity; an assumption."""
     hosting_usd_per_month: float = Field(default=0.0, ge=0)
     """Space, network and hands for one machine."""
     used_elsewhere_fraction: float = Field(default=0.0, ge=0, lt=1)
@@ -35,7 +37,9 @@ class CommitmentSpec:
     """GPUs reserved for years: cheaper, and paid for when unused. They are the scenario's own GPU, on demand otherwise."""
 
     gpus: int = Field(ge=1)
+    """How many are reserved."""
     years: Literal[1, 3] = 1
+    """For how long; it chooses the usual discount."""
     discount_fraction: float | None = Field(default=None, ge=0, lt=1)
     """Off the on-demand price; None: 0.3 for one year, 0.5 for three, the middle of what clouds publish."""
 
@@ -55,6 +59,7 @@ class CostSpec:
     """
 
     name: str = "compute_only"
+    """What pages call the set of assumptions."""
     overhead_fraction: float = Field(default=0.0, ge=0)
     """Software, storage, operations and safety as a share of compute; 0.2-0.4 is usual."""
     safety_fraction: float = Field(default=0.0, ge=0)
@@ -74,10 +79,13 @@ class CostSpec:
     log_bytes_per_token: float = Field(default=0.0, ge=0)
     """Bytes stored for each token that passes (prompt and answer); text is about 4, with traces and metadata 10-20."""
     log_retention_months: float = Field(default=1.0, ge=0)
+    """How long stored bytes are kept; an assumption."""
     storage_usd_per_gib_month: float = Field(default=0.0, ge=0)
+    """Of stored traces and logs; a standard tier of object storage lists 0.023."""
     egress_bytes_per_output_token: float = Field(default=0.0, ge=0)
     """Bytes sent out for each token delivered; streamed as server-sent events 150-250."""
     egress_usd_per_gib: float = Field(default=0.0, ge=0)
+    """Of what is sent out; a first tier to the internet lists 0.09."""
     price_folder: str | None = None
     """A folder with ``gpu_prices.csv`` and ``api_prices.csv`` (or one of them): its rows price what they name. A GPU takes
     the median offer of each market; ``gpu.price.*`` on the command line still wins. None = the presets' prices."""
@@ -88,3 +96,4 @@ class CostSpec:
     assumed_tokens_per_s: float | None = Field(default=None, gt=0)
     """Output tokens a second that a spreadsheet assumes of this fleet: the closed formula is set beside the simulation."""
     source: str = ""
+    """Where the assumptions are from; for display."""

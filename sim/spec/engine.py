@@ -35,7 +35,9 @@ class EngineSpec:
     """Token budget of a step, 8k is read; null = vLLM's for that GPU (2048, 8192 or 16384)."""
     max_num_scheduled_tokens: int | None = Field(default=None, ge=1)
     """Tokens that are scheduled in a step; null = ``max_num_batched_tokens``."""
-    max_model_len: Annotated[int | None, BeforeValidator(as_tokens)] = Field(default=None)
+    max_model_len: Annotated[int | None, BeforeValidator(as_tokens)] = Field(
+        default=None, json_schema_extra={"legal": "auto | >= 2, <= 10^12 | null"}
+    )
     """Longest sequence, tokens; 32k and 32K (1,000 and 1,024) are read. null = the model's own length, which is refused
     where it does not fit; auto (kept as -1) = shortened to what the KV pool holds."""
     block_size: int = Field(default=16, ge=1)
@@ -58,7 +60,7 @@ class EngineSpec:
     """throughput doubles the default budgets of tokens and sequences."""
     max_cudagraph_capture_size: int | None = Field(default=None, ge=0)
     """Largest batch, tokens, that is captured as a CUDA graph; null = vLLM's; 0 = none."""
-    cudagraph_capture_sizes: tuple[int, ...] | None = None
+    cudagraph_capture_sizes: tuple[Annotated[int, Field(ge=1)], ...] | None = None
     """Batches, tokens, that are captured; null = vLLM's list."""
     enable_prefix_caching: bool = True
     """Find the blocks of earlier prompts again."""
@@ -94,6 +96,8 @@ class EngineSpec:
     schedule_conservativeness: float = Field(default=1.0, ge=0)
     """With ``forecast``: scales the share of the remaining output that is reserved (SGLang's option)."""
     victim: Literal["last_admitted", "fewest_generated"] = "last_admitted"
+    """Whom a full KV cache preempts: the request admitted last (vLLM), or the one with the fewest tokens generated
+    (SGLang)."""
     waiting_served_ratio: float = Field(default=0.0, ge=0)
     """With ``prefill_first``: prefills wait until waiting >= ratio x running (TGI's option)."""
     max_waiting_tokens: int = Field(default=0, ge=0)
@@ -109,6 +113,7 @@ class EngineSpec:
     straggler_rate: float = Field(default=0.0, ge=0, le=1)
     """Share of the steps that take ``straggler_factor`` times as long. Above 0 the engine steps."""
     straggler_factor: float = Field(default=3.0, ge=1)
+    """How many times as long such a step takes; the default is an assumption."""
 
     @property
     def noisy(self) -> bool:

@@ -81,9 +81,9 @@ class PoolSpec:
     model: ModelSpec | None = None
     """None: the scenario's. On the command line also a preset's name, as for the next two, ``autoscaler`` and ``spot``."""
     gpu: GpuSpec | None = None
-    """None: the scenario's."""
+    """What its replicas stand on; None: the scenario's."""
     engine: EngineSpec | None = None
-    """None: the scenario's."""
+    """What its replicas run; None: the scenario's."""
     market: Market = "on_demand"
     """Where its machines are bought: on_demand, spot or reserved."""
     zone: str = "zone_a"
@@ -91,9 +91,9 @@ class PoolSpec:
     zones: tuple[str, ...] = ()
     """Replicas are spread over these; empty = ``zone`` alone."""
     autoscaler: Autoscaler | None = None
-    """None: the scenario's."""
+    """What changes its size; None: the scenario's."""
     spot: SpotSpec | None = None
-    """None: the scenario's."""
+    """What happens to it on the spot market; None: the scenario's."""
 
     @model_validator(mode="after")
     def _check(self) -> PoolSpec:
@@ -112,17 +112,17 @@ class FleetSpec:
     replicas: Replicas = 1
     """Used when ``pools`` is empty: one pool named ``main``, with the fields below of the same name as a pool's."""
     market: Market = "on_demand"
-    """As a pool's."""
+    """Where the machines of the plain fleet are bought, as a pool's."""
     min_replicas: Replicas = 1
-    """As a pool's."""
+    """An autoscaler of the plain fleet keeps at least so many, as a pool's."""
     max_replicas: Replicas = 64
-    """As a pool's."""
+    """The plain fleet's quota, as a pool's."""
     headroom_replicas: Replicas = 0
-    """As a pool's."""
+    """Replicas beside what is asked for (N+1), as a pool's."""
     warm_replicas: Replicas = 0
-    """As a pool's."""
+    """Replicas asleep beside the ready ones, as a pool's."""
     zones: tuple[str, ...] = ()
-    """As a pool's."""
+    """Replicas of the plain fleet are spread over these, as a pool's; empty = zone_a."""
     pools: dict[str, PoolSpec] = Field(default_factory=dict)
     """Name -> pool, for a mixed fleet."""
     gpu_budget: int | None = Field(default=None, ge=1)

@@ -17,11 +17,15 @@ class GpuPrice:
     """US dollars per GPU-hour by market, with the row's source and date. None = not known."""
 
     on_demand_usd_per_hour: float | None = Field(default=None, ge=0)
+    """Of one GPU, rented by the hour."""
     spot_usd_per_hour: float | None = Field(default=None, ge=0)
+    """Of one GPU that may be taken away (``spot`` says when)."""
     reserved_usd_per_hour: float | None = Field(default=None, ge=0)
+    """Of one GPU reserved for long; None = on demand less ``cost.reserved_discount_fraction``."""
     instance_gpus: int = Field(default=1, ge=1)
     """GPUs that are sold together: a pool pays for whole instances, which its replicas share (``sim.cost.bill``)."""
     source: str = ""
+    """Seller, product and how the price was read; for display."""
     date: str = ""
     """ISO date on which the price was read."""
 
@@ -39,21 +43,34 @@ class GpuSpec:
     name: str
     """Preset name, e.g. ``l40s``; step-time tables are found by it."""
     vendor: str = "NVIDIA"
+    """NVIDIA or AMD, as the datasheet says: AMD's profiling pass takes more memory for the sampler."""
     arch: str = ""
+    """The vendor's name of the architecture (Ada, Hopper, Blackwell): it chooses the roofline's efficiencies, the largest
+    CUDA graph and the sampler's memory. Empty or unknown = the general efficiencies."""
     memory_gib: float = Field(gt=0, le=1e6)
     """What the driver reports to a program, GiB (not the marketing size)."""
     bandwidth_gb_s: float = Field(gt=0)
+    """Of the memory: the datasheet's peak."""
     tflops_bf16: float = Field(gt=0)
+    """Peak of 16-bit matrix products, from the datasheet."""
     tflops_fp8: float = Field(default=0, ge=0)
     """0 = no hardware fp8: computes in bf16."""
     tflops_int8: float = Field(default=0, ge=0)
+    """Likewise in int8 (TOP/s); 0 = no hardware int8: computes in bf16."""
     tflops_fp4: float = Field(default=0, ge=0)
+    """Likewise in fp4; 0 = no hardware fp4: computes in bf16."""
     link: Literal["nvlink", "pcie", "infinity_fabric"] = "pcie"
+    """What joins the GPUs of a replica: pcie goes through the host; it also tells Blackwell cards with GDDR from those with
+    HBM."""
     link_gb_s_per_direction: float = Field(gt=0)
     """Per GPU and direction, of the link that tensor parallelism uses."""
     max_scaleup_gpus: int = Field(default=8, ge=1)
+    """GPUs that the link joins: the largest tensor parallel size; 8 is a usual server's."""
     tdp_w: float = Field(default=0, ge=0)
+    """Power limit, from the datasheet: long products are slower where it binds; 0 = not considered."""
     price: GpuPrice = Field(default_factory=GpuPrice)
-    step_time_scale: dict[str, float] = Field(default_factory=dict)
+    """Dated prices of this GPU."""
+    step_time_scale: dict[str, float] = Field(default_factory=dict, json_schema_extra={"legal": "each > 0"})
     """Multipliers that ``calibrate`` fits for one's own server: ``compute memory host front_end`` (1.0 when absent)."""
     source: str = ""
+    """Where the numbers are from; for display."""

@@ -25,7 +25,10 @@ _NAMED = re.compile(
     r"|vLLM|SGLang|TGI|Envoy|gRPC|LiteLLM|Kubernetes|Knative|KEDA|llm-d|AWS|OpenAI|nginx|Resilience4j|Prometheus|Dynamo"
 )
 """What marks the sentences of a description that say where a number comes from: a word of origin or a system's name."""
-_NAMED_FOR_ALL = re.compile(r"\bdefaults?\b|datasheet")
+_NAMED_FOR_ALL = re.compile(
+    r"\bdefaults?\b|datasheet|specification|\(\w+/\w+ "
+    r"|SGLang|TGI|Envoy|gRPC|LiteLLM|Kubernetes|Knative|KEDA|llm-d|botocore|nginx"
+)
 """Likewise in a class's docstring, for its keys that say nothing themselves."""
 STATED = "no default: the chosen preset or the user states it"
 """The source of a key that must be stated."""
@@ -154,7 +157,7 @@ def _key(owner: type, name: str, key: str, homes: dict[type, str]) -> Key:
         unit=unit_of(owner, name, info.annotation),
         default=None if default is PydanticUndefined else default,
         required=default is PydanticUndefined,
-        legal=_legal(info.annotation, info.metadata),
+        legal=_stated_legal(info) or _legal(info.annotation, info.metadata),
         description=description,
         source=_source(description, owner, default),
         declared=f"{owner.__module__}:{owner.__name__}",
@@ -208,6 +211,12 @@ def _type_of(member: Any, key: str, homes: dict[type, str]) -> str:
     return {str: "text", Any: "anything"}.get(member, getattr(member, "__name__", str(member)))
 
 
+def _stated_legal(info: FieldInfo) -> str:
+    """What a validator of the class's own allows, where the field says so: ``json_schema_extra={"legal": ...}``."""
+    extra = info.json_schema_extra
+    return str(extra.get("legal", "")) if isinstance(extra, dict) else ""
+
+
 def _legal(annotation: Any, metadata: Sequence[Any] = ()) -> str:
     if get_origin(annotation) is Annotated:
         inner, *more = get_args(annotation)
@@ -226,7 +235,7 @@ def _legal(annotation: Any, metadata: Sequence[Any] = ()) -> str:
 
 def _legal_of(member: Any, metadata: list[Any]) -> str:
     origin, inner = get_origin(member), get_args(member)
-    least = next((f", at least {one.min_length}" for one in metadata if getattr(one, "min_length", 0)), "")
+    least = next((f", {one.min_length} or more" for one in metadata if getattr(one, "min_length", 0)), "")
     if member is NoneType:
         return "null"
     if is_dataclass(member):

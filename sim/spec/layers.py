@@ -78,7 +78,7 @@ class FullAttention:
     head_dim: int = Field(ge=1, le=LARGEST)
     """Numbers a head compares."""
     v_head_dim: int | None = Field(default=None, ge=1, le=LARGEST)
-    """None = ``head_dim``."""
+    """Numbers of a value head; None = ``head_dim``."""
     window: int | None = Field(default=None, ge=1)
     """Tokens that a query sees, itself included; None = all before it."""
     window_kind: Literal["sliding", "chunk"] = "sliding"
@@ -195,7 +195,7 @@ class FeedForward:
     active_experts: int = Field(default=0, ge=0, le=LARGEST)
     """Routed experts that a token passes."""
     expert_width: int = Field(default=0, ge=0, le=LARGEST)
-    """Of one routed expert."""
+    """Inner width of one routed expert."""
     expert_hidden_size: int | None = Field(default=None, ge=1, le=LARGEST)
     """Size of the space in which the experts work where it is not ``hidden_size`` (a projection leads there and back)."""
     shared_width: int = Field(default=0, ge=0, le=LARGEST)
@@ -237,7 +237,7 @@ class Tower:
     name: Literal["vision", "audio"]
     """What it encodes."""
     parameters: int = Field(ge=0)
-    """Its projector included."""
+    """How many, its projector included."""
     width: int = Field(default=0, ge=0, le=LARGEST)
     """Of its hidden state."""
     inner_width: int = Field(default=0, ge=0, le=LARGEST)

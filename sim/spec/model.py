@@ -43,9 +43,9 @@ class ModelSpec:
     weight_dtype: WeightDtype = "bf16"
     """Of every matrix in the layers that does not state its own; where an override states it, of all."""
     embedding_weights: Weights | None = None
-    """None = 16 bits."""
+    """How the embedding is stored; None = 16 bits."""
     head_weights: Weights | None = None
-    """None = 16 bits."""
+    """How the output head is stored; None = 16 bits."""
     other_parameters: int = Field(default=0, ge=0)
     """Outside the layers, 16 bits: position and per-layer embeddings."""
     towers: tuple[Tower, ...] = ()

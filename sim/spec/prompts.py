@@ -5,11 +5,15 @@ A rank is the share of all prompts that are shorter. Laws of ranks leave the len
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from sim.spec.strict import STRICT
 
+Share = Annotated[float, Field(ge=0, le=1)]
+Step = Annotated[float, Field(ge=-1, le=1)]
 LOOKED_BACK = 16
 """Turns of a session that a later one may take its beginning from: agents under one session take turns with it."""
 
@@ -23,8 +27,11 @@ class LengthDrift:
     """
 
     bin_s: float = Field(gt=0)
-    input_exponents: tuple[float, ...] = Field(min_length=1)
-    output_exponents: tuple[float, ...] = Field(min_length=1)
+    """Length of a bin."""
+    input_exponents: tuple[float, ...] = Field(min_length=1, json_schema_extra={"legal": "each > 0, one a bin"})
+    """Exponent of the prompts' ranks in each bin; above 0."""
+    output_exponents: tuple[float, ...] = Field(min_length=1, json_schema_extra={"legal": "each > 0, one a bin"})
+    """Exponent of the answers' ranks in each bin; above 0."""
 
     @model_validator(mode="after")
     def _check(self) -> LengthDrift:
@@ -48,13 +55,24 @@ class SessionPrompts:
     ``PrefixTree`` says (``kept_fraction``).
     """
 
-    probabilities: tuple[float, ...] = Field(min_length=2)
-    first_ranks: tuple[float, ...] = Field(min_length=2)
+    probabilities: tuple[float, ...] = Field(
+        min_length=2, json_schema_extra={"legal": "from 0 to 1, not falling, 2 or more"}
+    )
+    """Points of all quantile functions below, from 0 to 1."""
+    first_ranks: tuple[Share, ...] = Field(min_length=2, json_schema_extra={"legal": "ranks in [0, 1], one a probability"})
+    """Quantiles of the first prompt's rank."""
     drop_probability: float = Field(ge=0, le=1)
-    drop_ratios: tuple[float, ...] = Field(min_length=2)
+    """Chance that a turn at the session's top is followed by a drop."""
+    drop_ratios: tuple[Share, ...] = Field(min_length=2, json_schema_extra={"legal": "ratios in [0, 1], one a probability"})
+    """Quantiles of a drop's rank over that of the top."""
     return_probability: float = Field(ge=0, le=1)
-    below_steps: tuple[float, ...] = Field(min_length=2)
-    extend_steps: tuple[tuple[float, ...], ...] = Field(min_length=1)
+    """Chance that a turn below the top is followed by a return to it."""
+    below_steps: tuple[Step, ...] = Field(min_length=2, json_schema_extra={"legal": "steps in [-1, 1], one a probability"})
+    """Quantiles of the step in rank from one turn below the top to the next."""
+    extend_steps: tuple[tuple[Share, ...], ...] = Field(
+        min_length=1, json_schema_extra={"legal": "rows of steps in [0, 1], one a probability"}
+    )
+    """Quantiles of the step in rank up from the top, a row for each equal part of ranks in which the top lies."""
 
     @model_validator(mode="after")
     def _check(self) -> SessionPrompts:

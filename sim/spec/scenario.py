@@ -31,9 +31,14 @@ class Scenario:
     """One question: this traffic, through this gateway, on this fleet, under this SLO, at these prices."""
 
     model: ModelSpec
+    """What is served: geometry and number types of a decoder; a preset (``model=NAME``), or a checkpoint's own
+    ``hf_config``."""
     gpu: GpuSpec
+    """What it is served on: one GPU type, with its prices."""
     engine: EngineSpec = Field(default_factory=EngineSpec)
+    """The inference engine of every replica whose pool does not state its own."""
     fleet: FleetSpec = Field(default_factory=FleetSpec)
+    """How many replicas there are, in which pools, and how they come up, are billed and fail."""
     autoscaler: Autoscaler = Field(default_factory=NoAutoscaler)
     """Of every pool that does not state its own."""
     spot: SpotSpec = Field(default_factory=SpotSpec)
@@ -41,15 +46,23 @@ class Scenario:
     timeline: tuple[Change, ...] = ()
     """What changes during the run."""
     workload: WorkloadSpec
+    """The requests: where they come from, and what is done to them before the run."""
     gateway: GatewaySpec = Field(default_factory=GatewaySpec)
+    """What stands between users and engines: routing, deadlines, retries, admission, caches, APIs."""
     slo: Slo = Field(default_factory=Slo)
+    """What must hold: percentiles of latency, and the share of requests that may fail."""
     cost: CostSpec = Field(default_factory=CostSpec)
+    """What is paid besides the GPUs' hourly price."""
     search: SearchSpec = Field(default_factory=SearchSpec)
+    """What one job searches for by itself, and how hard."""
     decide: DecideSpec = Field(default_factory=DecideSpec)
     """Options to set side by side."""
     output: OutputSpec = Field(default_factory=OutputSpec)
+    """Which files a run leaves."""
     seed: int = Field(default=0, ge=0)
+    """Every random stream is derived from it and from the stream's name: the same seed gives the same bytes."""
     check_invariants: bool = False
+    """Test the laws of engine and records at every step; slow. A breach ends the run with exit code 1."""
 
     @model_validator(mode="after")
     def _check(self) -> Scenario:

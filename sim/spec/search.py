@@ -17,7 +17,9 @@ class SearchSpec:
     solve: Literal["auto", "none", "replicas", "load"] = "auto"
     """auto: none in a single run; replicas in a sweep and in ``size``; none in a sweep over ``fleet.replicas``."""
     min_replicas: int = Field(default=1, ge=1, le=10_000)
+    """The search for replicas begins here."""
     max_replicas: int = Field(default=64, ge=1, le=10_000)
+    """The search for replicas ends here: a fleet of so many that misses the SLO is reported as a miss; an assumption."""
     max_usd_per_hour: float | None = Field(default=None, gt=0)
     """A fleet whose GPUs cost more an hour is not run; None = no budget."""
     load_tolerance: float = Field(default=0.02, gt=0, lt=1)
@@ -45,6 +47,10 @@ class OutputSpec:
     """Which files a run leaves besides summary, cost, events and manifest."""
 
     requests: bool = True
+    """``requests.parquet``: a row a request."""
     timeseries: bool = True
+    """``timeseries.parquet``: what replicas held over time."""
     steps: bool = False
+    """``steps.parquet``: a row an engine step; large."""
     report: bool = True
+    """``report.html``, the page."""

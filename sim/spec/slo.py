@@ -26,19 +26,33 @@ class RouteSlo:
     """Targets of one route, seconds; None = not asked. Names: ``<metric>_<pNN>_s``."""
 
     ttft_p50_s: float | None = Field(default=None, gt=0)
+    """Limit of the 50th percentile of TTFT, from a request's send to its first token; None = not asked."""
     ttft_p90_s: float | None = Field(default=None, gt=0)
+    """Limit of the 90th percentile of TTFT, from a request's send to its first token; None = not asked."""
     ttft_p95_s: float | None = Field(default=None, gt=0)
+    """Limit of the 95th percentile of TTFT, from a request's send to its first token; None = not asked."""
     ttft_p99_s: float | None = Field(default=None, gt=0)
+    """Limit of the 99th percentile of TTFT, from a request's send to its first token; None = not asked."""
     tpot_p50_s: float | None = Field(default=None, gt=0)
+    """Limit of the 50th percentile of TPOT, (finish - first token) / (output tokens - 1); None = not asked."""
     tpot_p90_s: float | None = Field(default=None, gt=0)
+    """Limit of the 90th percentile of TPOT, (finish - first token) / (output tokens - 1); None = not asked."""
     tpot_p95_s: float | None = Field(default=None, gt=0)
+    """Limit of the 95th percentile of TPOT, (finish - first token) / (output tokens - 1); None = not asked."""
     tpot_p99_s: float | None = Field(default=None, gt=0)
+    """Limit of the 99th percentile of TPOT, (finish - first token) / (output tokens - 1); None = not asked."""
     itl_p95_s: float | None = Field(default=None, gt=0)
+    """Limit of the 95th percentile of ITL, the time between two tokens of an answer; None = not asked."""
     itl_p99_s: float | None = Field(default=None, gt=0)
+    """Limit of the 99th percentile of ITL, the time between two tokens of an answer; None = not asked."""
     e2e_p50_s: float | None = Field(default=None, gt=0)
+    """Limit of the 50th percentile of E2E, from a request's send to its last token; None = not asked."""
     e2e_p90_s: float | None = Field(default=None, gt=0)
+    """Limit of the 90th percentile of E2E, from a request's send to its last token; None = not asked."""
     e2e_p95_s: float | None = Field(default=None, gt=0)
+    """Limit of the 95th percentile of E2E, from a request's send to its last token; None = not asked."""
     e2e_p99_s: float | None = Field(default=None, gt=0)
+    """Limit of the 99th percentile of E2E, from a request's send to its last token; None = not asked."""
     percentiles: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     """Every other percentile that is asked, stated like those above: ``ttft_p75_s``, ``queue_p95_s``, ``e2e_p999_s``."""
 
@@ -78,6 +92,7 @@ class Slo(RouteSlo):
     """The whole objective: fleet-wide targets, and per-route targets in ``routes``."""
 
     name: str = "custom"
+    """What pages call it."""
     routes: dict[str, RouteSlo] = Field(default_factory=dict)
     """Targets of single routes; a route's own replace the fleet's for its requests."""
     tenants: dict[str, RouteSlo] = Field(default_factory=dict)
@@ -88,6 +103,7 @@ class Slo(RouteSlo):
     """Whether a rejected request is a miss, by reason (``safety``, ``too_long``, ...), or for all: a safety pass that blocks
     a prompt has answered it, a prompt that is too long got nothing. Unstated: false for safety, true for every other."""
     source: str = ""
+    """Where the targets are from; for display."""
 
     def ttft_target_s(self, route: str, tenant: str) -> float:
         """When the first token of a request is due, seconds after its send: its highest percentile's limit of TTFT, the

@@ -31,7 +31,7 @@ class WeibullHazard:
     scale_h: float = Field(ge=0.001)
     """Time by which 63 % are taken, h."""
     shape: float = Field(ge=0.1, le=20)
-    """1 = exponential."""
+    """Of the life's distribution: below 1 most losses come early; 1 = exponential."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -41,7 +41,7 @@ class TimeOfDayHazard:
     kind: Literal["time_of_day"] = "time_of_day"
     mean_life_h: float = Field(ge=0.001)
     """Mean life where the multiplier is 1, h."""
-    multipliers: tuple[float, ...] = Field(min_length=1)
+    multipliers: tuple[float, ...] = Field(min_length=1, json_schema_extra={"legal": "each >= 0, one above 0"})
     """Of the rate, hour by hour; fewer than 24 repeat sooner."""
 
     @model_validator(mode="after")
@@ -113,7 +113,9 @@ class SpotSpec:
     """Part of a spot pool that stays on demand."""
     fallback: Literal["none", "on_demand"] = "none"
     """on_demand: where spot has no capacity, on demand stands in until spot comes back."""
-    price_usd_per_gpu_hour: tuple[tuple[float, float], ...] = ()
+    price_usd_per_gpu_hour: tuple[tuple[float, Annotated[float, Field(ge=0)]], ...] = Field(
+        default=(), json_schema_extra={"legal": "pairs in order of time, usd >= 0"}
+    )
     """``(from_s, usd)``: the spot price over time; empty = the GPU's own spot price."""
     price_only: bool = False
     """True: spot machines are bought at their price and never taken, and this is meant."""

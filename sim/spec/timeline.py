@@ -35,7 +35,7 @@ class RateChange(_During):
 
     kind: Literal["rate"] = "rate"
     factor: float = Field(gt=0, le=1000)
-    """Of the rate."""
+    """Arrivals a second after over before."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -44,7 +44,7 @@ class ContextChange(_During):
 
     kind: Literal["context"] = "context"
     factor: float = Field(gt=0, le=1000)
-    """Of the prompt's tokens."""
+    """Prompt tokens after over before."""
     max_tokens: int | None = Field(default=None, ge=1)
     """Prompts grow to so many tokens at most; None = without a limit."""
     routes: tuple[str, ...] = ()
@@ -57,7 +57,7 @@ class OutputChange(_During):
 
     kind: Literal["output"] = "output"
     factor: float = Field(gt=0, le=1000)
-    """Of the answer's tokens."""
+    """Answer tokens after over before."""
     routes: tuple[str, ...] = ()
     """Only these routes; empty = all."""
 
@@ -67,7 +67,7 @@ class RouteMixChange(_During):
     """Routes are dealt anew, by ``shares``."""
 
     kind: Literal["route_mix"] = "route_mix"
-    shares: dict[str, float] = Field(min_length=1)
+    shares: dict[str, Annotated[float, Field(ge=0)]] = Field(min_length=1)
     """Route -> its share; they are scaled to add up to 1."""
 
 
@@ -77,7 +77,7 @@ class Deploy(_At):
 
     kind: Literal["deploy"] = "deploy"
     pool: str = "main"
-    """The pool."""
+    """Which of the fleet's pools; main is that of a plain fleet."""
     model: ModelSpec | None = None
     """The new model; on the command line also a preset's name."""
     engine: EngineSpec | None = None
@@ -102,7 +102,7 @@ class PriceChange(_During):
 
     kind: Literal["price"] = "price"
     factor: float = Field(ge=0, le=1e6)
-    """Of the price."""
+    """Price after over before; 0 = free."""
     market: Market | None = None
     """Only this market; None = all."""
 
@@ -122,7 +122,7 @@ class ReplicaLoss(_At):
 
     kind: Literal["replica_loss"] = "replica_loss"
     pool: str = "main"
-    """The pool."""
+    """Which of the fleet's pools; main is that of a plain fleet."""
     count: int = Field(default=1, ge=1)
     """How many of its ready replicas, the oldest first."""
     repair: Literal["replace", "restart", "none"] = "replace"
@@ -146,7 +146,7 @@ class PoolSize(_At):
 
     kind: Literal["pool_size"] = "pool_size"
     pool: str = "main"
-    """The pool."""
+    """Which of the fleet's pools; main is that of a plain fleet."""
     replicas: int = Field(ge=0, le=10_000)
     """Its size from then on, within its limits; headroom comes on top."""
 
@@ -157,7 +157,7 @@ class ApiOutage(_During):
 
     kind: Literal["api_outage"] = "api_outage"
     provider: str = ""
-    """Empty: all of them."""
+    """Name of the API in ``gateway.apis``; empty = all of them."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -166,7 +166,7 @@ class EscalationChange(_During):
 
     kind: Literal["escalation"] = "escalation"
     factor: float = Field(ge=0, le=1e6)
-    """Of the chance."""
+    """Chance after over before."""
 
 
 TraceChange = RateChange | ContextChange | OutputChange | RouteMixChange

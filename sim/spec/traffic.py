@@ -1,4 +1,4 @@
-"""What a synthetic workload is made of: arrivals, lengths, their dependence, sessions, shared prefixes, clients."""
+"""What a synthetic workload is made of besides arrivals: lengths, their dependence, sessions, shared prefixes, clients."""
 
 from __future__ import annotations
 
@@ -8,109 +8,9 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from sim.spec.prompts import LengthDrift, SessionPrompts
+from sim.spec.arrivals import Arrivals, FlashCrowd, RateProfile
+from sim.spec.prompts import LengthDrift, SessionPrompts, Share
 from sim.spec.strict import STRICT
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class PoissonArrivals:
-    """Independent arrivals: exponential gaps."""
-
-    kind: Literal["poisson"] = "poisson"
-    rate_per_s: float = Field(gt=0)
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class GammaArrivals:
-    """Renewal arrivals with Gamma gaps; ``cv`` above 1 is burstier than Poisson."""
-
-    kind: Literal["gamma"] = "gamma"
-    rate_per_s: float = Field(gt=0)
-    cv: float = Field(gt=0)
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class WeibullArrivals:
-    """Renewal arrivals with Weibull gaps; ``shape`` below 1 is burstier than Poisson."""
-
-    kind: Literal["weibull"] = "weibull"
-    rate_per_s: float = Field(gt=0)
-    shape: float = Field(gt=0)
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class MarkovModulatedArrivals:
-    """Poisson arrivals whose rate jumps between states; each state lasts an exponential time, the next is any other
-    with equal chance."""
-
-    kind: Literal["mmpp"] = "mmpp"
-    rates_per_s: tuple[float, ...] = Field(min_length=2)
-    mean_sojourn_s: tuple[float, ...] = Field(min_length=2)
-
-    @model_validator(mode="after")
-    def _check(self) -> MarkovModulatedArrivals:
-        if len(self.rates_per_s) != len(self.mean_sojourn_s):
-            raise ValueError("rates_per_s and mean_sojourn_s need one entry a state each")
-        if min(self.rates_per_s) < 0 or max(self.rates_per_s) <= 0 or min(self.mean_sojourn_s) <= 0:
-            raise ValueError("rates must be at least 0 with one above 0, sojourns above 0")
-        return self
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class OnOffArrivals:
-    """Silence and bursts in turn, with exponential or heavier (``cv``, lognormal) lengths; Gamma gaps in a burst."""
-
-    kind: Literal["on_off"] = "on_off"
-    on_rate_per_s: float = Field(gt=0)
-    mean_on_s: float = Field(gt=0)
-    mean_off_s: float = Field(gt=0)
-    on_cv: float = Field(default=1.0, gt=0)
-    off_cv: float = Field(default=1.0, gt=0)
-    gap_cv: float = Field(default=1.0, gt=0)
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class SelfExcitingArrivals:
-    """Hawkes process: every arrival brings ``branching`` more on average, each after an exponential ``decay_s``.
-
-    The mean rate, offspring included, is ``rate_per_s``.
-    """
-
-    kind: Literal["self_exciting"] = "self_exciting"
-    rate_per_s: float = Field(gt=0)
-    branching: float = Field(ge=0, lt=1)
-    decay_s: float = Field(gt=0)
-
-
-Arrivals = Annotated[
-    PoissonArrivals | GammaArrivals | WeibullArrivals | MarkovModulatedArrivals | OnOffArrivals | SelfExcitingArrivals,
-    Field(discriminator="kind"),
-]
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class RateProfile:
-    """Multipliers of the arrival rate, one for each ``bin_s`` seconds, repeated without end (24 of 3,600 s: a day)."""
-
-    bin_s: float = Field(gt=0)
-    multipliers: tuple[float, ...] = Field(min_length=1)
-
-    @model_validator(mode="after")
-    def _check(self) -> RateProfile:
-        if min(self.multipliers) < 0 or max(self.multipliers) <= 0:
-            raise ValueError(f"multipliers must be at least 0 and one above 0, but got {self.multipliers}")
-        return self
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class FlashCrowd:
-    """The rate rises to ``factor`` times itself over ``rise_s``, stays ``hold_s`` and falls back over ``fall_s``."""
-
-    start_s: float = Field(ge=0)
-    factor: float = Field(gt=0)
-    rise_s: float = Field(default=10.0, gt=0)
-    hold_s: float = Field(default=60.0, ge=0)
-    fall_s: float = Field(default=60.0, gt=0)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -118,10 +18,14 @@ class LognormalLengths:
     """Token counts exp(Normal(mu, sigma)), rounded and clipped to [min_tokens, max_tokens]."""
 
     kind: Literal["lognormal"] = "lognormal"
-    mu: float
+    mu: float = Field(ge=-30, le=30)
+    """Mean of the logarithm: the median is exp(mu) tokens."""
     sigma: float = Field(ge=0)
+    """Standard deviation of the logarithm."""
     min_tokens: int = Field(default=1, ge=1)
+    """Shorter lengths become this."""
     max_tokens: int = Field(default=1_000_000, ge=1)
+    """Longer lengths become this; the default is an assumption."""
 
     @model_validator(mode="after")
     def _check(self) -> LognormalLengths:
@@ -136,6 +40,7 @@ class ConstantLengths:
 
     kind: Literal["constant"] = "constant"
     tokens: int = Field(ge=1)
+    """Length of every prompt (answer)."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -143,8 +48,12 @@ class EmpiricalLengths:
     """Inverse of a piecewise-linear quantile function: ``probabilities`` and the ``tokens`` at them."""
 
     kind: Literal["empirical"] = "empirical"
-    probabilities: tuple[float, ...] = Field(min_length=2)
-    tokens: tuple[float, ...] = Field(min_length=2)
+    probabilities: tuple[float, ...] = Field(
+        min_length=2, json_schema_extra={"legal": "from 0 to 1, not falling, 2 or more"}
+    )
+    """Points of the quantile function, from 0 to 1, not falling."""
+    tokens: tuple[float, ...] = Field(min_length=2, json_schema_extra={"legal": "each >= 1, not falling, one a probability"})
+    """Length at each point, from 1 up, not falling."""
 
     @model_validator(mode="after")
     def _check(self) -> EmpiricalLengths:
@@ -163,8 +72,10 @@ class MixtureLengths:
     """With probability ``weights[i]`` the i-th lognormal, parts in order of size."""
 
     kind: Literal["mixture"] = "mixture"
-    weights: tuple[float, ...] = Field(min_length=1)
+    weights: tuple[float, ...] = Field(min_length=1, json_schema_extra={"legal": "each >= 0, one above 0"})
+    """Chance of each part, scaled to add up to 1; at least 0."""
     parts: tuple[LognormalLengths, ...] = Field(min_length=1)
+    """The lognormals, in order of size."""
 
     @model_validator(mode="after")
     def _check(self) -> MixtureLengths:
@@ -189,6 +100,7 @@ class GaussianCopula:
 
     kind: Literal["gaussian"] = "gaussian"
     rho: float = Field(gt=-1, lt=1)
+    """Correlation of the two normals; above 0, long prompts have long answers."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -196,7 +108,8 @@ class EmpiricalCopula:
     """Joint ranks: ``mass[i][j]`` have the input rank in the i-th and the output rank in the j-th of k parts."""
 
     kind: Literal["empirical"] = "empirical"
-    mass: tuple[tuple[float, ...], ...] = Field(min_length=1)
+    mass: tuple[tuple[float, ...], ...] = Field(min_length=1, json_schema_extra={"legal": "square, each >= 0, one above 0"})
+    """A square of weights: a row for each part of the input's ranks, a column for each of the output's."""
 
     @model_validator(mode="after")
     def _check(self) -> EmpiricalCopula:
@@ -212,8 +125,12 @@ Dependence = Annotated[IndependentLengths | GaussianCopula | EmpiricalCopula, Fi
 class EmpiricalSeconds:
     """Quantile function of a time, linear in log seconds between the given points."""
 
-    probabilities: tuple[float, ...] = Field(min_length=2)
-    seconds: tuple[float, ...] = Field(min_length=2)
+    probabilities: tuple[float, ...] = Field(
+        min_length=2, json_schema_extra={"legal": "from 0 to 1, not falling, 2 or more"}
+    )
+    """Points of the quantile function, from 0 to 1."""
+    seconds: tuple[float, ...] = Field(min_length=2, json_schema_extra={"legal": "each > 0, not falling, one a probability"})
+    """Time at each point, above 0, not falling."""
 
     @model_validator(mode="after")
     def _check(self) -> EmpiricalSeconds:
@@ -233,8 +150,11 @@ class SessionSpec:
     """
 
     turns: Lengths
+    """How many turns a conversation has (drawn like a length)."""
     think_s: EmpiricalSeconds
+    """From the expected end of an answer to the next turn, as a quantile function."""
     answer_s_per_token: float = Field(default=0.02, ge=0)
+    """What an answer is expected to take; an assumption."""
     resend_fraction: float = Field(default=1.0, ge=0, le=1)
     """Share of follow-up turns that send the history again; the others start from their message alone."""
     finish: bool = False
@@ -252,8 +172,9 @@ class PrefixGroups:
     ``input_tokens`` counts the beginning of a request by itself; in a session it comes before the first message."""
 
     kind: Literal["groups"] = "groups"
-    weights: tuple[float, ...] = Field(min_length=1)
-    tokens: tuple[int, ...] = Field(min_length=1)
+    weights: tuple[float, ...] = Field(min_length=1, json_schema_extra={"legal": "each >= 0, one above 0"})
+    """Chance of each group, scaled to add up to 1; at least 0."""
+    tokens: tuple[int, ...] = Field(min_length=1, json_schema_extra={"legal": "each >= 0, one a weight"})
     """0 marks a group without a shared beginning."""
 
     @model_validator(mode="after")
@@ -278,11 +199,25 @@ class PrefixTree:
 
     kind: Literal["tree"] = "tree"
     block_tokens: int = Field(default=512, ge=1)
+    """Tokens of a block; the default is that of Mooncake's traces."""
     trunk_blocks: int = Field(default=0, ge=0)
-    probabilities: tuple[float, ...] = Field(min_length=2)
-    shared_fraction: tuple[tuple[float, ...], ...] = Field(min_length=1)
+    """Blocks that every prompt begins with."""
+    probabilities: tuple[float, ...] = Field(
+        min_length=2, json_schema_extra={"legal": "from 0 to 1, not falling, 2 or more"}
+    )
+    """Points of the quantile functions below, from 0 to 1."""
+    shared_fraction: tuple[tuple[Share, ...], ...] = Field(
+        min_length=1, json_schema_extra={"legal": "rows of shares in [0, 1], one a probability"}
+    )
+    """Share of a prompt's blocks that repeat an earlier one: a quantile function for each equal part of the lengths'
+    ranks."""
     age_s: EmpiricalSeconds
-    kept_fraction: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    """How long ago the repeated text was last sent, as a quantile function."""
+    kept_fraction: tuple[tuple[Share, ...], tuple[Share, ...]] | None = Field(
+        default=None, json_schema_extra={"legal": "two rows of shares in [0, 1], one a probability | null"}
+    )
+    """Share of the shorter of two prompts of a session that both begin with: quantiles where the later is as long or longer,
+    and where it is shorter; None = sessions are not kept."""
 
     @model_validator(mode="after")
     def _check(self) -> PrefixTree:
@@ -300,20 +235,31 @@ class ClientSpec:
     """One population of users with its own arrivals, lengths and labels."""
 
     arrivals: Arrivals
+    """When requests (with ``sessions``: conversations) begin."""
     input_tokens: Lengths
     """Of a whole prompt; with ``sessions`` that say nothing of prompts, of a message."""
     output_tokens: Lengths
+    """Of an answer."""
     dependence: Dependence = Field(default_factory=IndependentLengths)
+    """How the lengths of a prompt and its answer hang together."""
     max_total_tokens: int | None = Field(default=None, ge=2)
     """Input plus output are cut to this, as a model's context limit would: first the prompt, then the answer."""
     profile: RateProfile | None = None
+    """How the rate changes over time; None = it does not."""
     drift: LengthDrift | None = None
+    """How lengths change over time; None = they do not."""
     flash_crowds: tuple[FlashCrowd, ...] = ()
+    """Rises of the rate."""
     sessions: SessionSpec | None = None
+    """Conversations of several turns; None = single requests."""
     prefix: Prefix | None = None
+    """Which beginnings prompts share; None = none."""
     route: str = ""
+    """Label of its requests: what ``slo.routes`` and policies go by."""
     feature: str = ""
+    """Label of its requests: the product's feature, for the shares of the bill."""
     tenant: str = ""
+    """Label of its requests: who is served, for budgets, fairness and ``slo.tenants``."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -321,17 +267,30 @@ class GeneratorSpec:
     """A synthetic workload: one population given here, or several ``clients``, each with its own random streams."""
 
     duration_s: float = Field(gt=0)
+    """Length of the workload: arrivals lie in [0, ``duration_s``)."""
     arrivals: Arrivals | None = None
+    """Of the one population: when requests begin. None = ``clients`` alone."""
     input_tokens: Lengths | None = None
+    """As a client's, of the one population."""
     output_tokens: Lengths | None = None
+    """As a client's, of the one population."""
     dependence: Dependence = Field(default_factory=IndependentLengths)
+    """How the lengths of a prompt and its answer hang together, as a client's."""
     max_total_tokens: int | None = Field(default=None, ge=2)
+    """Input plus output are cut to this, as a client's."""
     profile: RateProfile | None = None
+    """How the rate changes over time, as a client's; None = it does not."""
     drift: LengthDrift | None = None
+    """How lengths change over time, as a client's; None = they do not."""
     flash_crowds: tuple[FlashCrowd, ...] = ()
+    """Rises of the rate, as a client's."""
     sessions: SessionSpec | None = None
+    """Conversations of several turns, as a client's; None = single requests."""
     prefix: Prefix | None = None
+    """Which beginnings prompts share, as a client's; None = none."""
     clients: dict[str, ClientSpec] = Field(default_factory=dict)
+    """Name -> population; each draws from random streams of its own name, so that changing one leaves the others' requests
+    as they are."""
 
     @model_validator(mode="after")
     def _check(self) -> GeneratorSpec:

@@ -9,19 +9,9 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic_core import ArgsKwargs
 
+from sim.spec.arrivals import Arrivals, GammaArrivals, PoissonArrivals, RateProfile
 from sim.spec.strict import STRICT
-from sim.spec.traffic import (
-    Arrivals,
-    ClientSpec,
-    ConstantLengths,
-    EmpiricalLengths,
-    GammaArrivals,
-    GeneratorSpec,
-    Lengths,
-    LognormalLengths,
-    PoissonArrivals,
-    RateProfile,
-)
+from sim.spec.traffic import ClientSpec, ConstantLengths, EmpiricalLengths, GeneratorSpec, Lengths, LognormalLengths
 
 __all__ = [
     "Arrivals", "ClientSpec", "ConstantLengths", "EmpiricalLengths", "GammaArrivals", "GeneratorSpec", "Lengths",
@@ -47,7 +37,9 @@ class Stretch:
 
     kind: Literal["stretch"] = "stretch"
     duration_s: float = Field(gt=0)
+    """Length of the trace that is made."""
     profile: RateProfile
+    """Rates over time, as multiples of the trace's mean rate."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -56,8 +48,11 @@ class ScaleContext:
 
     kind: Literal["scale_context"] = "scale_context"
     factor: float = Field(gt=0)
+    """Prompt tokens after over before."""
     from_s: float = Field(default=0.0, ge=0)
+    """When it begins, s from the start of the trace."""
     max_tokens: int | None = Field(default=None, ge=1)
+    """Prompts grow to so many tokens at most; None = without a limit."""
     routes: tuple[str, ...] = ()
     """Only these routes; empty means all."""
 
@@ -68,7 +63,9 @@ class Mix:
 
     kind: Literal["mix"] = "mix"
     label: Literal["route", "feature", "tenant"]
-    shares: dict[str, float] = Field(min_length=1)
+    """The column that is dealt anew."""
+    shares: dict[str, float] = Field(min_length=1, json_schema_extra={"legal": "each >= 0, one above 0"})
+    """Value -> its weight, at least 0; they are scaled to add up to 1."""
 
     @model_validator(mode="after")
     def _check(self) -> Mix:
@@ -83,12 +80,19 @@ class Filter:
 
     kind: Literal["filter"] = "filter"
     min_input_tokens: int = Field(default=1, ge=1)
+    """Shorter prompts are left out."""
     max_input_tokens: int | None = Field(default=None, ge=1)
+    """Longer prompts are left out; None = no limit."""
     min_output_tokens: int = Field(default=1, ge=1)
+    """Requests with shorter answers are left out."""
     max_output_tokens: int | None = Field(default=None, ge=1)
+    """Requests with longer answers are left out; None = no limit."""
     routes: tuple[str, ...] = ()
+    """Only requests of these routes; empty = all."""
     features: tuple[str, ...] = ()
+    """Only requests of these features; empty = all."""
     tenants: tuple[str, ...] = ()
+    """Only requests of these tenants; empty = all."""
 
 
 Transform = Annotated[Dequantise | Stretch | ScaleContext | Mix | Filter, Field(discriminator="kind")]
@@ -100,15 +104,18 @@ class WorkloadSpec:
     to it, in this order: window (``start_s``, ``duration_s``), ``transforms``, ``rate_scale``, ``limit``."""
 
     name: str = "custom"
+    """What pages call it."""
     path: str | None = None
     """A trace: a file (gz, zst, xz, bz2 or zip undone), a folder or glob of files of one format (merged by time), - for
     standard input, a pipe, or an https address (#sha256=... behind it is checked). Replaces every other source."""
     packaged: str | None = None
     """File name of a trace that ships with servecap."""
     generator: GeneratorSpec | None = None
+    """A synthetic workload; used where neither ``path`` nor ``packaged`` is stated."""
     fetch: str | None = None
     """Name of a public trace that ``servecap traces fetch NAME`` has put into the cache."""
     format: str = "auto"
+    """Format of the file at ``path``: auto finds it by its content; ``servecap traces`` names what it found."""
     columns: dict[str, str] = Field(default_factory=dict)
     """Native column -> the file's column: reads any table (CSV, TSV, JSON lines, Parquet; nested JSON with dots)."""
     time_format: str = "auto"
@@ -116,16 +123,21 @@ class WorkloadSpec:
     decimal: Literal["auto", ".", ","] = "auto"
     """The decimal sign of a table's numbers; auto: a point where commas separate fields, else what the rows show."""
     start_s: float = Field(default=0.0, ge=0)
+    """The window begins here, s from the trace's first moment; what is before it is left out."""
     duration_s: float | None = Field(default=None, gt=0)
+    """Length of the window; None = to the trace's end."""
     limit: int | None = Field(default=None, ge=1)
     """At most this many requests are replayed: the first."""
     transforms: tuple[Transform, ...] = ()
+    """What is done to the requests of the window, in this order."""
     rate_scale: float = Field(default=1.0, gt=0, le=1e6)
     """Below 1 thins by one fixed uniform per request (rates nest); above 1 superposes circularly shifted copies.
     None = 1, or ``packaged_rate_scale`` while the packaged trace is the source."""
     packaged_rate_scale: float = Field(default=1.0, gt=0, le=1e6)
     """The packaged trace's rate scale when none is asked for: a user's own file is never scaled unasked."""
     rate_mode: Literal["superpose", "squeeze"] = "superpose"
+    """superpose: copies of the trace, shifted round its period; squeeze: all times divided by ``rate_scale``, which shortens
+    think times and daily rhythms too."""
     warmup_s: float = Field(default=0.0, ge=0)
     """Requests before it are simulated and recorded, and left out of latency and goodput."""
     block_tokens: int | None = Field(default=None, ge=1)
@@ -146,6 +158,7 @@ class WorkloadSpec:
     pool_rate_per_s: float | None = Field(default=None, gt=0)
     """Mean requests a second of a client pool's folder; None keeps the recorded rate."""
     source: str = ""
+    """Where the trace is from; for display."""
 
     @model_validator(mode="before")
     @classmethod

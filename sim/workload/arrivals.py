@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy.special import gamma as gamma_function
 
-from sim.spec.traffic import (
+from sim.spec.arrivals import (
     FlashCrowd,
     GammaArrivals,
     MarkovModulatedArrivals,

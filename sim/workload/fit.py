@@ -16,7 +16,8 @@ from __future__ import annotations
 import numpy as np
 
 from sim.rng import stream
-from sim.spec.traffic import GammaArrivals, GeneratorSpec, PrefixGroups, PrefixTree, RateProfile, SelfExcitingArrivals
+from sim.spec.arrivals import GammaArrivals, RateProfile, SelfExcitingArrivals
+from sim.spec.traffic import GeneratorSpec, PrefixGroups, PrefixTree
 from sim.workload.arrivals import draw_arrivals
 from sim.workload.fit_drift import fit_drift
 from sim.workload.fit_lengths import fit_copula, fit_lengths
@@ -67,9 +68,7 @@ def _without_ticks(arrival_s: np.ndarray) -> np.ndarray:
     return np.sort(arrival_s + stream(0, "fit", "ticks").uniform(0.0, tick_s, len(arrival_s)))
 
 
-def fit_arrivals(
-    arrival_s: np.ndarray, duration_s: float
-) -> tuple[GammaArrivals | SelfExcitingArrivals, RateProfile]:
+def fit_arrivals(arrival_s: np.ndarray, duration_s: float) -> tuple[GammaArrivals | SelfExcitingArrivals, RateProfile]:
     """The process whose counts vary most like the trace's inside its bins, and the rate's course."""
     rate_per_s = len(arrival_s) / duration_s
     bins = int(np.clip(len(arrival_s) / _REQUESTS_A_BIN, 1, _MAX_BINS))

@@ -7,7 +7,8 @@ import yaml
 
 from sim.cli.traces import main
 from sim.spec import GeneratorSpec, WorkloadSpec
-from sim.spec.traffic import GammaArrivals, LognormalLengths
+from sim.spec.arrivals import GammaArrivals
+from sim.spec.traffic import LognormalLengths
 from sim.workload import generate, load_workload, read_trace, write_trace
 
 SPEC = GeneratorSpec(

@@ -5,7 +5,8 @@ import pandas as pd
 
 from sim.run import simulate
 from sim.spec import GeneratorSpec
-from sim.spec.traffic import EmpiricalSeconds, GammaArrivals, LognormalLengths, SessionSpec
+from sim.spec.arrivals import GammaArrivals
+from sim.spec.traffic import EmpiricalSeconds, LognormalLengths, SessionSpec
 from sim.workload import generate, read_trace, trace_from_requests, write_trace
 
 

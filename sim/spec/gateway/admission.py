@@ -80,7 +80,7 @@ class PluginAdmission:
 
     kind: Literal["plugin"] = "plugin"
     name: str
-    """Of the policy."""
+    """Entry point of the policy, as its distribution declares it."""
     options: dict[str, Any] = Field(default_factory=dict)
     """What it is made with."""
 

@@ -78,7 +78,9 @@ class VolumeDiscount:
     """Tokens of a month beyond ``from_tokens_per_month`` cost ``discount_fraction`` less, up to the next tier."""
 
     from_tokens_per_month: float = Field(ge=0)
+    """Prompt and answer tokens of a month from which it holds."""
     discount_fraction: float = Field(ge=0, lt=1)
+    """Off the list price of the tokens beyond."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -90,7 +92,7 @@ class PeakHours:
     to_hour: float = Field(ge=0, le=24)
     """First hour after it."""
     factor: float = Field(gt=0)
-    """Of the prices."""
+    """Prices in these hours over those of the others."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -112,7 +114,7 @@ class ApiSpec:
     input_usd_per_1m: float = Field(ge=0)
     """Dollars per million prompt tokens."""
     cached_input_usd_per_1m: float | None = Field(default=None, ge=0)
-    """None = no discount."""
+    """Dollars per million prompt tokens that were in the provider's cache; None = no discount."""
     output_usd_per_1m: float = Field(ge=0)
     """Dollars per million answer tokens."""
     tiers: tuple[PriceTier, ...] = ()
@@ -200,8 +202,8 @@ class Hybrid:
     api_first: bool = False
     """True: everything that is not pinned goes to the API (all-API, for comparison)."""
     pinned_routes: tuple[str, ...] = ()
-    """These never leave."""
+    """Requests of these routes never leave."""
     pinned_tenants: tuple[str, ...] = ()
-    """These never leave."""
+    """Requests of these tenants never leave."""
     escalation_changes: tuple[EscalationChange, ...] = ()
     """Times in which the chance is another, by a request's arrival; the scenario's timeline adds its own."""

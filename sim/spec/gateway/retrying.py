@@ -21,9 +21,9 @@ class EnvoyBudget:
 
     kind: Literal["envoy"] = "envoy"
     share: float = Field(default=0.2, ge=0, le=1)
-    """``budget_percent`` / 100."""
+    """Retries under way, as a share of the requests being served (``budget_percent`` / 100)."""
     min_retries: int = Field(default=3, ge=0)
-    """``min_retry_concurrency``."""
+    """So many may always be under way (``min_retry_concurrency``)."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -33,9 +33,9 @@ class GrpcBudget:
 
     kind: Literal["grpc"] = "grpc"
     max_tokens: float = Field(default=10.0, gt=0, le=1000)
-    """``maxTokens``; A6's example."""
+    """Tokens of a full bucket (``maxTokens``; A6's example)."""
     token_ratio: float = Field(default=0.1, gt=0)
-    """``tokenRatio``; A6's example."""
+    """Tokens that a success returns (``tokenRatio``; A6's example)."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -45,13 +45,13 @@ class AwsBudget:
 
     kind: Literal["aws_standard"] = "aws_standard"
     capacity: int = Field(default=500, ge=1)
-    """``RetryQuota.INITIAL_CAPACITY``, tokens."""
+    """Tokens of a full bucket (``RetryQuota.INITIAL_CAPACITY``)."""
     retry_cost: int = Field(default=5, ge=0)
-    """``_RETRY_COST``, tokens."""
+    """Tokens that a retry takes (``_RETRY_COST``)."""
     timeout_cost: int = Field(default=10, ge=0)
-    """``_TIMEOUT_RETRY_REQUEST``, tokens."""
+    """Tokens that a retry after a timeout takes (``_TIMEOUT_RETRY_REQUEST``)."""
     success_refund: int = Field(default=1, ge=0)
-    """``_NO_RETRY_INCREMENT``, tokens."""
+    """Tokens that an answer at the first attempt returns (``_NO_RETRY_INCREMENT``)."""
 
 
 Budget = Annotated[EnvoyBudget | GrpcBudget | AwsBudget, Field(discriminator="kind")]
@@ -93,11 +93,11 @@ class LitellmRetries:
     num_retries: int = Field(default=2, ge=0, le=100)
     """Retries of one request; LiteLLM's default of 2."""
     base_s: float = Field(default=0.5, ge=0)
-    """``INITIAL_RETRY_DELAY``, seconds."""
+    """Wait before the first retry, seconds (``INITIAL_RETRY_DELAY``)."""
     max_s: float = Field(default=8.0, ge=0)
-    """``MAX_RETRY_DELAY``, seconds."""
+    """Longest wait before jitter, seconds (``MAX_RETRY_DELAY``)."""
     jitter_s: float = Field(default=0.75, ge=0)
-    """``JITTER``, seconds."""
+    """Up to so much is added to each wait, uniformly, seconds (``JITTER``)."""
     max_retry_after_s: float = Field(default=60.0, gt=0)
     """A longer Retry-After is ignored, seconds."""
     budget: Budget | None = None
@@ -110,7 +110,7 @@ class PluginRetries:
 
     kind: Literal["plugin"] = "plugin"
     name: str
-    """The entry point's name."""
+    """Entry point of the retry policy, as its distribution declares it."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of its class."""
     budget: Budget | None = None
@@ -127,9 +127,9 @@ class Hedging:
     attempt that has it answers, the others are called off."""
 
     delay_s: float = Field(gt=0)
-    """``hedgingDelay``, seconds."""
+    """Without a first token for so long another attempt is sent, seconds (``hedgingDelay``)."""
     max_hedges: int = Field(default=1, ge=1, le=100)
-    """``maxAttempts`` - 1."""
+    """Further attempts of one request, at most (``maxAttempts`` - 1)."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -141,23 +141,23 @@ class EnvoyOutliers:
 
     kind: Literal["envoy"] = "envoy"
     consecutive_failures: int = Field(default=5, ge=1)
-    """``consecutive_5xx``."""
+    """Failures in a row that eject a replica (``consecutive_5xx``)."""
     interval_s: float = Field(default=10.0, ge=0.001)
     """``interval``, seconds: ejections end, success rates are judged and multipliers fall at its multiples."""
     base_ejection_s: float = Field(default=30.0, gt=0)
-    """``base_ejection_time``, seconds."""
+    """Length of a first ejection, seconds (``base_ejection_time``)."""
     max_ejection_s: float = Field(default=300.0, gt=0)
-    """``max_ejection_time``, seconds."""
+    """Longest ejection, seconds (``max_ejection_time``)."""
     max_ejected_share: float = Field(default=0.1, ge=0, le=1)
-    """``max_ejection_percent`` / 100."""
+    """Share of the replicas that may be out at once (``max_ejection_percent`` / 100)."""
     always_eject_one: bool = False
-    """``always_eject_one_host``."""
+    """One may be out whatever the share allows (``always_eject_one_host``)."""
     success_rate_min_replicas: int = Field(default=5, ge=1)
     """``success_rate_minimum_hosts``: replicas that had ``success_rate_min_requests`` in the interval, at least."""
     success_rate_min_requests: int = Field(default=100, ge=1)
-    """``success_rate_request_volume``."""
+    """Requests in the interval from which a replica's success rate counts (``success_rate_request_volume``)."""
     success_rate_stdevs: float = Field(default=1.9, ge=0)
-    """``success_rate_stdev_factor`` / 1000."""
+    """Standard deviations below the mean at which it is ejected (``success_rate_stdev_factor`` / 1000)."""
     panic_share: float = Field(default=0.5, ge=0, le=1)
     """``healthy_panic_threshold`` / 100: with a smaller share of replicas in, all of them get requests."""
 
@@ -170,13 +170,13 @@ class LitellmCooldown:
 
     kind: Literal["litellm"] = "litellm"
     failed_share: float = Field(default=0.5, gt=0, le=1)
-    """``DEFAULT_FAILURE_THRESHOLD_PERCENT``."""
+    """Share of this minute's requests whose failure puts a replica out (``DEFAULT_FAILURE_THRESHOLD_PERCENT``)."""
     min_requests: int = Field(default=5, ge=1)
-    """``DEFAULT_FAILURE_THRESHOLD_MINIMUM_REQUESTS``."""
+    """Requests of this minute from which the share counts (``DEFAULT_FAILURE_THRESHOLD_MINIMUM_REQUESTS``)."""
     single_min_requests: int = Field(default=1000, ge=1)
-    """``SINGLE_DEPLOYMENT_TRAFFIC_FAILURE_THRESHOLD``."""
+    """Likewise for an only replica, of which all must fail (``SINGLE_DEPLOYMENT_TRAFFIC_FAILURE_THRESHOLD``)."""
     cooldown_s: float = Field(default=5.0, gt=0)
-    """``DEFAULT_COOLDOWN_TIME_SECONDS``, seconds."""
+    """How long it is out without a Retry-After, seconds (``DEFAULT_COOLDOWN_TIME_SECONDS``)."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -187,15 +187,15 @@ class CircuitBreaker:
 
     kind: Literal["circuit_breaker"] = "circuit_breaker"
     failed_share: float = Field(default=0.5, gt=0, le=1)
-    """``failureRateThreshold`` / 100."""
+    """Share of the window that opens it, and that keeps it open after the trial (``failureRateThreshold`` / 100)."""
     window_requests: int = Field(default=100, ge=1)
-    """``slidingWindowSize``, count-based."""
+    """Last requests that are judged (``slidingWindowSize``, count-based)."""
     min_requests: int = Field(default=100, ge=1)
-    """``minimumNumberOfCalls``; at most the window counts."""
+    """Fewer are not judged; at most the window counts (``minimumNumberOfCalls``)."""
     open_s: float = Field(default=60.0, gt=0)
-    """``waitDurationInOpenState``, seconds."""
+    """How long it lets nothing through, seconds (``waitDurationInOpenState``)."""
     half_open_requests: int = Field(default=10, ge=1)
-    """``permittedNumberOfCallsInHalfOpenState``."""
+    """Requests of the trial that follows (``permittedNumberOfCallsInHalfOpenState``)."""
 
 
 Outliers = Annotated[EnvoyOutliers | LitellmCooldown | CircuitBreaker, Field(discriminator="kind")]

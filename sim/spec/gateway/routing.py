@@ -74,11 +74,11 @@ class WeightedScore:
 
     kind: Literal["weighted_score"] = "weighted_score"
     queue_weight: float = Field(default=2.0, ge=0)
-    """Of ``queue-scorer``."""
+    """Weight of the shortest queue (``queue-scorer``)."""
     kv_weight: float = Field(default=2.0, ge=0)
-    """Of ``kv-cache-utilization-scorer``."""
+    """Weight of an empty KV cache (``kv-cache-utilization-scorer``)."""
     prefix_weight: float = Field(default=3.0, ge=0)
-    """Of ``prefix-cache-scorer``."""
+    """Weight of the prompt's cached part (``prefix-cache-scorer``)."""
     block_tokens: int = Field(default=16, ge=1)
     """Tokens of a block of prompt that is matched; 16 is the scorer's default, and what vLLM tells it."""
     max_prefix_blocks: int = Field(default=256, ge=1)
@@ -136,7 +136,7 @@ class PluginRouter:
 
     kind: Literal["plugin"] = "plugin"
     name: str
-    """Of the policy."""
+    """Entry point of the router, as its distribution declares it."""
     options: dict[str, Any] = Field(default_factory=dict)
     """What it is made with."""
 

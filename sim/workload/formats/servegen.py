@@ -26,7 +26,7 @@ import numpy as np
 
 from sim.errors import TraceError
 from sim.rng import stream
-from sim.spec.traffic import GammaArrivals, WeibullArrivals
+from sim.spec.arrivals import GammaArrivals, WeibullArrivals
 from sim.workload.arrivals import draw_process
 from sim.workload.rows import Chunk, Reading
 

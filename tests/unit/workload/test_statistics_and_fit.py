@@ -11,16 +11,8 @@ from scipy.stats import spearmanr
 
 from sim.errors import TraceError
 from sim.spec import GeneratorSpec
-from sim.spec.traffic import (
-    EmpiricalSeconds,
-    GammaArrivals,
-    GaussianCopula,
-    LognormalLengths,
-    PrefixTree,
-    RateProfile,
-    SelfExcitingArrivals,
-    SessionSpec,
-)
+from sim.spec.arrivals import GammaArrivals, RateProfile, SelfExcitingArrivals
+from sim.spec.traffic import EmpiricalSeconds, GaussianCopula, LognormalLengths, PrefixTree, SessionSpec
 from sim.workload import Trace, fit_generator, generate, trace_from_requests, trace_statistics
 from sim.workload.columns import tuples
 from sim.workload.fit_prefixes import unshared_fraction
@@ -235,7 +227,12 @@ def test_tokens_a_day_the_busiest_hour_and_who_sent_them():
     assert found["by_route"]["code"] == {
         "requests": 2.0, "input_tokens_mean": 25.0, "output_tokens_mean": 2.5, "share_of_tokens": pytest.approx(55 / 165)
     }  # fmt: skip
-    many = Trace(np.arange(30.0), np.ones(30, int), np.ones(30, int), {"feature": np.array([f"f{n}" for n in range(30)], dtype=object)})
+    many = Trace(
+        np.arange(30.0),
+        np.ones(30, int),
+        np.ones(30, int),
+        {"feature": np.array([f"f{n}" for n in range(30)], dtype=object)},
+    )
     shares = [group["share_of_tokens"] for group in trace_statistics(many)["by_feature"].values()]
     assert len(shares) == 21 and sum(shares) == pytest.approx(1.0)
 

@@ -10,21 +10,17 @@ from scipy.stats import kstest, spearmanr
 from sim.errors import TraceError
 from sim.rng import stream
 from sim.spec import GeneratorSpec, WorkloadSpec
-from sim.spec.traffic import (
-    EmpiricalCopula,
-    EmpiricalLengths,
+from sim.spec.arrivals import (
     FlashCrowd,
     GammaArrivals,
-    GaussianCopula,
-    LognormalLengths,
     MarkovModulatedArrivals,
-    MixtureLengths,
     OnOffArrivals,
     PoissonArrivals,
     RateProfile,
     SelfExcitingArrivals,
     WeibullArrivals,
 )
+from sim.spec.traffic import EmpiricalCopula, EmpiricalLengths, GaussianCopula, LognormalLengths, MixtureLengths
 from sim.workload import Trace, generate, load_workload, write_trace
 from sim.workload.arrivals import draw_arrivals
 from sim.workload.columns import tuples
