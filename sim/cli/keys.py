@@ -16,7 +16,7 @@ from dataclasses import asdict
 from fnmatch import fnmatch
 from typing import Any
 
-from sim.cli.packaged import packaged_presets
+from sim.cli.packaged import packaged_presets, stated_by_presets
 from sim.errors import ConfigError
 from sim.spec.keys import Key, all_keys, keys_told, own_keys, summary_of
 from sim.spec.legal_keys import did_you_mean, kind_of
@@ -106,6 +106,10 @@ def explained(name: str, told: Sequence[Key], below: Sequence[type]) -> list[str
     presets = sorted(packaged_presets().get(name, ()))
     if presets:
         lines += ["", *_wrapped(f"presets ({name}=...): {', '.join(presets)}", "  ", "    ")]
+    stated = stated_by_presets(name)
+    if stated:
+        lines += ["", "  presets state"]
+        lines += [line for value, by in stated.items() for line in _wrapped(f"{value}: {', '.join(by)}", "    ", "        ")]
     for owner in below:
         lines += ["", f"  {name_of(owner)}", *_wrapped(summary_of(owner), "    ")]
         for key in own_keys(owner):

@@ -52,7 +52,8 @@ class Proportional(Signals):
     scale_up_window_s: float = Field(default=0.0, ge=0)
     """Up only to the lowest recommendation of this window, s (stabilizationWindowSeconds)."""
     scale_down_window_s: float = Field(default=300.0, ge=0)
-    """Down only to the highest recommendation of this window, s; it begins with the size at the first decision."""
+    """Down only to the highest recommendation of this window, s; it begins with the size at the first decision. 300 s is an
+    HPA's default."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -110,7 +111,7 @@ class BacklogSeconds(Proportional):
     target: float = Field(default=1.0, gt=0)
     """Seconds per replica; the default is an assumption."""
     tokens_per_s: float = Field(default=10_000.0, gt=0)
-    """Prompt tokens that one replica computes in a second."""
+    """Prompt tokens that one replica computes in a second; the default is an assumption (8B on one L40S)."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -124,13 +125,15 @@ class HpaV2(Signals):
     target: float = Field(default=32.0, gt=0)
     """Of the metric, per replica (an AverageValue); the default is an assumption."""
     tokens_per_s: float = Field(default=10_000.0, gt=0)
-    """Prompt tokens that one replica computes in a second; for ``metric=backlog_s``."""
+    """Prompt tokens that one replica computes in a second, for ``metric=backlog_s``; the default is an assumption (8B on
+    one L40S)."""
     tolerance: float = Field(default=0.1, ge=0)
     """Nothing moves while signal / target is within 1 +- this."""
     scale_up_window_s: float = Field(default=0.0, ge=0)
     """Up only to the lowest recommendation of this window, s."""
     scale_down_window_s: float = Field(default=300.0, ge=0)
-    """Down only to the highest recommendation of this window, s; it begins with the size at the first decision."""
+    """Down only to the highest recommendation of this window, s; it begins with the size at the first decision. 300 s is an
+    HPA's default."""
     up_pods: int = Field(default=4, ge=0)
     """Within a period the pool may grow by so many replicas ..."""
     up_fraction: float = Field(default=1.0, ge=0)
@@ -152,7 +155,8 @@ class Keda(Signals):
     target: float = Field(default=5.0, gt=0)
     """Of the metric, per replica (an AverageValue)."""
     tokens_per_s: float = Field(default=10_000.0, gt=0)
-    """Prompt tokens that one replica computes in a second; for ``metric=backlog_s``."""
+    """Prompt tokens that one replica computes in a second, for ``metric=backlog_s``; the default is an assumption (8B on
+    one L40S)."""
     activation: float = Field(default=0.0, ge=0)
     """The trigger is active above this (activationThreshold)."""
     polling_s: float = Field(default=30.0, ge=0.1)

@@ -69,7 +69,8 @@ class CostSpec:
     reserved_discount_fraction: float = Field(default=0.0, ge=0, lt=1)
     """Reserved price = on-demand less this, where a GPU preset holds no reserved price; 0.3-0.6 is usual."""
     output_token_weight: float = Field(default=4.0, gt=0)
-    """Busy time is shared among requests by tokens: one sampled token weighs as much as so many prompt tokens."""
+    """Busy time is shared among requests by tokens: one sampled token weighs as much as so many prompt tokens;
+    an assumption."""
     engineers_fte: float = Field(default=0.0, ge=0)
     """Full-time engineers who run the service."""
     engineer_usd_per_year: float = Field(default=0.0, ge=0)

@@ -23,6 +23,7 @@ class DecideSpec:
     show: Literal["table", "json"] = "table"
     """What the terminal shows; ``--json`` asks for the latter."""
     most_replicas: int = Field(default=256, ge=1, le=10_000)
-    """Replicas up to which a break-even volume is sought."""
+    """Replicas up to which a break-even volume is sought; an assumption."""
     most_requests: int = Field(default=400_000, ge=1)
-    """A load of more requests than this is not simulated for a break-even: the capacity curve stands in, and is said to."""
+    """A load of more requests than this is not simulated for a break-even: the capacity curve stands in, and is said to.
+    An assumption."""

@@ -21,7 +21,8 @@ from sim.spec.strict import STRICT
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class EngineSpec:
-    """Scheduler, KV cache and parallelism of one engine (one replica)."""
+    """Scheduler, KV cache and parallelism of one engine (one replica). vLLM's options have their names and its
+    defaults."""
 
     name: str = "vllm"
     """Which engine it is: its preset's name."""
@@ -107,7 +108,7 @@ class EngineSpec:
     step_time_file: str | None = None
     """A file of step-time tables made for one's own combinations; it is asked before the tables that ship."""
     skip_decode: bool = True
-    """False steps every token instead of skipping ahead: same results, slower; for checking."""
+    """False steps every token instead of skipping ahead: same results, slower; servecap's own, for checking."""
     step_noise_cv: float = Field(default=0.0, ge=0, le=2)
     """Coefficient of variation of single steps around the model's time (lognormal, mean 1). Above 0 the engine steps."""
     straggler_rate: float = Field(default=0.0, ge=0, le=1)

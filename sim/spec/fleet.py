@@ -54,9 +54,9 @@ class BackgroundSpec:
     deadline_s: float | None = Field(default=None, gt=0)
     """What is not finished by then, s, is dropped, and said so."""
     max_running: int = Field(default=32, ge=1)
-    """Tasks at once in one replica."""
+    """Tasks at once in one replica; an assumption."""
     max_interactive: int = Field(default=8, ge=0)
-    """Tasks enter a replica with at most so many interactive requests in flight."""
+    """Tasks enter a replica with at most so many interactive requests in flight; an assumption."""
     yield_by: Literal["abort", "finish"] = "abort"
     """abort: running tasks leave (and start over later) when a replica has more; finish: they only stop entering."""
     check_s: float = Field(default=2.0, ge=0.1)
@@ -73,7 +73,7 @@ class PoolSpec:
     min_replicas: Replicas = 1
     """An autoscaler keeps at least so many; 0 = scale to zero."""
     max_replicas: Replicas = 64
-    """The quota: an autoscaler gets no more."""
+    """The quota: an autoscaler gets no more; an assumption."""
     headroom_replicas: Replicas = 0
     """Replicas beside ``replicas``, and beside what an autoscaler or ``pool_size`` asks for (N+1)."""
     warm_replicas: Replicas = 0
@@ -116,7 +116,7 @@ class FleetSpec:
     min_replicas: Replicas = 1
     """An autoscaler of the plain fleet keeps at least so many, as a pool's."""
     max_replicas: Replicas = 64
-    """The plain fleet's quota, as a pool's."""
+    """The plain fleet's quota, as a pool's; an assumption."""
     headroom_replicas: Replicas = 0
     """Replicas beside what is asked for (N+1), as a pool's."""
     warm_replicas: Replicas = 0

@@ -20,14 +20,15 @@ from sim.spec.key_units import flat, unit_of
 from sim.spec.legal_keys import kind_of, members, types_at, unknown_key
 
 _NAMED = re.compile(
-    r"assum|default|measured|usual|reported|publish|fitted|datasheet|\boption\b|the release's|\(``|\(--|[a-z][A-Z]\w+``"
+    r"assum|probe|kube-|preset|servecap's own|\([a-z]+_[a-z_]+\)"
+    r"|default|measured|usual|reported|publish|fitted|datasheet|\boption\b|the release's|\(``|\(--|[a-z][A-Z]\w+``"
     r"|[A-Z]_[A-Z]"
     r"|vLLM|SGLang|TGI|Envoy|gRPC|LiteLLM|Kubernetes|Knative|KEDA|llm-d|AWS|OpenAI|nginx|Resilience4j|Prometheus|Dynamo"
 )
 """What marks the sentences of a description that say where a number comes from: a word of origin or a system's name."""
 _NAMED_FOR_ALL = re.compile(
     r"\bdefaults?\b|datasheet|specification|\(\w+/\w+ "
-    r"|SGLang|TGI|Envoy|gRPC|LiteLLM|Kubernetes|Knative|KEDA|llm-d|botocore|nginx"
+    r"|SGLang|TGI|Envoy|gRPC|LiteLLM|Kubernetes|Knative|KEDA|llm-d|botocore|nginx|Dynamo|vLLM|as clouds"
 )
 """Likewise in a class's docstring, for its keys that say nothing themselves."""
 STATED = "no default: the chosen preset or the user states it"

@@ -23,13 +23,14 @@ class SearchSpec:
     max_usd_per_hour: float | None = Field(default=None, gt=0)
     """A fleet whose GPUs cost more an hour is not run; None = no budget."""
     load_tolerance: float = Field(default=0.02, gt=0, lt=1)
-    """Relative width at which the bracket of the highest load is narrow enough."""
+    """Relative width at which the bracket of the highest load is narrow enough; an assumption."""
     one_replica_load: bool = True
     """Also find the highest load that one replica sustains within the SLO (the continuous cost curve)."""
     replications: int = Field(default=3, ge=1, le=1000)
-    """Runs of each point under seeds of its own, where something is random; a plain trace replay is run once."""
+    """Runs of each point under seeds of its own, where something is random; a plain trace replay is run once. An
+    assumption."""
     max_replications: int = Field(default=7, ge=1, le=1000)
-    """Runs of a point whose replications disagree."""
+    """Runs of a point whose replications disagree; an assumption."""
     early_stop: bool = True
     """Give a run up as soon as its miss is certain. The verdicts are the same; False runs every miss to its end."""
 

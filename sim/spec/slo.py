@@ -98,7 +98,8 @@ class Slo(RouteSlo):
     tenants: dict[str, RouteSlo] = Field(default_factory=dict)
     """Targets of single tenants, likewise; a request whose route and tenant both have targets must meet both."""
     max_failed_fraction: float = Field(default=0.01, ge=0, le=1)
-    """Share of requests that may fail, time out or be shed; more is a miss whatever the percentiles say."""
+    """Share of requests that may fail, time out or be shed; more is a miss whatever the percentiles say. An
+    assumption."""
     rejected_is_miss: bool | dict[str, bool] = Field(default_factory=dict)
     """Whether a rejected request is a miss, by reason (``safety``, ``too_long``, ...), or for all: a safety pass that blocks
     a prompt has answered it, a prompt that is too long got nothing. Unstated: false for safety, true for every other."""

@@ -148,11 +148,12 @@ class WorkloadSpec:
     lenient: bool = False
     """True sorts rows that step back in time, and leaves out and counts rows that cannot be used, instead of refusing."""
     lenient_max_loss: float = Field(default=0.01, ge=0, le=1)
-    """The largest share of a file's rows that lenient reading may leave out."""
+    """The largest share of a file's rows that lenient reading may leave out; an assumption."""
     session_rate_per_s: float = Field(default=0.1, gt=0)
-    """Sessions a second, for formats that record no time between sessions."""
+    """Sessions a second, for formats that record no time between sessions; an assumption."""
     characters_per_token: float = Field(default=4.0, gt=0, le=100)
-    """Characters of a token, for traces that hold texts (WildChat, LMSYS, ShareGPT, batches) and no tokenizer."""
+    """Characters of a token, for traces that hold texts (WildChat, LMSYS, ShareGPT, batches) and no tokenizer; an
+    assumption."""
     tokenizer: str | None = None
     """What counts the tokens of texts: a ``tokenizer.json``, or an encoding or model that tiktoken knows."""
     pool_rate_per_s: float | None = Field(default=None, gt=0)

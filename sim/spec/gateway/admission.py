@@ -22,7 +22,7 @@ class RateLimit:
     requests_per_s: float | None = Field(default=None, gt=0)
     """Requests a second in the long run; null = not limited."""
     burst_requests: float = Field(default=1.0, ge=1)
-    """Requests at once after a pause."""
+    """Requests at once after a pause; an assumption."""
     tokens_per_s: float | None = Field(default=None, gt=0)
     """Tokens a second in the long run; null = not limited."""
     burst_tokens: float = Field(default=100_000.0, ge=1)

@@ -64,7 +64,7 @@ class LeastKv:
 
     kind: Literal["least_kv"] = "least_kv"
     staleness_s: ScrapePeriod = 0.2
-    """Period of scraping, seconds; 0 = read when asked for."""
+    """Period of scraping, seconds; 0 = read when asked for. The default is the extension's 200 ms."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -13,7 +13,7 @@ from sim.spec.scenario import Scenario
 KEYS = all_keys(Scenario)
 ANY_NUMBER = {"gateway.admission.N.protected_priority"}
 """Priorities are whole numbers, those below zero too: there is no bound to state."""
-LEFT_TO_SOURCE = 98
+LEFT_TO_SOURCE = 58
 """Defaults that add something and whose description says no source; a ratchet: it only falls."""
 _FILLER = {
     "a",

@@ -99,3 +99,11 @@ def test_explain_tells_formula_and_source_of_every_kind(capsys: pytest.CaptureFi
     assert "requests" in capsys.readouterr().out
     with pytest.raises(ConfigError, match="did you mean retries"):
         explain(["gateway.retrys"])
+
+
+def test_explain_shows_what_the_shipped_presets_state(capsys: pytest.CaptureFixture[str]) -> None:
+    assert explain(["gateway.retries.base_s"]) == 0
+    told = capsys.readouterr().out
+    assert "0.1: grpc" in told and "1.0: aws_sdk" in told
+    assert explain(["gpu"]) == 0
+    assert "presets (gpu=...):" in (told := capsys.readouterr().out) and "h100" in told
