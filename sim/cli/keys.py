@@ -12,7 +12,7 @@ import argparse
 import json
 import textwrap
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from fnmatch import fnmatch
 from typing import Any
 
@@ -21,8 +21,15 @@ from sim.errors import ConfigError
 from sim.spec.keys import Key, all_keys, keys_told, own_keys, summary_of
 from sim.spec.legal_keys import did_you_mean, kind_of
 from sim.spec.scenario import Scenario
+from sim.spec.slo import TARGET, RouteSlo
 
 WIDTH = 110
+BESIDE_THE_SCHEMA = {
+    "vllm_line": "A server's start line (vllm serve, SGLang's, TensorRT-LLM's): engine and model as it says; null = none.",
+    "api": "A preset of an API that sells answers by the token; it becomes an entry of gateway.apis. null = none.",
+    "experiment": "A preset that sets keys of several groups at once; null = none.",
+}
+"""What one states on the command line and no scenario holds."""
 _HEADER = """# Configuration keys
 
 Written by `python -m sim keys --markdown > configs/REFERENCE.md` from the spec classes in `sim/spec`; a test keeps it fresh.
@@ -58,16 +65,29 @@ def explain(argv: Sequence[str]) -> int:
     parser.add_argument("key", help="as in an override: gateway.retries, engine.max_num_seqs")
     parser.add_argument("--json", action="store_true", help="one JSON object: what is told")
     options = parser.parse_args(list(argv))
+    key = _in_schema(options.key)
+    if key in BESIDE_THE_SCHEMA and not options.json:
+        print("\n".join([key, *_wrapped(BESIDE_THE_SCHEMA[key], "  "), *_presets_of(key)]))
+        return 0
     try:
-        told, below = keys_told(Scenario, options.key)
+        told, below = keys_told(Scenario, key)
     except ValueError as error:
         raise ConfigError(str(error)) from None
     if options.json:
         parts = [{"is": name_of(owner), "formula": summary_of(owner), "keys": plain(own_keys(owner))} for owner in below]
-        print(json.dumps({"key": options.key, "told": plain(told), "parts": parts}, indent=1))
+        print(json.dumps({"key": key, "told": plain(told), "parts": parts}, indent=1))
         return 0
-    print("\n".join(explained(options.key, told, below)))
+    print("\n".join(explained(key, told, below)))
     return 0
+
+
+def _in_schema(stated: str) -> str:
+    """The key of an override as written (``++engine.version=0.30``); a percentile that has no field of its own is one of
+    ``percentiles``."""
+    key = stated.lstrip("+~").partition("=")[0]
+    place, _, name = key.rpartition(".")
+    own = {field.name for field in fields(RouteSlo)}
+    return f"{place}.percentiles" if place.startswith("slo") and TARGET.fullmatch(name) and name not in own else key
 
 
 def matching(pattern: str) -> list[Key]:
@@ -103,9 +123,7 @@ def explained(name: str, told: Sequence[Key], below: Sequence[type]) -> list[str
         lines += [f"  type     {key.type}", f"  unit     {key.unit}", f"  default  {shown_default(key)}"]
         lines += _wrapped(f"legal    {key.legal}", "  ", "           ")
         lines += [*_wrapped(f"source   {key.source}", "  ", "           "), f"  code     {key.declared}"]
-    presets = sorted(packaged_presets().get(name, ()))
-    if presets:
-        lines += ["", *_wrapped(f"presets ({name}=...): {', '.join(presets)}", "  ", "    ")]
+    lines += _presets_of(name)
     stated = stated_by_presets(name)
     if stated:
         lines += ["", "  presets state"]
@@ -116,6 +134,11 @@ def explained(name: str, told: Sequence[Key], below: Sequence[type]) -> list[str
             lines += _wrapped(f"{key.key} = {shown_default(key)}  [{key.unit}; {key.legal}]", "    ", "        ")
             lines += _wrapped(key.description, "        ")
     return lines
+
+
+def _presets_of(group: str) -> list[str]:
+    presets = sorted(packaged_presets().get(group, ()))
+    return ["", *_wrapped(f"presets ({group}=...): {', '.join(presets)}", "  ", "    ")] if presets else []
 
 
 def reference(keys: Sequence[Key]) -> str:

@@ -15,5 +15,5 @@ def _check(period_s: float) -> float:
     return period_s
 
 
-ScrapePeriod = Annotated[float, Field(ge=0), AfterValidator(_check)]
+ScrapePeriod = Annotated[float, Field(ge=0, json_schema_extra={"legal": f"0 | >= {_SHORTEST_S}"}), AfterValidator(_check)]
 """Seconds; 0 = numbers are read at the moment they are asked for."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
+import yaml
 
 from sim.cli.keys import explain, main, matching
 from sim.errors import ConfigError
 from sim.spec.keys import all_keys, keys_told
 from sim.spec.scenario import Scenario, parse_scenario, scenario_to_dict
-from tests.presets import gpu, model
+from tests.presets import CONFIGS, gpu, model
 
 KEYS = all_keys(Scenario)
 
@@ -107,3 +108,29 @@ def test_explain_shows_what_the_shipped_presets_state(capsys: pytest.CaptureFixt
     assert "0.1: grpc" in told and "1.0: aws_sdk" in told
     assert explain(["gpu"]) == 0
     assert "presets (gpu=...):" in (told := capsys.readouterr().out) and "h100" in told
+
+
+@pytest.mark.parametrize(("written", "part"), [
+    ("++engine.version=0.30", "vLLM release"), ("slo.ttft_p75_s", "Every other percentile"), ("timeline.0.max_surge", "maxSurge"),
+    ("slo.routes.chat.queue_p95_s", "Every other percentile"), ("autoscaler.hpa_v2.up_pods", "replicas"),
+    ("gateway.admission.0.kind", "rate_limit"),
+])  # fmt: skip
+def test_a_key_is_explained_as_it_is_written_in_an_override(
+    written: str, part: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert explain([written]) == 0
+    assert part in capsys.readouterr().out
+
+
+def test_every_key_of_the_default_configuration_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    config = yaml.safe_load((CONFIGS / "config.yaml").read_text(encoding="utf-8"))
+    groups = {name for entry in config.pop("defaults") if isinstance(entry, dict) for name in entry}
+    del config["hydra"]
+    for key in {name for name in groups if not name.startswith("override ")} | set(config):
+        assert explain([key]) == 0
+    assert "gateway.apis" in capsys.readouterr().out
+
+
+def test_an_option_that_is_not_modelled_is_said_to_be_so() -> None:
+    with pytest.raises(ConfigError, match="KV offload is not modelled"):
+        explain(["engine.swap_space"])
