@@ -66,7 +66,14 @@ def explain(argv: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="one JSON object: what is told")
     options = parser.parse_args(list(argv))
     key = _in_schema(options.key)
-    if key in BESIDE_THE_SCHEMA and not options.json:
+    if key in BESIDE_THE_SCHEMA:
+        if options.json:
+            print(
+                json.dumps(
+                    {"key": key, "told": [{"key": key, "description": BESIDE_THE_SCHEMA[key]}], "parts": []}, indent=1
+                )
+            )
+            return 0
         print("\n".join([key, *_wrapped(BESIDE_THE_SCHEMA[key], "  "), *_presets_of(key)]))
         return 0
     try:

@@ -7,13 +7,27 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from sim.spec.strict import STRICT
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Step = Annotated[float, Field(ge=-1, le=1)]
+
+
+def _rising(points: tuple[float, ...]) -> tuple[float, ...]:
+    if points[0] != 0.0 or points[-1] != 1.0 or list(points) != sorted(points):
+        raise ValueError(f"probabilities go from 0 to 1 and do not fall, but got {points}")
+    return points
+
+
+Probabilities = Annotated[
+    tuple[float, ...],
+    Field(min_length=2, json_schema_extra={"legal": "from 0 to 1, not falling, 2 or more"}),
+    AfterValidator(_rising),
+]
+"""Points of a quantile function."""
 LOOKED_BACK = 16
 """Turns of a session that a later one may take its beginning from: agents under one session take turns with it."""
 
@@ -55,9 +69,7 @@ class SessionPrompts:
     ``PrefixTree`` says (``kept_fraction``).
     """
 
-    probabilities: tuple[float, ...] = Field(
-        min_length=2, json_schema_extra={"legal": "from 0 to 1, not falling, 2 or more"}
-    )
+    probabilities: Probabilities
     """Points of all quantile functions below, from 0 to 1."""
     first_ranks: tuple[Share, ...] = Field(min_length=2, json_schema_extra={"legal": "ranks in [0, 1], one a probability"})
     """Quantiles of the first prompt's rank."""

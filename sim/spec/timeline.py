@@ -67,8 +67,16 @@ class RouteMixChange(_During):
     """Routes are dealt anew, by ``shares``."""
 
     kind: Literal["route_mix"] = "route_mix"
-    shares: dict[str, Annotated[float, Field(ge=0)]] = Field(min_length=1)
+    shares: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        min_length=1, json_schema_extra={"legal": "each >= 0, one above 0"}
+    )
     """Route -> its share; they are scaled to add up to 1."""
+
+    @model_validator(mode="after")
+    def _check(self) -> RouteMixChange:
+        if sum(self.shares.values()) <= 0:
+            raise ValueError(f"shares need a sum above 0, but got {self.shares}")
+        return self
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

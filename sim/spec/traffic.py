@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from sim.spec.arrivals import Arrivals, FlashCrowd, RateProfile
-from sim.spec.prompts import LengthDrift, SessionPrompts, Share
+from sim.spec.prompts import LengthDrift, Probabilities, SessionPrompts, Share
 from sim.spec.strict import STRICT
 
 
@@ -48,22 +47,17 @@ class EmpiricalLengths:
     """Inverse of a piecewise-linear quantile function: ``probabilities`` and the ``tokens`` at them."""
 
     kind: Literal["empirical"] = "empirical"
-    probabilities: tuple[float, ...] = Field(
-        min_length=2, json_schema_extra={"legal": "from 0 to 1, not falling, 2 or more"}
-    )
+    probabilities: Probabilities
     """Points of the quantile function, from 0 to 1, not falling."""
     tokens: tuple[float, ...] = Field(min_length=2, json_schema_extra={"legal": "each >= 1, not falling, one a probability"})
     """Length at each point, from 1 up, not falling."""
 
     @model_validator(mode="after")
     def _check(self) -> EmpiricalLengths:
-        rising = all(low <= high for points in (self.probabilities, self.tokens) for low, high in itertools.pairwise(points))
-        if len(self.probabilities) != len(self.tokens) or not rising:
+        if len(self.probabilities) != len(self.tokens) or list(self.tokens) != sorted(self.tokens):
             raise ValueError("probabilities and tokens need one entry each a point, neither falling")
-        if self.probabilities[0] != 0.0 or self.probabilities[-1] != 1.0 or self.tokens[0] < 1:
-            raise ValueError(
-                f"probabilities go from 0 to 1 and tokens from 1 up, but got {self.probabilities}, {self.tokens}"
-            )
+        if self.tokens[0] < 1:
+            raise ValueError(f"tokens go from 1 up, but got {self.tokens}")
         return self
 
 
@@ -125,17 +119,15 @@ Dependence = Annotated[IndependentLengths | GaussianCopula | EmpiricalCopula, Fi
 class EmpiricalSeconds:
     """Quantile function of a time, linear in log seconds between the given points."""
 
-    probabilities: tuple[float, ...] = Field(
-        min_length=2, json_schema_extra={"legal": "from 0 to 1, not falling, 2 or more"}
-    )
+    probabilities: Probabilities
     """Points of the quantile function, from 0 to 1."""
     seconds: tuple[float, ...] = Field(min_length=2, json_schema_extra={"legal": "each > 0, not falling, one a probability"})
     """Time at each point, above 0, not falling."""
 
     @model_validator(mode="after")
     def _check(self) -> EmpiricalSeconds:
-        if len(self.probabilities) != len(self.seconds) or self.probabilities[0] != 0 or self.probabilities[-1] != 1:
-            raise ValueError("needs as many seconds as probabilities, and these from 0 to 1")
+        if len(self.probabilities) != len(self.seconds):
+            raise ValueError("needs as many seconds as probabilities")
         if min(self.seconds) <= 0 or list(self.seconds) != sorted(self.seconds):
             raise ValueError(f"seconds must be above 0 and not fall, but got {self.seconds}")
         return self
@@ -181,6 +173,8 @@ class PrefixGroups:
     def _check(self) -> PrefixGroups:
         if len(self.weights) != len(self.tokens) or min(self.weights) < 0 or min(self.tokens) < 0:
             raise ValueError("weights and tokens need one entry at least 0 for each group")
+        if sum(self.weights) <= 0:
+            raise ValueError(f"weights need a sum above 0, but got {self.weights}")
         return self
 
 
@@ -202,9 +196,7 @@ class PrefixTree:
     """Tokens of a block; the default is that of Mooncake's traces."""
     trunk_blocks: int = Field(default=0, ge=0)
     """Blocks that every prompt begins with."""
-    probabilities: tuple[float, ...] = Field(
-        min_length=2, json_schema_extra={"legal": "from 0 to 1, not falling, 2 or more"}
-    )
+    probabilities: Probabilities
     """Points of the quantile functions below, from 0 to 1."""
     shared_fraction: tuple[tuple[Share, ...], ...] = Field(
         min_length=1, json_schema_extra={"legal": "rows of shares in [0, 1], one a probability"}
