@@ -4,7 +4,8 @@
     saturation      mean over replicas of max(waiting / queue_depth, KV used / kv_share) >= 1 sheds
 
 Sources: gateway-api-inference-extension's saturation detector (queue depth 5, KV 0.8, metrics 200 ms old); LiteLLM's
-budgets by tenant.
+budgets by tenant. The extension calls a pool without endpoints saturated, 1, and its flow control then holds requests. Here
+the gateway's queue holds them whatever the admission, so an empty pool sheds nobody: what was shed would wake no autoscaler.
 """
 
 from __future__ import annotations
@@ -101,11 +102,11 @@ class SaturationDetector:
         self._saturation = 0.0
 
     def saturation(self) -> float:
-        """1 and more is full."""
+        """1 and more is full; 0 without servers: nothing is full, and the gateway's queue holds what comes."""
         spec = self._spec
         servers = self._servers()
         if not servers:
-            return float("inf")
+            return 0.0
         if self._signals.unchanged_since(self._scrape) and self._seen == servers:
             return self._saturation
         total = 0.0

@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sim.analysis.laws import violations
+from sim.cli.compose import composed_scenario
 from sim.gateway.admission import RateLimiter, SaturationDetector, TenantBudgetCap, TokenBucket
 from sim.gateway.request import ClientRequest
+from sim.run import simulate
 from sim.spec.gateway.admission import RateLimit, SaturationShedding, TenantBudgets
 from sim.workload import Trace
 from tests.contract.test_gateway_policies import FixedSignals, Replica
@@ -65,13 +68,23 @@ class TestSaturation:
     def test_it_sheds_from_one_on(self, waiting: int, kv: float, sheds: bool) -> None:
         assert (self.detector(Replica(0, waiting, 0, kv)).refuse(request(), 0.0) is not None) is sheds
 
-    def test_nobody_there_is_saturated(self) -> None:
-        assert self.detector().refuse(request(), 0.0) is not None
+    def test_where_nobody_is_there_nothing_is_full_and_the_queue_holds(self) -> None:
+        assert self.detector().refuse(request(), 0.0) is None
 
     def test_llm_d_sheds_only_what_is_sheddable(self) -> None:
         """A priority below 0 there is one above 0 here (lower is sooner); the rest passes however full it is."""
         detector = self.detector(Replica(0, 500, 0, 1.0), protected_priority=0)
         assert [detector.refuse(request(priority=p), 0.0) is not None for p in (-1, 0, 1)] == [False, False, True]
+
+
+def test_a_fleet_at_zero_wakes_behind_shedding() -> None:
+    """What was shed would be nobody's demand: the first request waits, and the autoscaler sees it."""
+    scenario = composed_scenario(
+        ["fleet=scale_to_zero", "autoscaler=keda", "gateway=full", "gateway.client_timeout_s=1200", "output.timeseries=false"]
+    )
+    result = simulate(scenario, Trace(np.arange(60) * 10.0, np.full(60, 200), np.full(60, 20)))
+    assert set(result.requests["outcome"]) == {"completed"}
+    assert violations(result) == []
 
 
 def test_the_llm_d_preset_sheds_nobody_of_an_ordinary_trace() -> None:
