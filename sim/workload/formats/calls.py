@@ -3,7 +3,8 @@
 One call can stand in a log several times: the client's span and the server's beneath it, a framework's span around the
 span of the call, an exporter that wrote every span twice, two instrumentations with one response id. What reached the
 GPU is the innermost: of spans of one line of descent the last counts. Of equal ones (same parent, moments, model and
-tokens; or one response id with the same tokens) the first counts. What is left out is counted by reason.
+tokens; or one response id with the same tokens, or at the same time) the first counts. What is left out is counted by
+reason. Sisters that differ by less than a millisecond may be either: they count, and are told.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from sim.workload.formats.records import Record, as_number
 from sim.workload.rows import Reading
 
 _MOST_DEEP = 1000
+_THERE_ALREADY = "span of a call that is there already"
 _CAPS = ("max_completion_tokens", "max_tokens", "max_output_tokens", "maxTokens", "maxOutputTokens", "body.max_tokens")
 
 
@@ -47,6 +49,8 @@ class Before:
 
     names: set[tuple[Any, ...]] = field(default_factory=set)
     """Of the calls that counted, what another span of the same call would have in common with them."""
+    answered: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    """When the calls that counted began and ended, by response id: two tokenisers may count one prompt differently."""
     beneath: set[tuple[str, str]] = field(default_factory=set)
     """(trace, span) of the calls that counted and of everything beneath them."""
     above: set[tuple[str, str]] = field(default_factory=set)
@@ -55,8 +59,8 @@ class Before:
 
 def one_each(calls: Iterable[Call], reading: Reading) -> Iterator[Record]:
     """The records of ``calls``, every call of a model once, in the log's order."""
-    spans = list(calls)
     before: Before = reading.across.setdefault("calls", Before())
+    spans = _each_span_once(calls, reading)
     at = {(span.trace, span.span): place for place, span in enumerate(spans) if span.span}
     wrappers = {above for span in spans if span.input_tokens is not None for above in _calls_above(span, spans, at)[:1]}
     for known in before.above & at.keys():  # what an earlier file's call lies beneath is here
@@ -69,16 +73,43 @@ def one_each(calls: Iterable[Call], reading: Reading) -> Iterator[Record]:
         cause = call.cause or ("span around the span of the same call" if place in wrappers else "")
         names = _names(call)
         outermost = _outermost(call, spans, at)
-        if not cause and (before.names & names or (outermost.trace, outermost.parent) in before.beneath):
-            cause = "span of a call that is there already"
+        if not cause and (
+            before.names & names or _same_answer(call, before) or (outermost.trace, outermost.parent) in before.beneath
+        ):
+            cause = _THERE_ALREADY
         if cause:
             reading.dropped[cause] += 1
+            if place in wrappers and call.span:  # a copy of it in another file is around the same call
+                before.names.add((call.trace, call.span))
             continue
         before.names |= names
+        if call.response:
+            before.answered.setdefault(call.response, []).append((call.start_s, call.end_s))
         counted.add(place)
         labels = _with_labels_above(call, spans, at)
         yield Record(call.row, call.start_s, call.input_tokens, call.output_tokens, labels, call.failed)
     _remember(before, spans, at, counted)
+
+
+def _each_span_once(calls: Iterable[Call], reading: Reading) -> list[Call]:
+    """The spans without copies of the same id; of a span that is there with tokens and without, the one with tokens."""
+    spans: list[Call] = []
+    at: dict[tuple[str, str], int] = {}
+    for call in calls:
+        place = at.setdefault((call.trace, call.span), len(spans)) if call.span else len(spans)
+        if place == len(spans):
+            spans.append(call)
+        elif spans[place].input_tokens is None:
+            spans[place] = call
+        elif call.input_tokens is not None:
+            reading.dropped[_THERE_ALREADY] += 1
+    return spans
+
+
+def _same_answer(call: Call, before: Before) -> bool:
+    """Whether a call that counted had the same response id while this one ran."""
+    held = before.answered.get(call.response, []) if call.response else []
+    return any(start_s <= call.end_s and call.start_s <= end_s for start_s, end_s in held)
 
 
 def _remember(before: Before, spans: list[Call], at: dict[tuple[str, str], int], counted: set[int]) -> None:

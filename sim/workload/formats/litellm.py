@@ -76,9 +76,15 @@ class LiteLlmFormat:
 
     def _records(self, reading: Reading) -> Iterator[Record]:
         cached = CachedTokens()
+        rows: set[tuple[Any, ...]] = reading.across.setdefault("litellm", set())
         for row, entry in csv_dicts(reading) or paged(reading):
             held = next((entry[name] for name in _PAYLOADS if isinstance(entry.get(name), dict)), entry)
             cause = _no_load(held, self.keeps_external)
+            name = _name(held)
+            if name in rows:
+                cause = "row that is there already"
+            if name:
+                rows.add(name)
             if cause:
                 reading.dropped[cause] += 1
                 continue
@@ -109,6 +115,15 @@ def _no_load(entry: dict[str, Any], keeps_external: bool) -> str:
     if not keeps_external and _is_external(entry):
         return "call to an external provider (workload.format=litellm-all keeps them)"
     return ""
+
+
+def _name(entry: dict[str, Any]) -> tuple[Any, ...]:
+    """What only copies of one row share; empty where it has no id."""
+    id_ = entry.get("request_id") or entry.get("id")
+    if not id_:
+        return ()
+    tokens = (as_number(entry.get("prompt_tokens")), as_number(entry.get("completion_tokens")))
+    return (str(id_), str(entry.get("call_type") or ""), stamp_s(entry.get("startTime")), *tokens)
 
 
 def _is_external(entry: dict[str, Any]) -> bool:

@@ -50,7 +50,8 @@ _MODEL = ("gen_ai.request.model", "llm.model_name", "ai.model.id", "gen_ai.respo
 _MOST_TOKENS = (
     "gen_ai.request.max_tokens", "ai.settings.maxOutputTokens", "ai.settings.maxTokens", "llm.request.max_tokens",
 )  # fmt: skip
-_RESPONSE = ("gen_ai.response.id", "ai.response.id", "llm.response.id")
+_RESPONSE = ("gen_ai.response.id", "ai.response.id", "llm.response.id", "gen_ai.request.id")
+"""The last is how vLLM's own spans name the response (vllm/tracing, ``GEN_AI_REQUEST_ID``)."""
 
 
 class OpenTelemetryFormat:

@@ -90,6 +90,33 @@ def test_services_that_write_their_own_files_are_one_log(client_first: bool, tmp
     assert sum(trace.provenance["dropped"].values()) == 3
 
 
+def test_every_span_twice_is_every_call_once(tmp_path: Path) -> None:
+    client_and_server = (span("a", **CALL), span("http", parent="a"), span("a2", parent="http", at_s=0.01, **OLD))
+    log = lines(otlp(*client_and_server), otlp(span("b", at_s=4.0, **CALL)))
+    assert len(read(tmp_path, log + log)) == 2
+    assert len(read(tmp_path, lines(otlp(*client_and_server, *client_and_server)))) == 1
+    generations = [
+        generation(0, id="outer"), generation(0, id="inner", parentObservationId="outer"), generation(1, id="other"),
+    ]  # fmt: skip
+    assert len(read(tmp_path, json.dumps(generations * 2))) == 2
+    folder = tmp_path / "rotated"
+    folder.mkdir()
+    (folder / "1.jsonl").write_text(log)
+    (folder / "2.jsonl").write_text(lines(otlp(span("a", **CALL))))
+    assert len(read_trace(folder)) == 2
+
+
+@pytest.mark.parametrize("name", ["gen_ai__response__id", "gen_ai__request__id"])
+@pytest.mark.parametrize("tokens", [100, 101])
+def test_client_and_server_of_two_traces_meet_by_the_response(name: str, tokens: int, tmp_path: Path) -> None:
+    client = span("a", **CALL, gen_ai__response__id="chatcmpl-0")
+    server = span("b", at_s=0.01, **{**CALL, "gen_ai__usage__input_tokens": tokens}, **{name: "chatcmpl-0"})
+    server["traceId"] = "u"
+    trace = read(tmp_path, lines(otlp(client), otlp(server), otlp(span("c", at_s=5.0, **CALL))))
+    assert len(trace) == 2
+    assert trace.provenance["dropped"] == {"span of a call that is there already": 1}
+
+
 def test_spans_that_go_round_in_a_circle_end(tmp_path: Path) -> None:
     circle = [span(str(n), parent=str((n + 1) % 50), at_s=n, **CALL) for n in range(50)]
     assert len(read(tmp_path, lines(otlp(*circle, span("x", at_s=99.0, **CALL))))) >= 1
@@ -236,6 +263,16 @@ def test_litellm_unix_times_and_pages_that_are_missing(tmp_path: Path) -> None:
     assert trace.arrival_s == pytest.approx([0.0, 1.5])
     assert read(tmp_path, table(rows), "times.csv").arrival_s == pytest.approx([0.0, 1.5])
     assert trace.provenance["dropped"] == {"row on a page that is not in the file": 3}
+
+
+def test_a_litellm_row_that_is_there_again_counts_once(tmp_path: Path) -> None:
+    rows = [spend(0), spend(0), spend(1)]
+    for number, text in enumerate((json.dumps(rows), table(rows), lines(*({"payload": row} for row in rows)))):
+        trace = read(tmp_path, text, f"{number}.json")
+        assert len(trace) == 2
+        assert trace.provenance["dropped"] == {"row that is there already": 1}
+    nameless = [{**spend(0), "request_id": ""}] * 2
+    assert len(read(tmp_path, json.dumps(nameless))) == 2
 
 
 def generation(place: int, **changes: Any) -> dict[str, Any]:
