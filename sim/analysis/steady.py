@@ -13,10 +13,11 @@ def steady_replica(scenario: Scenario, prompt: float, answer: float) -> SteadyRe
     """The replica of ``scenario`` (its own model, GPU and engine) on mean ``prompt`` and ``answer`` tokens."""
     model, gpu = scenario.model, scenario.gpu
     engine = resolve_engine(scenario.engine, model, gpu)
+    plan, mean = memory_plan(model, gpu, engine), max(1, round(prompt + answer))
     targets = scenario.slo.targets()
     return steady_engine(
         step_time_model(model, gpu, engine),
-        memory_plan(model, gpu, engine).one_group_tokens,
+        plan.streams(mean) * mean if plan.simulated_groups else plan.one_group_tokens,
         engine.max_num_seqs or 1,
         MeanRequest(prompt, answer),
         min((limit for name, limit in targets.items() if name.startswith("tpot")), default=math.inf),

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from sim.engine.batch import Batch
+from sim.engine.cache_groups import GroupedBlockPool
 from sim.engine.prefix_cache import PrefixBlockPool, Run
 from sim.engine.request import EngineRequest
 from sim.engine.scheduler import Scheduler
@@ -32,10 +33,18 @@ class WatchedScheduler(Scheduler):
         num_gpu_blocks: see ``Scheduler``.
         name: what messages call this engine.
         now: reads the clock, for messages.
+        grouped: see ``Scheduler``.
     """
 
-    def __init__(self, engine: EngineSpec, num_gpu_blocks: int, name: str, now: Callable[[], float]) -> None:
-        super().__init__(engine, num_gpu_blocks)
+    def __init__(
+        self,
+        engine: EngineSpec,
+        num_gpu_blocks: int,
+        name: str,
+        now: Callable[[], float],
+        grouped: GroupedBlockPool | None = None,
+    ) -> None:
+        super().__init__(engine, num_gpu_blocks, grouped)
         self.skip_decode = False
         self.record_order = True
         self._name = name
@@ -119,7 +128,9 @@ class WatchedScheduler(Scheduler):
         pool = self.pool
         held = {request: -(-self._position(request) // self.block_size) for request in self.running}
         referenced = sum(held.values())
-        if isinstance(pool, PrefixBlockPool):
+        if self.grouped is not None:
+            referenced = self.grouped.referenced()
+        elif isinstance(pool, PrefixBlockPool):
             runs: set[Run] = set()
             for request in self.running:
                 runs.update(request.runs)
@@ -129,7 +140,7 @@ class WatchedScheduler(Scheduler):
                 computed_it = [r for r in run.owners if self._hit_blocks.get(r, 0) < run.hi]
                 if len(computed_it) > 1:
                     self._broken(f"blocks {run.lo}-{run.hi} are referenced by {len(computed_it)} requests without a hit")
-            if pool.unhashed + pool.cached_free() != pool.free:
-                self._broken(f"{pool.free} blocks are free, the free list holds {pool.unhashed + pool.cached_free()}")
+        if isinstance(pool, PrefixBlockPool) and pool.unhashed + pool.cached_free() != pool.free:
+            self._broken(f"{pool.free} blocks are free, the free list holds {pool.unhashed + pool.cached_free()}")
         if referenced + pool.free != pool.usable:
             self._broken(f"{referenced} blocks referenced + {pool.free} free are not {pool.usable} usable")

@@ -13,8 +13,10 @@ Sources: Liu and Layland 1973 (earliest deadline first is optimal on one process
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
+from sim.engine.batch import Batch
 from sim.engine.request import EngineRequest
 
 
@@ -28,3 +30,19 @@ class QueueOrder:
         """What ``request`` is ordered by."""
         first = request.deadline if self._by_deadline else float(request.prompt_len)
         return (first, request.arrival, request.request_id)
+
+
+def in_order(
+    running: Iterable[EngineRequest], tick: int, batch: Batch, held_back: list[EngineRequest]
+) -> list[tuple[EngineRequest, int, int]]:
+    """``(request, tokens, computed before)`` of phase A in the scheduler's order; ``held_back`` decode, unserved."""
+    chunks = {request: (n, before) for request, n, before in batch.prefills}
+    order = []
+    for request in running:
+        if request.decoding:
+            if request not in held_back:
+                order.append((request, 1, request.offset + tick))
+        elif request in chunks:
+            n, before = chunks[request]
+            order.append((request, n, before))
+    return order

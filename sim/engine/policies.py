@@ -24,12 +24,14 @@ scheduler documentation (2025-2026).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from sim.engine.batch import Batch
+from sim.engine.cache_groups import GroupedBlockPool
 from sim.engine.invariants import WatchedScheduler
 from sim.engine.request import EngineRequest
 from sim.engine.scheduler import Scheduler
+from sim.perf.kv_cache import CacheGroup
 from sim.spec import EngineSpec
 
 _MOST_FORECAST_TOKENS = 4096
@@ -37,14 +39,21 @@ _FIRST_RATIO, _LAST_RATIO, _DECAY_STEPS = 0.7, 0.7 * 0.14, 600
 
 
 def make_scheduler(
-    engine: EngineSpec, num_gpu_blocks: int, name: str, now: Callable[[], float], check_invariants: bool = False
+    engine: EngineSpec,
+    num_gpu_blocks: int,
+    name: str,
+    now: Callable[[], float],
+    check_invariants: bool = False,
+    groups: Sequence[CacheGroup] = (),
 ) -> Scheduler:
-    """The scheduler that ``engine`` asks for. Only vLLM's own is watched by ``check_invariants``."""
-    if (engine.batch_order, engine.admission_reserve, engine.victim) != ("decode_first", "prompt", "last_admitted"):
+    """The scheduler that ``engine`` asks for, with the KV cache ``groups`` of its model (none = one of full attention).
+    Only vLLM's own has groups and is watched by ``check_invariants``."""
+    if not engine.decides_as_vllm:
         return PolicyScheduler(engine, num_gpu_blocks)
+    grouped = GroupedBlockPool(num_gpu_blocks, engine, groups) if groups else None
     if check_invariants:
-        return WatchedScheduler(engine, num_gpu_blocks, name, now)
-    return Scheduler(engine, num_gpu_blocks)
+        return WatchedScheduler(engine, num_gpu_blocks, name, now, grouped)
+    return Scheduler(engine, num_gpu_blocks, grouped)
 
 
 class PolicyScheduler(Scheduler):

@@ -22,8 +22,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 
-from sim.engine.block_pool import Match
+from sim.engine.block_pool import CountingBlockPool, Match
 from sim.engine.request import EngineRequest
+from sim.spec import EngineSpec
 
 
 class ContentNode:
@@ -295,3 +296,12 @@ class PrefixBlockPool:
             deep.before, deep.after = run.before, run
             run.before.after = run.before = deep
         return deep
+
+
+def pool_of(
+    engine: EngineSpec, num_gpu_blocks: int, findable: Callable[[EngineRequest, EngineRequest], int]
+) -> CountingBlockPool | PrefixBlockPool:
+    """The pool of one group of full attention; see ``PrefixBlockPool`` for ``findable``."""
+    if engine.enable_prefix_caching:
+        return PrefixBlockPool(num_gpu_blocks, engine.block_size, findable)
+    return CountingBlockPool(num_gpu_blocks, engine.block_size)

@@ -26,10 +26,10 @@ from heapq import heappop, heappush
 from typing import Any
 
 from sim.engine.batch import Batch
-from sim.engine.block_pool import CountingBlockPool
+from sim.engine.cache_groups import GroupedBlockPool
 from sim.engine.decode_set import DecodeSet
-from sim.engine.order import QueueOrder
-from sim.engine.prefix_cache import PrefixBlockPool
+from sim.engine.order import QueueOrder, in_order
+from sim.engine.prefix_cache import PrefixBlockPool, pool_of
 from sim.engine.request import EngineRequest
 from sim.spec import EngineSpec
 
@@ -40,9 +40,10 @@ class Scheduler:
     Args:
         engine: resolved options (no ``None`` left in the limits).
         num_gpu_blocks: KV blocks as vLLM reports them; one is reserved.
+        grouped: the pool of a model with several KV cache groups; None = one group of full attention.
     """
 
-    def __init__(self, engine: EngineSpec, num_gpu_blocks: int) -> None:
+    def __init__(self, engine: EngineSpec, num_gpu_blocks: int, grouped: GroupedBlockPool | None = None) -> None:
         assert engine.max_num_seqs is not None
         assert engine.max_num_batched_tokens is not None
         assert engine.max_model_len is not None
@@ -66,11 +67,8 @@ class Scheduler:
         self.record_order = False
         """Also list each step's composition in the scheduler's order (O(running) a step)."""
 
-        self.pool: CountingBlockPool | PrefixBlockPool = (
-            PrefixBlockPool(num_gpu_blocks, engine.block_size, self._findable)
-            if engine.enable_prefix_caching
-            else CountingBlockPool(num_gpu_blocks, engine.block_size)
-        )
+        self.grouped = grouped
+        self.pool = grouped if grouped is not None else pool_of(engine, num_gpu_blocks, self._findable)
         self.decodes = DecodeSet(engine.block_size)
         self.running: dict[EngineRequest, None] = {}
         """In order of admission; a resumed request goes to the end. Holds those whose last token is in flight, too."""
@@ -117,10 +115,9 @@ class Scheduler:
             return "empty_prompt"
         if prompt_len >= self.max_model_len:
             return "too_long"
-        total = min(prompt_len + output_len, self.max_model_len) - 1
-        if -(-max(total, prompt_len) // self.block_size) > self.pool.usable:
-            return "exceeds_kv_cache"
-        return None
+        total = max(min(prompt_len + output_len, self.max_model_len) - 1, prompt_len)
+        blocks = -(-total // self.block_size) if self.grouped is None else self.grouped.at_most(total)
+        return "exceeds_kv_cache" if blocks > self.pool.usable else None
 
     def _enqueue(self, request: EngineRequest, front: bool) -> None:
         if self.by_priority:
@@ -179,7 +176,7 @@ class Scheduler:
                 if self.pool.caching:
                     self.pool.register(request, before + n)
 
-        order = self._order_of(batch, held_back) if self.record_order else None
+        order = in_order(self.running, decodes.tick, batch, held_back) if self.record_order else None
         if (n_waiting or self.interval > 1) and not batch.preempted:
             self._admit(batch, budget, threshold, defer)
         if order is not None:
@@ -199,7 +196,7 @@ class Scheduler:
     def _chunks(self, threshold: int, left: int, defer: bool) -> list[tuple[EngineRequest, int, int, int]] | None:
         """Phase A in aggregate: ``(request, tokens, computed before, new blocks)`` of every chunk when all decodes and
         chunks can be served in any order; None when order matters (budget or blocks are short)."""
-        if left < 0:
+        if left < 0 or self.grouped is not None:
             return None
         block_size = self.block_size
         decodes = self.decodes
@@ -227,7 +224,7 @@ class Scheduler:
         """Phase A request by request: for budgets and blocks that do not suffice. Returns the budget left and the
         decoding requests that were not served."""
         block_size = self.block_size
-        pool = self.pool
+        pool, grouped = self.pool, self.grouped
         tick = self.decodes.tick
         served: dict[EngineRequest, tuple[int, int]] = {}
         for request in list(self.running):
@@ -248,6 +245,8 @@ class Scheduler:
             else:
                 continue  # its last token is in flight
             need = -(-(before + n) // block_size) - -(-before // block_size)
+            if grouped is not None:
+                need = grouped.need(request, before, n, self.returned)
             while need > pool.free:
                 victim = self._victim()
                 tokens = served.pop(victim, (0, 0))[0]
@@ -260,9 +259,12 @@ class Scheduler:
                 if self.others_go_on:
                     continue
                 break
-            pool.take(need)
             served[request] = (n, before)
             budget -= n
+            if grouped is not None:
+                grouped.serve(request, before + n, n, self.composed + 1, request.decoding and self._in_flight(request))
+                continue
+            pool.take(need)
             if pool.caching and not request.decoding:
                 pool.register(request, before + n)
         batch.n_decode = batch.context = 0
@@ -278,7 +280,7 @@ class Scheduler:
     def _admit(self, batch: Batch, budget: int, threshold: int, defer: bool) -> None:
         """Phase B: the waiting queue, head first; nobody overtakes a head that does not fit."""
         block_size = self.block_size
-        pool = self.pool
+        pool, grouped = self.pool, self.grouped
         set_aside: list[EngineRequest] = []
         while budget > 0 and len(self.running) < self.seats:
             if self.by_priority:
@@ -307,14 +309,17 @@ class Scheduler:
                 if not self.chunked:
                     break
                 n = budget
-            room = pool.free - free_hits + hit_blocks - (self.watermark_blocks if self.running else 0)
-            if self._blocks_wanted(request) > room:
-                break
-            blocks = -(-(hit + n) // block_size)
-            if blocks > room:
-                break
+            watermark = self.watermark_blocks if self.running else 0
+            if grouped is not None:
+                if not grouped.seat(request, hit + n, watermark, self.reserve_full_isl, self.composed + 1):
+                    break
+            else:
+                room = pool.free - free_hits + hit_blocks - watermark
+                blocks = -(-(hit + n) // block_size)
+                if self._blocks_wanted(request) > room or blocks > room:
+                    break
+                pool.admit(request, pieces, blocks - hit_blocks)
             self._pop_waiting()
-            pool.admit(request, pieces, blocks - hit_blocks)
             self._admissions += 1
             request.seq = self._admissions
             request.running = True
@@ -322,7 +327,7 @@ class Scheduler:
             self.prefilling[request] = None
             request.computed = hit
             if request.preemptions:
-                recomputed = max(0, request.high_water - hit)
+                recomputed = request.high_water - hit
                 request.recomputed += recomputed
                 self.recomputed_tokens += recomputed
             else:
@@ -444,6 +449,8 @@ class Scheduler:
         if self.n_waiting and (self._any_stale() or self._head_follows()):
             return 1
         limit = decodes.next_finish()
+        if self.grouped is not None:
+            return 1 + self.grouped.steps_within(self.running, decodes.tick, limit)
         return 1 + decodes.steps_within(self.pool.free, limit) if limit else 1
 
     def _any_stale(self) -> bool:
@@ -457,8 +464,8 @@ class Scheduler:
         return False
 
     def _head_follows(self) -> bool:
-        """Whether the head is blocked for now, but its prefix hit grows with a request that is still decoding."""
-        if not self.pool.caching or len(self.running) >= self.seats:
+        """Whether the head is blocked for now, but its prefix hit, or the room, grows while others decode."""
+        if (not self.pool.caching and self.grouped is None) or len(self.running) >= self.seats:
             return False
         return self.pool.follows(self._heap[0][2] if self.by_priority else self._fifo[0])
 
@@ -467,9 +474,12 @@ class Scheduler:
         more = steps - batch.committed
         if more > 0:
             decodes = self.decodes
-            self.pool.take(decodes.blocks_needed(more))
-            decodes.tick += more
             self.composed += more
+            if self.grouped is not None:
+                self.grouped.run(self.running, decodes.tick, more, self.composed)
+            else:
+                self.pool.take(decodes.blocks_needed(more))
+            decodes.tick += more
             batch.committed = steps
 
     def close(self, batch: Batch) -> None:
@@ -517,22 +527,6 @@ class Scheduler:
     def _forget(self, request: EngineRequest) -> None:
         if isinstance(self.pool, PrefixBlockPool):
             self.pool.forget(request)
-
-    # -- for recordings ------------------------------------------------------------------------------------------------
-
-    def _order_of(self, batch: Batch, held_back: list[EngineRequest]) -> list[tuple[EngineRequest, int, int]]:
-        """Phase A in the scheduler's order."""
-        tick = self.decodes.tick
-        chunks = {request: (n, before) for request, n, before in batch.prefills}
-        order = []
-        for request in self.running:
-            if request.decoding:
-                if request not in held_back:
-                    order.append((request, 1, request.offset + tick))
-            elif request in chunks:
-                n, before = chunks[request]
-                order.append((request, n, before))
-        return order
 
 
 def _admission(request: EngineRequest) -> int:

@@ -24,6 +24,8 @@ def view_of(scheduler: Scheduler, batches: Iterable[Batch], plan: Batch | None, 
     """The view where ``batches`` are out, ``composed`` steps of the open ``plan`` among them are composed by now, and
     prompts of ``waiting`` tokens were never scheduled."""
     pool = scheduler.pool
+    if plan is not None and scheduler.grouped is not None:
+        scheduler.commit(plan, composed)  # what is composed stays so
     decodes = scheduler.decodes
     used = pool.usable - pool.free
     context = decodes.context

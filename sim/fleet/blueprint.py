@@ -18,11 +18,13 @@ class Blueprint:
         self.stated = engine
         self.engine = resolve_engine(engine, model, gpu)
         plan = memory_plan(model, gpu, self.engine)
-        if plan.most_sequences is not None:  # each running sequence keeps a recurrent state
+        if plan.most_sequences is not None and not plan.simulated_groups:  # each running sequence keeps a recurrent state
             most = min(self.engine.max_num_active_seqs or plan.most_sequences, plan.most_sequences)
             self.engine = replace(self.engine, max_num_active_seqs=most)
-        self.blocks = plan.one_group_blocks
-        self.kv_tokens = plan.one_group_tokens
+        self.groups = plan.simulated_groups
+        """KV cache groups of its engine; none = one of full attention."""
+        self.blocks = plan.num_gpu_blocks if self.groups else plan.one_group_blocks
+        self.kv_tokens = plan.kv_tokens if self.groups else plan.one_group_tokens
         self.weights_bytes = plan.weights_bytes_per_gpu * self.gpus
         """Of all GPUs of a replica."""
         self.weights_name = f"{model.name} {model.weight_dtype}"

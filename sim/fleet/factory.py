@@ -40,7 +40,9 @@ class ServerFactory:
         index = len(roster.servers)
         name = f"{blueprint.pool}-{index}"
         engine = blueprint.engine
-        scheduler = make_scheduler(engine, blueprint.blocks, name, lambda: clock.now, self._check_invariants)
+        scheduler = make_scheduler(
+            engine, blueprint.blocks, name, lambda: clock.now, self._check_invariants, blueprint.groups
+        )
         noise = StepNoise(engine, self._seed, name) if engine.noisy else None
         if self._steps is not None or noise is not None:
             scheduler.skip_decode = False

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from sim.errors import DoesNotFitError
 from sim.perf.activations import Term, terms
 from sim.perf.geometry import kv_bytes_per_token_per_gpu, parameter_count, weights_bytes_per_gpu
-from sim.perf.kv_cache import CacheLayout, cache_layout
+from sim.perf.kv_cache import CacheGroup, CacheLayout, cache_layout
 from sim.perf.served import served_model
 from sim.spec.engine import EngineSpec
 from sim.spec.gpu import GpuSpec
@@ -46,6 +46,8 @@ class MemoryPlan:
     """``engine.block_size``, tokens."""
     num_gpu_blocks: int
     """As vLLM counts them; one is reserved as the null block."""
+    simulated_groups: tuple[CacheGroup, ...]
+    """What the engine is simulated with (``CacheLayout.simulated``); none = one group of full attention."""
     max_model_len: int
     shortened_from: int | None = None
     """The model's own length, where ``max_model_len=auto`` took a shorter one."""
@@ -127,7 +129,7 @@ class MemoryPlan:
             f"  {self.num_gpu_blocks:,} blocks of {self.layout.block_bytes:,.0f} bytes in {_groups(self.layout)}",
             f"  {self.vllm_line}",
         ]
-        if len(self.layout.groups) > 1:
+        if len(self.layout.groups) > 1 and not self.simulated_groups:
             lines.append(f"  simulated as {self.one_group_tokens:,} tokens of one group: a token is charged in every group")
         if self.shortened_from is not None:
             lines.append(
@@ -193,6 +195,7 @@ def arithmetic(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> MemoryPlan
         layout=layout,
         block_size=engine.block_size,
         num_gpu_blocks=blocks,
+        simulated_groups=layout.simulated(engine),
         max_model_len=engine.max_model_len or model.max_context,
         stated=stated,
     )

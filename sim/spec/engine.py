@@ -117,6 +117,11 @@ class EngineSpec:
     """How many times as long such a step takes; the default is an assumption."""
 
     @property
+    def decides_as_vllm(self) -> bool:
+        """Order, admission and victims are vLLM's."""
+        return (self.batch_order, self.admission_reserve, self.victim) == ("decode_first", "prompt", "last_admitted")
+
+    @property
     def noisy(self) -> bool:
         """Steps stray from the step-time model by chance."""
         return self.step_noise_cv > 0 or (self.straggler_rate > 0 and self.straggler_factor > 1)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sim.engine.batch import Batch
+from sim.engine.cache_groups import GroupedBlockPool
 from sim.engine.clock import ARRIVAL, Clock, Moment
 from sim.engine.invariants import WatchedScheduler
 from sim.engine.listener import EngineListener, StepListener
@@ -24,6 +25,7 @@ from sim.engine.replica import Replica
 from sim.engine.request import EngineRequest
 from sim.engine.scheduler import Scheduler
 from sim.errors import TraceError, reading
+from sim.perf.kv_cache import CacheGroup, Kind
 from sim.perf.step_time import AffineStepTime
 from sim.spec import EngineSpec
 from sim.trust import recorded_requests
@@ -33,7 +35,7 @@ _DEFAULTS: dict[str, Any] = {
 }  # fmt: skip
 _COMPARED = (
     "sched_ns", "arrived", "preempted", "new", "resumed", "scheduled", "start_ns", "end_ns", "sampled", "finished",
-    "new_tokens", "context_tokens", "running", "waiting", "free_blocks", "free_blocks_end",
+    "new_tokens", "context_tokens", "running", "waiting", "free_blocks", "free_blocks_end", "held",
 )  # fmt: skip
 
 
@@ -67,9 +69,24 @@ def engine_of(options: dict[str, Any]) -> tuple[EngineSpec, int]:
     """The engine that a case's options describe, and its number of GPU blocks."""
     options = {**_DEFAULTS, **{name: value for name, value in options.items() if value is not None}}
     blocks = int(options.pop("num_gpu_blocks", 1000))
+    options.pop("kv_groups", None)
+    options.pop("prefix_cache_retention_interval", None)
     if "policy" in options:
         options["scheduling_policy"] = options.pop("policy")
     return EngineSpec(**options), blocks
+
+
+def _grouped(options: dict[str, Any], spec: EngineSpec, blocks: int) -> GroupedBlockPool | None:
+    """The pool of a case with ``kv_groups``."""
+    groups = options.get("kv_groups")
+    if groups is None:
+        return None
+    kinds: dict[str, Kind] = {"full": "full", "sliding": "sliding", "mamba": "state"}
+    layout = [
+        CacheGroup(kinds[group["type"]], 1, group.get("block_size", spec.block_size), group.get("window", 0))
+        for group in groups
+    ]
+    return GroupedBlockPool(blocks, spec, layout, options.get("prefix_cache_retention_interval", 0))
 
 
 class Recording(EngineListener, StepListener):
@@ -77,11 +94,12 @@ class Recording(EngineListener, StepListener):
 
     def __init__(self, case: dict[str, Any], skip_decode: bool = False, check_invariants: bool = False) -> None:
         spec, blocks = engine_of(case["engine"])
+        grouped = _grouped(case["engine"], spec, blocks)
         self.clock = Clock(initial_time=0)
         self.scheduler = (
-            WatchedScheduler(spec, blocks, "the case's engine", lambda: self.clock.now)
+            WatchedScheduler(spec, blocks, "the case's engine", lambda: self.clock.now, grouped)
             if check_invariants
-            else Scheduler(spec, blocks)
+            else Scheduler(spec, blocks, grouped)
         )
         self.scheduler.skip_decode = skip_decode
         self.scheduler.record_order = not skip_decode
@@ -178,6 +196,8 @@ class Recording(EngineListener, StepListener):
             "finished": [],
             "free_blocks_end": None,
         }
+        if scheduler.grouped is not None:
+            row["held"] = [[r.request_id, *scheduler.grouped.held(r)] for r, _, _ in order]
         sampled = set(map(id, batch.sampled))
         chunks = {id(r) for r, _, _ in batch.prefills}
         row["sampled"] = [r.request_id for r, _, _ in order if id(r) in sampled or id(r) not in chunks]

@@ -17,10 +17,12 @@ from tests.conformance.naive_engine import NaiveEngine
 from tests.conformance.random_cases import random_case
 
 CASES = Path(__file__).resolve().parent / "cases"
-"""Recorded for this project from vLLM 0.32.0 (0.33.0 gives the same rows), packed."""
+"""Recorded for this project from vLLM 0.32.0 (0.33.0 gives the same rows; sG*, of several KV cache groups, are from 0.33.0),
+packed."""
 NAMES = [
     "s01_plain", "s02_kv_pressure", "s03_chunked_long", "s04_multi_turn", "s05_priority_kv", "s06_burst_seqs_budget",
-    "s07_async_kv", "s08_limits_watermark",
+    "s07_async_kv", "s08_limits_watermark", "sG1_full_and_window", "sG2_window_hits", "sG3_pressure_dense", "sG4_async",
+    "sG5_mamba_slots",
 ]  # fmt: skip
 
 
