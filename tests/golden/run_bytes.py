@@ -33,6 +33,7 @@ SCENARIOS: dict[str, list[str]] = {
     "sglang": ["workload.limit=500", "engine=sglang"],
     "tgi": ["workload.limit=500", "engine=tgi"],
     "tensorrt": ["workload.limit=500", "engine=tensorrt_llm"],
+    "windows": ["model=gemma3_12b", "workload.limit=400", "engine.max_model_len=16384"],
     "noise": ["workload.limit=300", "engine.step_noise_cv=0.2"],
     "steps": ["workload.limit=200", "output.steps=true"],
     "watched": ["workload.limit=200", "check_invariants=true", SMALL_CACHE, "engine.max_model_len=6000"],
