@@ -169,7 +169,9 @@ def shown_default(key: Key) -> str:
     """The default as one writes it."""
     if key.required:
         return "(to be stated)"
-    return "(its keys' own)" if key.default == {} and "mapping" not in key.type else json.dumps(key.default).strip('"')
+    if key.default == {} and "mapping" not in key.type:
+        return "(its keys' own)"
+    return json.dumps(key.default).strip('"') or "(empty)"
 
 
 def name_of(owner: type) -> str:
