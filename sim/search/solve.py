@@ -160,8 +160,10 @@ def _answer(how: Solve, end: Point, evaluate: ScenarioEvaluator, one: Solution |
     summary = dict(point.summary)
     best_of_one = one.best if one is not None else None
     if best_of_one is not None and best_of_one.output_tokens_per_s > 0:
-        capacity = best_of_one.output_tokens_per_s * point.replicas
         delivered = point.output_tokens_per_s
+        capacity = best_of_one.output_tokens_per_s * point.replicas
+        if point.holds:  # replicas share bursts: n of them carry more than n times one, and what held was carried
+            capacity = max(capacity, delivered)
         summary["utilisation"] = {**summary["utilisation"], "token": delivered / capacity}
     if how != "none":
         summary["capacity"] = capacity_points(evaluate.decided, point)
