@@ -76,7 +76,7 @@ class Fields:
         number = math.nan
         if isinstance(found, str):
             # plain ASCII decimals only: float() also takes underscores and digits of any script
-            number = float(found) if _is_decimal(found) else math.nan
+            number = float(found) if is_decimal(found) else math.nan
         elif isinstance(found, int | float) and not isinstance(found, bool):
             number = float(found) if abs(found) < 1e300 else math.inf
         if not 0 <= number < math.inf:
@@ -84,7 +84,8 @@ class Fields:
         return number
 
 
-def _is_decimal(text: str) -> bool:
+def is_decimal(text: str) -> bool:
+    """Whether ``text`` is a plain decimal number in ASCII digits."""
     body = text.strip()
     if not body or not set(body) <= set("0123456789.eE+-"):
         return False

@@ -8,13 +8,15 @@ flight = rate x E2E, so in flight is at most running x E2E / (E2E - wait), with 
 
 Two dumps of one server are a difference: what happened in between, with the mean in flight = seconds of E2E that ended
 in it / its length (Little's law). Counters count a request when it ends, so long requests at the edges blur it.
+
+Several engines in one dump (data-parallel ranks, instances of a query) are one mean engine: its load is their share.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sim.errors import TraceError
 from sim.measured.aggregate import Aggregate, Load
@@ -78,6 +80,9 @@ SERVERS = (
 """Dynamo before vLLM: its workers export both, and the front end is what the client sees."""
 
 
+_ENGINE = ("instance", "pod", "engine", "dp_rank")
+
+
 def server_of(samples: Samples) -> Server | None:
     """Whose names these are."""
     order = sorted(SERVERS, key=lambda server: server.prefix != "dynamo_frontend_")
@@ -131,7 +136,7 @@ def difference(
         TraceError: nothing was answered in between, or the server was started again.
     """
     server = known_server(later)
-    between = later.since(earlier, {name for name in later.values if _is_cumulative(server, name)})
+    between = later.since(earlier, _cumulative(server, earlier, later))
     requests = _finished(server, between)
     if not requests > 0:
         raise TraceError(f"{later.source}: {server.name} answered no request since {earlier.source}")
@@ -170,7 +175,7 @@ def same_server(earlier: Samples, later: Samples) -> bool:
     if not math.isnan(sum(starts)) and starts[0] != starts[1]:
         return False
     try:
-        later.since(earlier, {name for name in later.values if _is_cumulative(server, name)})
+        later.since(earlier, _cumulative(server, earlier, later))
     except TraceError:
         return False
     return True
@@ -220,6 +225,26 @@ def _finished(server: Server, samples: Samples) -> float:
     return counts[0] if counts and not math.isnan(counts[0]) else samples.total(*server.finished)
 
 
+def gives_a_mean(name: str) -> bool:
+    """Whether lengths or times of requests are computed from the counter ``name``."""
+    for server in SERVERS:
+        histograms = (*server.input_tokens, *server.output_tokens, *server.ttft, *server.gap, *server.e2e, *server.queue)
+        if name.removesuffix("_sum") in histograms or name.removesuffix("_count") in histograms:
+            return True
+        if name in server.input_total or name in server.output_total:
+            return True
+    return False
+
+
+def _engines(server: Server, samples: Samples) -> int:
+    """Engines that answered requests, or that run them, by the labels that tell one from another."""
+    return max(1, *(samples.apart(_ENGINE, name) for name in (*_counts(server), *server.running)))
+
+
+def _cumulative(server: Server, *dumps: Samples) -> set[str]:
+    return {name for dump in dumps for name in dump.values if _is_cumulative(server, name)}
+
+
 def _is_cumulative(server: Server, name: str) -> bool:
     return name.startswith(server.prefix) and (
         name.endswith(("_sum", "_count", "_bucket", "_total")) or name in server.finished
@@ -252,6 +277,10 @@ def _point(server: Server, samples: Samples, requests: float, load: Load, notes:
         inputs = samples.total(*server.input_total) / begun
     if math.isnan(outputs):
         outputs = samples.total(*server.output_total) / begun
+    engines = _engines(server, samples)
+    if engines > 1 and load.in_flight is not None:
+        share = load.in_flight / engines
+        load = replace(load, in_flight=share, stated=f"{load.words}; {engines} engines, so {share:.4g} each")
     if not server.ttft:
         notes = (*notes, "TTFT is not reported")
     return Aggregate(

@@ -85,7 +85,7 @@ def _in_json(source: str, text: str) -> list[Aggregate]:
     if data is None:
         return []
     if is_range_query(data):
-        ends = from_range_query(source, data)
+        ends = from_range_query(source, data, metrics.gives_a_mean)
         if len(ends) == 1:
             return [checked(metrics.one_dump(ends[0]))]
         return [checked(metrics.difference(ends[0], ends[1], ends[1].at_s - ends[0].at_s))]

@@ -156,9 +156,56 @@ def test_a_range_query_is_a_difference_over_its_interval() -> None:
         aggregates_in("query", json.dumps(document))
 
 
+def test_labels_in_another_order_are_the_same_series() -> None:
+    turned = [vllm(100), vllm(700)]
+    for place, labels in enumerate(('{engine="0",model_name="m"}', '{model_name="m",engine="0",}')):
+        turned[place] = turned[place].replace('{engine="0"}', labels)
+    point = difference(from_text("before", turned[0]), from_text("after", turned[1]), 120.0)
+    assert point.requests == 600
+    gone = from_text("after", vllm(700).replace('engine="0"', 'engine="1"'))
+    with pytest.raises(TraceError, match=r'after: lacks .*engine="0".* of before'):
+        difference(from_text("before", vllm(100)), gone, 120.0)
+
+
+def queried(changed: str = "", values: tuple[float, ...] = (), instances: tuple[str, ...] = ("a",)) -> str:
+    """A range query over 180 s with 100 requests a minute for each instance; one series ``changed`` to ``values``."""
+    result = []
+    for instance in instances:
+        dumps = [from_text("", vllm(requests)).values for requests in (100, 200, 300, 400)]
+        for name in dumps[0]:
+            held = values if name == changed else tuple(next(iter(dump[name].values())) for dump in dumps)
+            points = [[1000.0 + 60 * place, str(value)] for place, value in enumerate(held)]
+            result.append({"metric": {"__name__": name, "instance": instance}, "values": points})
+    return json.dumps({"status": "success", "data": {"resultType": "matrix", "result": result}})
+
+
+def test_a_range_query_with_a_restart_or_an_end_inside_is_refused() -> None:
+    (point,) = aggregates_in("query", queried())
+    assert point.load.in_flight == pytest.approx(300 * 2.1 / 180)
+    counter = "vllm:e2e_request_latency_seconds_sum"
+    with pytest.raises(TraceError, match="falls from 4000 to 0 at 1120: the server was started again"):
+        aggregates_in("query", queried(counter, (210.0, 4000.0, 0.0, 840.0)))
+    with pytest.raises(TraceError, match=r"do not cover the same time .* to 1060"):
+        aggregates_in("query", queried(counter, (210.0, 420.0)))
+
+
+def test_several_engines_are_one_mean_engine() -> None:
+    (alone,) = aggregates_in("query", queried())
+    (both,) = aggregates_in("query", queried(instances=("a", "b")))
+    assert both.load.in_flight == pytest.approx(alone.load.in_flight)
+    assert (both.input_tokens, both.e2e_s) == (alone.input_tokens, pytest.approx(alone.e2e_s))
+    assert "2 engines" in both.words
+    one, ranks = vllm(600, running=64), vllm(600, running=64)
+    ranks = "\n".join(line for line in ranks.splitlines() if "engine=" in line).replace('"0"', '"1"')
+    (point,) = aggregates_in("dump", one + ranks)
+    assert point.load.in_flight == 64
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("vllm:num_requests_running 6_4\n", "line 1: .* is '6_4'"),
+        ("vllm:num_requests_running \u0666\u0664\n", "line 1: .* legal is a number"),
         ("vllm:num_requests_running 1\nvllm:num_requests_running 1\n", "line 2: .* is there twice"),
         ("vllm:num_requests_running one\n", "line 1: .* is 'one'"),
         ("vllm:num_requests_running 1\nhello there you {\n", "line 2: is 'hello"),
