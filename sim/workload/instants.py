@@ -31,6 +31,15 @@ _STAMP = re.compile(
     r"(?:(?P<gap>T|,? +|:)(?P<hour>\d{1,2}):\d{2}(?P<seconds>:\d{2})?(?P<fraction>[.,]\d{1,9})?(?P<half> ?[AaPp][Mm])?)?"
     r"(?P<zone> ?(?:Z|UTC|GMT|[+-]\d{2}:?\d{2}))?"
 )
+_YEAR_LAST = re.compile(r"[A-Za-z]{3} [A-Za-z]{3} +\d{1,2} \d{2}:\d{2}:\d{2}(?P<zone> (?:UTC|GMT))? \d{4}")
+"""As C's ``asctime`` and ``date`` write it."""
+_NO_YEAR = re.compile(
+    r"(?:(?P<name>[A-Za-z]{3}) +\d{1,2}|\d{1,2} (?P<named>[A-Za-z]{3})|\d{1,2}(?P<between>[/.-])\d{1,2})"
+    r" \d{1,2}:\d{2}(?P<seconds>:\d{2})?(?P<fraction>[.]\d{1,9})?"
+)
+_RUN_TOGETHER = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
+_DAYS = (15_000.0, 80_000.0)
+"""Days since 1970 or, as spreadsheets count, since 1900, of this century."""
 
 
 class TimeColumn:
@@ -66,6 +75,8 @@ class TimeColumn:
             self._format = "iso" if np.isnan(found).all() else "number"
             if self._format == "iso" and np.isnan(self._iso(column)).mean() > 0.5:
                 self._format = self._pattern(column)
+            if self._format == "number":
+                self._refuse_dates_as_numbers(found)
         if self._format == "number":
             return numbers(column, self._decimal) * self._unit_s
         return self._iso(column) if self._format == "iso" else self._by_pattern(column, self._format)
@@ -106,6 +117,15 @@ class TimeColumn:
             self.origin_ns = int(instants_ns[~missing][0])
         return np.where(missing, np.nan, (instants_ns - self.origin_ns) / 1e9)
 
+    def _refuse_dates_as_numbers(self, found: np.ndarray) -> None:
+        """Numbers that are dates by their digits are no seconds unless somebody says so."""
+        written = date_in_numbers(found)
+        if written:
+            raise TraceError(
+                f"{self._path}: the time {found[np.isfinite(found)][0]:.15g} is {written}; if it is a number in a unit, say "
+                f"which: workload.time_format (--time-format) is one of {', '.join(UNITS)}"
+            )
+
     def _pattern(self, column: pa.Array) -> str:
         """The pattern that most of the first values follow.
 
@@ -113,6 +133,11 @@ class TimeColumn:
             TraceError: two patterns that mean different times follow equally well.
         """
         texts = _texts(column).dropna().drop_duplicates().iloc[:_LOOKED_AT]
+        if _NO_YEAR.fullmatch(texts.iloc[0]):
+            raise TraceError(
+                f"{self._path}: the time {texts.iloc[0]!r} has no year; write it into the file, or say how to read it where "
+                f"all are of one year: workload.time_format (--time-format), here {_without_year(texts.iloc[0])}"
+            )
         best: list[str] = []
         most = 0
         for pattern in _patterns_of(str(texts.iloc[0])):
@@ -130,6 +155,37 @@ class TimeColumn:
         return best[0] if best else "iso"
 
 
+def date_in_numbers(values: np.ndarray) -> str:
+    """What dates ``values`` are by their digits, and how they can be read; empty where they are none.
+
+    20231116181501 is a date run together. 45246.50001736111 is a spreadsheet's: as days a whole number of ms, as seconds
+    not even of microseconds.
+    """
+    first = values[np.isfinite(values)][:_LOOKED_AT]
+    if not len(first):
+        return ""
+    if (first == np.floor(first)).all() and (first >= 1900_01_01).all() and (first < 1e15).all():
+        texts = pd.Series([str(int(value)) for value in first])
+        pattern = _RUN_TOGETHER.get(len(texts[0]), "")
+        if pattern and pd.to_datetime(texts, format=pattern, errors="coerce").between("1970", "2100").all():
+            return f"a date by its digits: workload.time_format (--time-format) is {pattern!r}"
+    if len(first) > 1 and (first >= _DAYS[0]).all() and (first < _DAYS[1]).all():
+        ms, us = first * 86_400e3, first * 1e6
+        if (np.abs(ms - np.rint(ms)) < 0.005).all() and (np.abs(us - np.rint(us)) > 0.005).any():
+            return "a day's number by its digits (a spreadsheet's, or days since 1970): write seconds or ISO 8601"
+    return ""
+
+
+def _without_year(text: str) -> str:
+    """The patterns of a stamp without a year, for a message."""
+    found = _NO_YEAR.fullmatch(text)
+    assert found is not None
+    time = " %H:%M" + (":%S" if found["seconds"] else "") + (".%f" if found["fraction"] else "")
+    if found["between"]:
+        return " or ".join(repr(f"{a}{found['between']}{b}{time}") for a, b in (("%m", "%d"), ("%d", "%m")))
+    return repr(("%b %d" if found["name"] else "%d %b") + time)
+
+
 def _texts(column: pa.Array) -> pd.Series:
     """The column's texts; None for those in other digits than ASCII's, which ``strptime`` would read."""
     texts = pc.utf8_trim_whitespace(column)
@@ -138,9 +194,13 @@ def _texts(column: pa.Array) -> pd.Series:
 
 def _patterns_of(text: str) -> list[str]:
     """The ``strptime`` patterns that a stamp of this shape may follow."""
+    if text.startswith("[") and text.endswith("]"):  # as web servers log it
+        return [f"[{pattern}]" for pattern in _patterns_of(text[1:-1])]
+    if year_last := _YEAR_LAST.fullmatch(text):
+        return [f"%a %b %d %H:%M:%S{year_last['zone'] or ''} %Y"]
     found = _STAMP.fullmatch(text.strip())
-    if found is None:
-        return []
+    if found is None or (found["gap"] == ":" and found["then"].endswith(" ") and len(found["third"]) == 2):
+        return []  # 16 Nov 18:15:01 is no day of 2018: its year is missing
     time = ""
     if found["hour"]:
         time = found["gap"] + ("%I" if found["half"] else "%H") + ":%M" + (":%S" if found["seconds"] else "")

@@ -28,6 +28,10 @@ MAX_TOKENS = 1_000_000_000
 _TOGETHER = 64
 _UNIX_S = 1e8
 """A first arrival from here on (1973) is a Unix time, not seconds after the trace's zero."""
+_IDLE_S = 86_400.0
+"""A first arrival from here on is a clock's (since boot, say), too: nobody means to simulate a day without a request."""
+_QUIET_S = 3600.0
+"""A first arrival from here on is said where all the requests together span less."""
 _NOT_SECONDS = 1e10
 """From here on (year 2286) it is no Unix time in seconds either."""
 LONGEST_S = 3653 * 86_400.0
@@ -135,6 +139,8 @@ def _checked(chunk: Chunk, reading: Reading, zero_based: bool) -> Chunk:
         chunk = chunk.take(~chunk.failed)
     time_wrong = ~np.isfinite(chunk.arrival_s)
     legal_time = "a finite time"
+    if reading.columns:
+        legal_time += ": a number, ISO 8601 or as workload.time_format (--time-format) says; a zone as +01:00, not by name"
     if zero_based:
         time_wrong |= chunk.arrival_s < 0
         legal_time = "a finite number of seconds, at least 0"
@@ -207,9 +213,19 @@ def assemble(
     if kept and (steps.back or len(paths) > 1):
         kept = [_sorted(_joined(kept))]
     if zero_based and zero_s > 0.0:
-        began = datetime.fromtimestamp(zero_s, UTC).isoformat(sep=" ", timespec="milliseconds")
-        reading.notes.append(f"arrival times are Unix seconds: the first, {zero_s:.15g} ({began}), became 0")
+        reading.notes.append(_zero_said(zero_s))
     return _finished(kept, reading, format_name, rows_read, zero_s, steps, paths)
+
+
+def _zero_said(zero_s: float) -> str:
+    """What became of a zero-based trace's first arrival, far from its zero."""
+    if zero_s < _UNIX_S:
+        return (
+            f"arrival times begin {zero_s:.15g} s ({zero_s / 86_400.0:,.1f} days) after zero, by a clock of their own: the "
+            "first became 0"
+        )
+    began = datetime.fromtimestamp(zero_s, UTC).isoformat(sep=" ", timespec="milliseconds")
+    return f"arrival times are Unix seconds: the first, {zero_s:.15g} ({began}), became 0"
 
 
 def _same_blocks(part: Reading, reading: Reading, *, first: bool) -> None:
@@ -237,7 +253,7 @@ def _zero_of(chunk: Chunk, reading: Reading, zero_based: bool) -> float:
             f"{where}: arrival_s is {first_s:.0f}, {first_s / 3.15576e7:,.0f} years; Unix {unit} by its size: legal are "
             f"seconds (workload.columns maps arrival_{unit})"
         )
-    return first_s if first_s >= _UNIX_S or not zero_based else 0.0
+    return first_s if first_s >= _IDLE_S or not zero_based else 0.0
 
 
 class _Steps:
@@ -338,6 +354,11 @@ def _finished(
     _refuse_silence(arrival_s, reading)
     if zero_s != 0.0:
         arrival_s -= zero_s
+    elif arrival_s[0] >= max(_QUIET_S, arrival_s[-1] - arrival_s[0]):
+        reading.notes.append(
+            f"the first request arrives {arrival_s[0]:.15g} s after zero, later than all that were read span: what is "
+            "simulated is idle until then (workload.start_s cuts)"
+        )
     provenance: dict[str, Any] = {
         "format": format_name, "files": files_of(paths), "dropped": dropped, "rows_read": rows_read,
         "sorted": {"rows": steps.rows, "steps_back": steps.back, "furthest_s": steps.furthest_s} if steps.back else None,

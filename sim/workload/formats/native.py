@@ -21,6 +21,7 @@ from sim.errors import OutputError, TraceError
 from sim.workload.columns import hash_lists, integers, numbers, texts
 from sim.workload.delimited import csv_header, decimal_of
 from sim.workload.formats.batches import table_batches, table_names
+from sim.workload.instants import date_in_numbers
 from sim.workload.rows import Chunk, Reading
 from sim.workload.source import PARQUET_MAGIC, json_keys
 from sim.workload.trace import INTEGER_LABELS, OPTIONAL_COLUMNS, Trace
@@ -57,6 +58,11 @@ class NativeFormat:
         decimal = decimal_of(reading.path, list(REQUIRED), reading.decimal)
         for rows, batch in table_batches(reading, wanted):
             arrival_s = numbers(batch.column("arrival_s"), decimal)
+            if len(rows) and rows[0] == 1 and (written := date_in_numbers(arrival_s)):
+                raise TraceError(
+                    f"{reading.path}: arrival_s begins with {arrival_s[0]:.15g}, {written}; legal are seconds (with "
+                    "workload.columns, --columns, a time may be written in any way)"
+                )
             yield labelled(arrival_s, batch, dict(zip(wanted, wanted, strict=True)), rows, reading, decimal)
 
 

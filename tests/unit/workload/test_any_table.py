@@ -163,6 +163,9 @@ def test_foreign_parquet_with_times_and_missing_values(tmp_path):
         ("2023-11-16T18:15:46.6805900", "2023-11-16T18:15:46.6805901", 1e-7),
         ("2023-11-16T18:15:46+01:00", "2023-11-16T18:15:46Z", 3600),
         ("1700158546", "1700158547.5", 1.5),
+        ("Thu Nov 16 18:15:46 2023", "Thu Nov 16 18:15:47 2023", 1),
+        ("Mon Nov  6 18:15:46 UTC 2023", "Mon Nov  6 18:15:47 UTC 2023", 1),
+        ("[16/Nov/2023:18:15:46 +0000]", "[16/Nov/2023:19:15:47 +0100]", 1),
     ],
 )
 def test_dates_of_any_common_order(tmp_path, first, second, apart_s):
@@ -178,6 +181,32 @@ def test_dates_that_can_be_read_in_two_ways_are_refused(tmp_path):
     assert read_trace(path, columns=MAP, time_format="%m/%d/%Y %H:%M").arrival_s.tolist() == [0.0, 86400.0]
     with pytest.raises(ConfigError, match=r"time_format is 'dd/mm'; legal are auto, iso, s, ms, us, ns and a pattern"):
         read_trace(path, columns=MAP, time_format="dd/mm")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        ("Nov 16 18:15:01", "Nov 16 18:15:02", "'Nov 16 18:15:01' has no year.*here '%b %d %H:%M:%S'"),
+        ("16 Nov 18:15:01", "16 Nov 18:15:02", "has no year.*'%d %b %H:%M:%S'"),
+        ("11/16 18:15:01.5", "11/16 18:15:02.5", "has no year.*'%m/%d %H:%M:%S.%f' or '%d/%m %H:%M:%S.%f'"),
+        ("20231116", "20231117", "20231116 is a date by its digits: .*--time-format. is '%Y%m%d'"),
+        ("20231116181501", "20231116181502", "is a date by its digits: .*'%Y%m%d%H%M%S'"),
+        ("45246.5", "45246.50001736111", "45246.5 is a day's number by its digits"),
+        ("2023-11-16 18:15:01 EST", "2023-11-16 18:15:02 EST", r"data row 1 .*--time-format.*a zone as \+01:00, not by name"),
+    ],
+)
+def test_times_that_need_a_word_are_asked_about(tmp_path, first, second, message):
+    path = file_with(tmp_path, f"time,in,out\n{first},1,1\n{second},1,1\n")
+    with pytest.raises(TraceError, match=message):
+        read_trace(path, columns=MAP)
+
+
+def test_a_date_in_digits_or_without_a_year_is_read_as_the_user_says(tmp_path):
+    path = file_with(tmp_path, "time,in,out\n20231116,1,1\n20231117,1,1\n")
+    assert read_trace(path, columns=MAP, time_format="%Y%m%d").arrival_s.tolist() == [0.0, 86400.0]
+    assert read_trace(path, columns=MAP, time_format="ms").arrival_s.tolist() == pytest.approx([0.0, 0.001], abs=1e-9)
+    path = file_with(tmp_path, "time,in,out\nNov  6 18:15:01,1,1\nNov  6 18:15:02,1,1\n")
+    assert read_trace(path, columns=MAP, time_format="%b %d %H:%M:%S").arrival_s.tolist() == [0.0, 1.0]
 
 
 @pytest.mark.parametrize("stamp", ["31/02/2023 06:15", "16/11/2023 06:١٥", "9999-01-01", "soon", "1_000", "٣"])
@@ -233,6 +262,22 @@ def test_unix_seconds_become_zero_with_a_word(tmp_path):
         "arrival times are Unix seconds: the first, 1700158546.5 (2023-11-16 18:15:46.500+00:00), became 0"
     ]
     assert read_trace(path, until_s=1.0).arrival_s.tolist() == [0.0, 2.0]
+
+
+def test_a_start_far_from_zero_is_said_and_after_a_day_moved(tmp_path):
+    trace = read_trace(file_with(tmp_path, f"{HEADER}\n3456789.5,1,1\n3456791.5,1,1\n"))
+    assert trace.arrival_s.tolist() == [0.0, 2.0]
+    assert trace.left_out()["notes"] == [
+        "arrival times begin 3456789.5 s (40.0 days) after zero, by a clock of their own: the first became 0"
+    ]
+    trace = read_trace(file_with(tmp_path, f"{HEADER}\n7200,1,1\n7201,1,1\n"))
+    assert trace.arrival_s.tolist() == [7200.0, 7201.0]
+    assert trace.left_out()["notes"][0].startswith("the first request arrives 7200 s after zero, later than all that were read span")
+    assert not read_trace(file_with(tmp_path, f"{HEADER}\n7200,1,1\n20000,1,1\n")).left_out()["notes"]
+    days = file_with(tmp_path, f"{HEADER}\n19675.0,1,1\n19675.00001736111,1,1\n")
+    with pytest.raises(TraceError, match="arrival_s begins with 19675, a day's number by its digits"):
+        read_trace(days)
+    assert read_trace(days, columns={name: name for name in HEADER.split(",")}, time_format="s").arrival_s[0] == 0.0
 
 
 def test_lenient_sorts_and_says_how_far(tmp_path):
