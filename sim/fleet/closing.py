@@ -1,7 +1,8 @@
 """``Closing``: notices a pool that has no server and will never have one again, so that nobody waits for it.
 
 A pool is over when it has no server (starting, sleeping and dead ones under repair count as such), no autoscaler looks after
-it, and nothing on the timeline will give it another size.
+it, and nothing on the timeline will give it another size. A server that comes after all (the budget of another pool is
+free) opens it again.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ class Closing(LifeListener):
         self._roster = roster
         self._clock = roster.clock
         self._watched = set(roster.pools) - set(scaled)
+        self._over: set[str] = set()
         self._last_change_s: dict[str, float] = {}
         for change in changes:
             if isinstance(change, PoolSize):
@@ -28,6 +30,10 @@ class Closing(LifeListener):
         for pool in sorted(self._watched):
             if pool in self._last_change_s or not roster.pools[pool].alive:
                 self._look_at(self._last_change_s.get(pool, 0.0), pool)
+
+    def became_ready(self, server: Server) -> None:
+        """See ``LifeListener``."""
+        self._over.discard(server.pool)
 
     def gone(self, server: Server) -> None:
         """See ``LifeListener``."""
@@ -41,7 +47,7 @@ class Closing(LifeListener):
     def _look(self, moment: Moment) -> None:
         pool: str = moment.value
         changes_later = self._last_change_s.get(pool, -1.0) > self._clock.now
-        if pool in self._watched and not self._roster.pools[pool].alive and not changes_later:
-            self._watched.discard(pool)
+        if pool not in self._over and not self._roster.pools[pool].alive and not changes_later:
+            self._over.add(pool)
             self._roster.event("pool_over", "no server, and none will come", pool=pool)
             self._roster.endpoints.close(pool)

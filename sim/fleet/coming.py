@@ -52,7 +52,8 @@ class Coming(LifeListener):
         self._billing = scenario.fleet.billing
         self._gpu_budget = scenario.fleet.gpu_budget
         self._machines = Machines(self._clock, self._cold.weights_gib_per_s)
-        self._refused = False
+        self.refused = False
+        """The GPU budget did not allow the server that was asked for last."""
         self._loads: dict[Server, Transfer] = {}
         self._rng = stream(scenario.seed, "fleet", "cold_start", blueprint.pool)
 
@@ -109,9 +110,9 @@ class Coming(LifeListener):
     def _within_budget(self, cause: str) -> bool:
         """Likewise; a refusal is noted, once until the next success."""
         room = self.has_room()
-        if not room and not self._refused:
+        if not room and not self.refused:
             self.roster.event("quota", cause, pool=self.blueprint.pool, gpus=self.blueprint.gpus)
-        self._refused = not room
+        self.refused = not room
         return room
 
     def _machine(self, market: Market, zone: str) -> Machine:

@@ -78,7 +78,8 @@ class Endpoints:
         self._listeners.append(listener)
 
     def join(self, server: Server) -> None:
-        """``server`` takes requests from now on."""
+        """``server`` takes requests from now on; a pool that was over is so no longer."""
+        self._closed.discard(server.pool)
         for servers in self._lists(server):
             insort(servers, server, key=lambda s: s.index)
         for listener in self._listeners:

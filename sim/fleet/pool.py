@@ -3,6 +3,7 @@ wanted, ``heal`` asks for what is missing and retires what is too much."""
 
 from __future__ import annotations
 
+from sim.engine.clock import REPLICA, Moment
 from sim.fleet.coming import Coming
 from sim.fleet.going import Going
 from sim.fleet.roster import LifeListener
@@ -70,6 +71,16 @@ class Pool(LifeListener):
         """See ``LifeListener``."""
         if server.pool == self.name:
             self.heal("more than wanted")
+
+    def gone(self, server: Server) -> None:
+        """See ``LifeListener``: what is missing comes in its place, and in whosever place what the budget refused."""
+        if server.pool == self.name or self.coming.refused:
+            self.roster.clock.at(self.roster.clock.now, REPLICA, self._fill)
+
+    def _fill(self, _: Moment) -> None:
+        """Once it is known whether the server that has gone is repaired, restarted or missed by nobody."""
+        if len(self.members.live()) < self.members.wanted and self.coming.has_room():
+            self.heal("a place is free")
 
     def given_up(self, server: Server, cause: str, repair: str) -> None:
         """See ``LifeListener``."""
