@@ -152,12 +152,15 @@ class Coming(LifeListener):
     def _provision(self, machine: Machine) -> Life:
         """The machine comes up and pulls the image, unless all who wanted it have gone before."""
         clock, cold = self._clock, self._cold
-        while self._stock_out(machine):
-            yield clock.timeout(cold.stockout_retry_s)
-            if not machine.held_gpus:
-                return
-            machine.market, machine.zone = self.placement.next()
-        yield clock.timeout(draw_s(cold.provisioning, self._rng))
+        came = False
+        while not came:
+            while self._stock_out(machine):
+                yield clock.timeout(cold.stockout_retry_s)
+                if not machine.held_gpus:
+                    return
+                machine.market, machine.zone = self.placement.next()
+            yield clock.timeout(draw_s(cold.provisioning, self._rng))
+            came = not self.placement.dark(machine.zone)  # if its zone went out meanwhile it is asked for again
         if machine.held_gpus:
             machine.state = "up"
             machine.up.succeed()

@@ -99,7 +99,8 @@ class Fleet:
             roster.listen(background)
             background.start()
         Timeline(roster, self.pools, outages, scenario.timeline)
-        roster.listen(Closing(roster, [name for name, one in scalers.items() if one.kind != "none"], scenario.timeline))
+        scaled = [name for name, one in scalers.items() if one.kind != "none" and self.pools[name].spec.max_replicas]
+        roster.listen(Closing(roster, self.pools, scaled, scenario.timeline))
         RandomOutages(outages, spec, scenario.seed)
 
     def _pool(self, scenario: Scenario, name: str, pool: PoolSpec) -> Pool:

@@ -26,7 +26,9 @@ class Outages:
             for server in [server for server in pool.alive if server.zone == zone]:
                 if server.machine.state in ("up", "leaving"):
                     self._going.lose(server, "zone outage", taken=True)
-        if until_s is not None:
+        if until_s is None:
+            self._roster.lost_zones.add(zone)
+        else:
             self.clock.at(until_s, REPLICA, self._end, zone)
 
     def _end(self, moment: Moment) -> None:

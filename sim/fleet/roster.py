@@ -87,6 +87,8 @@ class Roster:
         }
         self.dark_zones: dict[str, int] = {}
         """Zone -> outages under way there: no machine of any market comes up in it."""
+        self.lost_zones: set[str] = set()
+        """Those that never come back."""
         self._listeners: list[LifeListener] = []
 
     def listen(self, listener: LifeListener) -> None:

@@ -98,6 +98,18 @@ def test_nothing_comes_up_while_its_only_zone_is_out() -> None:
     assert min(e["time_s"] for e in result.events if e["event"] == "ready") > 150.0
 
 
+def test_a_machine_on_its_way_does_not_come_up_in_a_zone_that_has_gone_out() -> None:
+    timeline = [
+        {"kind": "pool_size", "at_s": 5.0, "replicas": 3},
+        {"kind": "zone_loss", "at_s": 10.0, "zone": "zone_a", "until_s": 150.0},
+    ]
+    cold = {"provisioning": {"kind": "constant", "seconds": 20.0}, "stockout_retry_s": 10.0}
+    result = simulate(a_scenario(fleet={"replicas": 1, "cold_start": cold}, timeline=timeline), a_trace(100, 2.0, 0))
+    ready = [e["time_s"] for e in result.events if e["event"] == "ready"]
+    assert ready
+    assert min(ready) > 150.0
+
+
 def test_zones_fail_at_random_and_come_back() -> None:
     failures = {"zone_mtbf_h": 0.02, "zone_outage_s": 10.0, "detect_s": 1.0}
     runs = [
@@ -133,6 +145,24 @@ def test_open_requests_fail_when_nothing_can_become_ready_with_and_without_time_
     assert [e["time_s"] for e in first.events if e["event"] == "pool_over"] == [5.0 + detect_s]
     late = first.requests[first.requests["arrival_s"] > 5.0 + detect_s]
     assert set(late["reason"].astype(str)) == {"no_replica"}
+
+
+@pytest.mark.parametrize("autoscaler", [{"kind": "none"}, {"kind": "hpa_v2", "target": 4.0}])
+@pytest.mark.parametrize("detect_s", [0.0, 15.0])
+def test_open_requests_fail_when_every_zone_is_out_for_good(autoscaler: dict[str, Any], detect_s: float) -> None:
+    fleet = {"replicas": 2, "zones": ["a", "b"], "failures": {"detect_s": detect_s}}
+    timeline = [{"kind": "zone_loss", "at_s": at_s, "zone": zone} for at_s, zone in ((5.0, "a"), (25.0, "b"))]
+    result = simulate(a_scenario(fleet=fleet, timeline=timeline, autoscaler=autoscaler), a_trace(100, 2.0, 0))
+    assert [e["time_s"] for e in result.events if e["event"] == "pool_over"] == [25.0 + detect_s]
+    assert result.end_s < 100.0
+
+
+def test_open_requests_fail_where_an_autoscaler_may_start_nobody() -> None:
+    fleet = {"replicas": 0, "min_replicas": 0, "max_replicas": 0}
+    scenario = a_scenario(fleet=fleet, autoscaler={"kind": "tokens_in_flight", "target": 4000.0})
+    result = simulate(scenario, a_trace(100, 2.0, 0))
+    assert set(result.requests["reason"].astype(str)) == {"no_replica"}
+    assert result.end_s < 100.0
 
 
 def test_who_waits_at_the_gateway_fails_at_that_moment() -> None:
