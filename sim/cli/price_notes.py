@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sim.cli.plain_yaml import read_plain_yaml
 from sim.cost.prices import stated_price_warning
+from sim.report.scale import number
 
 
 def price_notes(folders: Iterable[Path], today: date) -> list[str]:
@@ -26,10 +27,12 @@ def price_notes(folders: Iterable[Path], today: date) -> list[str]:
 
 
 def _note(name: str, price: dict[str, object], today: date) -> str:
-    usd = price.get("on_demand_usd_per_hour")
-    spot = price.get("spot_usd_per_hour")
-    stated = [f"${usd} on demand" if usd is not None else "", f"${spot} spot" if spot is not None else ""]
+    stated = [
+        f"${number(float(str(usd)))} {market.replace('_', ' ')}"
+        for market in ("on_demand", "spot")
+        if (usd := price.get(f"{market}_usd_per_hour")) is not None
+    ]
     day = str(price.get("date") or "")
     warning = stated_price_warning(name, day, today)
-    text = f"Price of {name}: {', '.join(filter(None, stated))} a GPU-hour; {price.get('source') or 'no source stated'}"
+    text = f"Price of {name}: {', '.join(stated)} a GPU-hour; {price.get('source') or 'no source stated'}"
     return text + (f" ({day})." if day else ".") + (f" Note: {warning}." if warning else "")

@@ -355,7 +355,10 @@ def answer_sentence(jobs: Sequence[Job], best: Job | None) -> str:
 
 def sureness(summary: Mapping[str, Any]) -> str:
     """Whether the answer's intervals lie within the SLO."""
-    return f"meets it {words}" if (words := verdict_words(summary["slo"], summary["requests"]["offered"])) else "no interval"
+    words = verdict_words(summary["slo"], summary["requests"]["offered"])
+    if not words:
+        return "no interval"
+    return f"meets it {words}" if summary["slo"]["claim"] else words
 
 
 def _keep_winner_only(folder: Path, jobs: Sequence[Job], best: Job | None) -> None:

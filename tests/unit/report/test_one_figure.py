@@ -1,66 +1,227 @@
-"""One function owns each figure: page, terminal, Markdown, files and ``decide`` show the same dollars, in twelve scenarios."""
+"""One function owns each figure: page, terminal, Markdown, JSON and ``decide`` show the same dollars, in fourteen scenarios.
+
+Each scenario is run twice: as ``servecap run`` or ``size`` runs it, with a sweep's answer over it, and by ``servecap decide``.
+Every dollar figure in their pages, tables and texts is read off and must be an amount of the first one's ``summary.json``,
+``cost.json``, ``answer.json`` or month, or a stated price; those that name what they are must be that amount. The lines
+of charts (interpolated, between these amounts) are left out.
+"""
 
 from __future__ import annotations
 
 import io
+import json
 import re
+from collections.abc import Iterator, Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from html import escape, unescape
+from typing import Any, NamedTuple
 
 import pytest
 from rich.console import Console
 
-from sim.analysis import month, price, summarize
+from sim.analysis import CostNode, month, price
+from sim.analysis.economics import Decision, decide
 from sim.cli.compose import composed_scenario
-from sim.decide import Option, decide_options
+from sim.cli.decide import run_decide
+from sim.cli.job import _solve_and_write, _write_outcome
+from sim.cli.stored import stored_scenario
+from sim.cli.sweep import finish_sweep
 from sim.decide.options import has_machines
 from sim.report import print_run_summary, run_markdown
-from sim.report.first_screen import dollar_words
 from sim.report.fleet_sizes import monthly_fleets
-from sim.report.options import option_cells
-from sim.report.run_page import run_page
-from sim.report.scale import usd
-from sim.search import solve
+from sim.report.scale import number, usd
+from sim.run import simulate
+from sim.spec import Scenario
 
-SHORT = ["workload.duration_s=60", "workload.rate_scale=1", "output.timeseries=false", "search.replications=1"]
-SCENARIOS: dict[str, tuple[list[str], int]] = {
-    "default": ([], 40),
-    "two l40s": (["fleet.replicas=2"], 40),
-    "70b at a fifth": (["model=llama3_70b", "gpu=h100", "engine.tensor_parallel_size=8", "fleet.replicas=1"], 35),
-    "spot and autoscaler": (["fleet=spot", "spot=aws", "autoscaler=tokens_in_flight"], 40),
-    "hybrid": (["fleet.replicas=2", "api=gpt_4o_mini", "gateway.hybrid={uncertain_fraction: 0.2}"], 40),
-    "cost=full": (["cost=full", "fleet.replicas=2"], 40),
-    "longer, with nights": (["workload.duration_s=120", "autoscaler=requests_in_flight", "fleet.replicas=1"], 40),
-    "API only": (["fleet.replicas=0", "api=gpt_4o_mini", "gateway.hybrid={api_first: true}"], 30),
-    "two models": (["fleet.pools={big: {replicas: 1, engine: {tensor_parallel_size: 2}}, small: {replicas: 1}}"], 40),
-    "purchase": (["cost.purchase={machine_usd: 90000, machine_gpus: 4, machine_w: 2500}", "fleet.replicas=3"], 40),
-    "commitment": (["cost.commitment={gpus: 4, years: 3}", "fleet.replicas=2"], 40),
-    "prefix hits": (["fleet.replicas=2", "engine.enable_prefix_caching=true"], 40),
-    "a model nobody sells": (["model=mistral_nemo_12b", "engine.max_model_len=32768", "fleet.replicas=2"], 10),
+SHORT = [
+    "workload.duration_s=60", "workload.rate_scale=1", "output.timeseries=false", "search.replications=1",
+    "decide.apis=false",
+]  # fmt: skip
+
+
+class Case(NamedTuple):
+    overrides: list[str]
+    figures: tuple[int, int, int]
+    """Dollar figures of the run's page, of the sweep's and of the option's: none is gained by hiding one."""
+    solve: str = "none"
+
+
+SCENARIOS = {
+    "default": Case([], (63, 28, 6), "replicas"),
+    "two l40s": Case(["fleet.replicas=2"], (54, 26, 6)),
+    "70b at a fifth": Case(["model=llama3_70b", "gpu=h100", "engine.tensor_parallel_size=8", "fleet.replicas=1"], (54, 26, 6)),
+    "spot and autoscaler": Case(["fleet=spot", "spot=aws", "autoscaler=tokens_in_flight"], (54, 26, 6)),
+    "hybrid": Case(["fleet.replicas=2", "api=gpt_4o_mini", "gateway.hybrid={uncertain_fraction: 0.2}"], (58, 29, 8)),
+    "cost=full": Case(["cost=full"], (68, 28, 6), "replicas"),
+    "longer, scaled": Case(["workload.duration_s=120", "autoscaler=requests_in_flight", "fleet.replicas=1"], (54, 26, 6)),
+    "API only": Case(["fleet.replicas=0", "api=gpt_4o_mini", "gateway.hybrid={api_first: true}"], (48, 29, 8)),
+    "two models": Case(["fleet.pools={big: {replicas: 1, engine: {tensor_parallel_size: 2}}, small: {replicas: 1}}"], (50, 26, 6)),
+    "purchase": Case(["cost.purchase={machine_usd: 90000, machine_gpus: 4, machine_w: 2500}"], (63, 28, 6), "replicas"),
+    "commitment": Case(["cost.commitment={gpus: 4, years: 3}", "fleet.replicas=2"], (54, 26, 6)),
+    "prefix hits": Case(["engine.enable_prefix_caching=true"], (63, 28, 6), "replicas"),
+    "missed": Case(["fleet.replicas=1", "slo.ttft_p95_s=0.01"], (54, 3, 5)),
+    "a model nobody sells": Case(["model=mistral_nemo_12b", "engine.max_model_len=32768", "fleet.replicas=2"], (31, 5, 6)),
 }
-"""Overrides, and the fewest dollar figures that its page holds: none is gained by hiding one."""
+_AMOUNT = r"\$(\d[\d,]*(?:\.\d+)?)"
+NAMED = {
+    r"bill is {}": "usd_per_month",
+    r"{} a month, \$[\d.,]+ per 1M": "usd_per_month",
+    r"<b>{}</b><span>a month of this traffic": "usd_per_month",
+    r"Cheapest within the SLO: [^$]*?{} a month": "usd_per_month",
+    r"(?<!/ ){} per 1M output tokens": "usd_per_1m_output_tokens",
+    r"<b>{}</b><span>per 1M output": "usd_per_1m_output_tokens",
+    r"{} an hour": "usd_per_hour",
+    r"{} per 1M tokens": "usd_per_1m_tokens",
+    r"Share of the bill of {}": "bill",
+    r"asks {} for the same tokens": "api month",
+    r"starts at once: {} of GPUs": "perfect",
+    r"{} perfect": "perfect",
+    r"{} this fleet": "configured",
+}
+"""What a figure says of itself, and the amount that it must then be."""
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_a_figure_is_the_same_wherever_it_stands(name: str) -> None:
-    overrides, fewest = SCENARIOS[name]
-    scenario = composed_scenario([*SHORT, *overrides])
-    answer = solve(scenario, "none")
-    result, summary, tree = answer.result, answer.summary, price(answer.result)
-    window = summary["cost"]["window"]
-    assert month(result).usd == window["usd_per_month"]
-    page, text = run_page(result, summary, tree), io.StringIO()
-    print_run_summary(summary, Console(file=text, width=300))
-    monthly = usd(window["usd_per_month"])
-    assert page.count(monthly) >= 2 and monthly in text.getvalue() and monthly in run_markdown(summary)
-    assert f"{window['usd_per_month']:,.2f}" in page
-    assert dollar_words(summary) in page
-    (row,) = decide_options([Option(name, answer.scenario)]) if not has_machines(scenario) or scenario.fleet.pools else (None,)
-    if row is not None:
-        assert row.usd_per_month == window["usd_per_month"] and option_cells(row)[2] == monthly
-    assert len(re.findall(r"\$\d", page)) + page.count("US$") >= fewest / 2
-    fleets = monthly_fleets(summary)
-    if has_machines(scenario):
-        assert fleets is not None and usd(fleets.perfect) in page and usd(fleets.perfect) in text.getvalue()
+class Shown(NamedTuple):
+    scenario: Scenario
+    summary: dict[str, Any]
+    texts: dict[str, str]
+    """What each surface shows."""
+    facts: dict[str, Any]
+    """What each JSON file holds."""
+    decisions: list[Decision]
+
+
+@pytest.fixture(scope="module", params=SCENARIOS)
+def shown(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Shown]:
+    case, folder = SCENARIOS[request.param], tmp_path_factory.mktemp("figures")
+    overrides = [*SHORT, *case.overrides, *(["search.solve=none"] if case.solve == "none" else [])]
+    scenario, job = composed_scenario(overrides), folder / "sweep" / "0"
+    texts = {}
+    job.mkdir(parents=True)
+    with redirect_stdout(io.StringIO()) as sweep, redirect_stderr(io.StringIO()):
+        _write_outcome(job, _solve_and_write(scenario, case.solve, job, tuple(overrides), ""))
+        finish_sweep(folder / "sweep")
+    with redirect_stdout(io.StringIO()) as options, redirect_stderr(io.StringIO()):
+        run_decide(scenario, folder / "decide", overrides)
+    summary = json.loads((job / "summary.json").read_text())
+    terminal = io.StringIO()
+    print_run_summary(summary, Console(file=terminal, width=200))
+    texts = {"run": terminal.getvalue(), "Markdown": run_markdown(summary), "sweep": sweep.getvalue(), "decide": options.getvalue()}
+    paths = [job / "report.html", *(folder / "sweep").glob("*.*"), *(folder / "decide").glob("**/*.html")]
+    paths.append(folder / "decide" / "decide.md")
+    texts |= {str(path.relative_to(folder)): path.read_text() for path in paths if path.suffix in (".html", ".md")}
+    names = ("sweep/0/summary.json", "sweep/0/cost.json", "sweep/0/job.json", "sweep/answer.json", "decide/decide.json")
+    facts = {name: json.loads((folder / name).read_text()) for name in names}
+    solved = stored_scenario(job)
+    return request.param, Shown(solved, summary, texts, facts, decide(solved, summary))
+
+
+def test_every_dollar_figure_is_an_amount_that_was_computed(shown: tuple[str, Shown]) -> None:
+    name, one = shown
+    known = {form for amount in amounts(one) for form in forms(amount)}
+    sources = {escape(one.scenario.gpu.price.source), one.scenario.gpu.price.source}
+    stray = []
+    for place, text in one.texts.items():
+        for source in sources - {""}:
+            text = text.replace(source, "")
+        stray += [(place, *figure) for figure in figures(text) if figure[0] not in known]
+    assert not stray
+    pages = ("sweep/0/report.html", "sweep/frontier.html", "decide/decide.html")
+    found = tuple(len(list(figures(one.texts[page]))) for page in pages)
+    assert all(count >= fewest for count, fewest in zip(found, SCENARIOS[name].figures, strict=True)), found
+
+
+def test_a_figure_is_what_it_says_it_is(shown: tuple[str, Shown]) -> None:
+    _, one = shown
+    window, fleets = one.summary["cost"]["window"], monthly_fleets(one.summary)
+    known: dict[str, Any] = {**window, "bill": one.facts["sweep/0/cost.json"]["usd"]}
+    if fleets is not None:
+        known |= fleets._asdict()
+    known |= {"api month": one.decisions[0].api_usd_per_month} if one.decisions else {}
+    counted = 0
+    for place, text in one.texts.items():
+        for words, amount in NAMED.items():
+            for found in re.finditer(words.format(_AMOUNT), unescape(text)):
+                assert found[1] in forms(known[amount]), (place, found[0], amount, known[amount])
+                counted += 1
+    assert counted >= 20
+    if has_machines(one.scenario):
+        assert fleets is not None and usd(fleets.perfect) in one.texts["sweep/0/report.html"]
         assert fleets.configured == pytest.approx(window["compute_usd_per_month"])
-        assert not summary["slo"]["holds"] or fleets.perfect <= fleets.configured * (1 + 1e-12)
-    again = summarize(result)["cost"]["window"]
-    assert again == {key: window[key] for key in again}
+        assert not one.summary["slo"]["holds"] or fleets.perfect <= fleets.configured * (1 + 1e-12)
+
+
+def test_every_file_holds_the_same_dollars(shown: tuple[str, Shown]) -> None:
+    """To the last bit: JSON rounds nothing."""
+    _, one = shown
+    window = one.summary["cost"]["window"]
+    (option,) = one.facts["decide/decide.json"]["options"]
+    shared = {key for key in option if "usd" in key}
+    assert len(shared) == 7 and {key: option[key] for key in shared} == {key: window[key] for key in shared}
+    answer, job = one.facts["sweep/answer.json"], one.facts["sweep/0/job.json"]
+    each = window["usd_per_1m_output_tokens"]
+    assert answer["best"]["usd_per_1m_output_tokens"] == job["usd_per_1m_output_tokens"] == each
+    assert job["usd_per_hour"] == window["usd_per_hour"]
+    assert all(cell["usd_per_1m_output_tokens"] == each for cell in answer["pareto"])
+    for against in answer["against_api"]:
+        assert against["self_host_usd_per_month"] == window["usd_per_month"]
+    assert one.facts["sweep/0/cost.json"]["usd"] == one.summary["cost"]["total_usd"]
+
+
+def figures(text: str) -> Iterator[tuple[str, str]]:
+    """Every ``$6,001`` of a text or page, and the numbers of table columns headed in dollars, with what stands around."""
+    text = re.sub(r"<style>.*?</style>|<details.*?</details>", "", text, flags=re.S)
+    for table in re.findall(r"<table>.*?</table>", text, re.S):
+        head, *rows = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall(r"<tr.*?</tr>", table, re.S)]
+        for row in rows:
+            for title, cell in zip(head, row, strict=False):
+                if "US$" in title and re.fullmatch(r"\d[\d,]*(\.\d+)?", cell):
+                    yield cell, f"{row[0]}: {title}"
+    for found in re.finditer(_AMOUNT, unescape(text)):
+        yield found[1], found.string[max(0, found.start() - 60) : found.end() + 40]
+
+
+def amounts(one: Shown) -> Iterator[float]:
+    """Every amount that a surface may show: of the files of the run, of its month, and stated prices."""
+    for name, data in one.facts.items():
+        if name.startswith("sweep"):
+            yield from dollars(data)
+    result = simulate(one.scenario)
+    for node in (price(result), month(result)):
+        yield from nodes(node)
+    fleets, gpu = monthly_fleets(one.summary), one.scenario.gpu.price
+    if fleets is not None:
+        perfect, configured, peak = fleets
+        yield from (perfect, configured, peak, configured - perfect, abs(peak - configured))
+    yield from (gpu.on_demand_usd_per_hour, gpu.spot_usd_per_hour or 0.0)
+    for api in one.scenario.gateway.apis.values():
+        yield from (api.input_usd_per_1m, api.output_usd_per_1m)
+    for decision in one.decisions:
+        yield from (decision.api.input_usd_per_1m, decision.api.output_usd_per_1m, decision.api_usd_per_month)
+        for swing in decision.other_volumes.swings if decision.other_volumes else ():
+            yield from (swing.at_low, swing.at_high)
+
+
+def nodes(tree: CostNode) -> Iterator[float]:
+    """The dollars of every node."""
+    yield tree.usd
+    for child in tree.children:
+        yield from nodes(child)
+
+
+def dollars(data: Any, key: str = "") -> Iterator[float]:
+    """Every number under a key that names dollars."""
+    if isinstance(data, Mapping):
+        for inner, value in data.items():
+            yield from dollars(value, f"{key}.{inner}")
+    elif isinstance(data, list):
+        for value in data:
+            yield from dollars(value, key)
+    elif isinstance(data, int | float) and not isinstance(data, bool) and "usd" in key:
+        yield float(data)
+
+
+def forms(amount: float) -> set[str]:
+    """How a surface may write ``amount``: it rounds, and changes nothing."""
+    found = {usd(amount), number(amount), f"{amount:,.2f}", f"{amount:,.0f}", f"{amount:.3g}"}
+    return {form.removeprefix("$") for form in found}
