@@ -24,7 +24,7 @@ def test_equal_prices_are_one_note_and_differing_ones_two(tmp_path: Path) -> Non
     folders = [job(tmp_path / str(i), usd, "2026-11-01") for i, usd in enumerate((1.5, 1.5, 2.0))]
     assert price_notes([*folders, tmp_path / "without"], TODAY) == [
         "Price of l40s: $1.5 on demand a GPU-hour; a list (2026-11-01).",
-        "Price of l40s: $2.0 on demand a GPU-hour; a list (2026-11-01).",
+        "Price of l40s: $2 on demand a GPU-hour; a list (2026-11-01).",
     ]
 
 

@@ -83,7 +83,14 @@ def home_usd(evaluate: ScenarioEvaluator, scale: float) -> float:
     return found.nearest.summary["cost"]["window"]["usd_per_month"]
 
 
-@pytest.mark.parametrize("overrides", [[], ["cost=full"], ["gpu=h100"]], ids=["compute", "full", "h100"])
+PURCHASE = "cost.purchase={machine_usd: 90000, machine_gpus: 4, machine_w: 2500}"
+STATIC = {
+    "compute": [], "full": ["cost=full"], "h100": ["gpu=h100"], "a100": ["gpu=a100_80"], "overhead": ["cost=with_overhead"],
+    "purchase": [PURCHASE], "prefix hits": ["engine.enable_prefix_caching=true"], "small batch": ["engine.max_num_seqs=64"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("overrides", STATIC.values(), ids=STATIC)
 def test_a_break_even_is_what_brute_force_finds(overrides) -> None:
     """Simulated and sized at volumes around it, home is dearer below it and stays cheaper above it."""
     scenario = composed_scenario([*SHORT, *overrides, "search.one_replica_load=false", "decide.most_replicas=16"])
@@ -111,6 +118,18 @@ def test_never_is_told_with_its_reason() -> None:
     answer = solve(scenario, "replicas", evaluate)
     found = find_break_even(answer, evaluate, api_price("novita", "meta-llama/llama-3.1-8b-instruct"), "novita")
     assert found.tokens_per_day is None and found.why.startswith("never")
+    most = most_load(ScenarioEvaluator(scenario), replicas=4)
+    api, tokens = api_price("novita", "meta-llama/llama-3.1-8b-instruct"), most.summary["tokens"]
+    there = api.output_usd_per_1m + tokens["input"] / tokens["output"] * api.input_usd_per_1m
+    assert most.summary["cost"]["window"]["usd_per_1m_output_tokens"] > there, "filled to its SLO, home is still dearer"
+
+
+def most_load(evaluate: ScenarioEvaluator, replicas: int):
+    """The highest load, within a quarter, that ``replicas`` carry."""
+    scale, held = 1.0, None
+    while (point := evaluate(replicas=replicas, rate_scale=scale)).holds:
+        held, scale = point, scale * 1.25
+    return held
 
 
 def test_a_fleet_that_scales_is_simulated_at_other_loads() -> None:
