@@ -32,7 +32,7 @@ from sim.gateway.patience import Patience
 from sim.gateway.plain import PlainPath
 from sim.gateway.policies import Policies, needs_process
 from sim.gateway.providers import Providers
-from sim.gateway.queueing import GatewayQueue
+from sim.gateway.queueing import GatewayQueue, PoolLines
 from sim.gateway.request import TIMEOUT, Answer, Attempt, ClientRequest, Failure, still_trying
 from sim.gateway.users import make_users
 from sim.plugins import Plugins
@@ -78,8 +78,19 @@ class Gateway(AttemptListener, EndpointListener):
         self.policies = Policies(spec, clock, endpoints, recorder, self.counts, plugins, seed)
         self._patience = Patience(clock, spec)
         router = self.policies.router
+        self._lines = PoolLines(clock, endpoints, spec.queue, self._patience)
         self._before, self._after = (
-            Passes(spec.passes_of(stage), self._patience, clock, endpoints, router, self.dispatcher, seed, len(trace))
+            Passes(
+                spec.passes_of(stage),
+                self._patience,
+                self._lines,
+                clock,
+                endpoints,
+                router,
+                self.dispatcher,
+                seed,
+                len(trace),
+            )
             for stage in ("before", "after")
         )
         self._queue = GatewayQueue(clock, endpoints, spec.queue, self.policies, lambda request: self._send(request, None))
@@ -230,10 +241,10 @@ class Gateway(AttemptListener, EndpointListener):
 
     def _serve_locally(self, request: ClientRequest, pool: str | None, keep: bool = True) -> Life:
         """Queue, route, wait for an engine; ``keep=False`` throws the answer away (it stays paid)."""
-        if self.policies.must_queue(request, pool):
-            failure = self._queue.enter(request)
-        else:
-            failure = self._send(request, pool)
+        failure = None if pool is None else (yield from self._lines.reach(request, pool, request.input_tokens))
+        if failure is None:
+            queues = pool is None and self.policies.must_queue()
+            failure = self._queue.enter(request) if queues else self._send(request, pool)
         if failure is not None:
             return failure
         signal = yield from self._patience.news(request)
@@ -374,7 +385,9 @@ class Gateway(AttemptListener, EndpointListener):
     def joined(self, server: Server) -> None:
         """See ``EndpointListener``: the queue moves."""
         self._queue.move()
+        self._lines.move(server.pool)
 
     def closed(self) -> None:
         """See ``EndpointListener``: who waits for the pool fails."""
         self._queue.flush()
+        self._lines.flush()

@@ -2,9 +2,9 @@
 
     tokens read = read_fraction x text + template,  text = prompt (before) or prompt + answer (after)
 
-A pass on a pool is a real request there, with its queue and its KV; its tokens reach no client, and are counted apart from
-waste. An answer that has to pass is held back: its first token reaches the client with its last. Left out: streaming
-classifiers that look at a running answer.
+A pass on a pool is a real request there, with its queue and its KV, and waits at the gateway while the pool has no server;
+its tokens reach no client, and are counted apart from waste. An answer that has to pass is held back: its first token
+reaches the client with its last. Left out: streaming classifiers that look at a running answer.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from sim.fleet.server import Server
 from sim.gateway.dispatch import Dispatcher
 from sim.gateway.draws import uniforms
 from sim.gateway.patience import Patience
+from sim.gateway.queueing import NOBODY, PoolLines
 from sim.gateway.request import ClientRequest, Failure
 from sim.gateway.routers import Router
 from sim.spec.gateway.answers import PassSpec
@@ -30,6 +31,7 @@ class Passes:
         self,
         specs: Sequence[PassSpec],
         patience: Patience,
+        lines: PoolLines,
         clock: Clock,
         endpoints: Endpoints,
         router: Router,
@@ -39,6 +41,7 @@ class Passes:
     ) -> None:
         self._specs = tuple(specs)
         self._patience = patience
+        self._lines = lines
         self._clock = clock
         self._dispatcher = dispatcher
         self._endpoints = endpoints
@@ -63,11 +66,11 @@ class Passes:
                 if late is not None:
                     return late
             if spec.pool is not None:
-                servers = self._endpoints.of(spec.pool)
-                if not servers:
-                    return Failure("unavailable", "pass_unavailable")
                 read = max(1, round(spec.read_fraction * text_tokens) + spec.template_tokens)
-                server: Server = self._router.choose(request, servers)
+                failure = yield from self._lines.reach(request, spec.pool, read)
+                if failure is not None:
+                    return Failure("unavailable", "pass_unavailable") if failure is NOBODY else failure
+                server: Server = self._router.choose(request, self._endpoints.of(spec.pool))
                 if server.replica.scheduler.refusal(read, spec.output_tokens) is not None:
                     return Failure("rejected", "too_long_for_pass")
                 name = ("pass", place, spec.stage)

@@ -134,10 +134,8 @@ class Policies:
         there = self.ready() if pool is None else self._endpoints.of(pool)
         return Failure("unavailable", "all_left_out" if there and not self._usable(pool) else "no_replica")
 
-    def must_queue(self, request: ClientRequest, pool: str | None) -> bool:
-        """Whether the gateway's queue is where ``request`` goes first."""
-        if pool is not None:
-            return False
+    def must_queue(self) -> bool:
+        """Whether the gateway's queue is where an ordinary request goes first."""
         return len(self.room) > 0 or not self.has_room()
 
     def has_room(self) -> bool:

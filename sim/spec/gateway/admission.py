@@ -93,7 +93,8 @@ class QueueSpec:
     """The gateway's own queue: requests wait here while no replica is ready, or while each has ``max_in_flight`` of them.
 
     Lower ``priority`` first; within one, tenants share by weight (start-time fair queueing by prompt tokens), each in
-    order of arrival.
+    order of arrival. What may go to one pool only (a route's, a hybrid rule's larger one, a pass's) waits in a line of that
+    pool while it has no ready replica; each line has the same bounds, and ``max_in_flight`` concerns ordinary requests.
     """
 
     max_in_flight: int | None = Field(default=None, ge=1)
