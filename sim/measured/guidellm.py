@@ -1,8 +1,9 @@
 """guidellm reports that kept a sample of their requests (``config.sample_size``), as runs of means.
 
-``metrics.request_totals.successful`` says how many were answered. Fewer in ``requests.successful`` means that arrivals
-between the kept ones are gone: neither a rate nor a queue can be read off them. The means stay: those of ``metrics``
-(``time_to_first_token_ms.successful.mean`` and its kin) where they are, else of the kept requests.
+``metrics.request_totals.successful``, or the scheduler's count, says how many were answered. Fewer in
+``requests.successful`` means that arrivals between the kept ones are gone: neither a rate nor a queue can be read off
+them. The means stay: those of ``metrics`` (``time_to_first_token_ms.successful.mean`` and its kin) where they are, else
+of the kept requests.
 
 Source: vllm-project/guidellm, src/guidellm/benchmark (0.2 to 0.8).
 """
@@ -28,10 +29,20 @@ def matches(entry: Mapping[str, Any]) -> bool:
 def answered_and_kept(benchmark: Mapping[str, Any]) -> tuple[int | None, int]:
     """Requests answered, as its totals say (None: they do not), and requests kept in the report."""
     totals = Fields("", benchmark).value("metrics.request_totals.successful", "request_totals.successful",
-                                         "run_stats.requests_made.successful")  # fmt: skip
+                                         "run_stats.requests_made.successful",
+                                         "scheduler_state.successful_requests")  # fmt: skip
     kept = Fields("", benchmark).value("requests.successful", "requests")  # the first versions list them without a status
     answered = totals if isinstance(totals, int) and not isinstance(totals, bool) else None
     return answered, len(kept) if isinstance(kept, list) else 0
+
+
+def is_sample(benchmark: Mapping[str, Any]) -> bool:
+    """Whether requests that were answered are not in the report, or may not be: as many are there as it was told to keep."""
+    answered, kept = answered_and_kept(benchmark)
+    if answered is not None:
+        return kept < answered
+    size = Fields("", benchmark).value("config.sample_size", "args.sample_size", "sample_size")
+    return isinstance(size, int) and not isinstance(size, bool) and kept == size
 
 
 def read(source: str, benchmark: Mapping[str, Any]) -> Aggregate:
@@ -52,6 +63,8 @@ def read(source: str, benchmark: Mapping[str, Any]) -> Aggregate:
     gap_ms = fields.number("metrics.inter_token_latency_ms.successful.mean", unit=1e-3)
     gaps = [row.number("inter_token_latency_ms", unit=1e-3) for row in rows]
     notes = (f"the report kept {kept} of {requests} requests",) if kept < requests else ()
+    if answered is None and is_sample(benchmark):
+        notes = (f"the report kept {kept} requests and does not say of how many",)
     return Aggregate(
         source, PRODUCER, requests, _load(fields),
         of("prompt_token_count", "prompt_tokens", "input_metrics.total_tokens", "input_metrics.text_tokens"),

@@ -23,6 +23,7 @@ from sim.measured import (
     vllm_bench,
 )
 from sim.measured.aggregate import Aggregate, checked
+from sim.measured.json_keys import TwiceError, each_key_once, refuse_twice
 from sim.measured.prometheus import from_range_query, from_text, is_range_query
 
 Matches = Callable[[Mapping[str, Any]], bool]
@@ -150,19 +151,23 @@ def parsed_json(source: str, text: str) -> Any:
     """The JSON value, or the list of a file with one value a line; None where it is neither.
 
     Raises:
-        TraceError: the nesting is deeper than any report's.
+        TraceError: the nesting is deeper than any report's, or an object has a key twice.
     """
     try:
-        return json.loads(text.lstrip("\ufeff"))
+        return json.loads(text.lstrip("\ufeff"), object_pairs_hook=each_key_once)
     except RecursionError:
         raise TraceError(f"{source}: is nested deeper than any report") from None
+    except TwiceError as error:
+        raise TraceError(f"{source}: {error}") from None
     except ValueError:
         pass
     lines: list[Any] = []
     try:
         for line in text.lstrip("\ufeff").splitlines():
             if line.strip():
-                lines.append(json.loads(line))
+                lines.append(json.loads(line, object_pairs_hook=each_key_once))
+    except TwiceError as error:
+        raise TraceError(f"{source}, run {len(lines) + 1}: {error}") from None
     except (ValueError, RecursionError):
         return None
     return lines
@@ -170,7 +175,11 @@ def parsed_json(source: str, text: str) -> Any:
 
 def _yaml(source: str, text: str) -> Any:
     try:
-        return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        refuse_twice(yaml.compose(text, Loader=loader))
+        return yaml.load(text, Loader=loader)
+    except TwiceError as error:
+        raise TraceError(f"{source}: {error}") from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise TraceError(f"{source}: is no YAML ({str(error).splitlines()[0]})") from None
 

@@ -27,6 +27,7 @@ import numpy as np
 
 from sim.errors import TraceError
 from sim.measured import aggregates_in, guidellm
+from sim.measured.json_keys import each_key_once
 from sim.trust.measured_run import Observations, standing_for
 from sim.workload.trace import Trace
 
@@ -58,7 +59,7 @@ def _parsed(source: str, text: str, concurrency: float | None) -> list[Observati
             return [standing_for(point, concurrency) for point in points]
         return [_from_rows(source, csv.DictReader(text.splitlines()))]
     try:
-        data = json.loads(text)
+        data = json.loads(text, object_pairs_hook=each_key_once)
     except json.JSONDecodeError:
         data = None
     if isinstance(data, dict) and guidellm.matches(data):
@@ -71,6 +72,8 @@ def _parsed(source: str, text: str, concurrency: float | None) -> list[Observati
     if isinstance(data, dict) and "ttfts" in data:
         names = "start_times (or completed and total_input_tokens)"
         raise KeyError(f"{names}; run vllm bench serve with --save-result --save-detailed")
+    if data is not None and not data:
+        raise TraceError(f"{source}: is empty ({text.strip()[:20]}); legal is at least one run or request")
     if data is None:
         data = (_line(source, number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip())
     return [_from_rows(source, [data] if isinstance(data, dict) else data)]
@@ -78,7 +81,7 @@ def _parsed(source: str, text: str, concurrency: float | None) -> list[Observati
 
 def _line(source: str, number: int, line: str) -> dict[str, Any]:
     try:
-        row = json.loads(line)
+        row = json.loads(line, object_pairs_hook=each_key_once)
     except ValueError as error:
         raise TraceError(f"{source}, line {number}: is no JSON ({error})") from None
     if not isinstance(row, dict):
@@ -104,8 +107,7 @@ def _from_bench_serve(source: str, data: dict[str, Any]) -> Observations:
 def _from_guidellm(source: str, data: dict[str, Any], concurrency: float | None) -> list[Observations]:
     runs = []
     for number, benchmark in enumerate(data["benchmarks"]):
-        answered, kept = guidellm.answered_and_kept(benchmark)
-        if answered is not None and kept < answered:
+        if guidellm.is_sample(benchmark):
             points = aggregates_in(source, json.dumps({"benchmarks": [benchmark]}))
             runs += [standing_for(point, concurrency) for point in points]
             continue

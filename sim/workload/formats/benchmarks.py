@@ -81,12 +81,17 @@ class GuideLlmFormat:
     def _records(self, path: Path, document: dict[str, Any]) -> Iterator[Record]:
         row = 0
         for number, benchmark in enumerate(document.get("benchmarks", [])):
-            answered, kept = guidellm.answered_and_kept(benchmark)
-            if answered is not None and kept < answered:
+            if guidellm.is_sample(benchmark):
+                answered, kept = guidellm.answered_and_kept(benchmark)
+                lacks = (
+                    f"{kept} requests, as many as its sample size, and does not say of how many, so its rate may be too low"
+                    if answered is None
+                    else f"{kept} of the {answered} requests that it answered, so its rate would be "
+                    f"{answered / max(kept, 1):.2g} times too low"
+                )
                 raise TraceError(
-                    f"{path}: benchmark {number} kept {kept} of the {answered} requests that it answered, so its rate would "
-                    f"be {answered / max(kept, 1):.2g} times too low; run guidellm without a sample size to replay a run. "
-                    f"Its means can be used: servecap calibrate {path} model=... gpu=..."
+                    f"{path}: benchmark {number} kept {lacks}; run guidellm without a sample size to replay a run. Its means "
+                    f"can be used: servecap calibrate {path} model=... gpu=..."
                 )
             requests = benchmark.get("requests", {})
             for status in ("successful", "incomplete", "errored"):

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from sim.errors import TraceError
-from sim.workload.formats.records import each_key_once, json_lines
+from sim.measured.json_keys import each_key_once
+from sim.workload.formats.records import json_lines
 from sim.workload.rows import Reading
 from sim.workload.source import text_lines, whole_text
 

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from sim.errors import SimError, TraceError
+from sim.measured.json_keys import each_key_once
 from sim.workload.columns import as_number, tuples
 from sim.workload.rows import Chunk, Reading
 from sim.workload.source import head_of, text_lines, whole_text
 from sim.workload.trace import INTEGER_LABELS, missing_column
 
-__all__ = ["Record", "as_number", "each_key_once", "json_document", "json_lines", "parsed_json", "record_chunks"]
+__all__ = ["Record", "as_number", "json_document", "json_lines", "parsed_json", "record_chunks"]
 
 _BATCH = 65_536
 
@@ -78,15 +79,6 @@ def parsed_json(text: str) -> Any:
         ValueError, RecursionError: it is none, or is nested too deep.
     """
     return json.loads(text, object_pairs_hook=each_key_once)
-
-
-def each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object that has no key twice."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} is there twice")
-    return found
 
 
 def record_chunks(records: Iterable[Record], columns: tuple[str, ...]) -> Iterator[Chunk]:

@@ -11,6 +11,7 @@ import pytest
 
 from sim.errors import TraceError
 from sim.measured import Aggregate, aggregates_in
+from sim.trust.observations import read_observations
 from sim.workload import read_trace
 from tests.unit.measured import reports as run
 
@@ -178,3 +179,40 @@ def test_published_results(
     assert not math.isnan(point.ttft_s)
     with pytest.raises(TraceError, match="servecap calibrate"):
         read_trace(CASES / name)
+
+
+@pytest.mark.parametrize("name", ["vllm", "sglang", "vllm_sweep", "guidellm_sample", "llm_d_0_2", "llmperf"])
+def test_a_key_that_is_there_twice_is_refused(name: str, tmp_path: Path) -> None:
+    text = run.REPORTS[name][1].rstrip()
+    begin = text.index("{") + 1 if "{" in text[:2] else 0
+    again = '"version": "1", "version": "2", ' if begin else "version: '1'\nversion: '0.2'\n"
+    text = text[:begin] + again + (text[begin:] if begin else text.partition("\n")[2])
+    with pytest.raises(TraceError, match="the key 'version' is there twice"):
+        aggregates_in("file", text)
+    (tmp_path / "file.json").write_text(text)
+    with pytest.raises(TraceError, match="the key 'version' is there twice"):
+        read_observations(tmp_path / "file.json")
+
+
+@pytest.mark.parametrize("said", [{"scheduler_state": {"successful_requests": 40}}, {}])
+def test_a_guidellm_sample_without_its_totals_is_a_sample(said: dict[str, Any], tmp_path: Path) -> None:
+    (sample,) = run.GUIDELLM_SAMPLE["benchmarks"]
+    report = {"benchmarks": [{**sample, "metrics": {}, **said}]}
+    point = one(json.dumps(report))
+    assert point.requests == (40 if said else 2)
+    assert "the report kept 2" in point.words
+    (tmp_path / "g.json").write_text(json.dumps(report))
+    (observed,) = read_observations(tmp_path / "g.json")
+    assert observed.point is not None
+    with pytest.raises(TraceError, match="benchmark 0 kept 2"):
+        read_trace(tmp_path / "g.json")
+    all_kept = {"benchmarks": [{**sample, "config": {**sample["config"], "sample_size": 3}, "metrics": {}}]}
+    (tmp_path / "all.json").write_text(json.dumps(all_kept))
+    assert len(read_trace(tmp_path / "all.json")) == 2
+
+
+@pytest.mark.parametrize("text", ["[]", "{}\n", " [ ]"])
+def test_an_empty_report_is_called_empty(text: str, tmp_path: Path) -> None:
+    (tmp_path / "empty.json").write_text(text)
+    with pytest.raises(TraceError, match=r"empty\.json: is empty \(.*legal is at least one"):
+        read_observations(tmp_path / "empty.json")
