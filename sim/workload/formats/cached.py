@@ -19,6 +19,10 @@ class CachedTokens:
 
     found: float = 0.0
     of: float = 0.0
+    beside: int = 0
+    """Prompts shorter than what of them was cached: the log counts the two beside each other."""
+    within: int = 0
+    """Prompts at least as long as what of them was cached."""
 
     def prompt(self, tokens: Any, cached: Any) -> Any:
         """The prompt's tokens, with those from the cache where the log counts them beside it (as Anthropic's API does)."""
@@ -28,6 +32,9 @@ class CachedTokens:
             return tokens
         if hit > whole:
             whole += hit
+            self.beside += 1
+        else:
+            self.within += 1
         self.found, self.of = self.found + hit, self.of + whole
         return whole
 
@@ -37,4 +44,10 @@ class CachedTokens:
             reading.notes.append(
                 f"{100 * self.found / self.of:.3g} % of the prompt tokens came from a prefix cache where this was logged; "
                 "the log does not say which prompts begin alike, so only its sessions make the simulated cache find any"
+            )
+        if self.beside and self.within:
+            reading.notes.append(
+                f"{self.beside} prompts are shorter than what of them was cached, so the two were added; in {self.within} "
+                "the cached tokens were taken as a part of the prompt: where the log counts them beside it there too (as "
+                "Anthropic's API does), those prompts are longer"
             )

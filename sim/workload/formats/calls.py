@@ -9,6 +9,7 @@ reason. Sisters that differ by less than a millisecond may be either: they count
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from sim.workload.formats.records import Record, as_number
 from sim.workload.rows import Reading
 
 _MOST_DEEP = 1000
+_AT_ONCE_S = 1e-3
 _THERE_ALREADY = "span of a call that is there already"
 _CAPS = ("max_completion_tokens", "max_tokens", "max_output_tokens", "maxTokens", "maxOutputTokens", "body.max_tokens")
 
@@ -88,6 +90,7 @@ def one_each(calls: Iterable[Call], reading: Reading) -> Iterator[Record]:
         counted.add(place)
         labels = _with_labels_above(call, spans, at)
         yield Record(call.row, call.start_s, call.input_tokens, call.output_tokens, labels, call.failed)
+    _tell_sisters([spans[place] for place in sorted(counted)], reading)
     _remember(before, spans, at, counted)
 
 
@@ -110,6 +113,25 @@ def _same_answer(call: Call, before: Before) -> bool:
     """Whether a call that counted had the same response id while this one ran."""
     held = before.answered.get(call.response, []) if call.response else []
     return any(start_s <= call.end_s and call.start_s <= end_s for start_s, end_s in held)
+
+
+def _tell_sisters(calls: list[Call], reading: Reading) -> None:
+    """Notes how many calls differ from another of the same parent by less than a millisecond only."""
+    held: dict[tuple[Any, ...], list[Call]] = {}
+    for call in calls:
+        if call.trace and not call.failed:
+            key = (call.trace, call.parent, as_number(call.input_tokens), as_number(call.output_tokens))
+            held.setdefault(key, []).append(call)
+    close = sum(
+        abs(one.start_s - other.start_s) < _AT_ONCE_S and abs(one.end_s - other.end_s) < _AT_ONCE_S
+        for sisters in held.values()
+        for one, other in itertools.pairwise(sorted(sisters, key=lambda call: call.start_s))
+    )
+    if close:
+        reading.notes.append(
+            f"{close} calls began and ended within {1e3 * _AT_ONCE_S:g} ms of another with the same parent and tokens: "
+            "calls sent at once, or two instrumentations of one; they count as calls sent at once"
+        )
 
 
 def _remember(before: Before, spans: list[Call], at: dict[tuple[str, str], int], counted: set[int]) -> None:

@@ -53,6 +53,8 @@ _MOST_TOKENS = (
 _RESPONSE = ("gen_ai.response.id", "ai.response.id", "llm.response.id", "gen_ai.request.id")
 """The last is how vLLM's own spans name the response (vllm/tracing, ``GEN_AI_REQUEST_ID``)."""
 
+_READ = frozenset((*_INPUT, *_OUTPUT, *_CACHED, *_SESSION, *_MODEL, *_MOST_TOKENS, *_RESPONSE, "gen_ai.operation.name"))
+
 
 class OpenTelemetryFormat:
     """OpenTelemetry spans of clients, frameworks or servers."""
@@ -84,6 +86,11 @@ class OpenTelemetryFormat:
         cached = CachedTokens()
         for place, entry in json_values(reading):
             for span, tenant in _spans(entry, ""):
+                twice = _twice(span.get("attributes") or span.get("tags"))
+                if twice:
+                    why = f"a span has the attribute {twice!r} twice, with different values; legal is once"
+                    reading.refuse(place, why, "span with an attribute twice")
+                    continue
                 yield _call(place, span, tenant, cached)
         cached.tell(reading)
 
@@ -129,6 +136,16 @@ def _attributes(found: Any) -> dict[str, Any]:
             typed = item.get("value")
             values[item["key"]] = next(iter(typed.values()), None) if isinstance(typed, dict) else typed
     return values
+
+
+def _twice(found: Any) -> str:
+    """The first attribute read here that a list of them has with two values; empty where none is."""
+    values: dict[str, Any] = {}
+    for item in found if isinstance(found, list) else []:
+        name, value = (item.get("key"), item.get("value")) if isinstance(item, dict) else ("", None)
+        if isinstance(name, str) and name in _READ and values.setdefault(name, value) != value:
+            return name
+    return ""
 
 
 def _first(attributes: dict[str, Any], names: tuple[str, ...]) -> Any:

@@ -336,6 +336,33 @@ def test_what_a_prefix_cache_found_is_told(tmp_path: Path) -> None:
     assert any("50 % of the prompt" in note for note in read(tmp_path, json.dumps([row])).left_out()["notes"])
 
 
+def test_a_log_with_two_ways_to_count_cached_tokens_is_told(tmp_path: Path) -> None:
+    short = {**CALL, "gen_ai__usage__input_tokens": 10}
+    calls = [
+        span(str(n), at_s=n, **usage, gen_ai__usage__cache_read_input_tokens=50) for n, usage in enumerate((short, CALL, CALL))
+    ]
+    notes = read(tmp_path, lines(otlp(*calls))).left_out()["notes"]
+    assert any("1 prompts are shorter" in note and "in 2 the cached tokens" in note for note in notes)
+    assert not any("are shorter" in note for note in read(tmp_path, lines(otlp(*calls[1:]))).left_out()["notes"])
+
+
+def test_an_attribute_with_two_values_is_refused(tmp_path: Path) -> None:
+    twice = span("a", **CALL)
+    twice["attributes"] += typed({"gen_ai.usage.input_tokens": 900})
+    with pytest.raises(TraceError, match=r"line 1: a span has the attribute 'gen_ai\.usage\.input_tokens' twice"):
+        read(tmp_path, lines(otlp(twice)))
+    same = span("a", **CALL)
+    same["attributes"] += typed({"gen_ai.usage.input_tokens": 100})
+    assert len(read(tmp_path, lines(otlp(same)))) == 1
+
+
+def test_sisters_that_differ_by_a_microsecond_are_told(tmp_path: Path) -> None:
+    first, again = span("a", parent="p", **CALL), span("b", parent="p", at_s=1e-6, **CALL)
+    trace = read(tmp_path, lines(otlp(first, again, span("c", parent="p", at_s=1.0, **CALL))))
+    assert len(trace) == 3
+    assert any("1 calls began and ended within 1 ms" in note for note in trace.left_out()["notes"])
+
+
 def test_a_quote_that_does_not_close_swallows_nothing(tmp_path: Path) -> None:
     text = table([spend(0), spend(1)]).replace('"{', '"{"', 1)
     with pytest.raises(TraceError, match=r"line \d+: is no readable row"):
