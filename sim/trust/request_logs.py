@@ -27,7 +27,7 @@ import numpy as np
 
 from sim.errors import TraceError
 from sim.measured import aggregates_in, guidellm
-from sim.measured.json_keys import each_key_once
+from sim.measured.json_keys import TwiceError, each_key_once
 from sim.trust.measured_run import Observations, standing_for
 from sim.workload.trace import Trace
 
@@ -45,6 +45,8 @@ def runs_in(source: str, text: str, concurrency: float | None = None) -> list[Ob
     """
     try:
         return _parsed(source, text, concurrency)
+    except TwiceError as error:
+        raise TraceError(f"{source}: {error}") from None
     except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError, RecursionError) as error:
         if isinstance(error, TraceError):
             raise

@@ -90,8 +90,8 @@ class GuideLlmFormat:
                     f"{answered / max(kept, 1):.2g} times too low"
                 )
                 raise TraceError(
-                    f"{path}: benchmark {number} kept {lacks}; run guidellm without a sample size to replay a run. Its means "
-                    f"can be used: servecap calibrate {path} model=... gpu=..."
+                    f"{path}: benchmark {number} kept {lacks}; run guidellm without a sample size to replay a run. Its "
+                    f"means can be used: servecap calibrate {path} model=... gpu=..."
                 )
             requests = benchmark.get("requests", {})
             for status in ("successful", "incomplete", "errored"):
