@@ -15,9 +15,12 @@ from sim.units import SECONDS_PER_DAY, SECONDS_PER_HOUR
 
 def notes_of(result: Result) -> list[str]:
     """Sentences on a run's events, in order of time; a kind that repeats is told once, with its count."""
-    stuck = {event["pool"]: event for event in result.events if event["event"] == "deploy_stuck"}
-    done = {event["pool"] for event in result.events if event["event"] == "deploy_done"}
-    found = [_stuck(event, finished=pool in done) for pool, event in stuck.items()]
+    done = {(event["pool"], event.get("version")) for event in result.events if event["event"] == "deploy_done"}
+    found = [
+        _stuck(event, finished=(event["pool"], event.get("version")) in done)
+        for event in result.events
+        if event["event"] == "deploy_stuck"
+    ]
     found += [
         f"Pool {event['pool']} had no server from {event['time_s']:,.0f} s on, and none could come: its requests failed."
         for event in result.events
@@ -47,7 +50,7 @@ def too_short(result: Result) -> list[str]:
     lives = [life for spot in on_spot if (life := _mean_life_h(spot)) is not None]
     if lives and spot_hours > 0:
         expected = spot_hours / (sum(lives) / len(lives))
-        happened = sum(event["event"] in ("spot_notice", "evicted", "taken") for event in result.events)
+        happened = len({event["replica"] for event in result.events if _taken(event)})
         if expected < _ENOUGH:
             found.append(_rare("evictions", expected, happened, result))
     failures = scenario.fleet.failures
@@ -93,6 +96,11 @@ def _hours(result: Result) -> tuple[float, float]:
     hours = np.maximum(np.where(np.isfinite(stop), stop, result.end_s) - start, 0.0) / SECONDS_PER_HOUR
     spot = (replicas["market"].astype(object) == "spot").to_numpy(dtype=bool)
     return float(hours[spot].sum()), float(np.dot(hours, replicas["gpus"].to_numpy(dtype=float)))
+
+
+def _taken(event: dict[str, Any]) -> bool:
+    """A machine was taken by the market, or its notice given."""
+    return event["event"] == "spot_notice" or (event["event"] == "lost" and str(event["cause"]).startswith("spot eviction"))
 
 
 def _stuck(event: dict[str, Any], *, finished: bool) -> str:

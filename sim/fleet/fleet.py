@@ -72,9 +72,10 @@ class Fleet:
         roster.listen(Failures(self._going, spec.failures, scenario.seed))
         outages = Outages(self._going)
         self.pools = {name: self._pool(scenario, name, pool) for name, pool in spec.all_pools().items()}
-        markets = [SpotMarket(pool, scenario) for pool in self.pools.values() if _buys_spot(pool)]
-        for market in markets:
-            roster.listen(market)
+        markets: list[SpotMarket] = []
+        for pool in self.pools.values():
+            if _buys_spot(pool):
+                roster.listen(SpotMarket(pool, scenario, markets))
         for pool in self.pools.values():
             roster.listen(pool)
             pool.begin()

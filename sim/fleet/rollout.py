@@ -45,19 +45,24 @@ class Rollout:
             old = [server for server in self._members.live() if server.version < self._blueprint.version]
             self._bring(len(old))
             self._let_go(old)
-            moving = any(server.starting or server.state == "draining" for server in self._members.alive)
+            moving = any(s.starting or s.state in ("draining", "dead") for s in self._members.alive)
             if not moving and not told:
                 told = True
                 roster.event(
                     "deploy_stuck", "no room for one more, and none may be missing", pool=self._pool.name,
-                    replicas_left=len(old), gpus_needed=self._blueprint.gpus,
+                    version=self._blueprint.version, replicas_left=len(old), gpus_needed=self._blueprint.gpus,
                 )  # fmt: skip
             yield clock.timeout(DRAIN_CHECK_S if moving else _STUCK_CHECK_S)
-        roster.event("deploy_done", "every replica is new", pool=self._pool.name, after_s=clock.now - began_s)
+        roster.event(
+            "deploy_done", "every replica is new", pool=self._pool.name, version=self._blueprint.version,
+            after_s=clock.now - began_s,
+        )  # fmt: skip
 
     def _unfinished(self) -> bool:
+        """Kubernetes calls a deployment complete once all its new replicas are available."""
         members = self._members
-        return any(s.version < self._blueprint.version for s in members.alive) or len(members.live()) < members.wanted
+        ready = sum(server.state == "ready" for server in members.live())
+        return any(s.version < self._blueprint.version for s in members.alive) or ready < members.wanted
 
     def _bring(self, old: int) -> None:
         """New servers beside the old ones."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from sim.engine.clock import Clock
 from sim.fleet.endpoints import Endpoints
+from sim.fleet.machine import Machine
 from sim.fleet.server import Server
 from sim.record import Recorder
 from sim.spec import FleetSpec
@@ -67,9 +68,13 @@ class Members:
         self._gone_attempts += server.attempts
 
     def in_zone(self, zone: str) -> int:
-        """Spot machines held in ``zone``."""
-        held = (s for s in self.alive if s.zone == zone and s.market == "spot" and s.billed_start_s is not None)
-        return len({server.machine for server in held})
+        """How many spot machines are held in ``zone``."""
+        return len(self.spot_machines(zone))
+
+    def spot_machines(self, zone: str) -> list[Machine]:
+        """Spot machines held in ``zone``, in order of their first server."""
+        held = (s for s in self.alive if s.zone == zone and s.market == "spot" and s.holds_machine)
+        return list(dict.fromkeys(server.machine for server in held))
 
 
 class Roster:
@@ -82,7 +87,7 @@ class Roster:
         self.servers: list[Server] = []
         """Every server that ever existed, by index."""
         self.pools = {
-            name: Members(name, index, pool.replicas + pool.headroom_replicas, endpoints.of(name))
+            name: Members(name, index, min(pool.replicas + pool.headroom_replicas, pool.max_replicas), endpoints.of(name))
             for index, (name, pool) in enumerate(spec.all_pools().items())
         }
         self.dark_zones: dict[str, int] = {}

@@ -142,6 +142,11 @@ class Server:
         return self.billed_start_s is not None and self.billed_stop_s is None
 
     @property
+    def holds_machine(self) -> bool:
+        """Its machine runs and was not taken, whether or not it is paid for yet."""
+        return self.machine.state in ("up", "leaving") and self.billed_stop_s is None
+
+    @property
     def starting(self) -> bool:
         """On its way to ready."""
         return self.state in STARTING

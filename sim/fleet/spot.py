@@ -3,8 +3,8 @@
 The moment of the taking is drawn first (a life from the hazard's integral, a zone's end from its runs, a drop in a
 recording), the notice is given ``notice_s`` before it, or at once where it comes sooner. So a longer notice changes what
 is known, not what happens. A machine is taken with all replicas on it. With ``correlation`` the end of one machine's life is
-with that chance the end of each other one's of its zone, at the same moment and with the same notice; those that go along
-take nobody with them.
+with that chance the end of each other one's of its zone, in whatever pool, at the same moment and with the notice of
+its pool; those that go along take nobody with them.
 
     life: integral of the hazard over the machine's age = an Exp(1) draw, stepped where a factor changes
 """
@@ -39,9 +39,11 @@ OWN_LIFE, SAME_ZONE = "spot market", "spot market, same zone"
 
 
 class SpotMarket(LifeListener):
-    """The market of one pool."""
+    """The market of one pool; ``markets`` are those of all pools, and it enters itself there."""
 
-    def __init__(self, pool: Pool, scenario: Scenario) -> None:
+    def __init__(self, pool: Pool, scenario: Scenario, markets: list[SpotMarket]) -> None:
+        self._markets = markets
+        markets.append(self)
         self._pool = pool
         self._members = pool.members
         self._roster = pool.roster
@@ -155,15 +157,11 @@ class SpotMarket(LifeListener):
     def _take_excess(self, zone: str, at_s: float) -> None:
         if not self._takes or zone not in self._capacity:
             return
-        held = [machine for machine in self._held(zone) if machine not in self._noticed]
+        held = [machine for machine in self._members.spot_machines(zone) if machine not in self._noticed]
         excess = len(held) - self._capacity[zone]
         if excess > 0:
             for place in self._rng.permutation(len(held))[:excess]:
                 self._announce(held[int(place)], at_s, "spot zone")
-
-    def _held(self, zone: str) -> list[Machine]:
-        spot = [s for s in self._members.alive if s.zone == zone and s.market == "spot" and s.billed]
-        return list(dict.fromkeys(server.machine for server in spot))
 
     def _on(self, machine: Machine) -> list[Server]:
         return [server for server in self._members.alive if server.machine is machine and server.state != "dead"]
@@ -186,8 +184,7 @@ class SpotMarket(LifeListener):
             return
         self._noticed.add(machine)
         if cause == OWN_LIFE:
-            for neighbour in self._neighbours(machine):
-                self._announce(neighbour, taken_s, SAME_ZONE)
+            self._take_along(machine, taken_s)
         for server in servers:
             left_s = taken_s - self._clock.now
             self._roster.event("spot_notice", cause, pool=self._pool.name, replica=server.name, left_s=left_s)
@@ -212,19 +209,27 @@ class SpotMarket(LifeListener):
             return
         warned = self._spec.notice_s > 0
         if not warned and cause == OWN_LIFE:
-            for neighbour in self._neighbours(machine):
-                self._announce(neighbour, self._clock.now, SAME_ZONE)
+            self._take_along(machine, self._clock.now)
         for server in servers:
             lost = "spot eviction" if cause != SAME_ZONE else "spot eviction, same zone"
             self._pool.going.lose(server, lost, announced=warned and self._spec.on_notice != "ignore", taken=True)
 
-    def _neighbours(self, machine: Machine) -> list[Machine]:
-        """Machines of the same zone that go with ``machine``."""
-        others = [one for one in self._held(machine.zone) if one is not machine and one not in self._noticed]
+    def _take_along(self, machine: Machine, taken_s: float) -> None:
+        """Machines of the same zone go with ``machine``, whatever pool they are in, each with its own pool's notice."""
         if not self._spec.correlation:
+            return
+        for market in self._markets:
+            others = market._takeable(machine)
+            chances = self._rng.random(len(others))
+            for one, u in zip(others, chances, strict=True):
+                if u < self._spec.correlation:
+                    market._announce(one, taken_s, SAME_ZONE)
+
+    def _takeable(self, machine: Machine) -> list[Machine]:
+        if self._spec.hazard is None or not self._takes:
             return []
-        chances = self._rng.random(len(others))
-        return [one for one, u in zip(others, chances, strict=True) if u < self._spec.correlation]
+        held = self._members.spot_machines(machine.zone)
+        return [one for one in held if one is not machine and one not in self._noticed]
 
     def _rebalance(self, _: Moment) -> None:
         """On-demand stand-ins give way once spot has capacity again: first the new machine, then the old one goes."""

@@ -61,6 +61,11 @@ def test_headroom_stands_beside_a_fleet_that_nobody_scales_and_is_replaced() -> 
     assert ready.iloc[-1] == 2
 
 
+def test_headroom_stays_below_the_most_replicas() -> None:
+    fleet = {"replicas": 2, "headroom_replicas": 2, "max_replicas": 3}
+    assert len(simulate(a_scenario(fleet=fleet), a_trace(20, 2.0, 0)).replicas) == 3
+
+
 def test_a_fleet_larger_than_its_budget_at_the_start_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"fleet.gpu_budget: the fleet begins with 6 GPUs.*budget of 1"):
         simulate(a_scenario(fleet={"replicas": 6, "gpu_budget": 1}), a_trace(5, 1.0, 0))

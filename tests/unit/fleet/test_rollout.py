@@ -83,6 +83,29 @@ def test_a_stuck_deploy_goes_on_when_there_is_room() -> None:
     assert summarize(result)["slo"]["notes"][0].endswith("it went on later.")
 
 
+def test_a_deploy_is_done_when_its_last_new_replica_is_ready() -> None:
+    result = deployed(budget=3, max_surge=0, max_unavailable=1)
+    (done,) = events(result, "deploy_done")
+    assert done["time_s"] >= max(event["time_s"] for event in events(result, "ready"))
+
+
+def test_a_second_deploy_that_is_stuck_is_not_the_first_that_went_through() -> None:
+    timeline = [{"kind": "deploy", "at_s": 10.0, "max_unavailable": 1}, {"kind": "deploy", "at_s": 200.0}]
+    scenario = a_scenario(fleet={"replicas": 3, "gpu_budget": 3}, gateway=RETRY, timeline=timeline)
+    result = simulate(scenario, a_trace(900, 3.0, 0))
+    (note,) = summarize(result)["slo"]["notes"]
+    assert "was stuck at 200 s" in note
+    assert note.endswith("it never finished.")
+
+
+def test_a_deploy_beside_a_death_that_nobody_knows_of_yet_is_not_stuck() -> None:
+    timeline = [{"kind": "replica_loss", "at_s": 9.0}, {"kind": "deploy", "at_s": 10.0}]
+    fleet = {"replicas": 1, "failures": {"detect_s": 30.0}}
+    result = simulate(a_scenario(fleet=fleet, gateway=RETRY, timeline=timeline), a_trace(300, 3.0, 0))
+    assert not events(result, "deploy_stuck")
+    assert len(events(result, "deploy_done")) == 1
+
+
 def test_an_old_version_does_not_go_to_sleep() -> None:
     result = deployed(fleet={"warm_replicas": 1})
     assert len(result.replicas[result.replicas["stopped_s"] >= result.end_s]) == 3  # the new ones alone

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sim.analysis.notes import notes_of
 from sim.record import Result
 from sim.run import simulate
 from tests.conftest import L40S
@@ -54,6 +55,36 @@ def test_no_correlation_takes_nobody_along_and_a_neighbouring_zone_stays() -> No
     notices = [event for event in zones.events if event["event"] == "spot_notice"]
     zone_of = dict(zip(zones.replicas["replica"], zones.replicas["zone"], strict=True))
     assert all(len({zone_of[e["replica"]] for e in notices if e["time_s"] == at}) == 1 for at in {e["time_s"] for e in notices})
+
+
+def test_correlation_crosses_pools() -> None:
+    fleet = {"pools": {name: {"replicas": 3, "max_replicas": 3, "market": "spot"} for name in ("a", "b")}}
+    scenario = a_scenario(fleet=fleet, spot={**LIFE, "correlation": 1.0, "notice_s": 1.0}, gateway=RETRY)
+    result = simulate(scenario, a_trace(300, 2.0, 0))
+    notices = [event for event in result.events if event["event"] == "spot_notice"]
+    first = notices[0]["time_s"]
+    assert {e["replica"] for e in notices if e["time_s"] == first} == {"a-0", "a-1", "a-2", "b-3", "b-4", "b-5"}
+
+
+def test_a_machine_that_starts_and_is_not_paid_for_goes_with_its_zone() -> None:
+    cold = {"provisioning": {"kind": "constant", "seconds": 1.0}, "engine_start": {"kind": "constant", "seconds": 600.0}}
+    fleet = {"replicas": 1, "market": "spot", "max_replicas": 4, "billing": {"starts": "ready"}, "cold_start": cold}
+    scenario = a_scenario(
+        fleet=fleet, spot={**LIFE, "correlation": 1.0, "notice_s": 1.0}, gateway=RETRY,
+        timeline=[{"kind": "pool_size", "at_s": 0.0, "replicas": 4}],
+    )  # fmt: skip
+    result = simulate(scenario, a_trace(300, 2.0, 0))
+    notices = [event for event in result.events if event["event"] == "spot_notice"]
+    first = notices[0]["time_s"]
+    assert first > 5.0
+    assert len({e["replica"] for e in notices if e["time_s"] == first}) == 4
+
+
+def test_machines_that_were_taken_without_notice_are_counted_where_a_run_is_too_short() -> None:
+    result = run(seed=1, fleet={"replicas": 1}, notice_s=0.0)
+    taken = sum(event["event"] == "lost" for event in result.events)
+    assert taken > 0
+    assert any(f", {taken} happened" in note for note in notes_of(result))
 
 
 def test_replicas_on_one_machine_go_together() -> None:
