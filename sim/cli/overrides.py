@@ -28,6 +28,7 @@ _OPEN = re.compile(
 )
 """Mappings whose keys are the user's, sources of a workload, and percentiles: what a preset need not spell out."""
 _STATED = {f"slo.{field.name}" for field in fields(Slo) if field.name.endswith("_s")}
+_MAPPED = re.compile(r"[{,]\s*['\"]?(\w+)['\"]?\s*:")
 _NO_PRESET = re.compile(r"null|[-+.\d]*")
 
 
@@ -35,7 +36,7 @@ def as_hydra_reads(arguments: Sequence[str]) -> list[str]:
     """``arguments`` (overrides, and flags that are left alone) in Hydra's own words.
 
     Raises:
-        ConfigError: an override without a key, or a group that is given no preset.
+        ConfigError: an override without a key, a group that is given no preset, or a column that is mapped twice.
     """
     found = [_checked(argument) for argument in with_flags_named(arguments)]
     return with_kinds_replaced([argument for argument in found if argument is not None])
@@ -50,6 +51,10 @@ def _checked(argument: str) -> str | None:
         escaped = value.replace("\\", "\\\\").replace("'", "\\'")
         return f"vllm_line='{escaped}'"
     check_numbers(value, key)
+    if key.lstrip("+") == "workload.columns":
+        names = _MAPPED.findall(value)
+        if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+            raise ConfigError(f"workload.columns maps {', '.join(twice)} more than once ({value}); legal is every name once")
     group = key.lstrip("+").partition("@")[0]
     if equals and group in packaged_presets() and value.lstrip()[:1] in ("[", "{"):
         raise ConfigError(f"{group}: expected the name of one preset, but got {value!r}; single keys are {group}.KEY=...")

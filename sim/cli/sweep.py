@@ -277,6 +277,7 @@ def answer_of(folder: Path, jobs: Sequence[Job], best: Job | None) -> dict[str, 
         "confidence": None if best is None else best.outcome.confidence,
         "evaluated": sum(max(job.outcome.points, 1 if job.summary else 0) for job in jobs),
         "cheaper_rejected": cheaper_rejected(folder, jobs, best),
+        "left_out": {} if best is None else best.summary.get("left_out") or {},
     }
 
 

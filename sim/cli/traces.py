@@ -111,7 +111,11 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
 
 
 def _load(arguments: argparse.Namespace) -> Trace:
-    columns = dict(pair.partition("=")[::2] for pair in arguments.columns.split(",") if pair)
+    pairs = [pair.partition("=")[::2] for pair in arguments.columns.split(",") if pair]
+    columns = dict(pairs)
+    if len(columns) < len(pairs):
+        twice = next(name for place, (name, _) in enumerate(pairs) if name in dict(pairs[:place]))
+        raise ConfigError(f"--columns maps {twice} more than once ({arguments.columns!r}); legal is every name once")
     spec = _parsed(WorkloadSpec, {
         "path": arguments.path, "format": arguments.format, "columns": columns, "time_format": arguments.time_format,
         "decimal": arguments.decimal, "block_tokens": arguments.block_tokens, "lenient": arguments.lenient,

@@ -58,12 +58,15 @@ def column_names(path: Path, head: bytes) -> list[str]:
     """The header's names.
 
     Raises:
-        TraceError: there is none, it cannot be read, or it has a name twice.
+        TraceError: there is none, it cannot be read, it has a name twice, or a line stands before it.
     """
     _look_through(path, head[: head.find(b"\n") + 1] or head, 1, delimiter_of(head))
     names = csv_header(head)
     if not names or names == [""]:
         raise TraceError(f"{path}: is empty; expected a header line and at least one request")
+    first = _first_line(head)
+    if first[:4].lower() == "sep=" or (first.startswith("#") and len(names) == 1):
+        raise TraceError(f"{path}, line 1: {first[:60]!r} is no header; delete that line")
     refuse_twice(path, names)
     return names
 

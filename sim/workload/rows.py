@@ -359,10 +359,12 @@ def _finished(
             f"the first request arrives {arrival_s[0]:.15g} s after zero, later than all that were read span: what is "
             "simulated is idle until then (workload.start_s cuts)"
         )
+    files = files_of(paths)
+    same = _same_content(files) if len(paths) > 1 else ""
     provenance: dict[str, Any] = {
-        "format": format_name, "files": files_of(paths), "dropped": dropped, "rows_read": rows_read,
+        "format": format_name, "files": files, "dropped": dropped, "rows_read": rows_read,
         "sorted": {"rows": steps.rows, "steps_back": steps.back, "furthest_s": steps.furthest_s} if steps.back else None,
-        "notes": list(reading.notes),
+        "notes": [*reading.notes, *([same] if same else [])],
     }  # fmt: skip
     return Trace(arrival_s, input_tokens, output_tokens, labels, reading.block_tokens or 512, provenance)
 
@@ -372,6 +374,17 @@ def files_of(paths: Iterable[Path]) -> dict[str, Any]:
     inside = [[path] if path.is_file() else sorted(path.iterdir()) for path in paths]
     files = [found for found in chain.from_iterable(inside) if found.is_file()]
     return {str(found): fingerprint(found) for found in files}
+
+
+def _same_content(files: dict[str, Any]) -> str:
+    """Which of the ``files`` hold the same bytes, as a sentence; empty where all differ."""
+    named: dict[str, list[str]] = {}
+    for name, content in files.items():
+        named.setdefault(content["sha256"], []).append(Path(name).name)
+    twice = [" = ".join(names) for names in named.values() if len(names) > 1]
+    if not twice:
+        return ""
+    return f"files of the same content were all read (requests without ids count more than once): {'; '.join(twice[:5])}"
 
 
 def _refuse_silence(arrival_s: np.ndarray, reading: Reading) -> None:

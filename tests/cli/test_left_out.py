@@ -64,6 +64,8 @@ def test_a_sweep_says_it_too(servecap, tmp_path: Path) -> None:
     assert "Traffic: arrival times are Unix seconds" in ended.out
     for name in ("answer.md", "frontier.html"):
         assert "arrival times are Unix seconds" in (tmp_path / "sweep" / name).read_text()
+    left_out = json.loads((tmp_path / "sweep" / "answer.json").read_text())["left_out"]
+    assert "arrival times are Unix seconds" in left_out["notes"][0]
 
 
 def test_a_run_is_told_of_its_clock_and_may_spread_it(servecap, tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ class MooncakeFormat:
 
     def chunks(self, reading: Reading) -> Iterator[Chunk]:
         """The rows of the file."""
+        _say_seconds(reading)
         return record_chunks(self._records(reading, block_tokens_of(reading)), ("block_hashes",))
 
     def _records(self, reading: Reading, block_tokens: int) -> Iterator[Record]:
@@ -56,8 +57,25 @@ class MooncakeFormat:
                 )  # fmt: skip
 
 
+def _say_seconds(reading: Reading) -> None:
+    """Fractions of a ms between requests of which more than a thousand come each second are seconds, most likely."""
+    trial = dataclasses.replace(reading, lenient=True, unusable=Counter(), notes=[])
+    rows = itertools.islice(json_lines(trial), _LOOKED_AT)
+    stamps = np.array([as_number(entry.get("timestamp")) for _, entry in rows])
+    stamps = stamps[np.isfinite(stamps)]
+    span_ms = float(np.ptp(stamps)) if len(stamps) else 0.0
+    if 0.0 < span_ms < len(stamps) - 1 and (stamps != np.floor(stamps)).any():
+        reading.notes.append(
+            f"timestamp counts ms, as Mooncake's does: the first {len(stamps):,} requests arrive within {span_ms:.6g} ms; "
+            "if it counts seconds, read the file with workload.columns (--columns) arrival_s=timestamp,"
+            "input_tokens=input_length,output_tokens=output_length,block_hashes=hash_ids"
+        )
+
+
 _LOOKED_AT = 2000
 _USUAL_BLOCKS = (512, 16, 32, 64, 128, 256, 1024)
+_SURE = 0.95
+"""Share of the prompts that another size than Mooncake's own must fit: one near the true one fits many."""
 
 
 def block_tokens_of(reading: Reading) -> int:
@@ -74,7 +92,7 @@ def _block_tokens(reading: Reading) -> int:
     floor(n / b) = L. Of several that fit, a usual one is taken, Mooncake's own 512 first; any other is said.
 
     Raises:
-        TraceError: none fits most prompts.
+        TraceError: none fits nearly all prompts (Mooncake's own: most).
     """
     trial = dataclasses.replace(reading, lenient=True, unusable=Counter(), notes=[])  # wrong rows are for the real reading
     pairs = []
@@ -88,7 +106,8 @@ def _block_tokens(reading: Reading) -> int:
     for fits in (_whole_and_partial, _whole_only):
         shares = {size: float(fits(ids, tokens, size).mean()) for size in (*_USUAL_BLOCKS, *_bounds(ids, tokens))}
         found = max(shares, key=lambda size: shares[size])  # of equals the first
-        if shares[found] > 0.5:  # the rows that it does not fit are refused one by one
+        enough = 0.5 if found == _USUAL_BLOCKS[0] else _SURE
+        if shares[found] > enough:  # the rows that it does not fit are refused one by one
             if found != _USUAL_BLOCKS[0]:
                 reading.notes.append(f"blocks of {found} tokens, by the prompts' lengths and numbers of hash_ids")
             return found

@@ -8,6 +8,7 @@ answer and the delays are kept as they are. ``hash_ids`` have the block size tha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,8 @@ def _arrival_s(entry: dict[str, Any], ready_s: float, first: bool) -> float:
     delay = entry.get("delay", entry.get("delay_ms"))
     if delay is None:
         return 0.0 if first else ready_s
-    return ready_s + as_number(delay) / 1e3
+    delay_s = as_number(delay) / 1e3
+    return ready_s + delay_s if delay_s >= 0.0 else math.nan
 
 
 def _times(entry: dict[str, Any]) -> str:

@@ -12,6 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
+from sim.cli.overrides import as_hydra_reads
+from sim.cli.traces import main
 from sim.errors import ConfigError, TraceError
 from sim.workload import read_trace, write_trace
 
@@ -201,6 +203,13 @@ def test_times_that_need_a_word_are_asked_about(tmp_path, first, second, message
         read_trace(path, columns=MAP)
 
 
+def test_a_column_is_mapped_once(capsys):
+    assert main(["stats", "t.csv", "--columns", "arrival_s=t,input_tokens=a,input_tokens=b,output_tokens=c"]) == 2
+    assert "--columns maps input_tokens more than once" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match=r"workload\.columns maps input_tokens more than once"):
+        as_hydra_reads(["workload.columns={arrival_s: t, input_tokens: a,input_tokens: b, output_tokens: c}"])
+
+
 def test_a_date_in_digits_or_without_a_year_is_read_as_the_user_says(tmp_path):
     path = file_with(tmp_path, "time,in,out\n20231116,1,1\n20231117,1,1\n")
     assert read_trace(path, columns=MAP, time_format="%Y%m%d").arrival_s.tolist() == [0.0, 86400.0]
@@ -223,6 +232,8 @@ def test_a_time_that_is_none_is_refused_with_its_row(tmp_path, stamp):
         (f'{HEADER},route\n0,1,1,a\n1,1,1,"b\n2,1,1,c\n3,1,1,d"\n', r"data row 2 \(line 3\): a quote opens and is not closed"),
         (f'{HEADER},route\n0,1,1,a\n\n1,1,1,"b"c\n', r"data row 2 \(line 4\): a quote opens"),
         (f'{HEADER},"route\n0,1,1,a\n', r"line 1: a quote opens"),
+        (f"sep=,\n{HEADER}\n0,1,1\n", r"line 1: 'sep=,' is no header; delete that line"),
+        (f"# exported\n{HEADER}\n0,1,1\n", r"line 1: '# exported' is no header; delete that line"),
         (f"{HEADER}\r0,1,1\r1,1,1\r", "bare carriage return"),
         (f"{HEADER},route\n0,1,1,a\n1,1,1,b\rc\n", r"data row 2 \(line 3\): has a bare carriage return"),
         (f"{HEADER},ro\0ute\n0,1,1,a\n", "line 1: holds a NUL byte"),

@@ -38,6 +38,16 @@ def test_files_of_one_format_are_merged_by_time(tmp_path):
         read_trace(tmp_path)
 
 
+def test_the_same_file_twice_is_said(tmp_path):
+    for name, start in (("a", 0), ("b", 0), ("c", 1)):
+        (tmp_path / f"{name}.csv").write_text(f"{HEADER}\n{start},1,1\n{start + 2},3,1\n")
+    trace = read_trace(tmp_path)
+    assert len(trace.arrival_s) == 6
+    assert any(note.startswith("files of the same content") and note.endswith("a.csv = b.csv") for note in trace.left_out()["notes"])
+    (tmp_path / "b.csv").unlink()
+    assert trace.left_out()["notes"] and not any("same content" in note for note in read_trace(tmp_path).left_out()["notes"])
+
+
 def test_parts_may_differ_in_their_optional_columns(tmp_path):
     (tmp_path / "a.csv").write_text(f"{HEADER},route\n0,1,1,chat\n")
     (tmp_path / "b.csv").write_text(f"{HEADER},priority\n1,1,1,7\n")

@@ -64,3 +64,23 @@ def test_a_block_size_that_nobody_can_tell_is_asked_for(tmp_path):
     with pytest.raises(TraceError, match=r"do not tell the block size .* say workload\.block_tokens"):
         read_trace(path)
     assert load_workload(WorkloadSpec(path=str(mooncake(tmp_path, [(0, 600, 5, [0, 1])])), block_tokens=400), 0).block_tokens == 400
+
+
+def test_a_size_near_the_true_one_is_not_taken_for_it(tmp_path):
+    rows = [(number * 500, 600 + 7 * number, 10, list(range(-(-(600 + 7 * number) // 300)))) for number in range(20)]
+    with pytest.raises(TraceError, match=r"do not tell the block size"):
+        read_trace(mooncake(tmp_path, rows))
+
+
+def test_stamps_that_look_like_seconds_are_said(tmp_path):
+    seconds = read_trace(mooncake(tmp_path, [(number / 2, 1000, 10, [1, 2]) for number in range(5)]))
+    assert "the first 5 requests arrive within 2 ms; if it counts seconds" in seconds.left_out()["notes"][0]
+    assert not read_trace(mooncake(tmp_path, [(number * 500.5, 1000, 10, [1, 2]) for number in range(5)])).left_out()["notes"]
+
+
+def test_a_negative_delay_is_none(tmp_path):
+    path = tmp_path / "turns.jsonl"
+    turn = {"session_id": "a", "input_length": 1000, "output_length": 10, "hash_ids": [1, 2]}
+    path.write_text("".join(json.dumps(turn | more) + "\n" for more in ({"timestamp": 0}, {"delay": -5})))
+    with pytest.raises(TraceError, match=r"line 2: timestamp or delay is no time in ms from 0 up \(delay -5\)"):
+        read_trace(path)
