@@ -3,8 +3,8 @@
 Hydra would take anything from such a folder: ``hydra.callbacks`` with a ``_target_`` calls any Python, ``hydra.job_logging``
 truncates any file, ``${oc.env:SECRET}`` copies a secret into the results. So Hydra reads these folders through a source of
 ours, which serves files of this program's own groups only and tests the very text that it hands over, before Hydra has
-acted on anything. Of ``hydra:`` only what an experiment sweeps may stand there. What is refused here is allowed on one's
-own command line.
+acted on anything. Of ``hydra:`` only what an experiment sweeps may stand there, and no setting may name an address, for a
+run would call it. What is refused here is allowed on one's own command line.
 """
 
 from __future__ import annotations
@@ -41,7 +41,16 @@ _HYDRA = re.compile(r"hydra(\W|$)")
 _OWN_KEY = re.compile(r"(?!hydra\b)[A-Za-z]\w*(\.(?!hydra\b)\w+)*")
 _CHOICE = re.compile(rf"((optional|override) +)*/?[\w.-]+(/[\w.-]+)*(@{_PACKAGE.pattern})?")
 """An item of a defaults list: keywords, group or preset, where to put it."""
-_LEAVES = re.compile(r"\.\.|\bhydra\b|\$")
+_LEAVES = re.compile(r"\.\.|\bhydra\b|\$|(?i:https://)")
+_ADDRESS = re.compile(r"(?i:https://)|\.source\}|\{source\}")
+"""What a run would load (nothing but https is), or the value of a ``source``: the one setting that may be one, for it is
+only shown."""
+_GLUED = re.compile(r".+\$\{\}.*|\$\{\}.+", re.DOTALL)
+"""References beside anything else: together they could make an address."""
+_ODD_NUMBER = re.compile(
+    r"[-+]?(0[0-9_]+|[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?|(?=.*_)[0-9.][0-9_]*(\.[0-9_]*)?([eE][-+]?[0-9]+)?)"
+)
+"""What YAML reads as another number than it says to people: ``0100`` (64), ``1:30`` (90), ``1_0`` (10)."""
 _ALLOWED = "allowed on your own command line, not in a configuration folder"
 
 _folders: tuple[Path, ...] = ()
@@ -211,6 +220,10 @@ def _check_node(node: yaml.Node, where: str, seen: set[int]) -> None:
     place = f"{where}, line {line_of(node)}"
     if isinstance(node, yaml.ScalarNode) and "${" in _OF_OWN_KEYS.sub("", node.value):
         raise ConfigError(f"{place}: {node.value!r} reads the environment or runs a resolver; it is {_ALLOWED}")
+    if isinstance(node, yaml.ScalarNode) and node.style is None and _ODD_NUMBER.fullmatch(node.value):
+        raise ConfigError(f"{place}: expected a number in plain digits, or a name in quotes, but got {node.value}")
+    for item in node.value if isinstance(node, yaml.SequenceNode) else []:
+        _check_address(item, where)
     for key, value in node.value if isinstance(node, yaml.MappingNode) else []:
         place, name = f"{where}, line {line_of(key)}", str(key.value)
         if _HYDRA.match(name):
@@ -219,8 +232,18 @@ def _check_node(node: yaml.Node, where: str, seen: set[int]) -> None:
             raise ConfigError(f"{place}: `{name}` names code to run; it is {_ALLOWED}")
         if name == "defaults":
             _check_defaults(value, where)
+        if name != "source":
+            _check_address(value, where)
     for child in children_of(node):
         _check_node(child, where, seen)
+
+
+def _check_address(node: yaml.Node, where: str) -> None:
+    """Nothing that a run would fetch, however it is put together."""
+    if not isinstance(node, yaml.ScalarNode):
+        return
+    if _ADDRESS.search(node.value) or _GLUED.fullmatch(_OF_OWN_KEYS.sub("${}", node.value)):
+        raise ConfigError(f"{where}, line {line_of(node)}: {node.value!r} may be a network address; it is {_ALLOWED}")
 
 
 def _check_defaults(node: yaml.Node, where: str) -> None:

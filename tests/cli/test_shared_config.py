@@ -91,6 +91,19 @@ ATTACKS = {
     "binary": {"gpu/mine.yaml": "\x00\x01"},
 }
 
+ADDRESSES = {
+    "plain": at_root("workload: {path: https://127.0.0.1:9/x.csv}\n"),
+    "in_escapes": at_root('workload: {path: "https:\\x2f/127.0.0.1:9/x.csv"}\n'),
+    "in_a_list": at_root("workload: {path: [https://127.0.0.1:9/x.csv]}\n"),
+    "by_alias": at_root("slo: {source: &a https://127.0.0.1:9/x.csv}\nworkload: {path: *a}\n"),
+    "by_reference": at_root("slo: {source: https://127.0.0.1:9/x.csv}\nworkload: {path: '${slo.source}'}\n"),
+    "in_pieces": at_root("workload: {path: 'https:/${gpu.name}'}\n"),
+    "in_capitals": at_root("workload: {path: HttpS://127.0.0.1:9/x.csv}\n"),
+    "in_other_pieces": at_root("slo: {name: 's://127.0.0.1:9/x.csv'}\nworkload: {path: 'http${slo.name}'}\n"),
+    "in_references": at_root("workload: {path: '${gpu.name}${gpu.name}'}\n"),
+    "as_axis": at_root("hydra: {mode: MULTIRUN, sweeper: {params: {workload.path: 'https://127.0.0.1:9/x.csv'}}}\n"),
+}
+
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -126,6 +139,14 @@ def test_nothing_of_a_shared_folder_runs(servecap, folder: Path, attack: str) ->
     write(folder, ATTACKS[attack])
     preset = "hydra" if attack == "package_by_name" else "mine"
     unharmed(servecap("run", "--config-dir", "shared", f"gpu={preset}", "workload.limit=5"), folder.parent)
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_a_shared_folder_calls_no_one(servecap, folder: Path, address: str) -> None:
+    write(folder, ADDRESSES[address])
+    ended = servecap("run", "--config-dir", "shared", "gpu=mine", "workload.limit=5")
+    assert "allowed on your own command line" in ended.message
+    unharmed(ended, folder.parent)
 
 
 @pytest.mark.parametrize(
@@ -176,6 +197,18 @@ def test_what_a_shared_folder_may_say(servecap, folder: Path) -> None:
     sides = ["--config-dir shared gpu=mine", "--config-dir shared experiment=ours"]
     assert [composed_scenario(side.split()).gpu.name for side in sides] == ["mine", "mine"]
     assert "mine" in servecap("--config-dir", "shared", "--help").out
+
+
+@pytest.mark.parametrize("number", ["1_000", "0100", "1:30", "190:20:30.15", "1_0.5", "1_0e3", "-0_1", "08"])
+def test_numbers_mean_what_they_say(servecap, folder: Path, number: str) -> None:
+    write(folder, {"slo/ours.yaml": f"defaults: [chat]\nttft_p95_s: {number}\n"})
+    ended = servecap("run", "--config-dir", "shared", "slo=ours", "workload.limit=5")
+    assert (ended.code, "ours.yaml, line 2: expected a number in plain digits" in ended.message) == (2, True)
+
+
+def test_plain_numbers_and_sources_pass(servecap, folder: Path) -> None:
+    write(folder, {"slo/ours.yaml": "defaults: [chat]\nttft_p95_s: 1.5e0\nsource: https://example.org/slo\n"})
+    assert servecap("calc", "--config-dir", "shared", "slo=ours").code == 0
 
 
 def test_ones_own_command_line_may_do_it(servecap, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
