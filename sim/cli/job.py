@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shlex
 import time
 import traceback
@@ -25,7 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 from sim.analysis import price
 from sim.cli.decide import run_decide
 from sim.cli.environment import fault
-from sim.cli.manifest import manifest_of
+from sim.cli.manifest import bare, manifest_of
 from sim.cli.scenario import digest_of, scenario_from
 from sim.cli.search_table import load_section_of, write_search_table
 from sim.cli.stored import checked, json_object, text_of
@@ -40,6 +41,8 @@ from sim.run.asked_of_traffic import check_asked_of_traffic
 from sim.search import Answer, Point, Solve, Trial, replica_usd_per_hour, solve, trial_of
 from sim.spec import Scenario, scenario_to_dict
 
+_PLACE = re.compile(r"(?<=[=,:\[{'\" ])/(?!/)[^,'\"\]}]+")
+"""What may be an absolute path within an override."""
 Status = Literal["done", "infeasible", "cannot_run", "crashed"]
 
 
@@ -197,9 +200,15 @@ def scales(scenario: Scenario) -> bool:
 
 
 def decide_command(overrides: Sequence[str]) -> str:
-    """What finds the capacity of a run's configuration and sets it beside the APIs."""
+    """What finds the capacity of a run's configuration and sets it beside the APIs; files as the manifest calls them, for
+    page and manifest are handed on."""
     solved = ("fleet.replicas", "search.solve", "hydra.mode")
-    return shlex.join(["servecap", "decide", *(o for o in overrides if o.lstrip("+").partition("=")[0] not in solved)])
+    stated = [_with_bare_places(one) for one in overrides if one.lstrip("+").partition("=")[0] not in solved]
+    return shlex.join(["servecap", "decide", *stated])
+
+
+def _with_bare_places(override: str) -> str:
+    return _PLACE.sub(lambda found: bare(path) if (path := Path(found[0])).exists() else found[0], override)
 
 
 def _decided(scenario: Scenario, folder: Path, overrides: tuple[str, ...], digest: str) -> JobOutcome:

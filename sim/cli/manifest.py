@@ -37,15 +37,16 @@ def inputs_of(result: Result) -> dict[str, Any]:
     read = known | {path: fingerprint(path) for path in recorded_inputs(result.scenario) if path not in known}
     found: dict[str, Any] = {}
     for path, mark in read.items():
-        name, number = _bare(path), 1
+        name, number = bare(path), 1
         while found.get(name, mark) != mark:
             number += 1
-            name = f"{_bare(path)} ({number})"
+            name = f"{bare(path)} ({number})"
         found[name] = mark
     return found
 
 
-def _bare(path: Path) -> str:
+def bare(path: Path) -> str:
+    """What ``path`` is called where nothing shall be told of the machine; see ``inputs_of``."""
     if not path.is_absolute():
         return str(path)
     if path.parent == Path(str(resources.files("sim.traces"))):

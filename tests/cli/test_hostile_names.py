@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shlex
 import stat
 from collections import Counter
 from html.parser import HTMLParser
@@ -108,6 +109,17 @@ def test_a_run_folder_tells_nothing_of_the_machine(servecap, tmp_path: Path) -> 
     inputs = json.loads((tmp_path / "run" / "manifest.json").read_text())["inputs"]
     assert list(inputs) == ["trace.csv"]
     assert list(json.loads((tmp_path / "sweep" / "0" / "manifest.json").read_text())["inputs"]) == ["packaged/chat_synthetic.parquet"]
+
+
+@pytest.mark.parametrize("stated", ["{}", "'{}'"])
+def test_an_absolute_path_stays_out_of_page_and_manifest(servecap, tmp_path: Path, stated: str) -> None:
+    files(tmp_path, "a")
+    assert servecap(f"workload.path={stated.format(tmp_path / 'trace.csv')}", "hydra.run.dir=run").code == 0
+    for name in ("manifest.json", "report.html"):
+        assert str(tmp_path) not in (tmp_path / "run" / name).read_text(encoding="utf-8"), name
+    told = json.loads((tmp_path / "run" / "manifest.json").read_text())["decide"]
+    assert "trace.csv" in told
+    assert servecap(*shlex.split(told)[1:], "workload.limit=5").code in (0, 3)  # it can be run from this folder
 
 
 @pytest.mark.parametrize("mask", [0o022, 0o077])
