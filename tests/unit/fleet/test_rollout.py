@@ -108,7 +108,17 @@ def test_a_deploy_beside_a_death_that_nobody_knows_of_yet_is_not_stuck() -> None
 
 def test_an_old_version_does_not_go_to_sleep() -> None:
     result = deployed(fleet={"warm_replicas": 1})
-    assert len(result.replicas[result.replicas["stopped_s"] >= result.end_s]) == 3  # the new ones alone
+    old = {event["replica"] for event in events(result, "gone")}
+    assert old == {"main-0", "main-1", "main-2", "main-3"}
+
+
+def test_a_deploy_leaves_as_many_asleep_as_there_were() -> None:
+    timeline = [{"kind": "deploy", "at_s": 10.0}, {"kind": "pool_size", "at_s": 200.0, "replicas": 3}]
+    fleet = {"replicas": 2, "warm_replicas": 1}
+    result = simulate(a_scenario(fleet=fleet, gateway=RETRY, timeline=timeline), a_trace(900, 3.0, 0))
+    assert len(result.replicas) == 6
+    assert not [event for event in events(result, "requested") if event["time_s"] >= 200.0]
+    assert min(event["time_s"] for event in events(result, "ready") if event["time_s"] >= 200.0) < 210.0
 
 
 def test_nothing_more_and_nothing_missing_is_refused() -> None:
