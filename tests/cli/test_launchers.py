@@ -24,9 +24,10 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="lo
 
 
 def started(folder: Path, *argv: str) -> subprocess.Popen[str]:
+    """As a terminal starts it: what a shell puts into the background would be deaf to Ctrl-C, and so are its children."""
     return subprocess.Popen(
         [sys.executable, "-m", "sim", *argv], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True,
+        start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  no threads
     )  # fmt: skip
 
 
