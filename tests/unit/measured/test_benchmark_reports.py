@@ -15,7 +15,7 @@ from sim.trust.observations import read_observations
 from sim.workload import read_trace
 from tests.unit.measured import reports as run
 
-CASES = Path("/work/shared/cases/files")
+CASES = Path(__file__).parents[4] / "shared" / "cases" / "files"
 
 
 def one(text: str) -> Aggregate:

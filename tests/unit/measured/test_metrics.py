@@ -14,7 +14,7 @@ from sim.measured.metrics import difference
 from sim.measured.prometheus import Samples, from_text
 from sim.trust.observations import Known, read_measurements
 
-CASES = Path("/work/shared/cases/files")
+CASES = Path(__file__).parents[4] / "shared" / "cases" / "files"
 
 
 def vllm(requests: int, running: int = 0, waiting: int = 0, ttft_s: float = 0.1, e2e_s: float = 2.1) -> str:

@@ -13,7 +13,7 @@ import pytest
 from sim.errors import TraceError
 from sim.workload import Trace, read_trace
 
-CASES = Path("/work/shared/cases/files")
+CASES = Path(__file__).parents[4] / "shared" / "cases" / "files"
 T0 = 1_770_131_992
 
 

@@ -16,7 +16,7 @@ from sim.errors import ConfigError, SimError, TraceError
 from sim.workload import Trace, read_trace
 from tests.unit.measured import reports
 
-CASES = Path("/work/shared/cases/files")
+CASES = Path(__file__).parents[4] / "shared" / "cases" / "files"
 
 
 def read(tmp_path: Path, text: str, name: str = "t.jsonl", **options: Any) -> Trace:
