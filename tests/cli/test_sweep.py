@@ -79,7 +79,7 @@ def test_no_cell_that_can_run_is_bad_input(servecap, tmp_path: Path) -> None:
     assert ended.code == 2
     assert answer(tmp_path) == {
         "feasible": False, "best": None, "confidence": None, "evaluated": 0, "cheaper_rejected": [],
-        "against_api": [], "pareto": [],
+        "against_api": [], "pareto": [], "left_out": {},
     }  # fmt: skip
 
 
