@@ -11,19 +11,18 @@ the jobs that had finished answer from their folders: the same command with its 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from sim.cli.sweep_axes import stated_overrides
 from sim.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -75,11 +74,7 @@ class OptunaSweeper(Sweeper):
             ConfigError: Optuna is not installed, cannot open the storage, or an axis has no values.
         """
         assert self.config is not None and self.hydra_context is not None, "Hydra calls setup first"
-        folder = Path(self.config.hydra.sweep.dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self.config, folder / "multirun.yaml")
-        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        stated = parser.parse_overrides([*(f"{key}={axis}" for key, axis in self._params.items()), *arguments])
+        stated = stated_overrides(self.config, self.hydra_context, self._params, arguments)
         latest = {override.get_key_element(): override for override in stated}  # a later one replaces an earlier
         fixed = [f"{key}={one.get_value_element_as_str()}" for key, one in latest.items() if not one.is_sweep_override()]
         axes = {key: distribution(one) for key, one in latest.items() if one.is_sweep_override()}

@@ -8,19 +8,18 @@ caps are launched together, each with the best dollars an hour so far as its bud
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from sim.cli.sweep_axes import stated_overrides
 from sim.search import CapWalk, Trial, cap_walk, refined_caps
 
 _CAP, _BUDGET = "engine.max_num_seqs", "search.max_usd_per_hour"
@@ -54,11 +53,7 @@ class SloSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> Any:
         """Launch what the walk asks for; returns the jobs' returns, batch by batch."""
         assert self.config is not None and self.hydra_context is not None, "Hydra calls setup first"
-        folder = Path(self.config.hydra.sweep.dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self.config, folder / "multirun.yaml")
-        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        overrides = parser.parse_overrides([*(f"{key}={axis}" for key, axis in self._params.items()), *arguments])
+        overrides = stated_overrides(self.config, self.hydra_context, self._params, arguments)
         (grid,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
         self.validate_batch_is_legal(grid)
         return self._run_grid(grid) if self._walk == "grid" else self._run_walks(grid)
