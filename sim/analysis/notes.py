@@ -59,7 +59,7 @@ def too_short(result: Result) -> list[str]:
         if expected < _ENOUGH:
             happened = sum(event["event"] == "lost" for event in result.events)
             found.append(_rare("hardware failures", expected, happened, result))
-    scaled = any((pool.autoscaler or scenario.autoscaler).kind != "none" for pool in pools.values())
+    scaled = any(scenario.scales(pool) for pool in pools.values())
     if scaled and result.last_arrival_s < _A_DAY_S:
         found.append(
             f"The run lasts {result.last_arrival_s / SECONDS_PER_HOUR:.2g} h: its month has no nights, in which a fleet "

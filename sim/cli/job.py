@@ -196,7 +196,7 @@ def how_to_solve(scenario: Scenario, *, multirun: bool, axes: Sequence[str]) -> 
 def scales(scenario: Scenario) -> bool:
     """Whether some pool changes its size by itself."""
     pools = scenario.fleet.all_pools().values()
-    return any((pool.autoscaler or scenario.autoscaler).kind != "none" for pool in pools)
+    return any(scenario.scales(pool) for pool in pools)
 
 
 def decide_command(overrides: Sequence[str]) -> str:

@@ -39,7 +39,7 @@ def kind_of(scenario: Scenario) -> Kind:
 def has_machines(scenario: Scenario) -> bool:
     """Whether any pool holds, or may come to hold, a replica."""
     return any(
-        pool.replicas > 0 or (pool.autoscaler or scenario.autoscaler).kind != "none"
+        pool.replicas > 0 or scenario.scales(pool)
         for pool in scenario.fleet.all_pools().values()
     )
 

@@ -113,7 +113,7 @@ def decide_options(options: Sequence[Option], on_row: Callable[[Row], None] = la
 def how_to_size(scenario: Scenario) -> Solve:
     """An equal, static fleet is sized; what scales by itself, has pools of its own or no machine runs as it stands."""
     pools = scenario.fleet.all_pools().values()
-    scaled = any((pool.autoscaler or scenario.autoscaler).kind != "none" for pool in pools)
+    scaled = any(scenario.scales(pool) for pool in pools)
     if scenario.fleet.pools or scaled or not has_machines(scenario) or scenario.search.solve == "none":
         return "none"
     return "replicas"

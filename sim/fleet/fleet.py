@@ -113,7 +113,7 @@ class Fleet:
         placement = Placement(self._factory.roster, members, pool, market, pool.spot or scenario.spot)
         coming = Coming(self._factory, placement, blueprint, self._traffic, scenario)
         self._factory.roster.listen(coming)
-        return Pool(pool, coming, self._going)
+        return Pool(pool, coming, self._going, scaled=scenario.scales(pool))
 
 
 def _buys_spot(pool: Pool) -> bool:

@@ -12,10 +12,11 @@ from sim.spec import Market, PoolSpec
 
 
 class Pool(LifeListener):
-    """Keeps a pool at the size that is wanted."""
+    """Keeps a pool at the size that is wanted; one that is ``scaled`` within its limits."""
 
-    def __init__(self, spec: PoolSpec, coming: Coming, going: Going) -> None:
+    def __init__(self, spec: PoolSpec, coming: Coming, going: Going, *, scaled: bool) -> None:
         self.spec = spec
+        self._scaled = scaled
         self.coming = coming
         self.going = going
         self.roster = coming.roster
@@ -31,9 +32,9 @@ class Pool(LifeListener):
             self.coming.there_already(asleep=True)
 
     def resize(self, wanted: int, cause: str) -> None:
-        """Bring the pool to ``wanted`` servers, within its limits."""
+        """Bring the pool to ``wanted`` servers, within its limits where an autoscaler scales it."""
         members = self.members
-        wanted = max(self.spec.min_replicas, min(wanted, self.spec.max_replicas))
+        wanted = self.spec.within_limits(wanted, scaled=self._scaled)
         if wanted != members.wanted:
             self.roster.event("scale", cause, pool=self.name, replicas=wanted, before=members.wanted)
             members.wanted = wanted

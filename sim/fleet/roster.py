@@ -9,7 +9,7 @@ from sim.fleet.endpoints import Endpoints
 from sim.fleet.machine import Machine
 from sim.fleet.server import Server
 from sim.record import Recorder
-from sim.spec import FleetSpec
+from sim.spec import Scenario
 
 
 class LifeListener:
@@ -80,15 +80,16 @@ class Members:
 class Roster:
     """The servers of a fleet."""
 
-    def __init__(self, clock: Clock, spec: FleetSpec, recorder: Recorder) -> None:
+    def __init__(self, clock: Clock, scenario: Scenario, recorder: Recorder) -> None:
         self.clock = clock
-        endpoints = self.endpoints = Endpoints(spec.all_pools())
+        pools = scenario.fleet.all_pools()
+        endpoints = self.endpoints = Endpoints(pools)
         self._recorder = recorder
         self.servers: list[Server] = []
         """Every server that ever existed, by index."""
         self.pools = {
-            name: Members(name, index, min(pool.replicas + pool.headroom_replicas, pool.max_replicas), endpoints.of(name))
-            for index, (name, pool) in enumerate(spec.all_pools().items())
+            name: Members(name, index, pool.begins_with(scaled=scenario.scales(pool)), endpoints.of(name))
+            for index, (name, pool) in enumerate(pools.items())
         }
         self.dark_zones: dict[str, int] = {}
         """Zone -> outages under way there: no machine of any market comes up in it."""

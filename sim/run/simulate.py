@@ -60,7 +60,7 @@ def simulate(
         check_asked_of_traffic(scenario, trace)
     clock = Clock()
     recorder = Recorder(len(trace), (*scenario.fleet.all_pools(), *answering_pools(scenario.gateway)), give_up)
-    roster = Roster(clock, scenario.fleet, recorder)
+    roster = Roster(clock, scenario, recorder)
     plugins = Plugins(scenario.seed, policies)
     gateway = Gateway(scenario, trace, clock, recorder, roster.endpoints, plugins)
     gaps = GapHistogram()

@@ -73,7 +73,7 @@ class PoolSpec:
     min_replicas: Replicas = 1
     """An autoscaler keeps at least so many; 0 = scale to zero."""
     max_replicas: Replicas = 64
-    """The quota: an autoscaler gets no more; an assumption."""
+    """The quota: an autoscaler gets no more, headroom among them; an assumption. It binds no pool that nobody scales."""
     headroom_replicas: Replicas = 0
     """Replicas beside ``replicas``, and beside what an autoscaler or ``pool_size`` asks for (N+1)."""
     warm_replicas: Replicas = 0
@@ -103,6 +103,15 @@ class PoolSpec:
             )
         return self
 
+    def begins_with(self, *, scaled: bool) -> int:
+        """Servers at the start: all that are stated; where an autoscaler scales it, headroom only below the quota."""
+        begins = self.replicas + self.headroom_replicas
+        return max(self.replicas, min(begins, self.max_replicas)) if scaled else begins
+
+    def within_limits(self, size: int, *, scaled: bool) -> int:
+        """The size that it gets where ``size`` is asked for; the limits are an autoscaler's."""
+        return max(self.min_replicas, min(size, self.max_replicas)) if scaled else size
+
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class FleetSpec:
@@ -116,7 +125,7 @@ class FleetSpec:
     min_replicas: Replicas = 1
     """An autoscaler of the plain fleet keeps at least so many, as a pool's."""
     max_replicas: Replicas = 64
-    """The plain fleet's quota, as a pool's; an assumption."""
+    """The plain fleet's quota for an autoscaler, as a pool's; an assumption."""
     headroom_replicas: Replicas = 0
     """Replicas beside what is asked for (N+1), as a pool's."""
     warm_replicas: Replicas = 0

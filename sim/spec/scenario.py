@@ -13,7 +13,7 @@ from sim.spec.autoscaler import Autoscaler, NoAutoscaler
 from sim.spec.cost import CostSpec
 from sim.spec.decide import DecideSpec
 from sim.spec.engine import EngineSpec
-from sim.spec.fleet import FleetSpec
+from sim.spec.fleet import FleetSpec, PoolSpec
 from sim.spec.gateway import GatewaySpec
 from sim.spec.gpu import GpuSpec
 from sim.spec.legal_keys import dotted, unknown_key
@@ -76,6 +76,10 @@ class Scenario:
                 known = ", ".join(sorted(places))
                 raise ValueError(f"gateway.network_one_way_s names pools or zones, but got {place!r}; there are {known}")
         return self
+
+    def scales(self, pool: PoolSpec) -> bool:
+        """Whether an autoscaler, its own or the scenario's, looks after ``pool``."""
+        return (pool.autoscaler or self.autoscaler).kind != "none"
 
 
 _SCENARIO = TypeAdapter(Scenario)

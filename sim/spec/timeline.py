@@ -156,7 +156,7 @@ class PoolSize(_At):
     pool: str = "main"
     """Which of the fleet's pools; main is that of a plain fleet."""
     replicas: int = Field(ge=0, le=10_000)
-    """Its size from then on, within its limits; headroom comes on top."""
+    """Its size from then on, headroom on top; within its limits where an autoscaler scales it."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -61,9 +62,38 @@ def test_headroom_stands_beside_a_fleet_that_nobody_scales_and_is_replaced() -> 
     assert ready.iloc[-1] == 2
 
 
-def test_headroom_stays_below_the_most_replicas() -> None:
+def test_headroom_of_a_fleet_that_is_scaled_stays_below_the_most_replicas() -> None:
     fleet = {"replicas": 2, "headroom_replicas": 2, "max_replicas": 3}
-    assert len(simulate(a_scenario(fleet=fleet), a_trace(20, 2.0, 0)).replicas) == 3
+    assert len(simulate(a_scenario(fleet=fleet, autoscaler=SMALL), a_trace(20, 2.0, 0)).replicas) == 3
+
+
+@pytest.mark.parametrize(
+    ("fleet", "begins"),
+    [
+        ({"replicas": 70}, 70),
+        ({"replicas": 70, "headroom_replicas": 3}, 73),
+        ({"replicas": 3, "max_replicas": 2}, 3),
+        ({"pools": {"a": {"replicas": 66}, "b": {"replicas": 1, "headroom_replicas": 64}}}, 131),
+        ({"replicas": 70, "pools": {"a": {"replicas": 3, "max_replicas": 1, "autoscaler": {"kind": "none"}}}}, 3),
+    ],
+)
+def test_a_size_that_is_stated_is_cut_by_no_quota(fleet: dict[str, Any], begins: int) -> None:
+    """``max_replicas`` (64 by default) is what an autoscaler gets."""
+    assert len(simulate(a_scenario(fleet=fleet), a_trace(5, 1.0, 0)).replicas) == begins
+
+
+@pytest.mark.parametrize("replicas", [0, 70])
+def test_a_size_on_the_timeline_is_stated_too(replicas: int) -> None:
+    sized = [{"kind": "pool_size", "at_s": 1.0, "replicas": replicas}]
+    events = simulate(a_scenario(fleet={"replicas": 2}, timeline=sized), a_trace(20, 2.0, 0)).events
+    assert [event["replicas"] for event in events if event["event"] == "scale"] == [replicas]
+
+
+def test_who_begins_above_an_autoscalers_quota_is_brought_below_it_on_record() -> None:
+    result = simulate(a_scenario(fleet={"replicas": 5, "max_replicas": 3}, autoscaler=SMALL), a_trace(300, 3.0, 0))
+    scale = next(event for event in result.events if event["event"] == "scale")
+    assert (scale["before"], scale["replicas"] <= 3) == (5, True)
+    assert result.timeseries["replicas_ready"].iloc[0] == 5
 
 
 def test_a_fleet_larger_than_its_budget_at_the_start_is_refused() -> None:
