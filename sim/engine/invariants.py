@@ -56,7 +56,7 @@ class WatchedScheduler(Scheduler):
 
     def compose(self) -> Batch | None:
         """See ``Scheduler``."""
-        waiting = [r for r in self.waiting_requests() if r.stale_until <= self.returned]
+        waiting = [r for r in self.books.waiting.in_order() if r.stale_until <= self.books.returned]
         batch = super().compose()
         if batch is not None:
             self._check_admissions(batch, waiting)
@@ -82,7 +82,7 @@ class WatchedScheduler(Scheduler):
         return dropped
 
     def _broken(self, what: str) -> NoReturn:
-        raise InvariantError(f"{self._name} at {self._now()} s, step {self.composed}: {what}")
+        raise InvariantError(f"{self._name} at {self._now()} s, step {self.books.composed}: {what}")
 
     def _check_admissions(self, batch: Batch, waiting: list[EngineRequest]) -> None:
         if batch.admitted and batch.preempted:
@@ -98,21 +98,18 @@ class WatchedScheduler(Scheduler):
         for request, tokens, before in order:
             given += tokens
             if request in admitted:
-                self._hit_blocks[request] = before // self.block_size
-            elif before != self._position(request) - tokens:
+                self._hit_blocks[request] = before // self.limits.block_size
+            elif before != self.books.position(request) - tokens:
                 self._broken(f"request {request.request_id} was given tokens from {before}, not from where it stands")
             self._given[request] = self._given.get(request, 0) + tokens
-        if given > self.budget:
-            self._broken(f"{given} tokens were scheduled, the budget is {self.budget}")
-        if given == self.budget or self.interval > 1:
+        if given > self.limits.budget:
+            self._broken(f"{given} tokens were scheduled, the budget is {self.limits.budget}")
+        if given == self.limits.budget or self.cadence is not None:
             return
         served = {request for request, _, _ in order}
-        for request in self.running:
-            if request not in served and (request.decoding or request in self.prefilling):
-                self._broken(f"request {request.request_id} runs, but got no token of {self.budget - given} left")
-
-    def _position(self, request: EngineRequest) -> int:
-        return request.offset + self.decodes.tick if request.decoding else request.computed
+        for request in self.books.running:
+            if request not in served and (request.decoding or request in self.books.prefilling):
+                self._broken(f"request {request.request_id} runs, but got no token of {self.limits.budget - given} left")
 
     def _check_finished(self, request: EngineRequest) -> None:
         given = self._given.pop(request, 0)
@@ -126,13 +123,13 @@ class WatchedScheduler(Scheduler):
 
     def _check_blocks(self) -> None:
         pool = self.pool
-        held = {request: -(-self._position(request) // self.block_size) for request in self.running}
+        held = {request: -(-self.books.position(request) // self.limits.block_size) for request in self.books.running}
         referenced = sum(held.values())
-        if self.grouped is not None:
-            referenced = self.grouped.referenced()
+        if self.books.grouped is not None:
+            referenced = self.books.grouped.referenced()
         elif isinstance(pool, PrefixBlockPool):
             runs: set[Run] = set()
-            for request in self.running:
+            for request in self.books.running:
                 runs.update(request.runs)
                 referenced -= request.registered
             for run in runs:

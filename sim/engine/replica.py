@@ -119,13 +119,14 @@ class Replica:
             return
         self.catch_up()
         scheduler = self.scheduler
-        blocked = scheduler.n_waiting and not scheduler.by_priority
+        books, limits = scheduler.books, scheduler.limits
+        blocked = books.waiting.size and not limits.by_priority
         scheduler.add(request)
         request.submitted = True
         self.waiting_tokens += request.prompt_len
         if not self._queue:
             self._wake_now()
-        elif self._open is not None and not blocked and len(scheduler.running) < scheduler.seats:
+        elif self._open is not None and not blocked and len(books.running) < limits.seats:
             self._cut()
 
     def abort(self, request: EngineRequest) -> None:
@@ -158,11 +159,11 @@ class Replica:
         self.plan += 1
         self._due = inf
         self._queue.clear()
-        scheduler = self.scheduler
-        held = [r for r in (*scheduler.running, *scheduler.waiting_requests()) if r.abort_reason is None]
+        books = self.scheduler.books
+        held = [r for r in (*books.running, *books.waiting.in_order()) if r.abort_reason is None]
         for request in held:
             if request.decoding:
-                scheduler.decodes.remove(request)
+                books.decodes.remove(request)
         return held
 
     def busy_by(self, now: float) -> float:
@@ -174,7 +175,7 @@ class Replica:
     def n_waiting(self) -> int:
         """Requests in the waiting queue now."""
         self.catch_up()
-        return self.scheduler.n_waiting
+        return self.scheduler.books.waiting.size
 
     def view(self) -> EngineView:
         """What its metrics say now."""
@@ -243,7 +244,7 @@ class Replica:
             self._do_what_was_due()
         self._due = inf
         released = self._take_in(now, False)
-        if released and self._open is not None and self.scheduler.n_waiting:
+        if released and self._open is not None and self.scheduler.books.waiting.size:
             self._shorten()
         if self.clock.peek() <= now:
             self.plan += 1
@@ -309,10 +310,10 @@ class Replica:
                             self.waiting_tokens -= request.prompt_len
                         self.listener.aborted(request)
                 self._aborts.clear()
-            preemptions = scheduler.preemptions
+            preemptions = scheduler.books.preemptions
             batch = scheduler.compose()
             if batch is None:
-                if not queue and scheduler.preemptions > preemptions:
+                if not queue and scheduler.books.preemptions > preemptions:
                     continue  # an idle core looks again, and what it has just preempted waits first in line
                 break
             self._launch(batch, now)

@@ -23,13 +23,13 @@ class EngineView(NamedTuple):
 def view_of(scheduler: Scheduler, batches: Iterable[Batch], plan: Batch | None, composed: int, waiting: int) -> EngineView:
     """The view where ``batches`` are out, ``composed`` steps of the open ``plan`` among them are composed by now, and
     prompts of ``waiting`` tokens were never scheduled."""
-    pool = scheduler.pool
-    if plan is not None and scheduler.grouped is not None:
+    books, pool = scheduler.books, scheduler.pool
+    if plan is not None and books.grouped is not None:
         scheduler.commit(plan, composed)  # what is composed stays so
-    decodes = scheduler.decodes
+    decodes = books.decodes
     used = pool.usable - pool.free
     context = decodes.context
-    for request in scheduler.prefilling:
+    for request in books.prefilling:
         context += request.computed
     for batch in batches:
         for request in batch.finishing:
@@ -38,4 +38,4 @@ def view_of(scheduler: Scheduler, batches: Iterable[Batch], plan: Batch | None, 
     if plan is not None and composed > plan.committed:
         context += (composed - plan.committed) * plan.n_decode
         used += decodes.blocks_needed(composed - plan.committed)
-    return EngineView(scheduler.n_waiting, len(scheduler.running), context, waiting, used, pool.usable)
+    return EngineView(books.waiting.size, len(books.running), context, waiting, used, pool.usable)

@@ -77,13 +77,13 @@ class Books:
             "engine_steps": replica.work.steps,
             "input_tokens": replica.work.prefill_tokens,
             "output_tokens": replica.work.sampled_tokens,
-            "cached_tokens": scheduler.prefix_hits_tokens,
-            "recomputed_tokens": scheduler.recomputed_tokens,
+            "cached_tokens": scheduler.books.prefix_hits_tokens,
+            "recomputed_tokens": scheduler.books.recomputed_tokens,
             "wasted_tokens": server.wasted_tokens,
             "background_tokens": server.background_tokens,
-            "preemptions": scheduler.preemptions,
-            "prefix_queries_tokens": scheduler.prefix_queries_tokens,
-            "prefix_hits_tokens": scheduler.prefix_hits_tokens,
+            "preemptions": scheduler.books.preemptions,
+            "prefix_queries_tokens": scheduler.books.prefix_queries_tokens,
+            "prefix_hits_tokens": scheduler.books.prefix_hits_tokens,
         }
 
     def _billed_until(self, start_s: float, used_until_s: float) -> float:

@@ -28,8 +28,8 @@ class StepRecords(StepListener):
                 batch.end,
                 batch.n_decode + sum(n for _, n, _ in batch.prefills),
                 batch.context + sum(before for _, _, before in batch.prefills),
-                len(scheduler.running),
-                scheduler.n_waiting,
+                len(scheduler.books.running),
+                scheduler.books.waiting.size,
                 scheduler.pool.free,
                 len(batch.preempted),
             )

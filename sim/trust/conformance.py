@@ -145,7 +145,7 @@ class Recording(EngineListener, StepListener):
     @property
     def stalled(self) -> bool:
         """Requests are left that can never be scheduled."""
-        return bool(self.scheduler.n_waiting or self.scheduler.running)
+        return bool(self.scheduler.books.waiting.size or self.scheduler.books.running)
 
     def _arrivals_by_step(self) -> None:
         while self._by_step and self._by_step[0][0] <= len(self.rows):
@@ -156,7 +156,7 @@ class Recording(EngineListener, StepListener):
 
     def _arrive(self, row: dict[str, Any]) -> None:
         prompt_len = sum(tokens for _, tokens in row["prompt"])
-        if not 0 < prompt_len < self.scheduler.max_model_len:
+        if not 0 < prompt_len < self.scheduler.limits.max_model_len:
             self.rejected.append(row["id"])
             return
         self._arrived.append(row["id"])
@@ -190,14 +190,14 @@ class Recording(EngineListener, StepListener):
             "sampled": [],
             "new_tokens": sum(n for _, n, _ in order),
             "context_tokens": sum(before for _, _, before in order),
-            "running": len(scheduler.running),
-            "waiting": scheduler.n_waiting,
+            "running": len(scheduler.books.running),
+            "waiting": scheduler.books.waiting.size,
             "free_blocks": scheduler.pool.free,
             "finished": [],
             "free_blocks_end": None,
         }
-        if scheduler.grouped is not None:
-            row["held"] = [[r.request_id, *scheduler.grouped.held(r)] for r, _, _ in order]
+        if scheduler.books.grouped is not None:
+            row["held"] = [[r.request_id, *scheduler.books.grouped.held(r)] for r, _, _ in order]
         sampled = set(map(id, batch.sampled))
         chunks = {id(r) for r, _, _ in batch.prefills}
         row["sampled"] = [r.request_id for r, _, _ in order if id(r) in sampled or id(r) not in chunks]

@@ -141,7 +141,7 @@ class _Bench(EngineListener):
             ttft_s=first - sent,
             e2e_s=last - sent,
             output_tokens=np.asarray(output_tokens, dtype=float),
-            preemptions=self.scheduler.preemptions,
+            preemptions=self.scheduler.books.preemptions,
             max_waiting=self.max_waiting,
             busy_s=float(self.replica.work.busy),
             end_s=float(np.nanmax(last)) if len(last) else 0.0,

@@ -37,7 +37,7 @@ def grouped_case(seed: int) -> dict[str, Any] | None:
 
 def left(recording: Recording) -> tuple[dict[str, tuple[Any, ...]], list[tuple[int, int]]]:
     """What became of the requests, and the free list's hashed blocks in order."""
-    pool = recording.scheduler.grouped
+    pool = recording.scheduler.books.grouped
     assert pool is not None
     assert pool.free == pool.usable
     answers = {

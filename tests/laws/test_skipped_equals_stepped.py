@@ -93,7 +93,7 @@ def outcome(case: dict[str, Any], skip: bool, abort_at: int | None) -> tuple[Any
         views,
         recording.replica.work.steps,
         recording.replica.work.busy,
-        scheduler.preemptions,
+        scheduler.books.preemptions,
         [
             (r.request_id, r.first_token_at, r.finished_at, r.cached_tokens, r.preemptions, r.recomputed, r.sampled)
             for r in requests

@@ -99,11 +99,11 @@ def most_at_once(scheduler: Scheduler, requests: int, prompt: int, output: int) 
     for number in range(requests):
         scheduler.add(EngineRequest(number, prompt, output))
     most = 0
-    while not scheduler.preemptions and (batch := scheduler.compose()) is not None:
+    while not scheduler.books.preemptions and (batch := scheduler.compose()) is not None:
         if not batch.number:
             scheduler.close(batch)
         scheduler.complete(batch)
-        most = max(most, scheduler.decodes.size)
+        most = max(most, scheduler.books.decodes.size)
     return most
 
 

@@ -28,7 +28,7 @@ def test_random_cases_break_no_law() -> None:
     for seed in range(250):
         recording = Recording(random_case(seed), check_invariants=True)
         recording.run(1000)
-        preemptions += recording.scheduler.preemptions
+        preemptions += recording.scheduler.books.preemptions
     assert preemptions > 100
 
 
@@ -37,19 +37,20 @@ def leak_a_block(scheduler: Scheduler) -> None:
 
 
 def jump_the_queue(scheduler: Scheduler) -> None:
-    if len(scheduler._fifo) > 1:
-        scheduler._fifo.rotate(1)
+    waiting = scheduler.books.waiting
+    if waiting.size > 1:
+        waiting.append(waiting.pop())
 
 
 def forget_a_token(scheduler: Scheduler) -> None:
-    for request in scheduler.running:
+    for request in scheduler.books.running:
         if request.decoding:
-            scheduler.decodes.hold_back(request)
+            scheduler.books.decodes.hold_back(request)
             return
 
 
 def miscount_the_cache(scheduler: Scheduler) -> None:
-    for request in scheduler.running:
+    for request in scheduler.books.running:
         request.cached_tokens = 3
 
 
@@ -65,14 +66,14 @@ def miscount_the_cache(scheduler: Scheduler) -> None:
 def test_a_broken_law_is_named(tamper: Callable[[Scheduler], None], message: str) -> None:
     recording = Recording(case_with(), check_invariants=True)
     scheduler = recording.scheduler
-    admit = scheduler._admit
+    admit = scheduler.admission.admit
 
     def tampered(*args: Any) -> None:
-        if scheduler.composed >= 3:
+        if scheduler.books.composed >= 3:
             tamper(scheduler)
         admit(*args)
 
-    scheduler._admit = tampered  # type: ignore[method-assign]
+    scheduler.admission.admit = tampered  # type: ignore[method-assign]
     with pytest.raises(InvariantError, match=message) as caught:
         recording.run()
     assert "the case's engine at" in str(caught.value)

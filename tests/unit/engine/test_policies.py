@@ -74,9 +74,9 @@ def test_full_output_is_reserved_and_nothing_is_preempted() -> None:
     """12 blocks; a and b need 3 + 5 - 1 = 7 each at the end: together too many, one after the other with the reserve."""
     requests = [(0.0, 3, 5), (0.0, 3, 5)]
     plain, scheduler = played(requests, blocks=13)
-    assert scheduler.preemptions == 1
+    assert scheduler.books.preemptions == 1
     reserved, scheduler = played(requests, blocks=13, admission_reserve="max_output")
-    assert scheduler.preemptions == 0
+    assert scheduler.books.preemptions == 0
     assert finish(reserved) == {"a": 5.0, "b": 10.0}
     assert plain["b"].finished_at is not None and plain["b"].finished_at < 10.0
 
@@ -127,4 +127,4 @@ def test_presets_serve_everything_under_pressure(name: str, async_scheduling: bo
     stepped, _ = played(requests, blocks=1 + 160 // size, **preset, skip_decode=False)
     assert finish(done) == pytest.approx(finish(stepped), abs=1e-9)
     if name != "sglang":
-        assert scheduler.preemptions == 0
+        assert scheduler.books.preemptions == 0

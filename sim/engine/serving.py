@@ -1,0 +1,124 @@
+"""Phase A of a step: the running requests, in order of admission, decodes and chunks alike.
+
+``in_aggregate`` serves all of them at a cost of O(chunks), as long as order cannot matter: budget and free blocks suffice.
+Otherwise ``in_order`` goes through the running list one by one, and preempts for want of blocks.
+"""
+
+from __future__ import annotations
+
+from sim.engine.batch import Batch
+from sim.engine.books import Books
+from sim.engine.request import EngineRequest
+
+
+class Serving:
+    """Phase A over one engine's ``books``."""
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+        self.fewest_generated = False
+        """Who is preempted for want of blocks: the one with the least output, instead of vLLM's choice."""
+
+    def in_aggregate(self, batch: Batch, budget: int, longest: int, hold: bool) -> int:
+        """Serve everybody, chunks up to ``longest`` tokens (0 = any; none when ``hold``); the budget left, or -1 when order
+        matters (nothing is done then)."""
+        books = self._books
+        if budget < batch.n_decode or books.grouped is not None:
+            return -1
+        block_size = books.block_size
+        decodes = books.decodes
+        left = budget - batch.n_decode
+        blocks = decodes.needs_block[decodes.tick % block_size] if batch.n_decode else 0
+        chunks: list[tuple[EngineRequest, int, int]] = []
+        if books.prefilling and not hold:
+            last = next(reversed(books.running))
+            for request in books.prefilling:
+                before = request.computed
+                n = request.target - before
+                if 0 < longest < n:
+                    n = longest
+                if n > left:
+                    if request is not last:
+                        return -1
+                    n = left
+                if n:
+                    left -= n
+                    blocks += -(-(before + n) // block_size) - -(-before // block_size)
+                    chunks.append((request, n, before))
+        pool = books.pool
+        if blocks > pool.free:
+            return -1
+        pool.take(blocks)
+        if chunks:
+            batch.prefills = chunks
+            if pool.caching:
+                for request, n, before in chunks:
+                    pool.register(request, before + n)
+        return left
+
+    def in_order(self, batch: Batch, budget: int, longest: int, hold: bool) -> int:
+        """Serve one after the other while budget and blocks last; the budget left. Who decodes and was not served is in
+        ``books.held_back``."""
+        books = self._books
+        block_size = books.block_size
+        pool, grouped = books.pool, books.grouped
+        tick = books.decodes.tick
+        served: dict[EngineRequest, tuple[int, int]] = {}
+        for request in list(books.running):
+            if not request.running:
+                continue  # preempted a moment ago
+            if budget <= 0:
+                break
+            if request.decoding:
+                n, before = 1, request.offset + tick
+            elif request in books.prefilling:
+                if hold:
+                    continue
+                before = request.computed
+                n = request.target - before
+                if 0 < longest < n:
+                    n = longest
+                n = min(n, budget)
+            else:
+                continue  # its last token is in flight
+            need = -(-(before + n) // block_size) - -(-before // block_size)
+            if grouped is not None:
+                need = grouped.need(request, before, n, books.returned)
+            while need > pool.free:
+                victim = self._victim()
+                tokens = served.pop(victim, (0, 0))[0]
+                budget += tokens
+                books.preempt(victim, tokens)
+                batch.preempted.append(victim)
+                if victim is request:
+                    break
+            if not request.running:
+                if books.limits.others_go_on:
+                    continue
+                break
+            served[request] = (n, before)
+            budget -= n
+            if grouped is not None:
+                unnamed = request.decoding and books.in_flight(request)
+                grouped.serve(request, before + n, n, books.composed + 1, unnamed)
+                continue
+            pool.take(need)
+            if pool.caching and not request.decoding:
+                pool.register(request, before + n)
+        batch.n_decode = batch.context = 0
+        for request, (n, before) in served.items():
+            if request.decoding:
+                batch.n_decode += 1
+                batch.context += before
+            else:
+                batch.prefills.append((request, n, before))
+        books.held_back = [r for r in books.running if r.decoding and r not in served]
+        return budget
+
+    def _victim(self) -> EngineRequest:
+        books = self._books
+        if self.fewest_generated:
+            return min(books.running, key=lambda r: (books.position(r) - r.prompt_len, -r.prompt_len))
+        if books.limits.by_priority:
+            return max(books.running, key=lambda r: r.key[:2])
+        return next(reversed(books.running))
