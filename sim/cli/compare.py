@@ -21,6 +21,8 @@ from sim.analysis import price, summarize
 from sim.analysis.compare import Difference, compare_requests, compare_summaries
 from sim.analysis.judge import verdict_words
 from sim.cli.compose import composed_scenario
+from sim.cli.front.verbs import own_flags
+from sim.cli.front.words import flags_apart
 from sim.cli.stored import stored_frame, stored_scenario, stored_summary
 from sim.errors import ConfigError
 from sim.report import write_json, write_text
@@ -56,10 +58,11 @@ class Side:
 
 def main(argv: Sequence[str]) -> int:
     """Compare and print; returns the exit code."""
-    arguments = _parser().parse_intermixed_args(_with_targets(argv))
+    words, common = flags_apart(argv, own_flags("compare"))
+    arguments = _parser().parse_intermixed_args(_with_targets(words))
     if len(arguments.sides) < 2:
         raise ConfigError(f"compare needs two or more run folders or override sets, but got {len(arguments.sides)}")
-    stated = [_stated(text) for text in arguments.sides]
+    stated = [_stated(text, common) for text in arguments.sides]
     scenarios = [each for each in stated if isinstance(each, Scenario)]
     seeds = _seeds(arguments.seeds, scenarios, folders=len(stated) - len(scenarios))
     sides = [_simulated(text, each, seeds) if isinstance(each, Scenario) else each
@@ -102,7 +105,10 @@ def differences(a: Side, b: Side) -> list[Difference]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="servecap compare", description=__doc__)
-    parser.add_argument("sides", nargs="*", help='run folders, or override sets such as "gpu=h100 fleet.replicas=3"')
+    parser.add_argument(
+        "sides", nargs="*",
+        help='run folders, or sets such as "gpu=h100 fleet.replicas=3" or "--gpu h100"; flags of keys outside hold for all',
+    )  # fmt: skip
     parser.add_argument(
         "--seeds", type=int, help="replications under shared seeds (default: 3 where something is random, else 1)"
     )
@@ -111,18 +117,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _stated(text: str) -> Side | Scenario:
-    """A run folder as it stands, or the scenario that overrides state."""
+def _stated(text: str, common: Sequence[str]) -> Side | Scenario:
+    """A run folder as it stands, or the scenario that overrides state on top of the ``common`` ones."""
     folder = Path(text)
     if folder.is_dir():
+        if common:
+            raise ConfigError(f"{folder}: a run folder is run already; {' '.join(common)} cannot change it")
         return _stored(folder)
-    if text and "=" not in text:
+    if text and "=" not in text and not text.startswith("--"):
         raise ConfigError(f"{text}: neither a run folder nor overrides (key=value)")
     try:
         overrides = shlex.split(text)
     except ValueError as error:
         raise ConfigError(f"{text}: is no set of overrides ({error})") from None
-    return composed_scenario(overrides)
+    return composed_scenario([*common, *overrides])
 
 
 def _seeds(asked: int | None, scenarios: Sequence[Scenario], folders: int) -> int:

@@ -11,6 +11,7 @@ Pools other than the default are written one after another.
 from __future__ import annotations
 
 import argparse
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,8 +45,13 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("overrides", nargs="*", help="as for a run: model=... gpu=... engine.KEY=... fleet.replicas=...")
     parser.add_argument("--format", choices=("kubernetes", "llm-d", "dynamo"), default="kubernetes")
     parser.add_argument("--out", type=Path, help="a file (default: the terminal)")
+    parser.add_argument("--config-dir", action="append", default=[], help="a folder of your own presets")
+    parser.add_argument("--json", action="store_true", help="a JSON list of the documents instead of YAML")
     options = parser.parse_intermixed_args(list(argv))
-    text = exported(composed_scenario(options.overrides), options.format)
+    overrides = [*options.overrides, *(f"--config-dir={folder}" for folder in options.config_dir)]
+    text = exported(composed_scenario(overrides), options.format)
+    if options.json:
+        text = json.dumps(list(yaml.safe_load_all(text)), indent=2) + "\n"
     if options.out is None:
         print(text, end="")
         return 0

@@ -28,6 +28,7 @@ from sim.cli.hydra_errors import message_of, raised_by_hydra
 from sim.cli.job import JobOutcome, run_job
 from sim.cli.overrides import as_hydra_reads
 from sim.cli.shared_config import shared_folders
+from sim.cli.shown import folder_override, shown_apart
 from sim.cli.submitted_jobs import end_submitted
 from sim.cli.sweep import finish_sweep
 from sim.cli.trace_paths import with_traces_at_hand
@@ -40,7 +41,7 @@ _SHOWS = ("--cfg", "-c", "--help", "-h", "--hydra-help", "--info", "-i", "--shel
 
 
 def run(argv: Sequence[str]) -> int:
-    """One run, or whatever the Hydra flags in ``argv`` ask for (``-m``, ``--cfg``, ``--help``)."""
+    """One run, or whatever the Hydra flags in ``argv`` ask for (``-m``, ``--cfg``)."""
     arguments = list(argv)
     return _start(arguments, multirun="-m" in arguments or "--multirun" in arguments)
 
@@ -70,7 +71,10 @@ def decide(argv: Sequence[str]) -> int:
     return _start(decide_arguments(argv), multirun=False)
 
 
-def _start(arguments: list[str], *, multirun: bool) -> int:
+def _start(argv: list[str], *, multirun: bool) -> int:
+    arguments, shown = shown_apart(argv)
+    if shown.out is not None:
+        arguments.append(folder_override(shown.out, multirun=multirun))
     outcomes: list[JobOutcome] = []
 
     def job(config: DictConfig) -> JobOutcome:
@@ -92,13 +96,14 @@ def _start(arguments: list[str], *, multirun: bool) -> int:
         if watched is None or watched.jobs is None:
             if stopped is not None:
                 raise stopped
-            return outcomes[-1].tell() if outcomes else 0
+            return outcomes[-1].tell(as_json=shown.json) if outcomes else 0
         watched.end_bar()
         if stopped is not None:
             note = end_submitted(watched.folder, watched.launcher, watched.since_s)
             for line in filter(None, (str(stopped), note)):
                 print(f"servecap: {line}", file=sys.stderr)
-        code = finish_sweep(watched.folder, interrupted=isinstance(stopped, KeyboardInterrupt))
+        interrupted = isinstance(stopped, KeyboardInterrupt)
+        code = finish_sweep(watched.folder, interrupted=interrupted, as_json=shown.json)
         return stopped.exit_code if isinstance(stopped, LauncherError) else code
     finally:
         watched = folder_watch.watched()

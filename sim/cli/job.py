@@ -36,6 +36,7 @@ from sim.errors import ConfigError, InfeasibleError, SimError
 from sim.perf import resolve_engine
 from sim.report import clear_run, print_run_summary, write_json, write_parquet, write_run
 from sim.report.names import fleet_words
+from sim.report.run_folder import json_text
 from sim.report.serve_line import serve_line
 from sim.run.asked_of_traffic import check_asked_of_traffic
 from sim.search import Answer, Point, Solve, Trial, replica_usd_per_hour, solve, trial_of
@@ -88,8 +89,8 @@ class JobOutcome:
         usd = self.usd_per_1m_output_tokens
         return usd if self.status == "done" and self.holds and usd is not None else math.inf
 
-    def tell(self) -> int:
-        """Print how a single run ended and return its exit code."""
+    def tell(self, *, as_json: bool = False) -> int:
+        """Print how a single run ended, in words or as one JSON object, and return its exit code."""
         if self.status == "cannot_run":
             raise SimError(self.reason)
         if self.status == "crashed":
@@ -100,16 +101,26 @@ class JobOutcome:
             if not self.holds:
                 raise InfeasibleError(self.reason)
             return 0
-        print_run_summary(json.loads((Path(self.folder) / "summary.json").read_text(encoding="utf-8")))
-        if self.server:
-            print(f"Server: {self.server}")
-        print(f"Written to {self.folder}")
+        summary = json.loads((Path(self.folder) / "summary.json").read_text(encoding="utf-8"))
+        if as_json:
+            print(json_text(summary | {"run": self.facts()}))
+        else:
+            print_run_summary(summary)
+            if self.server:
+                print(f"Server: {self.server}")
+            print(f"Written to {self.folder}")
         if self.solve == "none":
             return 0
         if self.status == "infeasible":
             raise InfeasibleError(f"nothing that was allowed meets the SLO: {self.reason}. The nearest miss is above.")
-        print(self.sentence())
+        if not as_json:
+            print(self.sentence())
         return 0
+
+    def facts(self) -> dict[str, Any]:
+        """What a program wants to know of the run besides its summary."""
+        names = ("status", "folder", "reason", "solve", "gpu", "max_num_seqs", "replicas", "rate_scale", "seed", "server")
+        return {"answer": "" if self.solve == "none" else self.sentence()} | {name: getattr(self, name) for name in names}
 
     def sentence(self) -> str:
         """The solved answer in one sentence."""

@@ -14,7 +14,9 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from sim.cli.environment import any_terminal, fault, version
-from sim.cli.line_flag import with_flags_named
+from sim.cli.front.help import verb_help
+from sim.cli.front.verbs import HYDRA_VERBS, TAKE_OVERRIDES, own_flags
+from sim.cli.front.words import as_overrides
 from sim.cli.plain_words import check_flags, printable
 from sim.errors import SimError
 from sim.forms import form
@@ -50,14 +52,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     any_terminal()
     verb, rest = (arguments[0], arguments[1:]) if arguments[:1] and arguments[0] in VERBS else ("run", arguments)
     try:
-        if rest in (["-h"], ["--help"], ["help"]) and verb == "run":
-            print(_verb_help(), flush=True)
-            rest = ["--help"]
-        if arguments == ["--version"]:
+        if "--version" in rest:
             print(f"servecap {version()} ({form()})")
             return 0
+        if arguments[:1] == ["help"]:  # servecap help VERB
+            verb, rest = (arguments[1] if arguments[1:] and arguments[1] in VERBS else "run"), ["--help"]
+        if verb in HYDRA_VERBS and ("--help" in rest or "-h" in rest):
+            print(verb_help(verb, {name: text for name, (_, text) in VERBS.items()}, rest))
+            return 0
         check_flags(rest)
-        return _verb(verb)(with_flags_named(rest))
+        return _verb(verb)(as_overrides(rest, own_flags(verb)) if verb in TAKE_OVERRIDES - {"compare"} else rest)
     except SimError as error:
         print(f"servecap: {printable(str(error))}", file=sys.stderr)
         return error.exit_code
@@ -82,9 +86,3 @@ def _verb(name: str) -> Callable[[Sequence[str]], int]:
     found: Callable[[Sequence[str]], int] = getattr(importlib.import_module(module), function)
     return found
 
-
-def _verb_help() -> str:
-    lines = ["servecap [VERB] [overrides]: what will self-hosted LLM serving cost, at p95?", "", "Verbs:"]
-    lines += [f"  {verb:<12} {text}" for verb, (_, text) in VERBS.items()]
-    lines += ["", "Exit codes: 0 done, 1 crash, 2 bad input, 3 nothing meets the SLO, 130 interrupted", ""]
-    return "\n".join(lines)

@@ -11,8 +11,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import fields
 
+from sim.cli.front.words import as_overrides
 from sim.cli.kinds import with_kinds_replaced
-from sim.cli.line_flag import with_flags_named
 from sim.cli.packaged import packaged_presets
 from sim.cli.plain_words import check_numbers
 from sim.errors import ConfigError
@@ -23,7 +23,9 @@ _OPEN = re.compile(
     r"|(fleet\.pools|slo\.routes|slo\.percentiles|gateway\.queue\.weights|gateway\.apis|gateway\.routes|decide\.options|slo\.tenants|gpu\.step_time_scale)[.=]"
     r"|(workload\.columns|gateway\.network_one_way_s)[.=]"
     r"|workload\.(fetch|generator|packaged|packaged_rate_scale|session_rate_per_s|pool_rate_per_s|time_format|decimal)="
-    r"|workload\.(dequantise_s|lenient_max_loss|block_tokens)="
+    r"|workload\.(dequantise_s|lenient_max_loss|block_tokens|rate_per_s|tokens_per_day|tokenizer|characters_per_token)="
+    r"|(cost\.commitment|cost\.purchase|gateway\.hybrid|gateway\.cache|gateway\.hedging|fleet\.background)\."
+    r"|slo\.rejected_is_miss="
     r"|slo\.(ttft|tpot|itl|e2e|queue)_p\d+_s="
 )
 """Mappings whose keys are the user's, sources of a workload, and percentiles: what a preset need not spell out."""
@@ -38,7 +40,7 @@ def as_hydra_reads(arguments: Sequence[str]) -> list[str]:
     Raises:
         ConfigError: an override without a key, a group that is given no preset, or a column that is mapped twice.
     """
-    found = [_checked(argument) for argument in with_flags_named(arguments)]
+    found = [_checked(argument) for argument in as_overrides(arguments)]
     return with_kinds_replaced([argument for argument in found if argument is not None])
 
 

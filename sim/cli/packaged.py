@@ -7,8 +7,6 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-import yaml
-
 _UNSTATED = object()
 
 
@@ -24,7 +22,10 @@ def packaged_presets() -> dict[str, frozenset[str]]:
 
 def stated_by_presets(key: str) -> dict[str, list[str]]:
     """Value, with the comment beside it -> the shipped presets of the key's group that state it so themselves."""
+    import yaml
+
     group, *path = key.split(".")
+
     found: dict[str, list[str]] = {}
     for preset in sorted(packaged_presets().get(group, ())) if path else ():
         text = (resources.files("sim.configs") / group / f"{preset}.yaml").read_text(encoding="utf-8")

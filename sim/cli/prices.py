@@ -11,6 +11,7 @@ import importlib
 import logging
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from datetime import UTC, date, datetime
 from importlib import metadata
 from pathlib import Path
@@ -28,6 +29,7 @@ from sim.cost.prices import (
 from sim.cost.refresh import api_rows, gpu_rows, table_text
 from sim.errors import ConfigError
 from sim.report import write_text
+from sim.report.run_folder import json_text
 
 _TABLES = ("gpu", "api")
 
@@ -47,27 +49,40 @@ def _parser() -> argparse.ArgumentParser:
     shown.add_argument("--folder", type=Path, help="also read this folder, as cost.price_folder does")
     shown.add_argument("--only", choices=_TABLES, help="one of the two tables")
     shown.add_argument("--gpu", help="the offers of this preset alone, e.g. l40s")
+    shown.add_argument("--json", action="store_true", help="one JSON object: offers of GPUs, prices of APIs, warnings")
     shown.set_defaults(action=_list)
     refresh = verbs.add_parser("refresh", help=f"write {GPU_TABLE} and {API_TABLE} from gpuhunt and genai-prices")
     refresh.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to write them into")
     refresh.add_argument("--only", choices=_TABLES, help="one of the two tables")
+    refresh.add_argument("--json", action="store_true", help="one JSON object: the files written")
     refresh.set_defaults(action=_refresh)
     return parser
 
 
 def _list(arguments: argparse.Namespace) -> None:
     warnings: list[str] = []
+    offers: list[GpuOffer] = []
+    rows: list[ApiPrice] = []
     if arguments.only != "api":
         offers = gpu_offers(arguments.gpu, folder=arguments.folder)
         if not offers:
             known = ", ".join(sorted({offer.gpu for offer in gpu_offers(folder=arguments.folder)}))
             raise ConfigError(f"no price of a GPU {arguments.gpu!r}; the tables have {known}")
-        _print_gpus(sorted(offers, key=lambda offer: (offer.gpu, offer.market, offer.usd_per_gpu_hour)))
+        offers = sorted(offers, key=lambda offer: (offer.gpu, offer.market, offer.usd_per_gpu_hour))
         warnings += price_warnings(offers, date.today())
     if arguments.only != "gpu" and arguments.gpu is None:
         rows = api_prices(arguments.folder)
-        _print_apis(rows)
         warnings += price_warnings(rows, date.today())
+    if arguments.json:
+        print(json_text({
+            "gpus": [asdict(one) for one in offers], "apis": [asdict(one) for one in rows],
+            "notes": list(dict.fromkeys(warnings)),
+        }))  # fmt: skip
+        return
+    if offers:
+        _print_gpus(offers)
+    if rows:
+        _print_apis(rows)
     for line in dict.fromkeys(warnings):
         print(f"Note: {line}.")
 
@@ -121,7 +136,11 @@ def _refresh(arguments: argparse.Namespace) -> None:
         texts[API_TABLE] = table_text(rows), words
     for name, (text, words) in texts.items():
         write_text(arguments.out / name, text)
-        print(f"{arguments.out / name}: {words}")
+        if not arguments.json:
+            print(f"{arguments.out / name}: {words}")
+    if arguments.json:
+        print(json_text({"files": {str(arguments.out / name): words for name, (_, words) in texts.items()}}))
+        return
     print(f"A run uses them with cost.price_folder={arguments.out}")
 
 

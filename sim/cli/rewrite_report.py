@@ -17,6 +17,7 @@ from sim.cli.sweep import finish_sweep
 from sim.errors import ConfigError, reading
 from sim.record.result import ItlHistogram, Result
 from sim.report import write_report_html
+from sim.report.run_folder import json_text
 
 _NEEDED = (
     "config.yaml",
@@ -33,10 +34,12 @@ def main(argv: Sequence[str]) -> int:
     """Rewrite what belongs to the folder named in ``argv``; returns the exit code."""
     parser = argparse.ArgumentParser(prog="servecap report", description=__doc__)
     parser.add_argument("folder", type=Path, help="a run folder or a sweep folder")
-    folder: Path = parser.parse_args(list(argv)).folder
+    parser.add_argument("--json", action="store_true", help="one JSON object: the answer of a sweep, the summary of a run")
+    options = parser.parse_args(list(argv))
+    folder: Path = options.folder
     if any(folder.glob("*/job.json")):
         with claimed(folder), reading(folder, "a sweep folder"):
-            return finish_sweep(folder)
+            return finish_sweep(folder, as_json=options.json)
     missing = [name for name in _NEEDED if not (folder / name).is_file()]
     if missing:
         raise ConfigError(f"{folder}: neither a sweep folder nor a complete run folder ({', '.join(missing)} missing)")
@@ -46,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
         command = str(stored_manifest(folder).get("decide", "servecap decide"))
         extra = load_section_of(folder, result, summary)
         write_report_html(folder, result, summary, tree, extra=extra, command=command)
-    print(f"Written to {folder / 'report.html'}")
+    print(json_text(summary) if options.json else f"Written to {folder / 'report.html'}")
     return 0
 
 

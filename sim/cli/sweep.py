@@ -26,6 +26,7 @@ from sim.cli.sweep_pareto import pareto_facts, with_pareto
 from sim.report import csv_text, frontier_html, frontier_markdown, print_frontier_table, write_json, write_text
 from sim.report.decision import decision_section, decision_sentence
 from sim.report.names import fleet_words
+from sim.report.run_folder import json_text
 from sim.workload.trace import left_out_sentences
 
 _LOSERS_DROP = {
@@ -54,8 +55,9 @@ class Job:
         return self.outcome.status == "done" and self.outcome.holds
 
 
-def finish_sweep(folder: Path, *, interrupted: bool = False, quiet: bool = False) -> int:
-    """Write what belongs beside the jobs in ``folder``, print table and answer, and return the exit code."""
+def finish_sweep(folder: Path, *, interrupted: bool = False, as_json: bool = False) -> int:
+    """Write what belongs beside the jobs in ``folder``, print table and answer (or the answer alone, as one JSON object),
+    and return the exit code."""
     jobs = read_jobs(folder)
     if not jobs:
         print(f"No job has finished in {folder}", file=sys.stderr)
@@ -77,7 +79,11 @@ def finish_sweep(folder: Path, *, interrupted: bool = False, quiet: bool = False
     words = [decision_sentence(decisions)] if decisions else []
     write_text(folder / "answer.md", frontier_markdown(rows, answer=sentence, notes=[*words, *notes]))
     _keep_winner_only(folder, jobs, best)
-    if not quiet:
+    if as_json:
+        print(json_text(answer | facts | {"answer": sentence, "folder": str(folder), "interrupted": interrupted}))
+        if best is None:
+            print(f"servecap: {sentence}", file=sys.stderr)
+    else:
         print_frontier_table(rows)
         for job in jobs:
             if job.outcome.status in ("cannot_run", "crashed"):
@@ -300,9 +306,11 @@ def reproducing_overrides(outcome: JobOutcome) -> list[str]:
     solved = {"fleet.replicas": f"{outcome.replicas}", "search.solve": "none", "hydra.mode": "RUN"}
     if outcome.solve != "none" and outcome.seed:
         solved["seed"] = str(outcome.seed)
+    replaced = {budget, *solved}
     if outcome.solve == "load":
         solved["workload.rate_scale"] = repr(outcome.rate_scale)
-    kept = [override for override in outcome.overrides if override.lstrip("+").partition("=")[0] not in (*solved, budget)]
+        replaced |= {"workload.rate_scale", "workload.rate_per_s", "workload.tokens_per_day"}
+    kept = [override for override in outcome.overrides if override.lstrip("+").partition("=")[0] not in replaced]
     return [*kept, *(f"{key}={value}" for key, value in solved.items())]
 
 

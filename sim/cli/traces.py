@@ -68,17 +68,20 @@ def _parser() -> argparse.ArgumentParser:
     convert = verbs.add_parser("convert", help="any known format to the native one")
     _add_source(convert)
     convert.add_argument("output", type=Path, help=".csv or .parquet")
+    convert.add_argument("--json", action="store_true", help="one JSON object: the file, its requests")
     convert.set_defaults(action=_convert)
 
     synth = verbs.add_parser("synth", help="a trace from a workload configuration with a generator")
     synth.add_argument("config", type=Path, help="YAML with generator: (as `traces fit` writes)")
     synth.add_argument("output", type=Path, help=".csv or .parquet")
     synth.add_argument("--seed", type=_whole, default=0)
+    synth.add_argument("--json", action="store_true", help="one JSON object: the file, its requests")
     synth.set_defaults(action=_synth)
 
     fit = verbs.add_parser("fit", help="learn a generator; writes a workload configuration without user data")
     _add_source(fit)
     fit.add_argument("output", type=Path, help="YAML, e.g. DIR/workload/mine.yaml for `--config-dir DIR workload=mine`")
+    fit.add_argument("--json", action="store_true", help="one JSON object: the file, its requests")
     fit.set_defaults(action=_fit)
 
     get = verbs.add_parser("fetch", help="download a public trace, checked and resumable")
@@ -86,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     get.add_argument("--folder", type=Path, help=f"instead of {cache_folder()}")
     get.add_argument("--url", help="another address of the same file")
     get.add_argument("--sha256", help="the checksum to expect, for another version of the file")
+    get.add_argument("--json", action="store_true", help="one JSON object: the file, or the public traces")
     get.set_defaults(action=_fetch)
     return parser
 
@@ -106,6 +110,8 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--duration-s", type=_number)
     parser.add_argument("--limit", type=_whole)
     parser.add_argument("--rate-scale", type=_number, default=1.0)
+    parser.add_argument("--rate-per-s", type=_number, help="mean requests a second, instead of --rate-scale")
+    parser.add_argument("--tokens-per-day", type=_number, help="prompt and answer tokens a day, instead of --rate-scale")
     parser.add_argument("--dequantise", type=_number, metavar="TICK_S", help="spread arrivals over their clock's tick")
     parser.add_argument("--seed", type=_whole, default=0)
 
@@ -121,7 +127,8 @@ def _load(arguments: argparse.Namespace) -> Trace:
         "decimal": arguments.decimal, "block_tokens": arguments.block_tokens, "lenient": arguments.lenient,
         "lenient_max_loss": arguments.lenient_max_loss, "dequantise_s": arguments.dequantise,
         "start_s": arguments.start_s, "duration_s": arguments.duration_s, "limit": arguments.limit,
-        "rate_scale": arguments.rate_scale, "tokenizer": arguments.tokenizer,
+        "rate_scale": arguments.rate_scale, "rate_per_s": arguments.rate_per_s,
+        "tokens_per_day": arguments.tokens_per_day, "tokenizer": arguments.tokenizer,
         "characters_per_token": arguments.characters_per_token, "session_rate_per_s": arguments.sessions_per_s,
     })  # fmt: skip
     trace = load_workload(spec, arguments.seed)
@@ -175,7 +182,17 @@ def _convert(arguments: argparse.Namespace) -> None:
     trace = _load(arguments)
     write_trace(trace, arguments.output)
     note = f", block_tokens={trace.block_tokens}" if "block_hashes" in trace.labels else ""
-    print(f"{arguments.output}: {len(trace):,} requests in {trace.duration_s:,.1f} s{note}")
+    _written(arguments, trace, f"{len(trace):,} requests in {trace.duration_s:,.1f} s{note}")
+
+
+def _written(arguments: argparse.Namespace, trace: Trace, words: str) -> None:
+    """Say which file was written, and of what."""
+    if arguments.json:
+        facts = {"file": str(arguments.output), "requests": len(trace), "duration_s": trace.duration_s}
+        blocks = {"block_tokens": trace.block_tokens} if "block_hashes" in trace.labels else {}
+        print(json.dumps(facts | blocks))
+    else:
+        print(f"{arguments.output}: {words}")
 
 
 def _synth(arguments: argparse.Namespace) -> None:
@@ -184,14 +201,15 @@ def _synth(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"{arguments.config}: lacks generator:, which says what to make")
     trace = generate(_parsed(GeneratorSpec, config["generator"]), arguments.seed)
     write_trace(trace, arguments.output)
-    print(f"{arguments.output}: {len(trace):,} requests in {trace.duration_s:,.1f} s (synthetic, seed {arguments.seed})")
+    _written(arguments, trace, f"{len(trace):,} requests in {trace.duration_s:,.1f} s (synthetic, seed {arguments.seed})")
 
 
 def _fit(arguments: argparse.Namespace) -> None:
     trace = _load(arguments)
     config = fitted_config(trace, arguments.output.stem, f"fitted to {Path(arguments.path).name}")
     _write_text(arguments.output, config)
-    print(f"{arguments.output}: a generator fitted to {len(trace):,} requests; synthetic, holds no row of the trace")
+    words = f"a generator fitted to {len(trace):,} requests; synthetic, holds no row of the trace"
+    _written(arguments, trace, words)
 
 
 def fitted_config(trace: Trace, name: str, source: str) -> str:
@@ -219,6 +237,9 @@ def _kinds_kept(generator: dict[str, Any]) -> dict[str, Any]:
 
 
 def _fetch(arguments: argparse.Namespace) -> None:
+    if arguments.name is None and arguments.json:
+        print(json.dumps({name: {"licence": known.licence, "url": known.url} for name, known in PUBLIC_TRACES.items()}))
+        return
     if arguments.name is None:
         for name, known in PUBLIC_TRACES.items():
             print(f"{name}  {known.licence}  {known.url}")
@@ -233,7 +254,7 @@ def _fetch(arguments: argparse.Namespace) -> None:
     path = fetch(
         arguments.name, folder=arguments.folder, url=arguments.url, sha256=arguments.sha256, progress=progress
     )  # fmt: skip
-    print(path)
+    print(json.dumps({"file": str(path)}) if arguments.json else path)
 
 
 def _write_text(path: Path, text: str) -> None:

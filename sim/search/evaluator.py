@@ -20,6 +20,7 @@ from sim.search.point import Point
 from sim.search.randomness import system_is_random, traffic_is_random
 from sim.spec import Scenario
 from sim.workload import Trace
+from sim.workload.load import load_as_scale
 from sim.workload.timeline import load_trace
 
 
@@ -38,7 +39,7 @@ class ScenarioEvaluator:
     """Simulates candidates of one scenario and remembers them."""
 
     def __init__(self, scenario: Scenario, on_point: Callable[[Point], None] = lambda point: None) -> None:
-        self.scenario = scenario
+        self.scenario = replace(scenario, workload=load_as_scale(scenario.workload, scenario.seed))
         self.points: list[Point] = []
         self._on_point = on_point
         self._known: dict[tuple[int, float], Point] = {}

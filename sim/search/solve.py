@@ -61,6 +61,7 @@ class Answer:
 def solve(scenario: Scenario, how: Solve, evaluator: ScenarioEvaluator | None = None) -> Answer:
     """The answer of ``scenario`` to the question ``how``."""
     evaluate = evaluator or ScenarioEvaluator(scenario)
+    scenario = evaluate.scenario  # its load is a scale
     rate_scale = scenario.workload.rate_scale
     if how == "replicas" and scenario.fleet.pools:
         raise ConfigError(

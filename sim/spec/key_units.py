@@ -22,6 +22,7 @@ _UNITS = (
     (r"usd_per_gib", "US$/GiB"),
     (r"hours_per_month", "h/month"),
     (r"tokens_per_month", "tokens/month"),
+    (r"tokens_per_day", "tokens/day"),
     (r"usd", "US$"),
     (r"bytes_per_(\w+_)?token", "bytes/token"),
     (r"bytes_per_logit", "bytes/logit"),

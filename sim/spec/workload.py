@@ -101,7 +101,8 @@ Transform = Annotated[Dequantise | Stretch | ScaleContext | Mix | Filter, Field(
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class WorkloadSpec:
     """One source (``path``, else the packaged trace ``packaged``, else ``generator``, else ``fetch``) and what is done
-    to it, in this order: window (``start_s``, ``duration_s``), ``transforms``, ``rate_scale``, ``limit``."""
+    to it, in this order: window (``start_s``, ``duration_s``), ``transforms``, ``rate_scale``
+    (or ``rate_per_s``, ``tokens_per_day``), ``limit``."""
 
     name: str = "custom"
     """What pages call it."""
@@ -135,6 +136,11 @@ class WorkloadSpec:
     None = 1, or ``packaged_rate_scale`` while the packaged trace is the source."""
     packaged_rate_scale: float = Field(default=1.0, gt=0, le=1e6)
     """The packaged trace's rate scale when none is asked for: a user's own file is never scaled unasked."""
+    rate_per_s: float | None = Field(default=None, gt=0, le=1e6)
+    """Mean requests a second over the window, instead of ``rate_scale``, which then is what makes it so; None = not
+    stated."""
+    tokens_per_day: float | None = Field(default=None, gt=0, le=1e15)
+    """Prompt and answer tokens together that a day of such traffic holds, instead of ``rate_scale``; None = not stated."""
     rate_mode: Literal["superpose", "squeeze"] = "superpose"
     """superpose: copies of the trace, shifted round its period; squeeze: all times divided by ``rate_scale``, which shortens
     think times and daily rhythms too."""
@@ -174,6 +180,11 @@ class WorkloadSpec:
     def _check(self) -> WorkloadSpec:
         if self.path is None and self.packaged is None and self.generator is None and self.fetch is None:
             raise ValueError("needs one of path (a trace file), packaged, generator or fetch (a public trace's name)")
+        if self.rate_per_s is not None and self.tokens_per_day is not None:
+            raise ValueError(
+                "`rate_per_s` and `tokens_per_day` both state the load, state one of them, but got "
+                f"{self.rate_per_s!r} and {self.tokens_per_day!r}"
+            )
         reads = {"format": "auto", "columns": {}, "time_format": "auto", "decimal": "auto", "lenient": False}
         own = self.path is not None or (self.packaged is None and self.generator is None)
         for name in (name for name, default in reads.items() if not own and getattr(self, name) != default):

@@ -260,12 +260,19 @@ def main(argv: list[str]) -> int:
     """The verb: check each case, print the first differences, last line ``N of M identical``."""
     parser = argparse.ArgumentParser(prog="servecap conformance", description="Replay recorded scheduler cases.")
     parser.add_argument("cases", nargs="+", type=Path, metavar="CASE", help="folder with case.json and steps.jsonl[.gz]")
-    folders: list[Path] = parser.parse_args(list(argv)).cases
-    identical = 0
+    parser.add_argument("--json", action="store_true", help="one JSON object: the cases, how many are identical")
+    options = parser.parse_args(list(argv))
+    folders: list[Path] = options.cases
+    identical, told = 0, []
     for folder in folders:
         difference, stalled = check_case(folder)
         identical += difference is None
-        note = "; stalled: a request that can never fit blocks the queue" if stalled else ""
-        print(f"{folder.name}: {difference or 'identical'}{note}")
-    print(f"{identical} of {len(folders)} identical")
+        told.append({"case": folder.name, "identical": difference is None, "difference": difference, "stalled": stalled})
+        if not options.json:
+            note = "; stalled: a request that can never fit blocks the queue" if stalled else ""
+            print(f"{folder.name}: {difference or 'identical'}{note}")
+    if options.json:
+        print(json.dumps({"cases": told, "identical": identical, "of": len(folders)}, indent=1))
+    else:
+        print(f"{identical} of {len(folders)} identical")
     return 0 if identical == len(folders) else 1

@@ -32,6 +32,8 @@ from sim.trust.closed_points import read_closed_points
 from sim.trust.kv_rows import kv_rows
 from sim.trust.validation_table import ErrorRow, as_text
 
+STDOUT = "-"
+
 _NO_FRONT_END = 1e-9
 """Multiplier for sources that measure inside the server."""
 
@@ -76,8 +78,12 @@ def validate(folder: str | Path, json_path: str | Path | None = None, refused: l
     if not rows and not refused:
         raise ConfigError(f"validate: {root} holds no measured.json, closed_loop*.csv or kv_capacity.csv")
     if json_path is not None:
-        Path(json_path).write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n", encoding="utf-8")
+        Path(json_path).write_text(_as_json(rows) + "\n", encoding="utf-8")
     return rows
+
+
+def _as_json(rows: list[ErrorRow]) -> str:
+    return json.dumps([asdict(row) for row in rows], indent=1)
 
 
 def _rows_of(read: Callable[[Path], list[ErrorRow]], path: Path, refused: list[str] | None) -> list[ErrorRow]:
@@ -210,18 +216,22 @@ def main(argv: Iterable[str]) -> int:
         prog="servecap validate", description="Predict measured cases; print the error by case, metric and regime."
     )
     parser.add_argument("folder", metavar="DIR", help="one case (with measured.json), or a folder of cases")
-    parser.add_argument("--json", metavar="FILE", help="also write every row to FILE")
+    parser.add_argument(
+        "--json", metavar="FILE", nargs="?", const=STDOUT, help="also write every row to FILE; without one, print them"
+    )
     options = parser.parse_args(list(argv))
     refused: list[str] = []
     try:
-        rows = validate(options.folder, options.json, refused)
+        rows = validate(options.folder, None if options.json == STDOUT else options.json, refused)
     except SimError as error:
         print(error, file=sys.stderr)
         return error.exit_code
     except OSError as error:
         print(f"--json: {options.json} cannot be written ({error.strerror})", file=sys.stderr)
         return 2
-    if rows:
+    if options.json == STDOUT:
+        print(_as_json(rows))
+    elif rows:
         print(as_text(rows))
     for message in refused:
         print(f"not run: {message}", file=sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,13 +28,40 @@ def load_workload(spec: WorkloadSpec, seed: int) -> Trace:
     Raises:
         TraceError: the source cannot be read, or nothing is left of it.
     """
-    source = _source(spec, seed)
-    trace, period_s = windowed(source, spec.start_s, spec.duration_s)
+    trace, period_s = _unscaled(spec, seed)
+    trace = rate_scaled(trace, scale_of(spec, trace, period_s), period_s, seed, spec.rate_mode)
+    return trace if spec.limit is None else trace.take(np.arange(min(spec.limit, len(trace))))
+
+
+def load_as_scale(spec: WorkloadSpec, seed: int) -> WorkloadSpec:
+    """``spec`` with the load that it states (``rate_per_s``, ``tokens_per_day``) as ``rate_scale``, which searches vary.
+
+    Raises:
+        TraceError: as ``load_workload``.
+    """
+    if spec.rate_per_s is None and spec.tokens_per_day is None:
+        return spec
+    return replace(spec, rate_scale=scale_of(spec, *_unscaled(spec, seed)), rate_per_s=None, tokens_per_day=None)
+
+
+def scale_of(spec: WorkloadSpec, trace: Trace, period_s: float) -> float:
+    """What ``trace``, which stands for ``period_s``, is to be scaled by: rate_per_s / (requests / period_s), or
+    tokens_per_day / (tokens / period_s x 86,400 s)."""
+    if spec.rate_per_s is not None:
+        return spec.rate_per_s * period_s / len(trace)
+    if spec.tokens_per_day is not None:
+        tokens = float(trace.input_tokens.sum() + trace.output_tokens.sum())
+        return spec.tokens_per_day / 86_400.0 * period_s / tokens
+    return spec.rate_scale
+
+
+def _unscaled(spec: WorkloadSpec, seed: int) -> tuple[Trace, float]:
+    """The trace before its rate is scaled, and the period it stands for."""
+    trace, period_s = windowed(_source(spec, seed), spec.start_s, spec.duration_s)
     trace, period_s = _without_ticks(spec, trace, period_s, seed)
     for place, step in enumerate(spec.transforms):
         trace, period_s = transformed(step, trace, period_s, seed, place)
-    trace = rate_scaled(trace, spec.rate_scale, period_s, seed, spec.rate_mode)
-    return trace if spec.limit is None else trace.take(np.arange(min(spec.limit, len(trace))))
+    return trace, period_s
 
 
 def _without_ticks(spec: WorkloadSpec, trace: Trace, period_s: float, seed: int) -> tuple[Trace, float]:
@@ -59,7 +87,8 @@ def _without_ticks(spec: WorkloadSpec, trace: Trace, period_s: float, seed: int)
 def _source(spec: WorkloadSpec, seed: int) -> Trace:
     until_s = np.inf if spec.duration_s is None else spec.start_s + spec.duration_s
     options = reading_options(spec)
-    if not spec.transforms and spec.rate_scale == 1.0 and spec.start_s == 0.0 and spec.dequantise_s is None:
+    as_recorded = spec.rate_scale == 1.0 and spec.rate_per_s is None and spec.tokens_per_day is None
+    if not spec.transforms and as_recorded and spec.start_s == 0.0 and spec.dequantise_s is None:
         options["enough"] = spec.limit
     path = source_of(spec)
     if spec.path is None and spec.packaged is not None:
