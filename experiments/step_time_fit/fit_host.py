@@ -76,7 +76,7 @@ def aggregate_points(case: MeasuredCase) -> list[Point]:
             counted[np.unique(trace.labels["prompt_id"].astype(str), return_index=True)[1]] = False
 
         def run(time: TabulatedStepTime, front: FrontEnd, trace: Trace = trace) -> Replay:
-            return replay(trace, case.engine, case.num_gpu_blocks, time, front)
+            return replay(trace, case.engine, case.num_gpu_blocks, time, front, case.groups)
 
         out.append(Point(
             f"{case.name}#{number}", case.model, perf.step_time_model(case.model, case.gpu, case.engine), case.engine, run,

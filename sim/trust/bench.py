@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sim.engine.scheduler import Scheduler
+from sim.engine.policies import make_scheduler
 from sim.errors import ConfigError
-from sim.perf import FrontEnd, memory_plan, step_time_model
+from sim.fleet.blueprint import Blueprint
+from sim.perf import FrontEnd, step_time_model
 from sim.spec import EngineSpec, GpuSpec, ModelSpec
 from sim.trust.measured_run import Observations
 from sim.trust.replay import Replay, closed_loop, replay
@@ -46,15 +47,16 @@ class Bench:
         self, runs: list[Observations], model: ModelSpec, gpu: GpuSpec, engine: EngineSpec, held: dict[str, float],
         goes_on: bool = False,
     ) -> None:  # fmt: skip
-        self.runs, self.model, self.gpu, self.engine, self.held = runs, model, gpu, engine, held
+        server = Blueprint("calibrate", model, gpu, engine)
+        self.runs, self.model, self.gpu, self.engine, self.held = runs, model, gpu, server.engine, held
         self.goes_on = goes_on
         self.traces = [continued(run) if goes_on else run.trace for run in runs]
-        self.num_gpu_blocks = memory_plan(model, gpu, engine).one_group_blocks
+        self.num_gpu_blocks, self.groups = server.blocks, server.groups
         self._check_fit()
 
     def _check_fit(self) -> None:
         """A closed loop waits for every answer: one that cannot be given would end it."""
-        scheduler = Scheduler(self.engine, self.num_gpu_blocks)
+        scheduler = make_scheduler(self.engine, self.num_gpu_blocks, "bench", lambda: 0.0, groups=self.groups)
         for run in self.runs:
             if run.concurrency is None:
                 continue
@@ -73,11 +75,13 @@ class Bench:
         out = []
         for run, trace in zip(self.runs, self.traces, strict=True):
             if run.concurrency is None:
-                whole = replay(trace, self.engine, self.num_gpu_blocks, time, FrontEnd(gpu))
+                whole = replay(trace, self.engine, self.num_gpu_blocks, time, FrontEnd(gpu), self.groups)
                 out.append(whole.first(len(run.trace)))
             else:
                 lengths = list(zip(trace.input_tokens.tolist(), trace.output_tokens.tolist(), strict=True))
-                out.append(closed_loop(lengths, run.concurrency, self.engine, self.num_gpu_blocks, time, FrontEnd(gpu)))
+                out.append(closed_loop(
+                    lengths, run.concurrency, self.engine, self.num_gpu_blocks, time, FrontEnd(gpu), self.groups
+                ))  # fmt: skip
         return out
 
     def residuals(self, multipliers: Mapping[str, float]) -> np.ndarray:

@@ -11,36 +11,33 @@ import csv
 import json
 import math
 import re
-from dataclasses import dataclass, field, replace
-from functools import cache
-from importlib.resources import files
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import yaml
 
 from sim.errors import ConfigError, TraceError
-from sim.perf import memory_plan, model_from_data, resolve_engine
-from sim.spec import EngineSpec, GpuPrice, GpuSpec, ModelSpec
-from sim.spec.releases import NEWEST, OLDEST
-from sim.workload.trace import Trace
+from sim.fleet.blueprint import Blueprint
+from sim.perf import model_from_data, resolve_engine
+from sim.perf.kv_cache import CacheGroup
+from sim.spec import EngineSpec, GpuSpec, ModelSpec
+from sim.spec.gateway.users import ClosedLoop
+from sim.trust.presets import engine_of_version, find_preset, preset, preset_gpu, preset_model
+from sim.workload.trace import INTEGER_LABELS, Trace
 
 LatencyPoint = Literal["client", "server"]
 """Where latency starts: at the client's send, or at the server's span (front end excluded)."""
 
-_GPUS = (
-    (r"RTX PRO 6000", "rtx_pro_6000"), (r"4090", "rtx4090"), (r"H200", "h200"), (r"B200", "b200"), (r"H100", "h100"),
-    (r"A100.*80|A100", "a100_80"), (r"L40S", "l40s"), (r"A10G", "a10g"), (r"MI300X", "mi300x"), (r"\bL4\b", "l4"),
-)  # fmt: skip
-_MODELS = (
-    (r"llama-?3\.?[13].*-8b", "llama3_8b"), (r"llama-?3\.?[13].*-70b", "llama3_70b"), (r"llama-2-7b", "llama2_7b"),
-    (r"llama-2-13b", "llama2_13b"), (r"llama-2-70b", "llama2_70b"), (r"codellama-34b", "codellama_34b"),
-    (r"qwen3-30b-a3b", "qwen3_30b_a3b"), (r"qwen3-8b", "qwen3_8b"), (r"qwen3-14b", "qwen3_14b"),
-    (r"qwen3-32b", "qwen3_32b"),
-    (r"qwen2\.5-7b", "qwen2_5_7b"), (r"mixtral-8x7b", "mixtral_8x7b"), (r"mixtral-8x22b", "mixtral_8x22b"),
-    (r"nemo", "mistral_nemo_12b"), (r"scout", "llama4_scout"), (r"deepseek-(v3|r1)", "deepseek_v3"),
-)  # fmt: skip
+_PARALLEL = {
+    "tp": "tensor_parallel_size", "pp": "pipeline_parallel_size", "dp": "data_parallel_size", "ep": "enable_expert_parallel",
+    "cp": "context_parallel_size",
+}  # fmt: skip
+_LABELS = ("prompt_id", "prefix_id", "prefix_tokens", "session_id", "turn", "priority")
+"""Columns of a workload that say what prompts share and who goes first."""
+_NO_MATTER = {"model", "tokenizer", "dtype", "seed", "served_model_name", "trust_remote_code", "port", "host", "load_format"}
+"""Flags that do not change what is simulated, or are stated elsewhere in the file."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +45,7 @@ class MeasuredCase:
     """One measured run."""
 
     name: str
+    folder: Path
     model: ModelSpec
     gpu: GpuSpec
     engine: EngineSpec
@@ -55,6 +53,8 @@ class MeasuredCase:
     num_gpu_blocks: int
     """Of our own memory arithmetic; ``recorded_blocks`` is what the server had."""
     recorded_blocks: int | None
+    groups: Sequence[CacheGroup]
+    """KV cache groups of its engine; none = one of full attention."""
     trace: Trace
     stage: np.ndarray
     """Load stage of each request, 0 where the source has one."""
@@ -69,37 +69,12 @@ class MeasuredCase:
     """Measured seconds by request: ``ttft_s e2e_s tpot_s`` (per-request cases)."""
     failures: int = 0
     vllm: tuple[int, ...] = (0,)
-
-
-@cache
-def preset_model(name: str) -> ModelSpec:
-    """The shipped model preset ``name``."""
-    return model_from_data(yaml.safe_load((files("sim.configs") / "model" / f"{name}.yaml").read_text(encoding="utf-8")))
-
-
-@cache
-def preset_gpu(name: str) -> GpuSpec:
-    """The shipped GPU preset ``name``."""
-    data = yaml.safe_load((files("sim.configs") / "gpu" / f"{name}.yaml").read_text(encoding="utf-8"))
-    return GpuSpec(**{**data, "price": GpuPrice(**data["price"])})
-
-
-def find_preset(text: str, kind: Literal["model", "gpu"]) -> str:
-    """The preset that a published name means, e.g. ``meta-llama/Llama-3.1-8B-Instruct`` -> ``llama3_8b``.
-
-    Raises:
-        ConfigError: no preset fits.
-    """
-    for pattern, name in _MODELS if kind == "model" else _GPUS:
-        if re.search(pattern, text, re.IGNORECASE):
-            return name
-    raise ConfigError(f"{kind}: no preset for {text!r}; add configs/{kind}/NAME.yaml and its pattern in sim/trust/cases.py")
-
-
-def engine_of_version(version: tuple[int, ...], **flags: Any) -> EngineSpec:
-    """Engine options as the vLLM release ``version`` had them (the nearest that is modelled), with ``flags`` on top."""
-    modelled = min(max(version[:2], OLDEST), NEWEST)
-    return EngineSpec(version=f"{modelled[0]}.{modelled[1]}", **{k: v for k, v in flags.items() if v is not None})
+    users: ClosedLoop | None = None
+    """Not None: a closed loop; who sends when is simulated, and the recorded times are not used."""
+    grid: bool = False
+    """Bursts that measure steps, without a pace of arrivals: not for replays."""
+    notes: list[str] = field(default_factory=list)
+    """What was assumed, and what the case states and is not simulated."""
 
 
 def read_case(folder: Path) -> MeasuredCase:
@@ -107,61 +82,109 @@ def read_case(folder: Path) -> MeasuredCase:
 
     Raises:
         TraceError: ``measured.json`` or its workload cannot be read.
+        ConfigError: the case states what is not modelled, by its name.
     """
     try:
         data = json.loads((folder / "measured.json").read_text(encoding="utf-8"))
-        spec, run = data["engine"], data["workload"]
-    except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
+        spec, run = dict(data["engine"]), dict(data["workload"])
+        gpu = preset_gpu(find_preset(str(data["hardware"]["gpu"]), "gpu"))
+    except (OSError, json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise TraceError(f"{folder / 'measured.json'}: not a measured case ({error})") from None
-    version = tuple(int(part) for part in re.findall(r"\d+", str(spec.get("version", "0")))[:3])
-    model, gpu = (
-        preset_model(find_preset(data["model"], "model")),
-        preset_gpu(find_preset(data["hardware"]["gpu"], "gpu")),
-    )
-    dtype = str(data.get("dtype", "")).lower()
-    if "fp8" in data["model"].lower() or dtype == "fp8":
-        model = replace(model, weight_dtype="fp8")
-    known = ("max_num_seqs", "max_num_batched_tokens", "max_model_len", "enforce_eager", "kv_cache_dtype")
-    flags = {name: spec.get("flags", {}).get(name) for name in known}
-    engine = engine_of_version(
-        version,
-        tensor_parallel_size=int(data["parallelism"]["tp"]),
-        gpu_memory_utilization=spec.get("gpu_memory_utilization"),
-        enable_prefix_caching=spec.get("enable_prefix_caching", True),
-        enable_chunked_prefill=spec.get("enable_chunked_prefill", True),
-        block_size=spec.get("block_size") or 16,
-        **flags,
-    )
-    engine = resolve_engine(engine, model, gpu)
-    trace, stage = _read_workload(folder / run.get("csv", "workload.csv"))
+    model, version = _model(folder, data), _numbers(spec.get("version", "0"))
+    engine = resolve_engine(_engine(data, version), model, gpu)
+    server = Blueprint(folder.name, model, gpu, engine)
+    trace, stage, users = _read_workload(folder / run.get("csv", "workload.csv"))
+    timeout_s, how = _client_timeout_s(data)
     return MeasuredCase(
         name=folder.name,
+        folder=folder,
         model=model,
         gpu=gpu,
-        engine=engine,
-        num_gpu_blocks=memory_plan(model, gpu, engine).one_group_blocks,
+        engine=server.engine,
+        num_gpu_blocks=server.blocks,
+        groups=server.groups,
         recorded_blocks=spec.get("num_gpu_blocks"),
         trace=trace,
         stage=stage,
+        users=_users(run, users),
         latency_point="server" if folder.name.startswith("blis-") else "client",
         level="per_request" if data.get("level") == "per_request" else "aggregate",
         measured=_metrics(data.get("metrics", {})),
         stages=[_metrics(part) for part in data.get("stages", data.get("segments", []))],
-        client_timeout_s=_client_timeout_s(data),
+        client_timeout_s=timeout_s,
         per_request=_read_per_request(folder / "per_request.csv"),
         failures=int(sum(part.get("failures", 0) for part in data.get("stages", []))),
         vllm=version,
+        grid=run.get("kind") == "micro",
+        notes=[note for note in (how, *_not_simulated(spec)) if note],
     )
 
 
-def _client_timeout_s(data: dict[str, Any]) -> float | None:
-    """The client's patience, seconds: as recorded; else, where requests failed, the minute after the slowest answer."""
-    recorded = data["workload"].get("client_timeout_s")
-    if recorded is not None:
-        return float(recorded)
+def _numbers(version: object) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", str(version))[:3])
+
+
+def _model(folder: Path, data: dict[str, Any]) -> ModelSpec:
+    """The geometry that the case states (``hf_config`` or a ``config.json`` beside it), else the preset of its name."""
+    name, facts = data["model"], data.get("hf_config")
+    if isinstance(name, dict):
+        name, facts = str(name.get("_name_or_path", folder.name)), name
+    if facts is None and (folder / "config.json").is_file():
+        facts = str(folder / "config.json")
+    elif isinstance(facts, str):
+        facts = str(folder / facts)
+    fp8 = {"weight_dtype": "fp8"} if "fp8" in f"{name} {data.get('dtype', '')}".lower() else {}
+    if facts is not None:
+        return model_from_data({"hf_config": facts, "name": name, **fp8})
+    model = preset_model(find_preset(name, "model"))
+    return replace(model, weight_dtype="fp8") if fp8 else model
+
+
+def _engine(data: dict[str, Any], version: tuple[int, ...]) -> EngineSpec:
+    """The options that the case states, recorded ones below the flags; vLLM's or those of the engine it names.
+
+    Raises:
+        ConfigError: a flag, or a parallelism, that is not modelled.
+    """
+    spec, known = data["engine"], {each.name for each in fields(EngineSpec)}
+    given = {key.lstrip("-").replace("-", "_"): value for key, value in spec.get("flags", {}).items()}
+    parallel = data.get("parallelism", {})
+    given |= {_PARALLEL[key]: value for key, value in parallel.items() if key in _PARALLEL}
+    for name, value in given.items():
+        if name not in known | _NO_MATTER and (value is True or value not in (None, False, 1, "")):
+            raise ConfigError(f"engine.flags.{name}={value!r} is not modelled in a measured case")
+    stated = {key: value for key, value in {**spec, **given}.items() if key in known - {"name", "version", *_NO_MATTER}}
+    engine = str(spec.get("name", "vllm")).lower().replace("-", "_")
+    if engine != "vllm":
+        return EngineSpec(**{**preset("engine", engine), **{k: v for k, v in stated.items() if v is not None}})
+    return engine_of_version(version, **stated)
+
+
+def _not_simulated(spec: dict[str, Any]) -> list[str]:
+    """What the case says of its engine that changes latencies and is left out."""
+    return [f"engine.{name} is not simulated" for name in ("cpu_kv_offload", "speculative_config", "lora") if spec.get(name)]
+
+
+def _users(run: dict[str, Any], users: int) -> ClosedLoop | None:
+    """Who sent the requests of a closed loop: as many as it states, or as its rows name."""
+    if run.get("kind") != "closed":
+        return None
+    stated = run.get("users", (run.get("ret") or {}).get("users", users))
+    return ClosedLoop(users=int(stated), think_s=float(run.get("think_s", 0.0)))
+
+
+def _client_timeout_s(data: dict[str, Any]) -> tuple[float | None, str]:
+    """The client's patience, seconds, as recorded; else, where requests failed, the minute after the slowest answer."""
+    for part in (data["workload"], data.get("client", {}), data):
+        for name in ("client_timeout_s", "timeout_s"):
+            if part.get(name) is not None:
+                return float(part[name]), ""
     failed = [stage for stage in data.get("stages", []) if stage.get("failures")]
     slowest_ms = max((float(stage["e2e_ms"].get("max", 0.0)) for stage in failed), default=0.0)
-    return 60.0 * math.ceil(slowest_ms / 60_000.0) or None
+    if not slowest_ms:
+        return None, ""
+    guess_s = 60.0 * math.ceil(slowest_ms / 60_000.0)
+    return guess_s, f"the client's patience is not recorded: {guess_s:g} s, the minute after the slowest answer"
 
 
 def _metrics(data: dict[str, Any]) -> dict[str, dict[str, float]]:
@@ -175,15 +198,19 @@ def _metrics(data: dict[str, Any]) -> dict[str, dict[str, float]]:
     return out
 
 
-def _read_workload(path: Path) -> tuple[Trace, np.ndarray]:
+def _read_workload(path: Path) -> tuple[Trace, np.ndarray, int]:
+    """The requests, the load stage of each, and how many users the rows name."""
     rows = _rows(path)
     names = set(rows[0])
     labels: dict[str, np.ndarray] = {}
-    if "prompt_id" in names:
-        labels["prompt_id"] = np.array([row["prompt_id"] for row in rows], dtype=object)
-    if "prefix_id" in names:
-        labels["prefix_id"] = np.array([row["prefix_id"] for row in rows], dtype=object)
-        labels["prefix_tokens"] = np.array([int(row["prefix_tokens"] or 0) for row in rows])
+    for name in _LABELS:
+        if name not in names or not any(row[name] for row in rows):
+            continue
+        missing = INTEGER_LABELS.get(name)
+        if missing is None:
+            labels[name] = np.array([row[name] or "" for row in rows], dtype=object)
+        else:
+            labels[name] = np.array([int(row[name] or missing) for row in rows], dtype=np.int64)
     stage = next((c for c in ("stage", "segment") if c in names), None)
     trace = Trace(
         arrival_s=np.array([float(row["arrival_s"]) for row in rows]),
@@ -191,7 +218,8 @@ def _read_workload(path: Path) -> tuple[Trace, np.ndarray]:
         output_tokens=np.array([max(1, int(row["output_tokens"])) for row in rows]),
         labels=labels,
     )
-    return trace, np.array([int(row[stage]) if stage else 0 for row in rows])
+    users = len({row["user"] for row in rows if row.get("user")})
+    return trace, np.array([int(row[stage]) if stage else 0 for row in rows]), users
 
 
 def _read_per_request(path: Path) -> dict[str, np.ndarray]:

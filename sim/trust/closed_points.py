@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,13 @@ from typing import Any
 import numpy as np
 
 from sim.errors import TraceError
-from sim.perf import FrontEnd, memory_plan, resolve_engine
+from sim.fleet.blueprint import Blueprint
+from sim.perf import FrontEnd, resolve_engine
+from sim.perf.kv_cache import CacheGroup
 from sim.perf.step_time import StepTimeModel
 from sim.spec import EngineSpec, GpuSpec, ModelSpec
 from sim.spec.spellings import AUTO_LENGTH
-from sim.trust.cases import engine_of_version, find_preset, preset_gpu, preset_model
+from sim.trust.presets import engine_of_version, find_preset, preset_gpu, preset_model
 from sim.trust.replay import Replay, closed_loop
 
 _REQUESTS_A_SEAT = 10
@@ -38,6 +41,7 @@ class ClosedPoint:
     gpu: GpuSpec
     engine: EngineSpec
     num_gpu_blocks: int
+    groups: Sequence[CacheGroup]
     lengths: tuple[tuple[int, int], ...]
     concurrency: int
     ttft_s: float
@@ -46,7 +50,9 @@ class ClosedPoint:
 
     def run(self, step_time: StepTimeModel, front_end: FrontEnd) -> Replay:
         """Simulate the point."""
-        return closed_loop(self.lengths, self.concurrency, self.engine, self.num_gpu_blocks, step_time, front_end)
+        return closed_loop(
+            self.lengths, self.concurrency, self.engine, self.num_gpu_blocks, step_time, front_end, self.groups
+        )  # fmt: skip
 
 
 def read_closed_points(path: Path) -> list[ClosedPoint]:
@@ -69,7 +75,8 @@ def _point(row: dict[str, Any]) -> ClosedPoint:
     model = replace(model, weight_dtype="fp8" if row["dtype"] == "fp8" else "bf16")
     gpu = preset_gpu(find_preset(row["hardware"], "gpu"))
     engine = engine_of_version(version, tensor_parallel_size=int(float(row["tp"])), max_model_len=AUTO_LENGTH)
-    engine = resolve_engine(engine, model, gpu)
+    server = Blueprint("point", model, gpu, resolve_engine(engine, model, gpu))
+    engine = server.engine
     seats, isl, osl = int(float(row["concurrency"])), int(row["isl"]), int(row["osl"])
     random_lengths = "rr0.8" in row["bench_harness"]
     low = 0.8 if random_lengths else 1.0
@@ -82,7 +89,8 @@ def _point(row: dict[str, Any]) -> ClosedPoint:
         model=model,
         gpu=gpu,
         engine=engine,
-        num_gpu_blocks=memory_plan(model, gpu, engine).one_group_blocks,
+        num_gpu_blocks=server.blocks,
+        groups=server.groups,
         lengths=lengths,
         concurrency=seats,
         ttft_s=float(row["measured_ttft_ms"]) / 1e3,

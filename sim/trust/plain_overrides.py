@@ -17,7 +17,7 @@ from sim.errors import ConfigError
 from sim.perf import model_from_data
 from sim.spec import EngineSpec, GpuPrice, GpuSpec, ModelSpec
 from sim.spec.model import model_to_data, parse_model
-from sim.trust.cases import preset_gpu, preset_model
+from sim.trust.presets import preset, preset_gpu, preset_model
 
 
 def parse_overrides(words: Iterable[str]) -> tuple[ModelSpec, GpuSpec, EngineSpec]:
@@ -37,10 +37,7 @@ def parse_overrides(words: Iterable[str]) -> tuple[ModelSpec, GpuSpec, EngineSpe
             chosen[group] = value
         else:
             changes[group][name] = yaml.safe_load(value)
-    try:
-        model, gpu = preset_model(chosen["model"]), preset_gpu(chosen["gpu"])
-    except FileNotFoundError as error:
-        raise ConfigError(f"{error.filename}: no such preset") from None
+    model, gpu, engine = preset_model(chosen["model"]), preset_gpu(chosen["gpu"]), preset("engine", chosen["engine"])
     stated = changes["model"]
     if stated.get("hf_config"):
         model = model_from_data(stated)
@@ -49,7 +46,7 @@ def parse_overrides(words: Iterable[str]) -> tuple[ModelSpec, GpuSpec, EngineSpe
     return (
         model,
         _changed(GpuSpec, {**asdict(gpu), "price": GpuPrice(**asdict(gpu.price))}, changes["gpu"], "gpu"),
-        _changed(EngineSpec, {}, changes["engine"], "engine"),
+        _changed(EngineSpec, engine, changes["engine"], "engine"),
     )
 
 

@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from sim.engine.clock import ARRIVAL, Clock, Moment
 from sim.engine.listener import EngineListener
+from sim.engine.policies import make_scheduler
 from sim.engine.replica import Replica
 from sim.engine.request import Content, EngineRequest
-from sim.engine.scheduler import Scheduler
+from sim.gateway.contents import Contents
 from sim.perf.front_end import FrontEnd
+from sim.perf.kv_cache import CacheGroup
 from sim.perf.step_time import StepTimeModel
 from sim.spec import EngineSpec
 from sim.workload.trace import Trace
@@ -53,12 +55,20 @@ class Replay:
         return np.asarray((self.e2e_s - self.ttft_s) / gaps)
 
 
-def replay(trace: Trace, engine: EngineSpec, num_gpu_blocks: int, step_time: StepTimeModel, front_end: FrontEnd) -> Replay:
-    """Run ``trace`` through one engine (resolved options) with its own arrivals."""
-    contents = prompt_contents(trace)
-    bench = _Bench(engine, num_gpu_blocks, step_time, front_end)
-    for i in range(len(trace)):
-        bench.send(i, float(trace.arrival_s[i]), int(trace.input_tokens[i]), int(trace.output_tokens[i]), contents[i])
+def replay(
+    trace: Trace,
+    engine: EngineSpec,
+    num_gpu_blocks: int,
+    step_time: StepTimeModel,
+    front_end: FrontEnd,
+    groups: Sequence[CacheGroup] = (),
+) -> Replay:
+    """Run ``trace`` through one engine (resolved options, KV cache ``groups`` of its model) with its own arrivals."""
+    contents = Contents(trace)
+    bench = _Bench(engine, num_gpu_blocks, step_time, front_end, groups)
+    columns = trace.arrival_s.tolist(), trace.input_tokens.tolist(), trace.output_tokens.tolist()
+    for i, (at, prompt, output) in enumerate(zip(*columns, strict=True)):
+        bench.send(i, at, prompt, output, contents.of(i, prompt, output))
     bench.clock.run()
     return bench.result(trace.arrival_s, trace.output_tokens)
 
@@ -70,9 +80,10 @@ def closed_loop(
     num_gpu_blocks: int,
     step_time: StepTimeModel,
     front_end: FrontEnd,
-) -> Replay:  # fmt: skip
+    groups: Sequence[CacheGroup] = (),
+) -> Replay:
     """Keep ``concurrency`` requests in flight until all of ``lengths`` (input, output tokens) are answered."""
-    bench = _Bench(engine, num_gpu_blocks, step_time, front_end)
+    bench = _Bench(engine, num_gpu_blocks, step_time, front_end, groups)
     sent = np.zeros(len(lengths))
     order = iter(range(len(lengths)))
 
@@ -89,29 +100,19 @@ def closed_loop(
     return bench.result(sent, np.array([output for _, output in lengths]))
 
 
-def prompt_contents(trace: Trace) -> list[Content | None]:
-    """What each prompt shares with others: a whole ``prompt_id``, or the first ``prefix_tokens`` of a ``prefix_id``."""
-    labels = trace.labels
-    out: list[Content | None] = []
-    for i, tokens in enumerate(trace.input_tokens):
-        prompt = str(labels["prompt_id"][i]) if "prompt_id" in labels else ""
-        prefix = str(labels["prefix_id"][i]) if "prefix_id" in labels else ""
-        if prompt not in ("", "-1", "nan"):
-            out.append(((("prompt", prompt), int(tokens)),))
-        elif prefix not in ("", "-1", "nan"):
-            shared = min(int(labels["prefix_tokens"][i]), int(tokens))
-            out.append(((("prefix", prefix), shared), (("request", i), int(tokens) - shared)))
-        else:
-            out.append(None)
-    return out
-
-
 class _Bench(EngineListener):
     """A clock, a replica, and where the results go."""
 
-    def __init__(self, engine: EngineSpec, num_gpu_blocks: int, step_time: StepTimeModel, front_end: FrontEnd) -> None:
+    def __init__(
+        self,
+        engine: EngineSpec,
+        num_gpu_blocks: int,
+        step_time: StepTimeModel,
+        front_end: FrontEnd,
+        groups: Sequence[CacheGroup],
+    ) -> None:
         self.clock = Clock()
-        self.scheduler = Scheduler(engine, num_gpu_blocks)
+        self.scheduler = make_scheduler(engine, num_gpu_blocks, "bench", lambda: self.clock.now, groups=groups)
         self.replica = Replica(self.clock, self.scheduler, step_time, engine.async_scheduling, self)
         self.front_end = front_end
         self.after_finish: Callable[[], None] | None = None

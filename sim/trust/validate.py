@@ -2,20 +2,22 @@
 
 A folder is searched for cases (``measured.json``), closed-loop tables (``closed_loop*.csv``) and
 ``kv_capacity.csv``. Each case runs through ``sim.run.simulate``, with its arrivals, its repeated prompts, its engine
-flags, our own memory arithmetic and the latency definition of its source (server spans have no front end). Nothing
-is fitted here.
+flags, our own memory arithmetic unless it states its blocks, and the latency definition of its source (server spans have
+no front end). A closed loop is run as one; recorded steps (``steps.jsonl.gz``) are compared as well, grids of steps so
+only (``sim.trust.step_rows``). Nothing is fitted here.
 
-    error = predicted / measured - 1            of mean, p50, p95, p99 of TTFT, TPOT, E2E, and of output tokens per
-    second
+    error = predicted / measured - 1       of mean, p50, p90, p95, p99 of TTFT, TPOT, E2E, and of output tokens a second
 
 Regimes: ``overloaded`` (requests failed, or the median wait exceeds a second), ``KV-bound`` (preemptions), ``idle``
-(at most two requests in flight on average), ``busy`` (the rest), each of the whole case as simulated.
+(at most two requests in flight on average), ``busy`` (the rest), each of the whole case as simulated. Beside it stands the
+load of each stage as a share of what the server sustains (``sim.trust.knee``).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
@@ -24,12 +26,16 @@ from pathlib import Path
 import numpy as np
 
 from sim.errors import ConfigError, SimError
-from sim.perf import FrontEnd, step_time_model
+from sim.perf import FrontEnd, memory_plan, step_time_model
+from sim.perf.tabulated import TabulatedStepTime
 from sim.run import simulate
 from sim.spec import GatewaySpec, OutputSpec, Scenario, WorkloadSpec
+from sim.spec.gateway.users import OpenLoop
 from sim.trust.cases import MeasuredCase, read_case
 from sim.trust.closed_points import read_closed_points
+from sim.trust.knee import load_share
 from sim.trust.kv_rows import kv_rows
+from sim.trust.step_rows import step_rows
 from sim.trust.validation_table import ErrorRow, as_text
 
 STDOUT = "-"
@@ -46,10 +52,13 @@ class Prediction:
     tpot_s: np.ndarray
     e2e_s: np.ndarray
     output_tokens: np.ndarray
+    arrival_s: np.ndarray
+    """When each was sent: the recorded times, in a closed loop those of the simulation."""
+    computed_tokens: np.ndarray
+    """Of each prompt: what no prefix cache held."""
     failed: int
     regime: str
-    step_time: str
-    """interpolated, extrapolated or uncalibrated."""
+    step_time: TabulatedStepTime
 
 
 def validate(folder: str | Path, json_path: str | Path | None = None, refused: list[str] | None = None) -> list[ErrorRow]:
@@ -70,7 +79,7 @@ def validate(folder: str | Path, json_path: str | Path | None = None, refused: l
     cases = sorted({path.parent for path in [*root.glob("measured.json"), *root.glob("*/measured.json")]})
     for number, path in enumerate(cases, start=1):
         print(f"[{number}/{len(cases)}] {path.name}", file=sys.stderr)
-        rows += _rows_of(lambda path: case_rows(read_case(path)), path, refused)
+        rows += _rows_of(_case, path, refused)
     for path in sorted(root.glob("closed_loop*.csv")):
         rows += _rows_of(closed_rows, path, refused)
     for path in sorted(root.glob("kv_capacity.csv")):
@@ -83,7 +92,19 @@ def validate(folder: str | Path, json_path: str | Path | None = None, refused: l
 
 
 def _as_json(rows: list[ErrorRow]) -> str:
-    return json.dumps([asdict(row) for row in rows], indent=1)
+    """The rows as JSON; what is undefined is null."""
+    plain = [
+        {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in asdict(row).items()}
+        for row in rows
+    ]
+    return json.dumps(plain, indent=1)
+
+
+def _case(path: Path) -> list[ErrorRow]:
+    case = read_case(path)
+    for note in case.notes:
+        print(f"    {note}", file=sys.stderr)
+    return case_rows(case)
 
 
 def _rows_of(read: Callable[[Path], list[ErrorRow]], path: Path, refused: list[str] | None) -> list[ErrorRow]:
@@ -106,7 +127,7 @@ def predict(case: MeasuredCase) -> Prediction:
         gpu=gpu,
         engine=case.engine,
         workload=WorkloadSpec(name=case.name, path="measured"),
-        gateway=GatewaySpec(client_timeout_s=case.client_timeout_s),
+        gateway=GatewaySpec(client_timeout_s=case.client_timeout_s, users=case.users or OpenLoop()),
         output=OutputSpec(requests=False, timeseries=False, report=False),
     )
     result = simulate(scenario, case.trace)
@@ -129,14 +150,19 @@ def predict(case: MeasuredCase) -> Prediction:
         tpot_s=requests["tpot_s"].to_numpy(dtype=float),
         e2e_s=e2e,
         output_tokens=np.where(answered, case.trace.output_tokens, 0),
+        arrival_s=requests["arrival_s"].to_numpy(dtype=float),
+        computed_tokens=(requests["input_tokens"] - requests["cached_tokens"]).to_numpy(dtype=float),
         failed=failed,
         regime=regime,
-        step_time=step_time_model(case.model, gpu, case.engine).regime,
+        step_time=step_time_model(case.model, gpu, case.engine),
     )
 
 
 def case_rows(case: MeasuredCase) -> list[ErrorRow]:
-    """Errors of the whole case and of each of its load stages."""
+    """Errors of the whole case and of each of its load stages; of a grid of steps, of its steps alone."""
+    steps = step_rows(case)
+    if case.grid:
+        return steps
     found = predict(case)
     everything = np.arange(len(case.trace))
     rows = _stage_rows(case, found, "all", everything, case.measured)
@@ -144,7 +170,7 @@ def case_rows(case: MeasuredCase) -> list[ErrorRow]:
         at = np.flatnonzero(case.stage == number)
         if len(at) and len(case.stages) > 1:
             rows += _stage_rows(case, found, str(number), at, measured)
-    return rows
+    return rows + steps
 
 
 def closed_rows(path: Path) -> list[ErrorRow]:
@@ -170,28 +196,43 @@ def closed_rows(path: Path) -> list[ErrorRow]:
 def _stage_rows(
     case: MeasuredCase, found: Prediction, stage: str, at: np.ndarray, measured: dict[str, dict[str, float]]
 ) -> list[ErrorRow]:
+    load = _load(case, found, at)
+
     def row(metric: str, statistic: str, unit: str, truth: float, guess: float) -> ErrorRow:
         return ErrorRow(
             case=case.name, group="per request" if case.level == "per_request" else "aggregate", model=case.model.name,
             gpu=case.gpu.name, gpus=case.engine.tensor_parallel_size, stage=stage, regime=found.regime,
-            step_time=found.step_time, metric=metric, statistic=statistic, unit=unit, measured=truth, predicted=guess,
+            step_time=found.step_time.regime, metric=metric, statistic=statistic, unit=unit, measured=truth,
+            predicted=guess, load=load,
         )  # fmt: skip
 
     rows = []
     for metric, values in (("ttft", found.ttft_s), ("tpot", found.tpot_s), ("e2e", found.e2e_s)):
-        for statistic in ("mean", "p50", "p95", "p99"):
+        for statistic in ("mean", "p50", "p90", "p95", "p99"):
             truth = measured.get(metric, {}).get(statistic)
             if truth is not None:
                 rows.append(row(metric, statistic, "ms", truth, 1e3 * _statistic(values[at], statistic)))
     if stage == "all":
         truth = _throughput(case)
         if truth is not None:
-            arrived = case.trace.arrival_s
-            span = float(np.nanmax(arrived + found.e2e_s) - arrived[0])
+            span = float(np.nanmax(found.arrival_s + found.e2e_s) - found.arrival_s[0])
             rows.append(row("throughput", "mean", "output tok/s", truth, float(found.output_tokens.sum()) / span))
         if case.failures or found.failed:
             rows.append(row("failures", "count", "requests", case.failures, found.failed))
     return rows
+
+
+def _load(case: MeasuredCase, found: Prediction, at: np.ndarray) -> float:
+    """The load of the requests ``at``, a share of what the server sustains."""
+    arrived = found.arrival_s[at]
+    span_s = float(arrived[-1] - arrived[0])
+    if not span_s > 0:
+        return float("nan")
+    plan = memory_plan(case.model, case.gpu, case.engine)
+    return load_share(
+        found.step_time, case.engine, plan.kv_tokens if case.groups else plan.one_group_tokens, (len(at) - 1) / span_s,
+        float(found.computed_tokens[at].mean()), float(case.trace.output_tokens[at].mean()),
+    )  # fmt: skip
 
 
 def _throughput(case: MeasuredCase) -> float | None:

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from sim.errors import SimError
-from sim.trust.cases import engine_of_version, find_preset, read_case
+from sim.trust.cases import read_case
+from sim.trust.knee import band
+from sim.trust.presets import engine_of_version, find_preset
 from sim.trust.validate import main, validate
 
 
-def case(folder: Path, ttft_ms: float, failures: int = 0) -> Path:
-    """Forty requests, ten a second, on one H100; every second prompt is the same one."""
+def case(folder: Path, ttft_ms: float, failures: int = 0, **stated: dict[str, object]) -> Path:
+    """Forty requests, ten a second, on one H100; every second prompt is the same one. ``stated`` goes into the parts."""
     folder.mkdir()
     stage = {"ttft_ms": {"mean": ttft_ms}, "e2e_ms": {"mean": 200.0, "max": 61_000.0}, "failures": failures}
     data = {
@@ -22,6 +24,8 @@ def case(folder: Path, ttft_ms: float, failures: int = 0) -> Path:
         "engine": {"version": "0.15.1", "flags": {"max_model_len": 4096, "max_num_seqs": 128}},
         "workload": {"csv": "workload.csv"}, "metrics": stage, "stages": [stage],
     }  # fmt: skip
+    for part, values in stated.items():
+        data[part] = {**data[part], **values} if isinstance(data.get(part), dict) else values  # type: ignore[dict-item]
     (folder / "measured.json").write_text(json.dumps(data))
     rows = [f"{i / 10},512,20,{'same' if i % 2 else f'own{i}'}" for i in range(40)]
     (folder / "workload.csv").write_text("arrival_s,input_tokens,output_tokens,prompt_id\n" + "\n".join(rows) + "\n")
@@ -101,3 +105,61 @@ def test_a_case_that_cannot_be_read_does_not_stop_the_others(tmp_path: Path, cap
     assert "not run: broken: " in shown.err
     with pytest.raises(SimError):
         validate(tmp_path)
+
+
+def test_what_a_case_states_is_honoured(tmp_path: Path) -> None:
+    flags = {"num_gpu_blocks_override": 900, "max_num_seqs": 16, "max_model_len": 4096}
+    found = read_case(case(tmp_path / "blocks", 50.0, engine={"version": "0.26.0", "flags": flags}))
+    assert (found.num_gpu_blocks, found.engine.max_num_seqs) == (900, 16)
+    closed = read_case(case(tmp_path / "closed", 50.0, workload={"kind": "closed", "users": 8}))
+    assert closed.users is not None
+    assert closed.users.users == 8
+    patient = read_case(case(tmp_path / "patient", 50.0, failures=3, workload={"client_timeout_s": 45.0}))
+    assert (patient.client_timeout_s, patient.notes) == (45.0, [])
+    guessed = read_case(case(tmp_path / "guessed", 50.0, failures=3))
+    assert any("not recorded" in note for note in guessed.notes)
+    sglang = read_case(case(tmp_path / "sglang", 50.0, engine={"name": "SGLang", "version": "0.5.4"}))
+    assert not sglang.engine.decides_as_vllm
+
+
+def test_any_geometry_may_be_stated(tmp_path: Path) -> None:
+    facts = {
+        "model_type": "llama", "hidden_size": 512, "num_hidden_layers": 4, "num_attention_heads": 8, "num_key_value_heads": 2,
+        "intermediate_size": 1024, "vocab_size": 32_000, "max_position_embeddings": 4096,
+    }  # fmt: skip
+    inline = read_case(case(tmp_path / "inline", 50.0, hf_config=facts))
+    folder = case(tmp_path / "beside", 50.0)
+    (folder / "config.json").write_text(json.dumps(facts))
+    assert [group.count for group in inline.model.stack] == [4]
+    assert read_case(folder).model.stack == inline.model.stack
+
+
+@pytest.mark.parametrize(
+    ("part", "values", "word"),
+    [
+        ("parallelism", {"tp": 1, "cp": 2}, "context_parallel_size"),
+        ("engine", {"version": "0.26.0", "flags": {"--speculative-config": "{...}"}}, "speculative_config"),
+    ],
+)
+def test_what_is_not_modelled_is_refused_by_name(tmp_path: Path, part: str, values: dict[str, object], word: str) -> None:
+    with pytest.raises(SimError, match=word):
+        read_case(case(tmp_path / "a", 50.0, **{part: values}))
+
+
+def test_recorded_steps_are_compared(tmp_path: Path) -> None:
+    folder = case(tmp_path / "a", 50.0, workload={"kind": "micro"})
+    steps = [
+        {"sched_s": 0.007 * i, "out_s": 0.007 * (i + 1), "decodes": 8, "decode_context": 4096, "prefill": []}
+        for i in range(20)
+    ]  # fmt: skip
+    (folder / "steps.jsonl").write_text("\n".join(json.dumps(step) for step in steps))
+    (row,) = validate(folder)
+    assert (row.group, row.stage) == ("steps", "up to 8 decodes")
+    assert row.measured == pytest.approx(7.0)
+    assert abs(row.error) < 0.2
+
+
+def test_how_near_to_the_knee_a_run_was(tmp_path: Path) -> None:
+    loads = {r.load for r in validate(case(tmp_path / "a", 50.0)) if r.metric == "ttft"}
+    assert all(0.0 < load < 0.5 for load in loads)
+    assert [band(x) for x in (0.1, 0.9, 3.0, float("nan"))] == ["idle, below 20 %", "80 to 95 %", "at or past the knee", ""]

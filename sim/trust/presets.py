@@ -1,0 +1,82 @@
+"""Presets by name, and the presets that published names mean, without Hydra."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal
+
+import yaml
+
+from sim.errors import ConfigError
+from sim.perf import model_from_data
+from sim.spec import EngineSpec, GpuPrice, GpuSpec, ModelSpec
+from sim.spec.releases import NEWEST, OLDEST
+
+_GPUS = (
+    (r"RTX PRO 6000", "rtx_pro_6000"), (r"4090", "rtx4090"), (r"H200", "h200"), (r"B200", "b200"), (r"H100", "h100"),
+    (r"A100(?!.*40)", "a100_80"), (r"L40S", "l40s"), (r"A10G", "a10g"), (r"MI300X", "mi300x"), (r"\bL4\b", "l4"),
+)  # fmt: skip
+_MODELS = (
+    (r"llama-?3\.?[13].*-8b", "llama3_8b"), (r"llama-?3\.?[13].*-70b", "llama3_70b"), (r"llama-2-7b", "llama2_7b"),
+    (r"llama-2-13b", "llama2_13b"), (r"llama-2-70b", "llama2_70b"), (r"codellama-34b", "codellama_34b"),
+    (r"qwen3-30b-a3b", "qwen3_30b_a3b"), (r"qwen3-8b", "qwen3_8b"), (r"qwen3-14b", "qwen3_14b"),
+    (r"qwen3-32b", "qwen3_32b"),
+    (r"qwen2\.5-7b", "qwen2_5_7b"), (r"mixtral-8x7b", "mixtral_8x7b"), (r"mixtral-8x22b", "mixtral_8x22b"),
+    (r"nemo", "mistral_nemo_12b"), (r"scout", "llama4_scout"), (r"deepseek-(v3|r1)", "deepseek_v3"),
+)  # fmt: skip
+
+
+def preset(group: str, name: str) -> dict[str, Any]:
+    """The shipped preset ``configs/GROUP/NAME.yaml`` on top of those it names in ``defaults``.
+
+    Raises:
+        ConfigError: there is no such preset.
+    """
+    try:
+        text = (files("sim.configs") / group / f"{name}.yaml").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{group}={name}: no such preset") from None
+    data: dict[str, Any] = yaml.safe_load(text)
+    below = [part for part in data.pop("defaults", []) if part != "_self_"]
+    found: dict[str, Any] = {}
+    for part in below:
+        found |= preset(group, part)
+    return found | data
+
+
+@cache
+def preset_model(name: str) -> ModelSpec:
+    """The shipped model preset ``name``."""
+    return model_from_data(preset("model", name))
+
+
+@cache
+def preset_gpu(name: str) -> GpuSpec:
+    """The shipped GPU preset ``name``."""
+    data = preset("gpu", name)
+    return GpuSpec(**{**data, "price": GpuPrice(**data["price"])})
+
+
+def find_preset(text: str, kind: Literal["model", "gpu"]) -> str:
+    """The preset that a published name means, e.g. ``meta-llama/Llama-3.1-8B-Instruct`` -> ``llama3_8b``.
+
+    Raises:
+        ConfigError: no preset fits.
+    """
+    for pattern, name in _MODELS if kind == "model" else _GPUS:
+        if re.search(pattern, text, re.IGNORECASE):
+            return name
+    own = re.sub(r"[^a-z0-9]+", "_", text.rpartition("/")[2].lower())
+    shipped = sorted((path.name.removesuffix(".yaml") for path in (files("sim.configs") / kind).iterdir()), key=len)
+    for name in reversed(shipped):
+        if own == name or own.startswith(f"{name}_"):
+            return name
+    raise ConfigError(f"{kind}: no preset for {text!r}; state hf_config in the case, or add configs/{kind}/NAME.yaml")
+
+
+def engine_of_version(version: tuple[int, ...], **flags: Any) -> EngineSpec:
+    """Engine options as the vLLM release ``version`` had them (the nearest that is modelled), with ``flags`` on top."""
+    modelled = min(max(version[:2], OLDEST), NEWEST)
+    return EngineSpec(version=f"{modelled[0]}.{modelled[1]}", **{k: v for k, v in flags.items() if v is not None})
