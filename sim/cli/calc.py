@@ -74,7 +74,7 @@ def calculate(
 ) -> dict[str, Any]:
     """What the formulas say of ``scenario``'s model, GPU and engine; NaN where nothing was assumed or nothing fits."""
     model, gpu, engine = scenario.model, scenario.gpu, scenario.engine
-    gpus = engine.tensor_parallel_size * engine.pipeline_parallel_size
+    gpus = engine.gpus
     overhead = scenario.cost.overhead_fraction if overhead_fraction is None else overhead_fraction
     if usd_per_hour is None and gpu.price.known:
         usd_per_hour = pool_usd_per_hour(gpu, gpus, 1, scenario.fleet.market, scenario.cost)

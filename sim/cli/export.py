@@ -79,7 +79,7 @@ def exported(scenario: Scenario, form: str) -> str:
 
 
 def _gpus(engine: EngineSpec) -> int:
-    return engine.tensor_parallel_size * engine.pipeline_parallel_size
+    return engine.gpus
 
 
 def _image(engine: EngineSpec) -> str:

@@ -48,7 +48,7 @@ def usd_per_gpu_hour(gpu: GpuSpec, market: str, cost: CostSpec | None = None) ->
 
 def gpus_per_replica(engine: EngineSpec) -> int:
     """GPUs that one replica of ``engine`` holds."""
-    return engine.tensor_parallel_size * engine.pipeline_parallel_size
+    return engine.gpus
 
 
 def instances_needed(replicas: int, gpus_per_replica: int, instance_gpus: int) -> int:

@@ -37,7 +37,7 @@ class Blueprint:
     @property
     def gpus(self) -> int:
         """GPUs of one replica."""
-        return self.engine.tensor_parallel_size * self.engine.pipeline_parallel_size
+        return self.engine.gpus
 
     def next_version(self, model: ModelSpec | None, engine: EngineSpec | None) -> Blueprint:
         """What a deploy of ``model`` and ``engine`` (None = as before) makes of it."""

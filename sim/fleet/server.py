@@ -46,7 +46,7 @@ class Server:
         self.engine = engine
         self.gpu = gpu
         self.front_end = FrontEnd(gpu)
-        self.gpus = engine.tensor_parallel_size * engine.pipeline_parallel_size
+        self.gpus = engine.gpus
         self.machine = machine
         self.num_gpu_blocks = num_gpu_blocks
         self.tokens_in_flight = 0

@@ -20,6 +20,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from sim.perf.cuda_graphs import capture_sizes
+from sim.perf.mixture import steps_together
 from sim.spec.engine import EngineSpec
 from sim.spec.gpu import GpuSpec
 from sim.spec.model import ModelSpec
@@ -37,6 +38,13 @@ _UNSPLIT_SAMPLER_BYTES = 34.5
 """Without FlashInfer's sampler (ROCm, GPUs before Ampere) the first runner sorts the logits in every release."""
 
 
+_ROUTED_AT_ONCE = 16_384
+"""vLLM's ``VLLM_FUSED_MOE_CHUNK_SIZE``."""
+_LOW_LATENCY_TOKENS = 128
+"""As DeepEP's README sizes them for decoding."""
+_BUFFER_BYTES = 1.0 * GIB
+
+
 class Term(NamedTuple):
     """One term of the memory arithmetic, bytes on one GPU."""
 
@@ -50,7 +58,7 @@ def terms(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> tuple[Term, ...
     """Everything but weights and cache, of a resolved ``engine``."""
     tokens, seqs = engine.max_num_batched_tokens or 2048, engine.max_num_seqs or 256
     tensor = engine.tensor_parallel_size
-    width = widest_feed_forward(model, tensor)
+    width = widest_feed_forward(model, tensor, routed_tokens(tokens, engine) / tokens, expert_slices(engine))
     forward = tokens * 2.0 * (width + _HIDDEN_COPIES * model.hidden_size)
     sampler = seqs * model.vocab_size * sampler_bytes_per_logit(model, gpu, engine)
     found = [Term("forward pass", forward, 0.25), Term("sampler", sampler, 0.25)]
@@ -60,21 +68,48 @@ def terms(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> tuple[Term, ...
     found.append(Term("runtime", _RUNTIME_BYTES, 0.5))
     gpus = tensor * engine.pipeline_parallel_size
     if gpus > 1:
-        over = _PCIE_BYTES if gpu.link == "pcie" else _NVLINK_PAIR_BYTES * (gpus / 2) ** _NVLINK_GROWTH
+        joined = min(gpus, gpu.max_scaleup_gpus)
+        over = _PCIE_BYTES if gpu.link == "pcie" else _NVLINK_PAIR_BYTES * (joined / 2) ** _NVLINK_GROWTH
         found.append(Term("communication", over, 0.5))
+    if steps_together(model, engine):
+        found.append(Term("all-to-all buffers", all_to_all_bytes(model, engine), 0.5))
     return (*found, Term("CUDA graphs", graph_bytes(model, engine, gpu), 0.5))
 
 
-def widest_feed_forward(model: ModelSpec, tensor_parallel: int = 1) -> float:
-    """The most numbers that one token holds within a feed-forward part on one GPU."""
+def widest_feed_forward(model: ModelSpec, tensor_parallel: int, routed: float, slices: int) -> float:
+    """The most numbers that one token of a rank holds within a feed-forward part on one GPU. ``routed``: tokens that pass the
+    GPU's experts, cut into ``slices``, for each of its own."""
     widest = 0.0
     for part in (group.feed_forward for group in model.stack if group.feed_forward is not None):
         fan = 3 if part.gated else 2
         dense = fan * (part.width + part.shared_width) / tensor_parallel
-        inner = part.expert_width / tensor_parallel
-        routed = part.active_experts * (max((fan - 1) * inner, part.expert_hidden_size or model.hidden_size) + inner)
-        widest = max(widest, dense, routed)
+        inner = part.expert_width / slices
+        each = part.active_experts * (max((fan - 1) * inner, part.expert_hidden_size or model.hidden_size) + inner)
+        widest = max(widest, dense, routed * each)
     return widest
+
+
+def routed_tokens(tokens: int, engine: EngineSpec) -> float:
+    """Tokens whose experts one GPU works on at once when every rank has ``tokens``: of whole experts its share, of slices all
+    tokens of all ranks, in pieces of ``_ROUTED_AT_ONCE``."""
+    if engine.enable_expert_parallel and engine.expert_ranks > 1:
+        return tokens / engine.tensor_parallel_size
+    return max(tokens, min(tokens * engine.data_parallel_size, _ROUTED_AT_ONCE))
+
+
+def expert_slices(engine: EngineSpec) -> int:
+    """Parts into which an expert is cut."""
+    return 1 if engine.enable_expert_parallel else engine.expert_ranks
+
+
+def all_to_all_bytes(model: ModelSpec, engine: EngineSpec) -> float:
+    """Buffers of the library that carries tokens between ranks. DeepEP's low-latency kernels keep room for
+    ``_LOW_LATENCY_TOKENS`` tokens a rank and expert, sent and received, twice (``get_low_latency_rdma_size_hint``); the
+    others about 1 GiB (vLLM's ``VLLM_DEEPEP_BUFFER_SIZE_MB``)."""
+    if engine.all2all_backend != "deepep_low_latency":
+        return _BUFFER_BYTES
+    experts = max(group.feed_forward.experts for group in model.stack if group.feed_forward is not None)
+    return 2.0 * 2.0 * (experts + engine.num_redundant_experts) * _LOW_LATENCY_TOKENS * 2.0 * model.hidden_size
 
 
 def sampler_bytes_per_logit(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> float:

@@ -12,6 +12,8 @@ Source: the published architectures; checked against published parameter counts 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from sim.perf.matrices import Matrix, matrices
 from sim.spec.layers import USUAL_GROUP, USUAL_SCALE_BYTES, FullAttention, LatentAttention, LayerGroup, Weights
 from sim.spec.model import ModelSpec
@@ -59,17 +61,34 @@ def weight_element_bytes(weights: Weights) -> float:
     return DTYPE_BYTES[weights.dtype] + (scale / group if group else 0.0)
 
 
+class ExpertSplit(NamedTuple):
+    """How the routed experts of a mixture lie on GPUs."""
+
+    gpus: int
+    """That share them."""
+    whole: bool = False
+    """Each has some experts; False = a slice of every one."""
+    copies: int = 0
+    """Of experts, beside the first of each."""
+
+
 def weights_bytes_per_gpu(
-    model: ModelSpec, tensor_parallel: int = 1, pipeline_parallel: int = 1, *, towers: bool = True
+    model: ModelSpec,
+    tensor_parallel: int = 1,
+    pipeline_parallel: int = 1,
+    *,
+    towers: bool = True,
+    experts: ExpertSplit | None = None,
 ) -> float:
     """Weight bytes of the fullest GPU.
 
     Matrices are split over the tensor-parallel ranks (K and V heads are repeated where there are fewer than ranks), the
     layers over the pipeline stages; router, norms and biases stay in 16 bits whatever the weight type. ``towers``: those
-    beside the language model are loaded.
+    beside the language model are loaded. ``experts``: None = sliced over the tensor-parallel ranks.
     """
+    experts = experts or ExpertSplit(tensor_parallel)
     layers = sum(
-        matrix.layers * matrix.copies * _stored(matrix, tensor_parallel) * weight_element_bytes(matrix.weights)
+        matrix.layers * _held(matrix, tensor_parallel, experts) * weight_element_bytes(matrix.weights)
         for matrix in matrices(model)
     )
     layers += sum(2.0 * group.count * small_parameters(model, group) for group in model.stack)
@@ -80,6 +99,15 @@ def weights_bytes_per_gpu(
     outside = (sum(ends) if pipeline_parallel == 1 else max(ends)) / tensor_parallel
     beside = sum(2.0 * tower.parameters / tensor_parallel for tower in model.towers) if towers else 0.0
     return layers + outside + beside + 2.0 * (model.hidden_size + model.other_parameters / tensor_parallel)
+
+
+def _held(matrix: Matrix, tensor_parallel: int, experts: ExpertSplit) -> float:
+    """Weights of all copies of a matrix on the fullest GPU."""
+    if matrix.copies == 1:
+        return _stored(matrix, tensor_parallel)
+    if experts.whole:
+        return -(-(matrix.copies + experts.copies) // experts.gpus) * _stored(matrix, 1)
+    return matrix.copies * _stored(matrix, experts.gpus)
 
 
 def _stored(matrix: Matrix, tensor_parallel: int) -> float:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from sim.errors import DoesNotFitError
 from sim.perf.activations import Term, terms
-from sim.perf.geometry import kv_bytes_per_token_per_gpu, parameter_count, weights_bytes_per_gpu
+from sim.perf.geometry import ExpertSplit, kv_bytes_per_token_per_gpu, parameter_count, weights_bytes_per_gpu
 from sim.perf.kv_cache import CacheGroup, CacheLayout, cache_layout
 from sim.perf.served import served_model
 from sim.spec.engine import EngineSpec
@@ -173,7 +173,9 @@ def arithmetic(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> MemoryPlan
     tensor, pipeline = engine.tensor_parallel_size, engine.pipeline_parallel_size
     device = gpu.memory_gib * GIB
     usable = device * engine.gpu_memory_utilization
-    weights = weights_bytes_per_gpu(model, tensor, pipeline, towers=not engine.language_model_only)
+    experts = ExpertSplit(engine.expert_ranks, engine.enable_expert_parallel, engine.num_redundant_experts)
+    towers = not engine.language_model_only
+    weights = weights_bytes_per_gpu(model, tensor, pipeline, towers=towers, experts=experts)
     rest = terms(model, gpu, engine)
     pool = usable - weights - sum(term.bytes for term in rest)
     stated = ""
@@ -185,7 +187,7 @@ def arithmetic(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> MemoryPlan
         blocks, stated = engine.num_gpu_blocks_override, "num_gpu_blocks_override"
     return MemoryPlan(
         model=model.name,
-        gpu=f"{tensor * pipeline} x {gpu.name}" if tensor * pipeline > 1 else gpu.name,
+        gpu=f"{engine.gpus} x {gpu.name}" if engine.gpus > 1 else gpu.name,
         device_bytes=device,
         usable_bytes=usable,
         weights_bytes_per_gpu=weights,
@@ -211,7 +213,7 @@ def _longest(plan: MemoryPlan) -> int:
 
 
 def _no_room(plan: MemoryPlan, model: ModelSpec, engine: EngineSpec) -> str:
-    gpus = engine.tensor_parallel_size * engine.pipeline_parallel_size
+    gpus = engine.gpus
     if plan.weights_bytes_per_gpu < 0.9 * plan.usable_bytes:
         return (
             f"{model.name} on {gpus} GPU(s): the activations of one step leave no KV pool. Lower "
@@ -220,10 +222,14 @@ def _no_room(plan: MemoryPlan, model: ModelSpec, engine: EngineSpec) -> str:
         )
     return (
         f"{model.name} ({parameter_count(model) / 1e9:.1f}B parameters, {model.weight_dtype}) does not fit on {gpus} "
-        "GPU(s): the weights leave no KV pool. Use more GPUs (engine.tensor_parallel_size), a smaller "
-        "model.weight_dtype or a "
+        f"GPU(s): the weights leave no KV pool. Use more GPUs ({_more(engine)}), a smaller model.weight_dtype or a "
         f"larger GPU.\n{plan.explain()}"
     )
+
+
+def _more(engine: EngineSpec) -> str:
+    """The option that spreads the weights further."""
+    return "engine.data_parallel_size" if engine.enable_expert_parallel else "engine.tensor_parallel_size"
 
 
 def _groups(layout: CacheLayout) -> str:

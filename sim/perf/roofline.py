@@ -32,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.perf.attention import PairWork, cache_reads, main_window, pair_works
+from sim.perf.collectives import all_reduce_s
 from sim.perf.floors import expected_experts, peak_flops
 from sim.perf.geometry import head_bytes, state_bytes_per_sequence, weight_element_bytes
 from sim.perf.matrices import Matrix, group_matrices
@@ -119,33 +120,35 @@ def roofline_tables(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec, eff: Eff
 
 def nonattention_s(model: ModelSpec, gpu: GpuSpec, tensor_parallel: int, tokens: Array, eff: Efficiencies) -> Array:
     """Seconds of everything but attention for each count of new ``tokens``; vectorised."""
-    bandwidth = gpu.bandwidth_gb_s * 1e9 * eff.memory * tensor_parallel
-
-    def product(matrix: Matrix, rows: Array, touched: Array | float = 1.0) -> Array:
-        """``touched`` copies of a matrix, each multiplied with ``rows`` rows."""
-        size = float(matrix.parameters)
-        rate = compute_rate(matrix.weights.dtype, gpu, eff) * tensor_parallel
-        thin = 1.0 + eff.row_slope * np.log(np.minimum(rows, TILE_ROWS))
-        memory = touched * size * weight_element_bytes(matrix.weights) / bandwidth * np.maximum(thin, 1.0)
-        beyond = np.where(rows > TILE_ROWS, np.ceil(rows / TILE_ROWS) * TILE_ROWS - rows, 0.0)
-        compute = touched * 2.0 * size * (rows + eff.half_tokens + eff.tile * beyond) / rate
-        return np.asarray((memory**eff.knee + compute**eff.knee) ** (1.0 / eff.knee))
-
     total = np.zeros_like(tokens)
     for group in model.stack:
         for matrix in group_matrices(model, group):
             if matrix.copies == 1:
-                total += matrix.layers * product(matrix, tokens)
+                total += matrix.layers * matrix_s(matrix, gpu, tensor_parallel, eff, tokens)
             else:
                 touched = _touched(matrix.copies, matrix.used, tokens)
-                total += matrix.layers * product(matrix, tokens * matrix.used / touched, touched)
+                rows = tokens * matrix.used / touched
+                total += matrix.layers * matrix_s(matrix, gpu, tensor_parallel, eff, rows, touched)
         total += group.count * _beside_matrices_s(model, group, gpu, tokens, eff)
-    total += head_bytes(model) / bandwidth
+    total += head_bytes(model) / (gpu.bandwidth_gb_s * 1e9 * eff.memory * tensor_parallel)
     if tensor_parallel > 1:
-        share = 2.0 * (tensor_parallel - 1) / tensor_parallel
-        message = tokens * model.hidden_size * 2.0 * share / (gpu.link_gb_s_per_direction * 1e9 * eff.link)
-        total += 2.0 * model.layer_count * (eff.allreduce_latency_s + message)
+        message = tokens * model.hidden_size * 2.0
+        total += 2.0 * model.layer_count * all_reduce_s(message, tensor_parallel, gpu, eff.allreduce_latency_s, eff.link)
     return np.asarray(np.maximum.accumulate(total))
+
+
+def matrix_s(
+    matrix: Matrix, gpu: GpuSpec, gpus: int, eff: Efficiencies, rows: Array, touched: Array | float = 1.0
+) -> Array:
+    """Seconds in which ``gpus`` GPUs multiply ``touched`` copies of a matrix, split over them, with ``rows`` rows each."""
+    bandwidth = gpu.bandwidth_gb_s * 1e9 * eff.memory * gpus
+    size = float(matrix.parameters)
+    rate = compute_rate(matrix.weights.dtype, gpu, eff) * gpus
+    thin = 1.0 + eff.row_slope * np.log(np.minimum(rows, TILE_ROWS))
+    memory = touched * size * weight_element_bytes(matrix.weights) / bandwidth * np.maximum(thin, 1.0)
+    beyond = np.where(rows > TILE_ROWS, np.ceil(rows / TILE_ROWS) * TILE_ROWS - rows, 0.0)
+    compute = touched * 2.0 * size * (rows + eff.half_tokens + eff.tile * beyond) / rate
+    return np.asarray((memory**eff.knee + compute**eff.knee) ** (1.0 / eff.knee))
 
 
 def _beside_matrices_s(model: ModelSpec, group: LayerGroup, gpu: GpuSpec, tokens: Array, eff: Efficiencies) -> Array:

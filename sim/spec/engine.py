@@ -19,6 +19,11 @@ from sim.spec.spellings import AUTO_LENGTH, as_bytes, as_kv_dtype, as_tokens, as
 from sim.spec.strict import STRICT
 
 
+All2AllBackend = Literal[
+    "allgather_reducescatter", "deepep_low_latency", "deepep_high_throughput", "flashinfer_nvlink_one_sided",
+]  # fmt: skip
+
+
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class EngineSpec:
     """Scheduler, KV cache and parallelism of one engine (one replica). vLLM's options have their names and its
@@ -90,6 +95,29 @@ class EngineSpec:
     """GPUs that share every layer."""
     pipeline_parallel_size: int = Field(default=1, ge=1)
     """Stages of layers, each on GPUs of its own."""
+    data_parallel_size: int = Field(default=1, ge=1, le=1024)
+    """Ranks: engines with attention weights, a scheduler and a KV cache of their own behind one endpoint. Those of a mixture
+    share its experts and step together; those of a dense model share nothing."""
+    dp_sync_interval: int = Field(default=16, ge=1, le=1_000_000)
+    """Steps between two votes of a mixture's ranks on whether anybody has work left; default: vLLM's."""
+    enable_expert_parallel: bool = False
+    """Whole experts on each of the tensor x data parallel GPUs; false = a slice of every expert."""
+    all2all_backend: All2AllBackend = "allgather_reducescatter"
+    """Library that carries tokens to their experts and back between ranks (``sim.perf.all_to_all``); default: vLLM's. Of its
+    others there is no published timing."""
+    enable_eplb: bool = False
+    """Place experts by their load, the hottest ones several times (``num_redundant_experts``)."""
+    num_redundant_experts: int = Field(default=0, ge=0, le=100_000)
+    """Copies of experts beside the first of each, in all; with ``enable_eplb``. Default: vLLM's ``eplb_config``."""
+    expert_imbalance_alpha: float = Field(default=1.2, ge=0, le=4)
+    """Tokens of an expert follow a power law x^-alpha, and the fullest GPU is waited for; 0 = all alike. 1.2: what
+    AIConfigurator takes for real prompts (measured on Qwen3-235B)."""
+    enable_dbo: bool = False
+    """Dual batch overlap: two halves of a batch, so that one computes while the other's tokens travel."""
+    dbo_decode_token_threshold: int = Field(default=32, ge=1)
+    """Decode-only steps of fewer tokens a rank are not halved; default: vLLM's."""
+    dbo_prefill_token_threshold: int = Field(default=512, ge=1)
+    """Steps with prefill of fewer tokens a rank are not halved; default: vLLM's."""
     batch_order: Literal["decode_first", "prefill_first"] = "decode_first"
     """prefill_first: a batch of prefills pauses the decodes (SGLang, TGI). Here and below: not vLLM's, for comparing."""
     admission_reserve: Literal["prompt", "forecast", "max_output"] = "prompt"
@@ -120,6 +148,16 @@ class EngineSpec:
     def decides_as_vllm(self) -> bool:
         """Order, admission and victims are vLLM's."""
         return (self.batch_order, self.admission_reserve, self.victim) == ("decode_first", "prompt", "last_admitted")
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of one replica, all its ranks together."""
+        return self.tensor_parallel_size * self.pipeline_parallel_size * self.data_parallel_size
+
+    @property
+    def expert_ranks(self) -> int:
+        """GPUs that share the experts of a mixture."""
+        return self.tensor_parallel_size * self.data_parallel_size
 
     @property
     def noisy(self) -> bool:
@@ -159,6 +197,10 @@ class EngineSpec:
         tokens, seqs = self.max_num_batched_tokens, self.max_num_seqs
         if tokens is not None and seqs is not None and tokens < seqs:
             raise ValueError(f"`max_num_batched_tokens >= max_num_seqs` must hold, but got {tokens} and {seqs}")
+        if self.num_redundant_experts and not (self.enable_eplb and self.enable_expert_parallel):
+            raise ValueError("`num_redundant_experts` needs enable_expert_parallel and enable_eplb: nobody places copies else")
+        if self.enable_eplb and not self.enable_expert_parallel:
+            raise ValueError("`enable_eplb` needs enable_expert_parallel: without it every GPU has a slice of every expert")
         if self.waiting_served_ratio and self.batch_order != "prefill_first":
             raise ValueError("`waiting_served_ratio` needs batch_order=prefill_first: else decodes never pause")
         if self.scheduling_policy != "fcfs" and self.victim != "last_admitted":

@@ -66,6 +66,8 @@ class GpuSpec:
     """Per GPU and direction, of the link that tensor parallelism uses."""
     max_scaleup_gpus: int = Field(default=8, ge=1)
     """GPUs that the link joins: the largest tensor parallel size; 8 is a usual server's."""
+    nic_gb_s_per_direction: float = Field(default=0, ge=0)
+    """Network that each GPU has to other machines, per direction (400 Gbit/s = 50); 0 = unknown: nothing spans machines."""
     tdp_w: float = Field(default=0, ge=0)
     """Power limit, from the datasheet: long products are slower where it binds; 0 = not considered."""
     price: GpuPrice = Field(default_factory=GpuPrice)

@@ -1,0 +1,49 @@
+"""Times of communication that every step waits for: all-reduces of tensor parallelism, hand-overs between stages.
+
+    all-reduce within a machine      latency + 2 (g-1)/g x bytes / link                g GPUs
+    across N machines                + N_LATENCY + 2 (N-1)/N x bytes / g / NIC         each GPU carries its part
+    hand-over to the next stage      0; across machines N_LATENCY + bytes / g / NIC
+
+A machine is the GPUs that a link joins (``gpu.max_scaleup_gpus``). ``NIC_LATENCY_S`` is an assumption (two network hops and a
+kernel start; 10-40 us are usual), ``NIC_SHARE`` what NCCL reaches of a 400 Gbit/s card with large messages.
+Leaves out: other traffic on the network, oversubscribed switches, in-network reduction.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.spec.engine import EngineSpec
+from sim.spec.gpu import GpuSpec
+
+NIC_LATENCY_S = 2.0e-5
+NIC_SHARE = 0.9
+
+Array = NDArray[np.float64]
+
+
+def machines(gpus: int, gpu: GpuSpec) -> int:
+    """Machines that ``gpus`` GPUs stand on."""
+    return -(-gpus // gpu.max_scaleup_gpus)
+
+
+def all_reduce_s(message_bytes: Array, gpus: int, gpu: GpuSpec, latency_s: float, link_share: float) -> Array:
+    """Seconds of one all-reduce of ``message_bytes`` over ``gpus`` GPUs; vectorised."""
+    nodes = machines(gpus, gpu)
+    each = -(-gpus // nodes)
+    inside = 2.0 * (each - 1) / each * message_bytes / (gpu.link_gb_s_per_direction * 1e9 * link_share)
+    if nodes == 1:
+        return np.asarray(latency_s + inside)
+    between = 2.0 * (nodes - 1) / nodes * message_bytes / each / (gpu.nic_gb_s_per_direction * 1e9 * NIC_SHARE)
+    return np.asarray(latency_s + inside + NIC_LATENCY_S + between)
+
+
+def hand_overs_s(hidden_bytes: Array, engine: EngineSpec, gpu: GpuSpec) -> Array:
+    """Seconds in which a batch of ``hidden_bytes`` passes from machine to machine on its way through the stages."""
+    tensor, stages = engine.tensor_parallel_size, engine.pipeline_parallel_size
+    crossings = max(0, machines(tensor * stages, gpu) - 1) if machines(tensor, gpu) == 1 else stages - 1
+    if not crossings:
+        return np.zeros_like(hidden_bytes)
+    each = min(tensor, gpu.max_scaleup_gpus)
+    return np.asarray(crossings * (NIC_LATENCY_S + hidden_bytes / each / (gpu.nic_gb_s_per_direction * 1e9 * NIC_SHARE)))

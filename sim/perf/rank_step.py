@@ -1,0 +1,210 @@
+"""Step time of ranks that step together: a mixture's data-parallel attention over shared experts.
+
+    GPU time = largest attention of a rank + N(tokens of the fullest rank) + E(tokens of all ranks) + A(both)
+
+``N`` is everything but attention and routed experts (``sim.perf.tabulated`` over ``without_experts``), ``E`` the experts
+(``sim.perf.mixture``), ``A`` the all-to-all of every layer (``sim.perf.all_to_all``). Where the fullest rank's tokens fit a
+CUDA graph, every rank is padded to it and carries as many; larger steps run eager and unpadded. A rank with nothing to do
+runs one token. The host's part is that of the rank with most sequences; one chunk of a prompt anywhere takes all ranks out
+of the full graph (vLLM 0.33, ``v1/worker/dp_utils.py``).
+
+With dual batch overlap, where every rank has tokens enough, two halves take ``max(attention + 2 N(T/2) + 2 E(S/2),
+2 A(T/2, S/2))``: the first and last layer's edges are left out.
+
+As a ``StepTimeModel`` it answers for ranks that all carry the same.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from math import inf
+from typing import NamedTuple
+
+from sim.perf.cuda_graphs import padded_tokens
+from sim.perf.host import HostOverhead
+from sim.perf.step_time import AffineStepTime, DecodeLine
+from sim.perf.tabulated import Regime, TabulatedStepTime, interpolate, window_pairs
+
+
+class RankLoad(NamedTuple):
+    """What the ranks of a group carry in one step; a rank with nothing counts one token."""
+
+    most_tokens: int
+    """Of the fullest rank."""
+    least_tokens: int
+    all_tokens: int
+    most_seqs: int
+    """Sequences of the rank that has most."""
+    prefill: bool
+    """Some rank has a chunk of a prompt."""
+
+
+class ExpertTimes(NamedTuple):
+    """Routed experts and all-to-all of a group of ranks."""
+
+    tokens: tuple[int, ...]
+    """Of all ranks together."""
+    experts_s: tuple[float, ...]
+    layers: int
+    """Layers that carry tokens to experts and back."""
+    latency_s: float
+    """Of one such layer."""
+    s_per_token: float
+    """For each token that a GPU sends, or that arrives there."""
+    s_per_gathered_token: float
+    """For each token of all ranks."""
+    tensor_parallel: int
+    gpus: int
+    imbalance: float
+
+    def carried_s(self, most: float, everybody: float) -> float:
+        """All-to-all of all layers when the fullest rank has ``most`` tokens and all ranks have ``everybody``."""
+        arriving = max(most / self.tensor_parallel, self.imbalance * everybody / self.gpus)
+        return self.layers * (self.latency_s + self.s_per_token * arriving + self.s_per_gathered_token * everybody)
+
+
+class Halving(NamedTuple):
+    """When a step is cut into two halves."""
+
+    decode_tokens: int
+    prefill_tokens: int
+
+
+class RankStepTime:
+    """Step time of ``ranks`` engines over ``own``, the step time of one without its routed experts."""
+
+    def __init__(self, own: TabulatedStepTime, experts: ExpertTimes, ranks: int, halving: Halving | None) -> None:
+        self.own = own
+        self.experts = experts
+        self.ranks = ranks
+        self.halving = halving
+        self.host: HostOverhead = own.host
+        self.tables = own.tables
+        self.regime: Regime = own.regime
+        self.source: str = own.source
+        self._apart: dict[RankLoad, tuple[float, float]] = {}
+        self._lines: dict[tuple[int, RankLoad], tuple[list[float], list[DecodeLine]]] = {}
+
+    # -- of one rank ---------------------------------------------------------------------------------------------------
+
+    def attention_s(self, prefills: Sequence[tuple[int, int]], n_decode: int, decode_context: int) -> float:
+        """Attention of a rank with these chunks and decodes, seconds."""
+        own, seconds = self.own, 0.0
+        for new, before in prefills:
+            pair, window_pair = own.chunk(new)
+            seconds += pair * new * (before + 0.5 * (new + 1))
+            if window_pair:
+                seconds += window_pair * window_pairs(new, before, own.tables.window_tokens)
+        if n_decode:
+            breaks, lines = own.attention(n_decode)
+            line = lines[bisect_left(breaks, decode_context)]
+            seconds += line.intercept + line.slope * decode_context
+        return seconds
+
+    # -- of a round ----------------------------------------------------------------------------------------------------
+
+    def round_s(self, attention_s: float, load: RankLoad) -> float:
+        """A step with a chunk of a prompt somewhere, whose largest attention is ``attention_s``."""
+        computed, carried = self._parts(load)
+        return self.host.mixed_step(max(attention_s + computed, carried), load.most_seqs)
+
+    def round_line(self, n_decode: int, decode_context: int, load: RankLoad) -> DecodeLine:
+        """A decode-only step, if a rank of ``n_decode`` sequences and ``decode_context`` tokens has the largest attention."""
+        key = (n_decode, load)
+        pieces = self._lines.get(key)
+        if pieces is None:
+            computed, carried = self._parts(load)
+            breaks, lines = _raised(*self.own.attention(n_decode), carried - computed)
+            pieces = self._lines[key] = self.host.decode_lines(breaks, lines, computed, load.most_seqs)
+        return pieces[1][bisect_left(pieces[0], decode_context)]
+
+    def _parts(self, load: RankLoad) -> tuple[float, float]:
+        """Seconds of what is computed beside attention, all-to-all included where nothing hides it, and the least time that an
+        all-to-all beside the computation leaves (-inf: there is none)."""
+        parts = self._apart.get(load)
+        if parts is None:
+            parts = self._apart[load] = self._computed(load)
+        return parts
+
+    def _computed(self, load: RankLoad) -> tuple[float, float]:
+        sizes = self.own.capture_sizes
+        most, everybody = float(padded_tokens(load.most_tokens, sizes)), float(load.all_tokens)
+        if sizes and load.most_tokens <= sizes[-1]:
+            everybody = most * self.ranks
+        if self.halving is not None:
+            enough = self.halving.prefill_tokens if load.prefill else self.halving.decode_tokens
+            if load.least_tokens >= enough:
+                half = 2.0 * (self.own.nonattention_at(most / 2.0) + self._experts_s(everybody / 2.0))
+                return half, 2.0 * self.experts.carried_s(most / 2.0, everybody / 2.0)
+        computed = self.own.nonattention_at(most) + self._experts_s(everybody)
+        return computed + self.experts.carried_s(most, everybody), -inf
+
+    def _experts_s(self, tokens: float) -> float:
+        return interpolate(self.experts.tokens, self.experts.experts_s, tokens)
+
+    # -- where all ranks carry the same --------------------------------------------------------------------------------
+
+    def step(self, prefills: Sequence[tuple[int, int]], n_decode: int, decode_context: int) -> float:
+        """See ``StepTimeModel``; seconds."""
+        load = self._alike(prefills, n_decode)
+        if not prefills:
+            line = self.round_line(n_decode, decode_context, load)
+            return line.intercept + line.slope * decode_context
+        return self.round_s(self.attention_s(prefills, n_decode, decode_context), load)
+
+    def decode_line(self, n_decode: int, decode_context: int) -> DecodeLine:
+        """See ``StepTimeModel``."""
+        return self.round_line(n_decode, decode_context, self._alike((), n_decode))
+
+    def _alike(self, prefills: Sequence[tuple[int, int]], n_decode: int) -> RankLoad:
+        tokens = n_decode
+        for new, _ in prefills:
+            tokens += new
+        tokens = max(tokens, 1)
+        return RankLoad(tokens, tokens, tokens * self.ranks, n_decode + len(prefills), bool(prefills))
+
+
+class AffineRankStepTime:
+    """base + per_new x tokens of the fullest rank + per_context x largest context + per_seq x most sequences: the clock of
+    recordings. Exact in whole numbers."""
+
+    def __init__(self, affine: AffineStepTime) -> None:
+        self._affine = affine
+
+    def attention_s(self, prefills: Sequence[tuple[int, int]], n_decode: int, decode_context: int) -> float:
+        """See ``RankStepTime``."""
+        context = decode_context
+        for _, before in prefills:
+            context += before
+        return self._affine.per_context_token * context
+
+    def round_s(self, attention_s: float, load: RankLoad) -> float:
+        """See ``RankStepTime``."""
+        affine = self._affine
+        return affine.base + affine.per_new_token * load.most_tokens + attention_s + affine.per_seq * load.most_seqs
+
+    def round_line(self, n_decode: int, decode_context: int, load: RankLoad) -> DecodeLine:
+        """See ``RankStepTime``."""
+        affine = self._affine
+        intercept = affine.base + affine.per_new_token * load.most_tokens + affine.per_seq * load.most_seqs
+        return DecodeLine(intercept, affine.per_context_token if n_decode else 0.0, inf)
+
+
+def _raised(breaks: list[float], lines: list[DecodeLine], least: float) -> tuple[list[float], list[DecodeLine]]:
+    """The pieces of a rising function, nowhere below ``least``."""
+    if least <= 0.0:
+        return breaks, lines
+    out: list[DecodeLine] = []
+    start = 0.0
+    for line in lines:
+        end = line.last_context
+        crossing = (least - line.intercept) / line.slope if line.slope > 0 else (inf if line.intercept < least else -inf)
+        if crossing >= end:
+            out.append(DecodeLine(least, 0.0, end))
+        else:
+            if crossing > start:
+                out.append(DecodeLine(least, 0.0, crossing))
+            out.append(line)
+        start = end
+    return [line.last_context for line in out[:-1]], out
