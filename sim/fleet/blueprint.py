@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from sim.errors import ConfigError
 from sim.perf import memory_plan, resolve_engine, step_time_model
 from sim.spec import EngineSpec, GpuSpec, ModelSpec
 
@@ -17,6 +18,8 @@ class Blueprint:
         self.gpu = gpu
         self.stated = engine
         self.engine = resolve_engine(engine, model, gpu)
+        if self.engine.data_parallel_size > 1:
+            raise ConfigError("engine.data_parallel_size: several ranks in a fleet are not simulated yet")
         plan = memory_plan(model, gpu, self.engine)
         if plan.most_sequences is not None and not plan.simulated_groups:  # each running sequence keeps a recurrent state
             most = min(self.engine.max_num_active_seqs or plan.most_sequences, plan.most_sequences)

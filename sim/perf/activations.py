@@ -77,8 +77,8 @@ def terms(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> tuple[Term, ...
 
 
 def widest_feed_forward(model: ModelSpec, tensor_parallel: int, routed: float, slices: int) -> float:
-    """The most numbers that one token of a rank holds within a feed-forward part on one GPU. ``routed``: tokens that pass the
-    GPU's experts, cut into ``slices``, for each of its own."""
+    """The most numbers that one token of a rank holds within a feed-forward part on one GPU. ``routed``: tokens that pass
+    the GPU's experts, cut into ``slices``, for each of its own."""
     widest = 0.0
     for part in (group.feed_forward for group in model.stack if group.feed_forward is not None):
         fan = 3 if part.gated else 2
@@ -90,8 +90,8 @@ def widest_feed_forward(model: ModelSpec, tensor_parallel: int, routed: float, s
 
 
 def routed_tokens(tokens: int, engine: EngineSpec) -> float:
-    """Tokens whose experts one GPU works on at once when every rank has ``tokens``: of whole experts its share, of slices all
-    tokens of all ranks, in pieces of ``_ROUTED_AT_ONCE``."""
+    """Tokens whose experts one GPU works on at once when every rank has ``tokens``: of whole experts its share, of slices
+    all tokens of all ranks, in pieces of ``_ROUTED_AT_ONCE``."""
     if engine.enable_expert_parallel and engine.expert_ranks > 1:
         return tokens / engine.tensor_parallel_size
     return max(tokens, min(tokens * engine.data_parallel_size, _ROUTED_AT_ONCE))

@@ -1,13 +1,13 @@
-"""What carrying tokens to their experts and back costs a layer, by library and by the number of GPUs that share the experts.
+"""What carrying tokens to their experts and back costs a layer, by library and by the number of GPUs that share experts.
 
-    t = latency + bytes / bandwidth                dispatch (1 B a number and 3 % scales) and combine (2 B), one after the other
+    t = latency + bytes / bandwidth          dispatch (1 B a number and 3 % scales) and combine (2 B), one after the other
 
 ``allgather_reducescatter`` (vLLM's default): every GPU receives all tokens of the others in 16 bits, and gives back sums.
 ``deepep_low_latency``: a message a token and expert. Measured on H800 with 400 Gbit/s cards, 128 tokens a GPU of 7168
 numbers, 8 experts; ``LATENCY_S`` of each time is taken to be independent of the tokens (an assumption: no time at other
 counts is published).
-``deepep_high_throughput``: a copy a token and machine (a GPU within one machine). Bandwidths measured with 4096 tokens a GPU.
-``flashinfer_nvlink_one_sided``: likewise a copy a token and GPU, where NVLink joins all GPUs (726-740 of 900 GB/s on SM100).
+``deepep_high_throughput``: a copy a token and machine (a GPU within one machine). Bandwidths measured with 4096 tokens.
+``flashinfer_nvlink_one_sided``: a copy a token and GPU, where NVLink joins all GPUs (726-740 of 900 GB/s on SM100).
 
 Bandwidths scale with the GPU's link (one machine) or NIC (several) against the H800's 200 and 50 GB/s. Between measured
 numbers of GPUs times are interpolated in the logarithm; beyond the last they stay.

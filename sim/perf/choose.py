@@ -10,8 +10,6 @@ as far as its level at one token reaches and as compute beyond: ``memory N(1) + 
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from sim.errors import ConfigError
 from sim.perf.constants import (
     ASYNC_GAP_PER_SEQ_S,
@@ -23,10 +21,13 @@ from sim.perf.constants import (
 from sim.perf.cuda_graphs import capture_sizes
 from sim.perf.floors import with_floors
 from sim.perf.host import HostOverhead
+from sim.perf.mixture import steps_together
+from sim.perf.rank_step import RankStepTime
+from sim.perf.ranks import rank_step_time, whole_expert_tables, with_hand_overs
 from sim.perf.roofline import known_generation, roofline_tables
 from sim.perf.served import served_model
 from sim.perf.table import find_table, table_keys
-from sim.perf.tabulated import Regime, StepTables, TabulatedStepTime
+from sim.perf.tabulated import Regime, StepTables, TabulatedStepTime, scaled
 from sim.spec.engine import EngineSpec
 from sim.spec.gpu import GpuSpec
 from sim.spec.model import ModelSpec
@@ -34,8 +35,8 @@ from sim.spec.model import ModelSpec
 SCALES = ("compute", "memory", "host", "front_end")
 
 
-def step_time_model(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> TabulatedStepTime:
-    """The step-time model, seconds, for a resolved ``engine``.
+def step_time_model(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> TabulatedStepTime | RankStepTime:
+    """The step-time model, seconds, for a resolved ``engine``: of one rank, where its ranks share nothing.
 
     Raises:
         ConfigError: ``engine.step_time=table`` where no table ships, or an unknown key in ``gpu.step_time_scale``.
@@ -46,7 +47,11 @@ def step_time_model(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> Tabul
                 f"gpu.step_time_scale.{key}: known multipliers are {', '.join(SCALES)}, each above 0, but got {value!r}"
             )
     model = served_model(model, engine)
+    if steps_together(model, engine):
+        _no_table(model, gpu, engine)
+        return rank_step_time(model, gpu, engine, host_overhead(model, gpu, engine))
     tables, source, regime = _tables(model, gpu, engine)
+    tables = with_hand_overs(tables, model, gpu, engine)
     return TabulatedStepTime(
         scaled(tables, gpu.step_time_scale.get("compute", 1.0), gpu.step_time_scale.get("memory", 1.0)),
         host_overhead(model, gpu, engine),
@@ -70,30 +75,28 @@ def host_overhead(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> HostOve
     )
 
 
-def scaled(tables: StepTables, compute: float, memory: float) -> StepTables:
-    """``tables`` with the compute-bound and memory-bound shares multiplied."""
-    if compute == 1.0 and memory == 1.0:
-        return tables
-    first = tables.nonattention_s[0]
-    return replace(
-        tables,
-        nonattention_s=tuple(memory * first + compute * (t - first) for t in tables.nonattention_s),
-        decode_attention_s=tuple(tuple(memory * t for t in row) for row in tables.decode_attention_s),
-        prefill_pair_s=tuple(compute * t for t in tables.prefill_pair_s),
-        prefill_window_pair_s=tuple(compute * t for t in tables.prefill_window_pair_s),
-    )
+def _no_table(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> None:
+    """There is none for this engine.
+
+    Raises:
+        ConfigError: it was asked for.
+    """
+    if engine.step_time == "table":
+        known = ", ".join(f"{g}/{m}/TP{tp}/{w}/kv {kv}" for g, m, tp, w, kv in table_keys())
+        ranks = f"/DP{engine.data_parallel_size}" if engine.data_parallel_size > 1 else ""
+        raise ConfigError(
+            f"engine.step_time: no table for {gpu.name}/{model.name}/TP{engine.tensor_parallel_size}{ranks}"
+            f"{'/EP' if engine.enable_expert_parallel else ''}/{model.weight_dtype}; tables ship for {known}"
+        )
 
 
 def _tables(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> tuple[StepTables, str, Regime]:
-    found = find_table(model, gpu, engine) if engine.step_time != "roofline" else None
+    whole_experts = engine.enable_expert_parallel and engine.expert_ranks > 1
+    found = find_table(model, gpu, engine) if engine.step_time != "roofline" and not whole_experts else None
     if found is not None:
         return found[0], found[1], "interpolated"
-    if engine.step_time == "table":
-        known = ", ".join(f"{g}/{m}/TP{tp}/{w}/kv {kv}" for g, m, tp, w, kv in table_keys())
-        raise ConfigError(
-            f"engine.step_time: no table for {gpu.name}/{model.name}/TP{engine.tensor_parallel_size}/"
-            f"{model.weight_dtype}; tables ship for {known}"
-        )
-    tables = with_floors(roofline_tables(model, gpu, engine), model, gpu, engine)
+    _no_table(model, gpu, engine)
+    tables = whole_expert_tables(model, gpu, engine) if whole_experts else roofline_tables(model, gpu, engine)
+    tables = with_floors(tables, model, gpu, engine)
     regime: Regime = "extrapolated" if known_generation(gpu) else "uncalibrated"
     return tables, f"roofline {gpu.name} {model.name} TP{engine.tensor_parallel_size} {model.weight_dtype}", regime

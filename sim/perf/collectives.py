@@ -4,8 +4,8 @@
     across N machines                + N_LATENCY + 2 (N-1)/N x bytes / g / NIC         each GPU carries its part
     hand-over to the next stage      0; across machines N_LATENCY + bytes / g / NIC
 
-A machine is the GPUs that a link joins (``gpu.max_scaleup_gpus``). ``NIC_LATENCY_S`` is an assumption (two network hops and a
-kernel start; 10-40 us are usual), ``NIC_SHARE`` what NCCL reaches of a 400 Gbit/s card with large messages.
+A machine is the GPUs that a link joins (``gpu.max_scaleup_gpus``). ``NIC_LATENCY_S`` is an assumption (two network hops and
+a kernel start; 10-40 us are usual), likewise ``NIC_SHARE``, what large messages reach of the card's rate.
 Leaves out: other traffic on the network, oversubscribed switches, in-network reduction.
 """
 

@@ -14,7 +14,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sim.errors import ConfigError
+from sim.perf.collectives import machines
 from sim.perf.memory import largest_model_len
+from sim.perf.mixture import check_experts, steps_together
 from sim.perf.served import served_model
 from sim.spec.engine import EngineSpec
 from sim.spec.gpu import GpuSpec
@@ -93,12 +95,32 @@ def _check_parallelism(engine: EngineSpec, model: ModelSpec, gpu: GpuSpec) -> No
                 f"engine.tensor_parallel_size: must divide or be a multiple of the {kv_heads} KV heads of "
                 f"{model.name}, but got {tensor}"
             )
-    if tensor > gpu.max_scaleup_gpus:
-        raise ConfigError(
-            f"engine.tensor_parallel_size: at most {gpu.max_scaleup_gpus} {gpu.name} GPUs share one machine's link "
-            f"(gpu.max_scaleup_gpus), but got {tensor}; tensor parallelism across machines is not modelled"
-        )
+    _check_machines(engine, model, gpu)
+    check_experts(model, engine)
     if pipeline > model.layer_count:
         raise ConfigError(
             f"engine.pipeline_parallel_size: at most one stage a layer ({model.layer_count}), but got {pipeline}"
+        )
+
+
+def _check_machines(engine: EngineSpec, model: ModelSpec, gpu: GpuSpec) -> None:
+    """Refuse what the links between GPUs cannot carry."""
+    tensor, scaleup = engine.tensor_parallel_size, gpu.max_scaleup_gpus
+    if tensor > scaleup and tensor % scaleup:
+        raise ConfigError(
+            f"engine.tensor_parallel_size: beyond one machine of {scaleup} {gpu.name} GPUs (gpu.max_scaleup_gpus) it must "
+            f"be a multiple of {scaleup}, but got {tensor}"
+        )
+    together = engine.expert_ranks if steps_together(model, engine) else tensor
+    talking = together * engine.pipeline_parallel_size
+    if talking > scaleup and not gpu.nic_gb_s_per_direction:
+        raise ConfigError(
+            f"gpu.nic_gb_s_per_direction: {talking} GPUs that work together stand on {machines(talking, gpu)} machines of "
+            f"{scaleup} {gpu.name} GPUs (gpu.max_scaleup_gpus), whose network is not known: state it, or take at most "
+            f"{scaleup} (tensor x pipeline{' x data' if together > tensor else ''} parallel)"
+        )
+    if together > scaleup and together > tensor and engine.all2all_backend == "flashinfer_nvlink_one_sided":
+        raise ConfigError(
+            f"engine.all2all_backend: flashinfer_nvlink_one_sided works where NVLink joins all GPUs: {scaleup} {gpu.name} "
+            f"(gpu.max_scaleup_gpus), but got {together} (tensor x data parallel)"
         )

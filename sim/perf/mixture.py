@@ -106,7 +106,7 @@ def check_experts(model: ModelSpec, engine: EngineSpec) -> None:
             )
         if engine.enable_eplb and slots % gpus:
             raise ConfigError(
-                f"engine.num_redundant_experts: {part.experts} + {engine.num_redundant_experts} experts must be a multiple of "
-                f"the {gpus} GPUs (tensor x data parallel), but {slots} / {gpus} = {slots / gpus:.2f}; "
+                f"engine.num_redundant_experts: {part.experts} + {engine.num_redundant_experts} experts must be a multiple "
+                f"of the {gpus} GPUs (tensor x data parallel), but {slots} / {gpus} = {slots / gpus:.2f}; "
                 f"{-slots % gpus + engine.num_redundant_experts} would do"
             )

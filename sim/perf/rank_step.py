@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from math import inf
 from typing import NamedTuple
 
+from sim.perf.all_to_all import AllToAll
 from sim.perf.cuda_graphs import padded_tokens
 from sim.perf.host import HostOverhead
 from sim.perf.step_time import AffineStepTime, DecodeLine
@@ -48,20 +49,15 @@ class ExpertTimes(NamedTuple):
     experts_s: tuple[float, ...]
     layers: int
     """Layers that carry tokens to experts and back."""
-    latency_s: float
-    """Of one such layer."""
-    s_per_token: float
-    """For each token that a GPU sends, or that arrives there."""
-    s_per_gathered_token: float
-    """For each token of all ranks."""
+    way: AllToAll
+    """What one such layer costs."""
     tensor_parallel: int
     gpus: int
     imbalance: float
 
     def carried_s(self, most: float, everybody: float) -> float:
         """All-to-all of all layers when the fullest rank has ``most`` tokens and all ranks have ``everybody``."""
-        arriving = max(most / self.tensor_parallel, self.imbalance * everybody / self.gpus)
-        return self.layers * (self.latency_s + self.s_per_token * arriving + self.s_per_gathered_token * everybody)
+        return self.layers * self.way.layer_s(most / self.tensor_parallel, everybody, self.gpus, self.imbalance)
 
 
 class Halving(NamedTuple):
@@ -110,7 +106,7 @@ class RankStepTime:
         return self.host.mixed_step(max(attention_s + computed, carried), load.most_seqs)
 
     def round_line(self, n_decode: int, decode_context: int, load: RankLoad) -> DecodeLine:
-        """A decode-only step, if a rank of ``n_decode`` sequences and ``decode_context`` tokens has the largest attention."""
+        """A decode-only step where a rank of ``n_decode`` sequences and ``decode_context`` tokens has most attention."""
         key = (n_decode, load)
         pieces = self._lines.get(key)
         if pieces is None:
@@ -120,8 +116,8 @@ class RankStepTime:
         return pieces[1][bisect_left(pieces[0], decode_context)]
 
     def _parts(self, load: RankLoad) -> tuple[float, float]:
-        """Seconds of what is computed beside attention, all-to-all included where nothing hides it, and the least time that an
-        all-to-all beside the computation leaves (-inf: there is none)."""
+        """Seconds of what is computed beside attention, all-to-all included where nothing hides it, and the least time that
+        an all-to-all beside the computation leaves (-inf: there is none)."""
         parts = self._apart.get(load)
         if parts is None:
             parts = self._apart[load] = self._computed(load)

@@ -1,6 +1,6 @@
-"""``rank_step_time``: the step-time model of a group of ranks that share experts, from geometry.
+"""Step times of engines on many GPUs, from geometry: ranks that share experts, whole experts, stages on several machines.
 
-Fitted tables are of one engine and do not part its experts from the rest, so groups always take the roofline.
+Fitted tables are of one engine with sliced experts, so what shares experts otherwise takes the roofline.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from dataclasses import replace
 import numpy as np
 
 from sim.perf.all_to_all import all_to_all
+from sim.perf.collectives import hand_overs_s, machines
 from sim.perf.cuda_graphs import capture_sizes
 from sim.perf.floors import with_floors
 from sim.perf.host import HostOverhead
 from sim.perf.mixture import experts_s, group_imbalance, mixture_groups, without_experts
 from sim.perf.rank_step import ExpertTimes, Halving, RankStepTime
 from sim.perf.roofline import TOKENS, efficiencies, known_generation, roofline_tables
-from sim.perf.tabulated import StepTables, TabulatedStepTime
+from sim.perf.tabulated import StepTables, TabulatedStepTime, scaled
 from sim.spec.engine import EngineSpec
 from sim.spec.gpu import GpuSpec
 from sim.spec.model import ModelSpec
@@ -36,12 +37,29 @@ def rank_step_time(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec, host: Hos
     return RankStepTime(own, expert_times(model, gpu, engine), engine.data_parallel_size, halving)
 
 
+def whole_expert_tables(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> StepTables:
+    """Tables of one engine whose tensor-parallel GPUs hold whole experts: each computes its own for all tokens, and the
+    all-reduce that adds them up is there without them, too."""
+    tables = roofline_tables(without_experts(model), gpu, engine)
+    routed = experts_s(model, gpu, engine, np.array(tables.tokens, dtype=float), efficiencies(gpu))
+    return replace(tables, nonattention_s=tuple(a + float(b) for a, b in zip(tables.nonattention_s, routed, strict=True)))
+
+
+def with_hand_overs(tables: StepTables, model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> StepTables:
+    """``tables`` and the way of each batch between stages on different machines."""
+    if machines(engine.tensor_parallel_size * engine.pipeline_parallel_size, gpu) == 1 or engine.pipeline_parallel_size == 1:
+        return tables
+    hidden_bytes = np.array(tables.tokens, dtype=float) * model.hidden_size * 2.0
+    passed = hand_overs_s(hidden_bytes, engine, gpu)
+    return replace(tables, nonattention_s=tuple(a + float(b) for a, b in zip(tables.nonattention_s, passed, strict=True)))
+
+
 def rank_tables(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> StepTables:
     """Tables of one rank without its routed experts."""
     rest = without_experts(model)
     tables = with_floors(roofline_tables(rest, gpu, engine), rest, gpu, engine)
     compute, memory = gpu.step_time_scale.get("compute", 1.0), gpu.step_time_scale.get("memory", 1.0)
-    return tables.scaled(compute, memory)
+    return scaled(tables, compute, memory)
 
 
 def expert_times(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> ExpertTimes:
@@ -57,9 +75,7 @@ def expert_times(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> ExpertTi
         tokens=tuple(int(count) for count in counts),
         experts_s=tuple(map(float, seconds)),
         layers=sum(group.count for group, _ in mixtures),
-        latency_s=way.latency_s,
-        s_per_token=way.s_per_token,
-        s_per_gathered_token=way.s_per_gathered_token,
+        way=way,
         tensor_parallel=engine.tensor_parallel_size,
         gpus=engine.expert_ranks,
         imbalance=group_imbalance(part, engine),

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Literal
 
@@ -47,6 +47,20 @@ class StepTables:
     """Seconds per (query, key) pair, all layers without a window."""
     window_tokens: int = 0
     prefill_window_pair_s: tuple[float, ...] = ()
+
+
+def scaled(tables: StepTables, compute: float, memory: float) -> StepTables:
+    """``tables`` with the compute-bound and memory-bound shares multiplied."""
+    if compute == 1.0 and memory == 1.0:
+        return tables
+    first = tables.nonattention_s[0]
+    return replace(
+        tables,
+        nonattention_s=tuple(memory * first + compute * (t - first) for t in tables.nonattention_s),
+        decode_attention_s=tuple(tuple(memory * t for t in row) for row in tables.decode_attention_s),
+        prefill_pair_s=tuple(compute * t for t in tables.prefill_pair_s),
+        prefill_window_pair_s=tuple(compute * t for t in tables.prefill_window_pair_s),
+    )
 
 
 class TabulatedStepTime:
@@ -83,9 +97,7 @@ class TabulatedStepTime:
         for new, before in prefills:
             tokens += new
             coefficients = self._chunk.get(new)
-            if coefficients is None:
-                coefficients = self._chunk[new] = self._chunk_coefficients(new)
-            pair, window_pair = coefficients
+            pair, window_pair = self.chunk(new) if coefficients is None else coefficients
             attention += pair * new * (before + 0.5 * (new + 1))
             if window_pair:
                 attention += window_pair * window_pairs(new, before, self.tables.window_tokens)
@@ -95,7 +107,7 @@ class TabulatedStepTime:
             attention /= batches
         gpu = attention + self.nonattention(tokens, batches)
         if n_decode:
-            breaks, lines = self._attention(n_decode)
+            breaks, lines = self.attention(n_decode)
             line = lines[bisect_left(breaks, decode_context)]
             gpu += line.intercept + line.slope * decode_context
         return self.host.mixed_step(gpu, seqs)
@@ -113,10 +125,15 @@ class TabulatedStepTime:
         value = self._nonattention.get(key)
         if value is None:
             each = padded_tokens(-(-tokens // batches), self.capture_sizes)
-            value = self._nonattention[key] = _interpolate(self.tables.tokens, self.tables.nonattention_s, each)
+            value = self._nonattention[key] = interpolate(self.tables.tokens, self.tables.nonattention_s, each)
         return value
 
-    def _attention(self, n: int) -> tuple[list[float], list[DecodeLine]]:
+    def nonattention_at(self, tokens: float) -> float:
+        """``N`` of ``tokens`` new tokens, padded already, seconds."""
+        return interpolate(self.tables.tokens, self.tables.nonattention_s, tokens)
+
+    def attention(self, n: int) -> tuple[list[float], list[DecodeLine]]:
+        """Pieces of D in the total context of ``n`` sequences: right ends (all but the last) and lines."""
         pieces = self._attention_pieces.get(n)
         if pieces is None:
             pieces = self._attention_pieces[n] = self._build_attention(n)
@@ -124,11 +141,10 @@ class TabulatedStepTime:
 
     def _build_decode(self, n: int) -> tuple[list[float], list[DecodeLine]]:
         nonattention = self.nonattention(n, min(self.stages, n)) if n else 0.0
-        breaks, lines = self._attention(n)
+        breaks, lines = self.attention(n)
         return self.host.decode_lines(breaks, lines, nonattention, n)
 
     def _build_attention(self, n: int) -> tuple[list[float], list[DecodeLine]]:
-        """Pieces of D in the total context of ``n`` sequences: right ends (all but the last) and lines."""
         if n == 0:
             return [], [DecodeLine(0.0, 0.0, inf)]
         tables = self.tables
@@ -147,12 +163,17 @@ class TabulatedStepTime:
                 breaks.append(end)
         return breaks, lines
 
-    def _chunk_coefficients(self, new: int) -> tuple[float, float]:
-        tables = self.tables
-        pair = _interpolate(tables.prefill_tokens, tables.prefill_pair_s, new, extrapolate=False)
-        if not tables.window_tokens:
-            return pair, 0.0
-        return pair, _interpolate(tables.prefill_tokens, tables.prefill_window_pair_s, new, extrapolate=False)
+    def chunk(self, new: int) -> tuple[float, float]:
+        """Seconds a (query, key) pair in a chunk of ``new`` tokens: layers without a window, layers with one."""
+        coefficients = self._chunk.get(new)
+        if coefficients is None:
+            tables = self.tables
+            pair = interpolate(tables.prefill_tokens, tables.prefill_pair_s, new, extrapolate=False)
+            window = 0.0
+            if tables.window_tokens:
+                window = interpolate(tables.prefill_tokens, tables.prefill_window_pair_s, new, extrapolate=False)
+            coefficients = self._chunk[new] = pair, window
+        return coefficients
 
 
 def window_pairs(new: int, before: int, window: int) -> float:
@@ -161,7 +182,7 @@ def window_pairs(new: int, before: int, window: int) -> float:
     return growing * (before + 0.5 * (growing + 1)) + (new - growing) * float(window)
 
 
-def _interpolate(knots: tuple[int, ...], values: tuple[float, ...], at: float, *, extrapolate: bool = True) -> float:
+def interpolate(knots: tuple[int, ...], values: tuple[float, ...], at: float, *, extrapolate: bool = True) -> float:
     """Piecewise linear; beyond the last knot the last slope goes on (or the last value, if not ``extrapolate``)."""
     if at <= knots[0]:
         return values[0]

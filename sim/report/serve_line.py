@@ -6,6 +6,7 @@ server's flags can say has no flag and is left out.
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 
@@ -18,7 +19,9 @@ VLLM_OPTIONS = (
     "num_gpu_blocks_override", "block_size", "kv_cache_dtype", "quantization", "enable_prefix_caching",
     "enable_chunked_prefill", "long_prefill_token_threshold", "long_prefill_token_threshold_adaptive", "scheduling_policy",
     "watermark", "scheduler_reserve_full_isl", "prefill_schedule_interval", "async_scheduling", "enforce_eager",
-    "max_cudagraph_capture_size", "cudagraph_capture_sizes", "performance_mode", "language_model_only",
+    "max_cudagraph_capture_size", "cudagraph_capture_sizes", "performance_mode", "language_model_only", "data_parallel_size",
+    "enable_expert_parallel", "all2all_backend", "enable_eplb", "enable_dbo", "dbo_decode_token_threshold",
+    "dbo_prefill_token_threshold",
 )  # fmt: skip
 """Keys of ``engine`` that are options of ``vllm serve`` under the same name."""
 _THEIR_NAMES = {
@@ -48,7 +51,10 @@ def serve_words(model: ModelSpec, engine: EngineSpec) -> list[str]:
         sglang = ["python", "-m", "sglang.launch_server", "--model-path", served]
         start = ["trtllm-serve", served] if engine.name == "tensorrt_llm" else sglang
         return start + _flags(engine, _THEIR_NAMES[engine.name])
-    return ["vllm", "serve", served, *_flags(engine, {name: name.replace("_", "-") for name in VLLM_OPTIONS})]
+    words = _flags(engine, {name: name.replace("_", "-") for name in VLLM_OPTIONS})
+    if engine.num_redundant_experts:
+        words += ["--eplb-config", json.dumps({"num_redundant_experts": engine.num_redundant_experts})]
+    return ["vllm", "serve", served, *words]
 
 
 def model_reference(model: ModelSpec) -> str:

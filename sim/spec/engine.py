@@ -18,7 +18,6 @@ from sim.spec.releases import NEWEST, OPTIONS, parse_version, release_of
 from sim.spec.spellings import AUTO_LENGTH, as_bytes, as_kv_dtype, as_tokens, as_weight_dtype
 from sim.spec.strict import STRICT
 
-
 All2AllBackend = Literal[
     "allgather_reducescatter", "deepep_low_latency", "deepep_high_throughput", "flashinfer_nvlink_one_sided",
 ]  # fmt: skip
@@ -198,7 +197,7 @@ class EngineSpec:
         if tokens is not None and seqs is not None and tokens < seqs:
             raise ValueError(f"`max_num_batched_tokens >= max_num_seqs` must hold, but got {tokens} and {seqs}")
         if self.num_redundant_experts and not (self.enable_eplb and self.enable_expert_parallel):
-            raise ValueError("`num_redundant_experts` needs enable_expert_parallel and enable_eplb: nobody places copies else")
+            raise ValueError("`num_redundant_experts` needs enable_expert_parallel and enable_eplb, which places copies")
         if self.enable_eplb and not self.enable_expert_parallel:
             raise ValueError("`enable_eplb` needs enable_expert_parallel: without it every GPU has a slice of every expert")
         if self.waiting_served_ratio and self.batch_order != "prefill_first":

@@ -14,7 +14,7 @@ from sim.report.serve_line import VLLM_OPTIONS
 from sim.spec import EngineSpec
 
 MODELLED = {field.name for field in fields(EngineSpec)} & {
-    *VLLM_OPTIONS, "data_parallel_size", "enable_expert_parallel", "max_loras", "max_cpu_loras", "max_lora_rank",
+    *VLLM_OPTIONS, "max_loras", "max_cpu_loras", "max_lora_rank",
 }  # fmt: skip
 """Options whose name is a key of ``engine``."""
 
@@ -43,8 +43,10 @@ WITHOUT_EFFECT = {
     "seed", "model_impl", "runner", "convert", "enable_prompt_embeds", "use_tqdm_on_load", "safetensors_load_strategy",
     # how it runs without changing how much
     "distributed_executor_backend", "ray_workers_use_nsight", "max_parallel_loading_workers", "worker_cls",
-    "worker_extension_cls", "nnodes", "node_rank", "master_addr", "master_port", "disable_custom_all_reduce",
-    "attention_backend", "attention_config", "moe_backend", "all2all_backend", "optimization_level", "additional_config",
+    "worker_extension_cls", "data_parallel_size_local", "data_parallel_address", "data_parallel_rpc_port",
+    "data_parallel_start_rank", "data_parallel_backend", "expert_placement_strategy", "nnodes", "node_rank",
+    "master_addr", "master_port", "disable_custom_all_reduce",
+    "attention_backend", "attention_config", "moe_backend", "optimization_level", "additional_config",
     "prefix_caching_hash_algo", "calculate_kv_scales", "disable_sliding_window", "disable_cascade_attn", "stream_interval",
     "kernel_config", "structured_outputs_backend", "scheduler_cls", "disable_hybrid_kv_cache_manager", "numa_bind",
     "enable_sleep_mode", "shutdown_timeout", "profiler_config", "observability_config", "swap_space",
@@ -60,19 +62,10 @@ UNMODELLED: dict[str, tuple[str, tuple[Any, ...]]] = {
     "speculative_config": ("speculative decoding", (None, {}, "")),
     "speculative_model": ("speculative decoding", (None, "")),
     "num_speculative_tokens": ("speculative decoding", (None, "0", 0)),
-    "data_parallel_size": ("data parallelism inside one server: use fleet.replicas for ranks that share nothing", _OFF),
-    "data_parallel_size_local": ("data parallelism inside one server", _OFF),
-    "data_parallel_rank": ("data parallelism inside one server", (None, False)),
-    "data_parallel_address": ("data parallelism inside one server", (None, False)),
-    "data_parallel_rpc_port": ("data parallelism inside one server", (None, False)),
-    "data_parallel_start_rank": ("data parallelism inside one server", (None, False)),
-    "data_parallel_backend": ("data parallelism inside one server", (None, "mp")),
-    "data_parallel_hybrid_lb": ("data parallelism inside one server", (None, False)),
-    "data_parallel_external_lb": ("data parallelism inside one server", (None, False)),
-    "enable_expert_parallel": ("expert parallelism", (None, False)),
-    "enable_eplb": ("expert parallelism", (None, False)),
-    "eplb_config": ("expert parallelism", (None, {})),
-    "enable_dbo": ("dual batch overlap", (None, False)),
+    "data_parallel_rank": ("an endpoint for each data-parallel rank", (None, False)),
+    "data_parallel_hybrid_lb": ("an endpoint for each machine of data-parallel ranks", (None, False)),
+    "data_parallel_external_lb": ("an endpoint for each data-parallel rank", (None, False)),
+    "enable_elastic_ep": ("ranks that come and go", (None, False)),
     "decode_context_parallel_size": ("context parallelism", _OFF),
     "prefill_context_parallel_size": ("context parallelism", _OFF),
     "cpu_offload_gb": ("weights on the CPU", (None, 0, "0", "0.0")),
@@ -132,8 +125,14 @@ def compilation_config(value: Any) -> dict[str, Any]:
     return found
 
 
+def eplb_config(value: Any) -> dict[str, Any]:
+    """``--eplb-config``: the copies of experts; how often they are placed anew makes none to loads that are known."""
+    copies = value.get("num_redundant_experts") if isinstance(value, dict) else None
+    return {} if copies is None else {"num_redundant_experts": copies}
+
+
 READ: dict[str, Callable[[Any], dict[str, Any]]] = {
     "dtype": dtype, "limit_mm_per_prompt": limit_mm_per_prompt, "compilation_config": compilation_config,
-    "cuda_graph_sizes": lambda value: {},
+    "cuda_graph_sizes": lambda value: {}, "eplb_config": eplb_config,
 }  # fmt: skip
 """Options with a meaning of their own; ``ValueError`` says what of them is not modelled."""
