@@ -27,6 +27,7 @@ import numpy as np
 
 from sim.errors import ConfigError, SimError
 from sim.perf import FrontEnd, memory_plan, step_time_model
+from sim.perf.rank_step import RankStepTime
 from sim.perf.tabulated import TabulatedStepTime
 from sim.run import simulate
 from sim.spec import GatewaySpec, OutputSpec, Scenario, WorkloadSpec
@@ -58,7 +59,7 @@ class Prediction:
     """Of each prompt: what no prefix cache held."""
     failed: int
     regime: str
-    step_time: TabulatedStepTime
+    step_time: TabulatedStepTime | RankStepTime
 
 
 def validate(folder: str | Path, json_path: str | Path | None = None, refused: list[str] | None = None) -> list[ErrorRow]:
