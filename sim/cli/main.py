@@ -41,6 +41,7 @@ VERBS = {
     "conformance": ("sim.trust.conformance:main", "replay recorded scheduler cases step by step"),
     "validate": ("sim.trust.validate:main", "predict measured cases and print the error"),
     "export": ("sim.cli.export:main", "the deployment that a configuration means: Kubernetes, llm-d, Dynamo"),
+    "completion": ("sim.cli.front.complete:main", "the script with which bash, zsh or fish complete all this"),
     "report": ("sim.cli.rewrite_report:main", "write the page of a run or sweep folder again"),
 }
 """Verb -> (where its ``main(argv) -> exit code`` lives, one line of help). Imported only when asked for."""
@@ -50,6 +51,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line ``argv`` (default: the process's own) and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     any_terminal()
+    told = {name: text for name, (_, text) in VERBS.items()}
+    if arguments[:1] == ["__complete"]:  # what a shell asks, see sim.cli.front.complete
+        from sim.cli.front.complete import answer
+
+        print(answer(told, *arguments[1:]))
+        return 0
     verb, rest = (arguments[0], arguments[1:]) if arguments[:1] and arguments[0] in VERBS else ("run", arguments)
     try:
         if "--version" in rest:
@@ -58,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments[:1] == ["help"]:  # servecap help VERB
             verb, rest = (arguments[1] if arguments[1:] and arguments[1] in VERBS else "run"), ["--help"]
         if verb in HYDRA_VERBS and ("--help" in rest or "-h" in rest):
-            print(verb_help(verb, {name: text for name, (_, text) in VERBS.items()}, rest))
+            print(verb_help(verb, told, rest))
             return 0
         check_flags(rest)
         return _verb(verb)(as_overrides(rest, own_flags(verb)) if verb in TAKE_OVERRIDES - {"compare"} else rest)
