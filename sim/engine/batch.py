@@ -65,6 +65,16 @@ class Batch:
         self._increment = increment
         self.end = self.time_after(self.steps)
 
+    @property
+    def increment(self) -> float:
+        """What each step takes longer than the one before it."""
+        return self._increment
+
+    def cut_to(self, steps: int) -> None:
+        """The plan ends after ``steps`` steps."""
+        self.steps = steps
+        self.end = self.time_after(steps)
+
     def time_after(self, steps: int) -> float:
         """Clock at the end of the first ``steps`` steps."""
         if steps <= 1:

@@ -2,7 +2,8 @@
 
 A step carries prefill when it serves a chunk or admits a request with more than one token to compute. Less than N steps
 after the last such step, prompts wait, as long as somebody decodes and the last admission left nobody waiting for want of
-seats, budget or blocks. Source: vLLM 0.33, ``v1/core/sched/scheduler.py``.
+seats, budget or blocks. Ranks that step together start prompts in the same rounds instead, those whose number within the
+wave is a multiple of N. Source: vLLM 0.33, ``v1/core/sched/scheduler.py``, ``v1/engine/core.py``.
 """
 
 from __future__ import annotations
@@ -34,3 +35,18 @@ class Cadence:
             if request not in batch.admitted or request.target - before > 1:
                 self._last_prefill_step = step
                 return
+
+
+class RankCadence(Cadence):
+    """The prefill cadence of one of several ranks."""
+
+    __slots__ = ("round",)
+
+    def __init__(self, interval: int) -> None:
+        super().__init__(interval)
+        self.round = 0
+        """Number of the round being composed, set by whoever leads the ranks."""
+
+    def holds(self, step: int, someone_decodes: bool) -> bool:
+        """See ``Cadence``."""
+        return someone_decodes and not self._full and self.round % self._interval != 0

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from sim.engine.batch import Batch
 from sim.engine.request import EngineRequest
+from sim.engine.round import Round
 from sim.engine.scheduler import Scheduler
 
 
@@ -34,3 +35,13 @@ class StepListener:
 
     def returned(self, batch: Batch) -> None:
         """The output of ``batch`` was applied."""
+
+
+class RoundListener:
+    """Told of every forward that ranks make together."""
+
+    def composed(self, one: Round) -> None:
+        """``one`` is composed; its times are known."""
+
+    def voted(self, goes_on: bool) -> None:
+        """The ranks have voted after the newest round: whether the wave goes on."""

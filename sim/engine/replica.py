@@ -21,45 +21,19 @@ from __future__ import annotations
 from math import inf
 
 from sim.engine.batch import Batch
-from sim.engine.clock import COMPLETION, SCHEDULE, Clock, Moment
+from sim.engine.clock import COMPLETION, SCHEDULE, Clock
 from sim.engine.gaps import GapHistogram
 from sim.engine.listener import EngineListener, StepListener
 from sim.engine.noise import StepNoise
 from sim.engine.request import EngineRequest
 from sim.engine.scheduler import Scheduler
 from sim.engine.view import EngineView, view_of
+from sim.engine.wake_ups import Composing, Loop, Pace, WakeUp
 from sim.engine.work import Work
 from sim.perf.step_time import StepTimeModel
 
 
-class _Wake(Moment):
-    """An engine's next wake-up, void when its plan has changed."""
-
-    __slots__ = ("plan", "replica")
-
-    def __init__(self, replica: Replica, plan: int) -> None:
-        super().__init__()
-        self.replica = replica
-        self.plan = plan
-
-    def happen(self) -> None:
-        """See ``Moment``."""
-        if self.plan == self.replica.plan:
-            self.replica.wake()
-
-
-class _Compose(_Wake):
-    """The same, behind everything else that happens at that moment."""
-
-    __slots__ = ()
-
-    def happen(self) -> None:
-        """See ``Moment``."""
-        if self.plan == self.replica.plan:
-            self.replica.compose()
-
-
-class Replica:
+class Replica(Loop):
     """One engine with its clock.
 
     Args:
@@ -72,6 +46,9 @@ class Replica:
         gaps: collects the gaps between tokens.
         name: what messages and records call it.
         noise: draws each step's factor; the scheduler must not skip then.
+
+    An engine with a ``pace`` has no wake-ups of its own: whoever paces it asks for its ``next_batch``, sets the batch's
+    times, and ``launch``es it.
     """
 
     def __init__(
@@ -86,6 +63,7 @@ class Replica:
         name: str = "",
         noise: StepNoise | None = None,
     ) -> None:
+        super().__init__()
         self.clock = clock
         self.scheduler = scheduler
         self.step_time = step_time
@@ -95,11 +73,11 @@ class Replica:
         self.gaps = gaps
         self.name = name
         self._noise = noise
+        self.pace: Pace | None = None
+        """Who wakes this engine; None = itself."""
         self._queue: list[Batch] = []
         self._open: Batch | None = None
         """The newest batch of the queue while its plan may still be cut."""
-        self.plan = 0
-        """Version of the next wake-up; older ones in the heap are void."""
         self._wake_at: float | None = None
         self._due = inf
         """When the engine composes behind the open plan, where that needs no wake-up of its own."""
@@ -189,14 +167,19 @@ class Replica:
     # -- the engine loop -----------------------------------------------------------------------------------------------
 
     def _wake_now(self) -> None:
+        if self.pace is not None:
+            self.pace.news()
+            return
         now = self.clock.now
         if self._wake_at is None or self._wake_at > now:
             self.plan += 1
             self._wake_at = now
-            self.clock.put(now, SCHEDULE, _Compose(self, self.plan))
+            self.clock.put(now, SCHEDULE, Composing(self))
 
     def _plan_wake(self) -> None:
         """Next moment at which this engine has something to do."""
+        if self.pace is not None:
+            return
         self._due = inf
         queue = self._queue
         if not queue:
@@ -216,11 +199,13 @@ class Replica:
         if wake_at != self._wake_at:
             self._wake_at = wake_at
             self.plan += 1
-            self.clock.put(wake_at, COMPLETION, _Wake(self, self.plan))
+            self.clock.put(wake_at, COMPLETION, WakeUp(self))
 
     def _cut(self) -> None:
         """The scheduler has news: end the open plan as soon as the engine would look."""
-        if self._shorten():
+        if self.pace is not None:
+            self.pace.news()
+        elif self._shorten():
             self._plan_wake()
 
     def _shorten(self) -> bool:
@@ -231,10 +216,15 @@ class Replica:
         steps = max(1, batch.steps_started(self.clock.now) + self.depth - 1)
         if steps >= batch.steps:
             return False
-        batch.steps = steps
-        batch.end = batch.time_after(steps)
-        self._end = batch.end
+        self.cut_to(steps)
         return True
+
+    def cut_to(self, steps: int) -> None:
+        """The open plan ends after ``steps`` steps."""
+        batch = self._open
+        if batch is not None:
+            batch.cut_to(steps)
+            self._end = batch.end
 
     def wake(self) -> None:
         """The planned wake-up: take what has returned, then compose, behind everything else of this moment."""
@@ -249,7 +239,7 @@ class Replica:
         if self.clock.peek() <= now:
             self.plan += 1
             self._wake_at = now
-            self.clock.put(now, SCHEDULE, _Compose(self, self.plan))
+            self.clock.put(now, SCHEDULE, Composing(self))
         else:
             self.compose()
 
@@ -304,31 +294,51 @@ class Replica:
             if len(queue) >= self.depth:
                 break
             if self._aborts:
-                for request in self._aborts:
-                    if scheduler.abort(request):
-                        if request.scheduled_at is None:
-                            self.waiting_tokens -= request.prompt_len
-                        self.listener.aborted(request)
-                self._aborts.clear()
+                self._drop_aborted()
             preemptions = scheduler.books.preemptions
             batch = scheduler.compose()
             if batch is None:
                 if not queue and scheduler.books.preemptions > preemptions:
                     continue  # an idle core looks again, and what it has just preempted waits first in line
                 break
-            self._launch(batch, now)
+            self.launch(batch, now)
 
-    def _launch(self, batch: Batch, now: float) -> None:
-        scheduler = self.scheduler
+    def _drop_aborted(self) -> None:
+        for request in self._aborts:
+            if self.scheduler.abort(request):
+                if request.scheduled_at is None:
+                    self.waiting_tokens -= request.prompt_len
+                self.listener.aborted(request)
+        self._aborts.clear()
+
+    def next_batch(self) -> Batch | None:
+        """What a paced engine schedules now; None = nothing."""
+        if self._aborts:
+            self._drop_aborted()
+        return self.scheduler.compose()
+
+    def take_in(self, now: float) -> None:
+        """Apply the outputs of a paced engine's batches that have ended."""
+        self._take_in(now, False)
+
+    def close_plan(self) -> None:
+        """The open plan of a paced engine becomes final."""
+        if self._open is not None:
+            self._close(self._open)
+
+    def launch(self, batch: Batch, now: float) -> None:
+        """``batch``, composed now, goes to the GPU; a paced engine's has its times."""
+        scheduler, paced = self.scheduler, self.pace is not None
         batch.sched_at = now
         batch.used_blocks = scheduler.pool.usable - scheduler.pool.free
         start = self._end if self._end > now else now
         if batch.prefills:
-            chunks = [(n, before) for _, n, before in batch.prefills]
-            first = self.step_time.step(chunks, batch.n_decode, batch.context)
-            if self._noise is not None:
-                first *= self._noise.factor()
-            batch.set_times(start, first, 0.0)
+            if not paced:
+                chunks = [(n, before) for _, n, before in batch.prefills]
+                first = self.step_time.step(chunks, batch.n_decode, batch.context)
+                if self._noise is not None:
+                    first *= self._noise.factor()
+                batch.set_times(start, first, 0.0)
             for request in batch.sampled:
                 if request.announces:
                     batch.announces = True
@@ -336,7 +346,7 @@ class Replica:
                 if request.scheduled_at is None:
                     request.scheduled_at = now
                     self.waiting_tokens -= request.prompt_len
-        else:
+        elif not paced:
             n = batch.n_decode
             intercept, slope, last_context = self.step_time.decode_line(n, batch.context)
             steps = 1 if batch.number else scheduler.longest_run()

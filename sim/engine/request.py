@@ -25,8 +25,8 @@ class EngineRequest:
     __slots__ = (
         "abort_reason", "announces", "arrival", "cached_tokens", "computed", "content", "deadline", "decoding",
         "finish_tick", "finished_at", "first_token_at", "held_at", "high_water", "key", "last_step", "max_output", "offset",
-        "output_name", "owner", "path", "preemptions", "priority", "prompt_len", "recomputed", "registered", "request_id",
-        "running", "runs", "sampled", "scheduled_at", "seq", "stale_until", "submitted", "target",
+        "output_name", "owner", "path", "preemptions", "priority", "prompt_len", "rank", "recomputed", "registered",
+        "request_id", "running", "runs", "sampled", "scheduled_at", "seq", "stale_until", "submitted", "target",
     )  # fmt: skip
 
     def __init__(
@@ -56,6 +56,8 @@ class EngineRequest:
         ever ask for prompt or answer, not even another attempt."""
         self.owner = owner
         """Whatever the caller wants to find again (the gateway's request)."""
+        self.rank = 0
+        """Of a group of engines, the one that has it."""
         self.announces = False
         """Whoever sent it wants to know of its first token."""
         self.computed = 0

@@ -45,6 +45,7 @@ class Scheduler:
         num_gpu_blocks: KV blocks as vLLM reports them; one is reserved.
         grouped: the pool of a model with several KV cache groups; None = one group of full attention.
         reserve: what else must fit for a request to be admitted; None = its prompt.
+        cadence: when prompts may start, of a rank that steps with others; None = as the options say.
     """
 
     def __init__(
@@ -53,12 +54,13 @@ class Scheduler:
         num_gpu_blocks: int,
         grouped: GroupedBlockPool | None = None,
         reserve: Reserve | None = None,
+        cadence: Cadence | None = None,
     ) -> None:
         interval = engine.prefill_schedule_interval
         self.books = Books(engine, num_gpu_blocks, grouped)
         self.limits = self.books.limits
         self.pool = self.books.pool
-        self.cadence = Cadence(interval) if interval > 1 else None
+        self.cadence = Cadence(interval) if cadence is None and interval > 1 else cadence
         self.serving = Serving(self.books)
         self.admission = Admission(self.books, self.cadence, reserve)
         policy = engine.scheduling_policy

@@ -28,7 +28,7 @@ from sim.errors import TraceError, reading
 from sim.perf.kv_cache import CacheGroup, Kind
 from sim.perf.step_time import AffineStepTime
 from sim.spec import EngineSpec
-from sim.trust import recorded_requests
+from sim.trust import rank_recording, recorded_requests
 
 _DEFAULTS: dict[str, Any] = {
     "max_num_seqs": 128, "max_num_batched_tokens": 2048, "max_model_len": 8192, "block_size": 16, "async_scheduling": False,
@@ -242,6 +242,8 @@ def check_case(folder: Path) -> Verdict:
     meta_file = folder / "meta.json"
     with reading(meta_file, "what a recording says of itself", TraceError):
         meta = _json(meta_file.read_text("utf-8"), str(meta_file)) if meta_file.is_file() else {}
+    if case.get("engine", {}).get("data_parallel_size", 1) > 1:
+        return Verdict(_of_ranks(folder, case, recorded), False)
     with reading(folder / "case.json", "a conformance case", TraceError):
         recording = Recording(case)
         ours = recording.run(len(recorded) + 1)
@@ -254,6 +256,20 @@ def check_case(folder: Path) -> Verdict:
     if difference is None and meta.get("stalled", recording.stalled) != recording.stalled:
         difference = f"recorded stalled={str(meta['stalled']).lower()}, ours {str(recording.stalled).lower()}"
     return Verdict(difference, recording.stalled)
+
+
+def _of_ranks(folder: Path, case: dict[str, Any], recorded: list[dict[str, Any]]) -> str | None:
+    """The first difference of a case of ranks that step together."""
+    with reading(folder / "case.json", "a conformance case", TraceError):
+        spec, blocks = engine_of(case["engine"])
+        ours = rank_recording.RankRecording(case, spec, blocks).run(len(recorded) + 1)
+    with reading(folder, "a conformance case", TraceError):
+        difference = rank_recording.first_difference(recorded, ours)
+    requests = recorded_requests.read_requests(folder)
+    for number, steps in enumerate(rank_recording.steps_of_ranks(ours, spec.data_parallel_size)):
+        mine = [row for row in requests if row.get("rank") == number]
+        difference = difference or recorded_requests.first_difference(mine, steps)
+    return difference
 
 
 def main(argv: list[str]) -> int:
