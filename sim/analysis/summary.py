@@ -37,6 +37,7 @@ from sim.analysis.cost_tree import BY_VOLUME, FIXED, ON_TOP, CostNode, billed_in
 from sim.analysis.insurance import insurance
 from sim.analysis.judge import judge
 from sim.analysis.latency import answered_mask, latency_table, measured_requests
+from sim.analysis.ranks import rank_figures
 from sim.analysis.slo import good_mask
 from sim.record.result import OUTCOMES, Result
 from sim.spec import Slo
@@ -91,6 +92,9 @@ def summarize(result: Result, slo: Slo | None = None, cost: CostNode | None = No
             "requests_per_cpu_s": _ratio(float(len(requests)), result.cpu_s),
         },
     }
+    ranks = rank_figures(result)
+    if ranks is not None:
+        summary["ranks"] = ranks
     summary["closed_formula"] = closed_formula(result.scenario, summary)
     cleaned: dict[str, Any] = undefined_to_none(summary)
     return cleaned

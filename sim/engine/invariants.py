@@ -18,6 +18,7 @@ from typing import NoReturn
 
 from sim.engine.batch import Batch
 from sim.engine.cache_groups import GroupedBlockPool
+from sim.engine.cadence import Cadence
 from sim.engine.prefix_cache import PrefixBlockPool, Run
 from sim.engine.request import EngineRequest
 from sim.engine.scheduler import Scheduler
@@ -43,8 +44,9 @@ class WatchedScheduler(Scheduler):
         name: str,
         now: Callable[[], float],
         grouped: GroupedBlockPool | None = None,
+        cadence: Cadence | None = None,
     ) -> None:
-        super().__init__(engine, num_gpu_blocks, grouped)
+        super().__init__(engine, num_gpu_blocks, grouped, cadence=cadence)
         self.skip_decode = False
         self.record_order = True
         self._name = name

@@ -25,6 +25,7 @@ from collections.abc import Callable, Sequence
 
 from sim.engine.batch import Batch
 from sim.engine.cache_groups import GroupedBlockPool
+from sim.engine.cadence import Cadence
 from sim.engine.invariants import WatchedScheduler
 from sim.engine.reserve import Reserve
 from sim.engine.scheduler import Scheduler
@@ -39,24 +40,25 @@ def make_scheduler(
     now: Callable[[], float],
     check_invariants: bool = False,
     groups: Sequence[CacheGroup] = (),
+    cadence: Cadence | None = None,
 ) -> Scheduler:
-    """The scheduler that ``engine`` asks for, with the KV cache ``groups`` of its model (none = one of full attention).
-    Only vLLM's own has groups and is watched by ``check_invariants``."""
+    """The scheduler that ``engine`` asks for, with the KV cache ``groups`` of its model (none = one of full attention) and
+    the ``cadence`` of a rank. Only vLLM's own has groups and is watched by ``check_invariants``."""
     if not engine.decides_as_vllm:
-        return PolicyScheduler(engine, num_gpu_blocks)
+        return PolicyScheduler(engine, num_gpu_blocks, cadence)
     grouped = GroupedBlockPool(num_gpu_blocks, engine, groups) if groups else None
     if check_invariants:
-        return WatchedScheduler(engine, num_gpu_blocks, name, now, grouped)
-    return Scheduler(engine, num_gpu_blocks, grouped)
+        return WatchedScheduler(engine, num_gpu_blocks, name, now, grouped, cadence)
+    return Scheduler(engine, num_gpu_blocks, grouped, cadence=cadence)
 
 
 class PolicyScheduler(Scheduler):
     """A ``Scheduler`` with another engine's decisions."""
 
-    def __init__(self, engine: EngineSpec, num_gpu_blocks: int) -> None:
+    def __init__(self, engine: EngineSpec, num_gpu_blocks: int, cadence: Cadence | None = None) -> None:
         kind = engine.admission_reserve
         reserve = Reserve(kind, engine.schedule_conservativeness) if kind != "prompt" else None
-        super().__init__(engine, num_gpu_blocks, reserve=reserve)
+        super().__init__(engine, num_gpu_blocks, reserve=reserve, cadence=cadence)
         self._reserve = reserve
         if engine.victim == "fewest_generated":
             self.serving.fewest_generated = True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sim.errors import ConfigError
 from sim.perf import memory_plan, resolve_engine, step_time_model
 from sim.spec import EngineSpec, GpuSpec, ModelSpec
 
@@ -18,16 +17,16 @@ class Blueprint:
         self.gpu = gpu
         self.stated = engine
         self.engine = resolve_engine(engine, model, gpu)
-        if self.engine.data_parallel_size > 1:
-            raise ConfigError("engine.data_parallel_size: several ranks in a fleet are not simulated yet")
         plan = memory_plan(model, gpu, self.engine)
         if plan.most_sequences is not None and not plan.simulated_groups:  # each running sequence keeps a recurrent state
             most = min(self.engine.max_num_active_seqs or plan.most_sequences, plan.most_sequences)
             self.engine = replace(self.engine, max_num_active_seqs=most)
         self.groups = plan.simulated_groups
         """KV cache groups of its engine; none = one of full attention."""
+        ranks = self.engine.data_parallel_size
         self.blocks = plan.num_gpu_blocks if self.groups else plan.one_group_blocks
-        self.kv_tokens = plan.kv_tokens if self.groups else plan.one_group_tokens
+        """Of each rank."""
+        self.kv_tokens = ranks * (plan.kv_tokens if self.groups else plan.one_group_tokens)
         self.weights_bytes = plan.weights_bytes_per_gpu * self.gpus
         """Of all GPUs of a replica."""
         self.weights_name = f"{model.name} {model.weight_dtype}"

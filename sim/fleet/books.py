@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
 
+from sim.engine.rank_group import RankGroup
 from sim.fleet.prices import PriceHistory
 from sim.fleet.roster import Roster
 from sim.fleet.server import Server
-from sim.record.result import REPLICA_COLUMNS
+from sim.record.result import RANK_COLUMNS, REPLICA_COLUMNS
 from sim.spec import Scenario
 
 _ROUNDING = 1e-9
@@ -45,10 +47,15 @@ class Books:
         """``Result.replicas``: the run ends at ``end_s``, and with it what still runs."""
         return pd.DataFrame([self._row(server, end_s) for server in self._roster.servers], columns=list(REPLICA_COLUMNS))
 
+    def ranks(self) -> pd.DataFrame | None:
+        """``Result.ranks``, after ``close``."""
+        rows = [row for server in self._roster.servers if len(server.engines) > 1 for row in _rank_rows(server)]
+        return pd.DataFrame(rows, columns=list(RANK_COLUMNS)) if rows else None
+
     def _row(self, server: Server, end_s: float) -> dict[str, Any]:
         server.settle(end_s)
-        replica, seconds = server.replica, server.seconds
-        scheduler = replica.scheduler
+        work, seconds = server.replica.work, server.seconds
+        ranks = [engine.scheduler.books for engine in server.engines]
         start_s = end_s if server.billed_start_s is None else server.billed_start_s
         used_until_s = end_s if server.billed_stop_s is None else server.billed_stop_s
         stop_s = used_until_s if used_until_s >= end_s else self._billed_until(start_s, used_until_s)
@@ -64,26 +71,26 @@ class Books:
             "stopped_s": end_s if server.stopped_s is None else server.stopped_s,
             "billed_start_s": start_s,
             "billed_stop_s": stop_s,
-            "busy_s": replica.work.busy,
+            "busy_s": work.busy,
             "idle_s": seconds.get("idle", 0.0),
             "starting_s": seconds.get("starting", 0.0),
             "draining_s": seconds.get("draining", 0.0),
             "dead_s": seconds.get("dead", 0.0),
             "price_factor": self._prices.mean_factor(server, start_s, stop_s),
-            "seq_s": replica.work.seq_time,
-            "kv_block_s": replica.work.block_time,
-            "max_num_seqs": server.engine.max_num_seqs,
-            "kv_blocks": scheduler.pool.usable,
-            "engine_steps": replica.work.steps,
-            "input_tokens": replica.work.prefill_tokens,
-            "output_tokens": replica.work.sampled_tokens,
-            "cached_tokens": scheduler.books.prefix_hits_tokens,
-            "recomputed_tokens": scheduler.books.recomputed_tokens,
+            "seq_s": work.seq_time,
+            "kv_block_s": work.block_time,
+            "max_num_seqs": len(ranks) * (server.engine.max_num_seqs or 0),
+            "kv_blocks": sum(books.pool.usable for books in ranks),
+            "engine_steps": work.steps,
+            "input_tokens": work.prefill_tokens,
+            "output_tokens": work.sampled_tokens,
+            "cached_tokens": sum(books.prefix_hits_tokens for books in ranks),
+            "recomputed_tokens": sum(books.recomputed_tokens for books in ranks),
             "wasted_tokens": server.wasted_tokens,
             "background_tokens": server.background_tokens,
-            "preemptions": scheduler.books.preemptions,
-            "prefix_queries_tokens": scheduler.books.prefix_queries_tokens,
-            "prefix_hits_tokens": scheduler.books.prefix_hits_tokens,
+            "preemptions": sum(books.preemptions for books in ranks),
+            "prefix_queries_tokens": sum(books.prefix_queries_tokens for books in ranks),
+            "prefix_hits_tokens": sum(books.prefix_hits_tokens for books in ranks),
         }
 
     def _billed_until(self, start_s: float, used_until_s: float) -> float:
@@ -96,3 +103,22 @@ class Books:
         if step_s:
             billed_s = math.ceil(billed_s / step_s - _ROUNDING) * step_s
         return start_s + max(billed_s, used_s)
+
+
+def _rank_rows(server: Server) -> Iterator[dict[str, Any]]:
+    lock_step = server.replica.lock_step if isinstance(server.replica, RankGroup) else None
+    for number, engine in enumerate(server.engines):
+        work = engine.work
+        yield {
+            "pool": server.pool,
+            "replica": server.name,
+            "rank": number,
+            "steps": work.steps,
+            "dummy_steps": lock_step.work.steps - work.steps if lock_step is not None else 0,
+            "busy_s": work.busy,
+            "dummy_s": lock_step.work.busy - work.busy if lock_step is not None else 0.0,
+            "seq_s": work.seq_time,
+            "input_tokens": work.prefill_tokens,
+            "output_tokens": work.sampled_tokens,
+            "preemptions": engine.scheduler.books.preemptions,
+        }

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from sim.engine.cadence import Cadence, RankCadence
 from sim.engine.gaps import GapHistogram
 from sim.engine.listener import EngineListener, StepListener
+from sim.engine.lock_step import LockStep
 from sim.engine.noise import StepNoise
 from sim.engine.policies import make_scheduler
+from sim.engine.rank_group import RankGroup
 from sim.engine.replica import Replica
 from sim.fleet.blueprint import Blueprint
 from sim.fleet.machine import Machine
 from sim.fleet.roster import Roster
 from sim.fleet.server import Server
+from sim.perf.rank_step import RankStepTime
 from sim.spec import Scenario
 
 
@@ -36,24 +40,43 @@ class ServerFactory:
     def build(self, blueprint: Blueprint, machine: Machine) -> Server:
         """A server of ``blueprint`` on ``machine``, its engine idle, in the roster from now on."""
         roster = self.roster
-        clock = roster.clock
         index = len(roster.servers)
         name = f"{blueprint.pool}-{index}"
-        engine = blueprint.engine
+        replica = self._engine(blueprint, name) if blueprint.engine.data_parallel_size == 1 else self._ranks(blueprint, name)
+        pool_index = roster.pools[blueprint.pool].index
+        server = Server(
+            index, blueprint.pool, pool_index, replica, blueprint.engine, blueprint.gpu, machine, blueprint.blocks
+        )
+        server.version = blueprint.version
+        roster.add(server)
+        return server
+
+    def _engine(self, blueprint: Blueprint, name: str, cadence: Cadence | None = None) -> Replica:
+        """One engine; ``cadence`` as ``Scheduler`` has it."""
+        clock, engine = self.roster.clock, blueprint.engine
         scheduler = make_scheduler(
-            engine, blueprint.blocks, name, lambda: clock.now, self._check_invariants, blueprint.groups
+            engine, blueprint.blocks, name, lambda: clock.now, self._check_invariants, blueprint.groups, cadence
         )
         noise = StepNoise(engine, self._seed, name) if engine.noisy else None
         if self._steps is not None or noise is not None:
             scheduler.skip_decode = False
-        replica = Replica(
+        return Replica(
             clock, scheduler, blueprint.step_time, engine.async_scheduling, self.listener, self._steps,
             gaps=self._gaps, name=name, noise=noise,
         )  # fmt: skip
-        server = Server(
-            index, blueprint.pool, roster.pools[blueprint.pool].index, replica, engine, blueprint.gpu, machine,
-            blueprint.blocks,
-        )  # fmt: skip
-        server.version = blueprint.version
-        roster.add(server)
-        return server
+
+    def _ranks(self, blueprint: Blueprint, name: str) -> RankGroup:
+        """The ranks of one server: in lock step where they share experts."""
+        clock, engine, step_time = self.roster.clock, blueprint.engine, blueprint.step_time
+        together, interval = isinstance(step_time, RankStepTime), engine.prefill_schedule_interval
+        ranks = []
+        for number in range(engine.data_parallel_size):
+            cadence = RankCadence(interval) if together and interval > 1 else None
+            ranks.append(self._engine(blueprint, f"{name}.{number}", cadence))
+        if not isinstance(step_time, RankStepTime):
+            return RankGroup(clock, name, ranks, None)
+        noise = StepNoise(engine, self._seed, name) if engine.noisy else None
+        lock_step = LockStep(clock, ranks, step_time, engine.dp_sync_interval, noise)
+        for rank in ranks:
+            rank.pace = lock_step
+        return RankGroup(clock, name, ranks, lock_step)

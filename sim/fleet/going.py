@@ -53,7 +53,8 @@ class Going:
         wanted = asleep < self._warm[server.pool] and not server.doomed and server.version == newest
         if wanted and not server.requests_in_flight:
             server.enter("asleep", self._clock.now)
-            server.replica.scheduler.pool.clear()  # vLLM's sleep level 1 keeps the weights (in host memory), not the KV
+            for engine in server.engines:
+                engine.scheduler.pool.clear()  # vLLM's sleep level 1 keeps the weights (in host memory), not the KV
         else:
             self.bury(server, "drained" if not server.requests_in_flight else "drain timeout")
 

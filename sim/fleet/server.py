@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from sim.cost import usd_per_gpu_hour
+from sim.engine.rank_group import RankGroup
 from sim.engine.replica import Replica
 from sim.fleet.loads import LoadIndex
 from sim.fleet.machine import Machine
@@ -22,8 +23,8 @@ class Server:
 
     __slots__ = (
         "_busy_since", "_since_s", "attempts", "background", "background_tokens", "billed_start_s", "billed_stop_s",
-        "broken", "doomed", "engine", "front_end", "gpu", "gpus", "index", "machine", "name", "num_gpu_blocks", "pool",
-        "pool_index", "ready_s", "replica", "request_index", "requested_s", "requests_in_flight", "seconds", "state",
+        "broken", "doomed", "engine", "engines", "front_end", "gpu", "gpus", "index", "machine", "name", "num_gpu_blocks",
+        "pool", "pool_index", "ready_s", "replica", "request_index", "requested_s", "requests_in_flight", "seconds", "state",
         "stopped_s", "token_index", "tokens_in_flight", "version", "wasted_tokens",
     )  # fmt: skip
 
@@ -32,7 +33,7 @@ class Server:
         index: int,
         pool: str,
         pool_index: int,
-        replica: Replica,
+        replica: Replica | RankGroup,
         engine: EngineSpec,
         gpu: GpuSpec,
         machine: Machine,
@@ -42,7 +43,9 @@ class Server:
         self.name = replica.name
         self.pool = pool
         self.pool_index = pool_index
-        self.replica = replica
+        self.replica: Replica | RankGroup = replica
+        self.engines: list[Replica] = replica.ranks if isinstance(replica, RankGroup) else [replica]
+        """Of a group of ranks all, else the one."""
         self.engine = engine
         self.gpu = gpu
         self.front_end = FrontEnd(gpu)

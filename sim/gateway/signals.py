@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from sim.engine.clock import DEADLINE, Clock, Moment
+from sim.engine.rank_group import RankGroup
 from sim.engine.replica import Replica
 from sim.gateway.counts import Counts
 
@@ -28,7 +29,7 @@ class ServerView(Protocol):
 class ScrapedServer(ServerView, Protocol):
     """A replica whose metrics endpoint can be read."""
 
-    replica: Replica
+    replica: Replica | RankGroup
 
 
 class Snapshot(NamedTuple):

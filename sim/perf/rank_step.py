@@ -131,12 +131,13 @@ class RankStepTime:
         if self.halving is not None:
             enough = self.halving.prefill_tokens if load.prefill else self.halving.decode_tokens
             if load.least_tokens >= enough:
-                half = 2.0 * (self.own.nonattention_at(most / 2.0) + self._experts_s(everybody / 2.0))
+                half = 2.0 * (self.own.nonattention_at(most / 2.0) + self.experts_s(everybody / 2.0))
                 return half, 2.0 * self.experts.carried_s(most / 2.0, everybody / 2.0)
-        computed = self.own.nonattention_at(most) + self._experts_s(everybody)
+        computed = self.own.nonattention_at(most) + self.experts_s(everybody)
         return computed + self.experts.carried_s(most, everybody), -inf
 
-    def _experts_s(self, tokens: float) -> float:
+    def experts_s(self, tokens: float) -> float:
+        """Routed experts of all layers for ``tokens`` tokens of all ranks, seconds."""
         return interpolate(self.experts.tokens, self.experts.experts_s, tokens)
 
     # -- where all ranks carry the same --------------------------------------------------------------------------------

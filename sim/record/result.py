@@ -44,6 +44,14 @@ capacity)); ``input_tokens`` are prompt tokens computed (cache hits not counted)
 which ``wasted_tokens`` reached no client and ``background_tokens`` were batch work's; ``recomputed_tokens`` were computed
 again after preemption."""
 
+RANK_COLUMNS = (
+    "pool", "replica", "rank", "steps", "dummy_steps", "busy_s", "dummy_s", "seq_s", "input_tokens", "output_tokens",
+    "preemptions",
+)  # fmt: skip
+"""Columns of ``Result.ranks``, one row a data-parallel rank of every replica that has several. ``dummy_steps``: forwards
+that it made with nothing to schedule, while others of its group worked or nobody had noticed that all was done, and
+``dummy_s`` their time; they are in the replica's busy time. The rest as in ``REPLICA_COLUMNS``."""
+
 TIMESERIES_COLUMNS = (
     "time_s", "arrivals", "waiting", "running", "tokens_in_flight", "kv_used", "batch", "replicas_ready",
     "replicas_starting", "replicas_draining", "replicas_dead", "ttft_p95_s", "e2e_p95_s", "usd_per_hour",
@@ -89,6 +97,8 @@ class Result:
     wall_s: float
     cpu_s: float
     """Process CPU from the first event to the last with records filled; imports, reading, analysis, writing apart."""
+    ranks: pd.DataFrame | None = None
+    """``RANK_COLUMNS``, when a replica has several ranks."""
     steps: pd.DataFrame | None = None
     """``STEP_COLUMNS``, when ``output.steps`` is on."""
     stopped_early: str | None = None

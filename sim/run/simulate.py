@@ -104,6 +104,7 @@ def simulate(
         kernel_events=clock.events_scheduled,
         wall_s=wall_s,
         cpu_s=cpu_s,
+        ranks=books.ranks(),
         steps=steps.frame() if steps is not None else None,
         stopped_early=recorder.stopped_early,
         gateway=gateway.figures(),

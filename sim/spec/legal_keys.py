@@ -18,8 +18,6 @@ NOT_MODELLED = {
         "LoRA": ("enable_lora", "lora_modules", "max_loras", "max_lora_rank"),
         "prefill/decode disaggregation": ("kv_transfer_config",),
         "KV offload": ("cpu_offload_gb", "swap_space", "kv_offloading_size", "kv_offloading_backend"),
-        "expert parallelism": ("enable_expert_parallel", "enable_eplb"),
-        "data parallelism inside one engine": ("data_parallel_size",),
     }.items()
     for option in options
 }

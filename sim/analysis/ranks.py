@@ -1,0 +1,63 @@
+"""What the data-parallel ranks of replicas did, and what forwards with nothing to schedule cost.
+
+    dummy share  = dummy forwards / forwards of ranks
+    dummy $      = dummy seconds x GPUs of a rank x price            part of the busy node of the cost tree
+    imbalance    = tokens sampled by the rank with most / mean, of the replica where it is largest
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sim.analysis.cost_tree import gpu_of_pool
+from sim.cost import usd_per_gpu_hour
+from sim.record.result import Result
+from sim.units import SECONDS_PER_HOUR
+
+
+def rank_figures(result: Result) -> dict[str, Any] | None:
+    """The figures above over all replicas with several ranks; None where there is none."""
+    ranks = result.ranks
+    if ranks is None:
+        return None
+    forwards = int(ranks["steps"].sum() + ranks["dummy_steps"].sum())
+    by_replica = ranks.groupby("replica", observed=True)["output_tokens"]
+    mean = by_replica.mean().to_numpy(dtype=float)
+    most = by_replica.max().to_numpy(dtype=float)
+    return {
+        "ranks": len(ranks),
+        "forwards": forwards,
+        "dummy_forwards": int(ranks["dummy_steps"].sum()),
+        "dummy_share": float(ranks["dummy_steps"].sum()) / forwards if forwards else float("nan"),
+        "dummy_usd": _dummy_usd(result),
+        "imbalance": float(np.max(most[mean > 0] / mean[mean > 0])) if (mean > 0).any() else float("nan"),
+    }
+
+
+def rank_sentences(result: Result) -> list[str]:
+    """What a reader of the verdict should know of it; nothing without dummy forwards."""
+    figures = rank_figures(result)
+    if figures is None or not figures["dummy_forwards"]:
+        return []
+    usd = f", ${figures['dummy_usd']:,.2f} of the bill" if np.isfinite(figures["dummy_usd"]) else ""
+    return [
+        f"Ranks step together: {figures['dummy_share']:.0%} of their forwards ({figures['dummy_forwards']:,}) had nothing "
+        f"to schedule{usd}; they are in the busy time."
+    ]
+
+
+def _dummy_usd(result: Result) -> float:
+    assert result.ranks is not None
+    scenario, total = result.scenario, 0.0
+    for _, server in result.replicas.iterrows():
+        mine = result.ranks[(result.ranks["replica"].astype(object) == server["replica"]).to_numpy(dtype=bool)]
+        if not len(mine):
+            continue
+        gpu = gpu_of_pool(scenario, str(server["pool"]))
+        if not gpu.price.known:
+            return float("nan")
+        usd = usd_per_gpu_hour(gpu, str(server["market"]), scenario.cost) * float(server["price_factor"])
+        total += float(mine["dummy_s"].sum()) / SECONDS_PER_HOUR * float(server["gpus"]) / len(mine) * usd
+    return total
