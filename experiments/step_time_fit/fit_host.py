@@ -1,5 +1,9 @@
 """Fit the global constants of CPU and front end to measured servers, one model left out at a time.
 
+What a step beyond a graph costs is read off the recorded steps of vLLM 0.26 (``recorded_steps.py``), which has the second
+model runner; here follow the constants of the first runner and of synchronous releases, the front end, and the norms of Q
+and K.
+
     python experiments/step_time_fit/fit_host.py ../shared/measured            # prints constants and held-out errors
 
 Aggregate runs give TTFT and TPOT means by load stage (a window of each stage is replayed), per-request runs their
@@ -14,7 +18,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +27,7 @@ from scipy.optimize import least_squares
 
 from sim.perf import choose as perf
 from sim.perf.front_end import FrontEnd
-from sim.perf.host import HostOverhead
+from sim.perf.small_kernels import QK_NORM_S, small_kernels_s
 from sim.perf.tabulated import TabulatedStepTime
 from sim.spec import EngineSpec, ModelSpec
 from sim.trust.cases import MeasuredCase, read_case
@@ -31,9 +35,10 @@ from sim.trust.closed_points import read_closed_points
 from sim.trust.replay import Replay, replay
 from sim.workload.trace import Trace
 
-WINDOW_S = 60.0
-NAMES = ("per_step", "per_seq", "mixed_layer", "gap", "gap_seq", "front_end", "front_end_token")
-START = np.array([1.2e-3, 15e-6, 15e-6, 1.5e-4, 2e-6, 4e-3, 1e-6])
+WINDOW_S, WARM_S = 80.0, 25.0
+"""What is replayed of a load stage, and from when on it counts: the prompts that repeat are cold at first."""
+NAMES = ("per_step", "per_seq", "gap", "gap_seq", "pieces_seq", "front_end", "front_end_token", "qk_norm")
+START = np.array([1.0e-3, 33e-6, 2.4e-4, 8e-6, 3e-6, 6.4e-3, 1.2e-6, 12.5e-6])
 
 
 @dataclass
@@ -53,11 +58,15 @@ class Point:
     counted: np.ndarray
 
 
-def host(x: np.ndarray, point: Point) -> HostOverhead:
-    return HostOverhead(
-        per_step_s=x[0], per_seq_s=x[1], mixed_step_s=x[2] * point.model.layer_count, gap_s=x[3], gap_per_seq_s=x[4],
-        hidden=point.engine.async_scheduling,
+def steps_under(x: np.ndarray, point: Point) -> TabulatedStepTime:
+    """``point``'s step times with the constants ``x``."""
+    shipped = point.time
+    host = replace(
+        shipped.host, per_step_s=x[0], per_seq_s=x[1], gap_s=x[2], gap_per_seq_s=x[3], between_pieces_per_seq_s=x[4]
     )  # fmt: skip
+    more_s = (x[7] / QK_NORM_S - 1.0) * small_kernels_s(point.model)
+    tables = replace(shipped.tables, nonattention_s=tuple(s + more_s for s in shipped.tables.nonattention_s))
+    return TabulatedStepTime(tables, host, capture_sizes=shipped.capture_sizes, stages=shipped.stages)
 
 
 def aggregate_points(case: MeasuredCase) -> list[Point]:
@@ -74,6 +83,7 @@ def aggregate_points(case: MeasuredCase) -> list[Point]:
         counted = np.ones(len(rows), dtype=bool)
         if "prompt_id" in trace.labels:
             counted[np.unique(trace.labels["prompt_id"].astype(str), return_index=True)[1]] = False
+            counted[trace.arrival_s < min(WARM_S, 0.4 * trace.arrival_s[-1])] = False
 
         def run(time: TabulatedStepTime, front: FrontEnd, trace: Trace = trace) -> Replay:
             return replay(trace, case.engine, case.num_gpu_blocks, time, front, case.groups)
@@ -99,8 +109,7 @@ def closed_points(path: Path) -> list[Point]:
 
 def predict(point: Point, x: np.ndarray) -> tuple[float, float, float]:
     """Mean TTFT, TPOT and E2E, seconds."""
-    t = point.time
-    time = TabulatedStepTime(t.tables, host(x, point), capture_sizes=t.capture_sizes, stages=t.stages)
+    time = steps_under(x, point)
     served = point.name.startswith("blis")
     result = point.run(time, FrontEnd(None, 0.0, 0.0) if served else FrontEnd(None, x[5], x[6]))
     ttft_s, tpot_s, e2e_s = (float(np.nanmean(v[point.counted])) for v in (result.ttft_s, result.tpot_s, result.e2e_s))

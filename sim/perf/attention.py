@@ -25,6 +25,10 @@ class CacheRead(NamedTuple):
     """Of one layer, on one GPU."""
     window: int | None
     """Tokens of the context that are read at most."""
+    queries_per_head: int
+    """Query heads that share a key head: 1 = multi-head attention."""
+    flop_per_token: float
+    """Computed on one GPU for each token of a decode's context, one layer: what latent attention is bound by."""
 
 
 class PairWork(NamedTuple):
@@ -44,17 +48,27 @@ def cache_reads(model: ModelSpec, kv_dtype: str, tensor_parallel: int) -> list[C
         if isinstance(attention, FullAttention) and attention.shares_kv:  # what another layer wrote is read all the same
             group = replace(group, attention=replace(attention, shares_kv=False))
         size = layer_kv_bytes(model, group, kv_dtype, tensor_parallel)
-        if not size:
+        if not size or not isinstance(attention, FullAttention | LatentAttention):
             continue
-        if isinstance(attention, FullAttention | LatentAttention) and attention.index_top_k:
+        if attention.index_top_k:
             without = replace(group, attention=replace(attention, index_heads=0, index_head_dim=0))
             main = layer_kv_bytes(model, without, kv_dtype, tensor_parallel)
-            found.append(CacheRead(group.count, main, attention.index_top_k))
+            found.append(CacheRead(group.count, main, attention.index_top_k, *_decode_work(attention, tensor_parallel)))
             if size > main:
-                found.append(CacheRead(group.count, size - main, None))
+                found.append(CacheRead(group.count, size - main, None, attention.index_heads, 0.0))
         else:
-            found.append(CacheRead(group.count, size, window_of(group)))
+            found.append(CacheRead(group.count, size, window_of(group), *_decode_work(attention, tensor_parallel)))
     return found
+
+
+def _decode_work(attention: FullAttention | LatentAttention, tensor_parallel: int) -> tuple[int, float]:
+    """Query heads that share a key, and FLOP a token of context on one GPU. Latent attention compares and adds up the latent
+    itself, for every head (its up-projections are absorbed)."""
+    if isinstance(attention, LatentAttention):
+        width = 2 * attention.kv_lora_rank + attention.qk_rope_head_dim
+        return attention.heads, 2.0 * attention.heads * width / tensor_parallel
+    width = attention.head_dim + (attention.v_head_dim or attention.head_dim)
+    return attention.heads // attention.kv_heads, 2.0 * attention.heads * width / tensor_parallel
 
 
 def pair_works(model: ModelSpec) -> list[PairWork]:

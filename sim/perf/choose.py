@@ -1,6 +1,6 @@
 """``step_time_model``: the step-time model of one engine, with the regime its numbers belong to.
 
-- interpolated: a table fitted to kernels of exactly this (GPU, model, tensor parallel, dtype);
+- interpolated: a table fitted to kernels of exactly these matrices on this GPU (tensor parallel, weight type);
 - extrapolated: the roofline, on a GPU generation whose efficiencies were fitted;
 - uncalibrated: the roofline with pooled efficiencies, on a generation that nothing was fitted to.
 
@@ -10,27 +10,38 @@ as far as its level at one token reaches and as compute beyond: ``memory N(1) + 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sim.errors import ConfigError
+from sim.perf.activations import on_second_runner
 from sim.perf.constants import (
-    ASYNC_GAP_PER_SEQ_S,
     ASYNC_GAP_S,
+    BETWEEN_PIECES_PER_LAYER_S,
+    FIRST_RUNNER_GAP_PER_SEQ_S,
+    FIRST_RUNNER_PIECES_PER_SEQ_S,
     HOST_PER_SEQ_S,
     HOST_PER_STEP_S,
-    MIXED_STEP_PER_LAYER_S,
+    LAUNCH_KERNELS_PER_LAYER_S,
+    LAUNCH_PIECES_PER_LAYER_S,
+    REFILL_S,
+    SECOND_RUNNER_GAP_PER_SEQ_S,
+    SECOND_RUNNER_PIECES_PER_SEQ_S,
 )
 from sim.perf.cuda_graphs import capture_sizes
-from sim.perf.floors import with_floors
 from sim.perf.host import HostOverhead
 from sim.perf.mixture import steps_together
 from sim.perf.rank_step import RankStepTime
 from sim.perf.ranks import rank_step_time, whole_expert_tables, with_hand_overs
 from sim.perf.roofline import known_generation, roofline_tables
 from sim.perf.served import served_model
+from sim.perf.served_kernels import served
 from sim.perf.table import find_table, table_keys
 from sim.perf.tabulated import Regime, StepTables, TabulatedStepTime, scaled
+from sim.perf.whole_step import whole_step
 from sim.spec.engine import EngineSpec
 from sim.spec.gpu import GpuSpec
 from sim.spec.model import ModelSpec
+from sim.spec.releases import release_of
 
 SCALES = ("compute", "memory", "host", "front_end")
 
@@ -65,14 +76,43 @@ def step_time_model(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> Tabul
 def host_overhead(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> HostOverhead:
     """The CPU's part of a step of this engine."""
     scale = gpu.step_time_scale.get("host", 1.0)
+    second = on_second_runner(model, release_of(engine.version))
     return HostOverhead(
         per_step_s=scale * HOST_PER_STEP_S,
         per_seq_s=scale * HOST_PER_SEQ_S,
-        mixed_step_s=scale * MIXED_STEP_PER_LAYER_S * model.layer_count,
+        between_pieces_s=scale * BETWEEN_PIECES_PER_LAYER_S * model.layer_count,
+        between_pieces_per_seq_s=scale * (SECOND_RUNNER_PIECES_PER_SEQ_S if second else FIRST_RUNNER_PIECES_PER_SEQ_S),
+        pieces_s=scale * LAUNCH_PIECES_PER_LAYER_S * model.layer_count,
+        kernels_s=scale * LAUNCH_KERNELS_PER_LAYER_S * model.layer_count,
+        refill_s=scale * REFILL_S,
         gap_s=scale * ASYNC_GAP_S,
-        gap_per_seq_s=scale * ASYNC_GAP_PER_SEQ_S,
+        gap_per_seq_s=scale * (SECOND_RUNNER_GAP_PER_SEQ_S if second else FIRST_RUNNER_GAP_PER_SEQ_S),
+        captured_tokens=max(capture_sizes(engine, gpu), default=0),
         hidden=engine.async_scheduling,
     )
+
+
+def _tables(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> tuple[StepTables, str, Regime]:
+    """GPU times as a sum of terms: matrices and prefill attention (measured kernels or roofline), decode attention
+    (roofline), and what ``whole_step`` adds."""
+    tables, source, regime = _large_kernels(model, gpu, engine)
+    return whole_step(tables, model, gpu, engine), source, regime
+
+
+def _large_kernels(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> tuple[StepTables, str, Regime]:
+    """At full clock."""
+    whole_experts = engine.enable_expert_parallel and engine.expert_ranks > 1
+    derived = whole_expert_tables(model, gpu, engine) if whole_experts else roofline_tables(model, gpu, engine)
+    found = find_table(model, gpu, engine) if engine.step_time != "roofline" and not whole_experts else None
+    if found is not None:
+        kernels, source = served(found[0]), found[1]
+        return replace(
+            derived, tokens=kernels.tokens, nonattention_s=kernels.nonattention_s, prefill_tokens=kernels.prefill_tokens,
+            prefill_pair_s=kernels.prefill_pair_s, window_tokens=0, prefill_window_pair_s=(),
+        ), source, "interpolated"  # fmt: skip
+    _no_table(model, gpu, engine)
+    regime: Regime = "extrapolated" if known_generation(gpu) else "uncalibrated"
+    return derived, f"roofline {gpu.name} {model.name} TP{engine.tensor_parallel_size} {model.weight_dtype}", regime
 
 
 def _no_table(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> None:
@@ -82,21 +122,9 @@ def _no_table(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> None:
         ConfigError: it was asked for.
     """
     if engine.step_time == "table":
-        known = ", ".join(f"{g}/{m}/TP{tp}/{w}/kv {kv}" for g, m, tp, w, kv in table_keys())
+        known = ", ".join(f"{g}/{m}/TP{tp}/{w}" for g, m, tp, w in table_keys())
         ranks = f"/DP{engine.data_parallel_size}" if engine.data_parallel_size > 1 else ""
         raise ConfigError(
             f"engine.step_time: no table for {gpu.name}/{model.name}/TP{engine.tensor_parallel_size}{ranks}"
             f"{'/EP' if engine.enable_expert_parallel else ''}/{model.weight_dtype}; tables ship for {known}"
         )
-
-
-def _tables(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> tuple[StepTables, str, Regime]:
-    whole_experts = engine.enable_expert_parallel and engine.expert_ranks > 1
-    found = find_table(model, gpu, engine) if engine.step_time != "roofline" and not whole_experts else None
-    if found is not None:
-        return found[0], found[1], "interpolated"
-    _no_table(model, gpu, engine)
-    tables = whole_expert_tables(model, gpu, engine) if whole_experts else roofline_tables(model, gpu, engine)
-    tables = with_floors(tables, model, gpu, engine)
-    regime: Regime = "extrapolated" if known_generation(gpu) else "uncalibrated"
-    return tables, f"roofline {gpu.name} {model.name} TP{engine.tensor_parallel_size} {model.weight_dtype}", regime

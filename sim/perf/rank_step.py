@@ -103,7 +103,8 @@ class RankStepTime:
     def round_s(self, attention_s: float, load: RankLoad) -> float:
         """A step with a chunk of a prompt somewhere, whose largest attention is ``attention_s``."""
         computed, carried = self._parts(load)
-        return self.host.mixed_step(max(attention_s + computed, carried), load.most_seqs)
+        gpu_s = max(attention_s + computed, carried)
+        return self.host.mixed_step(gpu_s, load.most_tokens, load.most_seqs, pipeline_empty=False)
 
     def round_line(self, n_decode: int, decode_context: int, load: RankLoad) -> DecodeLine:
         """A decode-only step where a rank of ``n_decode`` sequences and ``decode_context`` tokens has most attention."""

@@ -12,12 +12,12 @@ import numpy as np
 from sim.perf.all_to_all import all_to_all
 from sim.perf.collectives import hand_overs_s, machines
 from sim.perf.cuda_graphs import capture_sizes
-from sim.perf.floors import with_floors
 from sim.perf.host import HostOverhead
 from sim.perf.mixture import experts_s, group_imbalance, mixture_groups, without_experts
 from sim.perf.rank_step import ExpertTimes, Halving, RankStepTime
 from sim.perf.roofline import TOKENS, efficiencies, known_generation, roofline_tables
 from sim.perf.tabulated import StepTables, TabulatedStepTime, scaled
+from sim.perf.whole_step import whole_step
 from sim.spec.engine import EngineSpec
 from sim.spec.gpu import GpuSpec
 from sim.spec.model import ModelSpec
@@ -57,7 +57,7 @@ def with_hand_overs(tables: StepTables, model: ModelSpec, gpu: GpuSpec, engine: 
 def rank_tables(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> StepTables:
     """Tables of one rank without its routed experts."""
     rest = without_experts(model)
-    tables = with_floors(roofline_tables(rest, gpu, engine), rest, gpu, engine)
+    tables = whole_step(roofline_tables(rest, gpu, engine), rest, gpu, engine)
     compute, memory = gpu.step_time_scale.get("compute", 1.0), gpu.step_time_scale.get("memory", 1.0)
     return scaled(tables, compute, memory)
 

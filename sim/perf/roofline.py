@@ -59,6 +59,7 @@ class Efficiencies:
     """What the board's power lets 16-bit matrix products reach: a 72 W card never sees what its tensor cores could
     do."""
     tflops_8bit_per_w: float
+    tflops_4bit_per_w: float
     row_slope: float
     """Reading a matrix slows by this share for each factor e of rows, up to a tile's: thin products stream best."""
     half_tokens: float
@@ -83,6 +84,11 @@ class Efficiencies:
 
 
 TILE_ROWS = 128.0
+MULTI_HEAD_KV = 1.06
+"""Multi-head attention reads its cache at this multiple of what grouped queries reach: Llama-2-7B on an H100 (vLLM 0.15)."""
+UNEVEN, UNEVEN_SEQS = 0.05, 64.0
+"""Contexts of a served batch differ, and the longest end last: decode attention takes so much longer in batches of 64 and
+more. Between even batches (0) and those of an open loop (0.1) of vLLM 0.26 on an H100."""
 UNLIMITED_SHARE = 0.95
 """Of peak FLOPS, reached by large matrix products on a board whose power does not hold them back."""
 
@@ -104,7 +110,10 @@ def roofline_tables(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec, eff: Eff
     eff = eff or efficiencies(gpu)
     nonattention = nonattention_s(model, gpu, engine.tensor_parallel_size, TOKENS, eff)
     full, window = _pair_times(model, gpu, engine, eff)
-    decode = np.array([decode_attention_s(model, gpu, engine, n, DECODE_CONTEXT, eff) for n in DECODE_SEQS])
+    decode = np.array([
+        (1.0 + UNEVEN * min(1.0, n / UNEVEN_SEQS)) * decode_attention_s(model, gpu, engine, n, DECODE_CONTEXT, eff)
+        for n in DECODE_SEQS
+    ])  # fmt: skip
     return StepTables(
         tokens=tuple(int(t) for t in TOKENS),
         nonattention_s=tuple(map(float, nonattention)),
@@ -174,7 +183,9 @@ def compute_rate(dtype: WeightDtype, gpu: GpuSpec, eff: Efficiencies) -> float:
     peak = peak_flops(dtype, gpu)
     if gpu.tdp_w <= 0:
         return peak * UNLIMITED_SHARE
-    per_w = eff.tflops_8bit_per_w if computes_in_low_bits(dtype, gpu) else eff.tflops_per_w
+    per_w = eff.tflops_per_w
+    if computes_in_low_bits(dtype, gpu):
+        per_w = eff.tflops_4bit_per_w if dtype in ("fp4", "mxfp4") else eff.tflops_8bit_per_w
     unlimited, powered = peak * UNLIMITED_SHARE, per_w * 1e12 * gpu.tdp_w
     return float((unlimited**-4 + powered**-4) ** -0.25)
 
@@ -194,7 +205,10 @@ def decode_attention_s(
     total = np.full_like(context, states)
     for read in cache_reads(model, engine.kv_cache_dtype, engine.tensor_parallel_size):
         tokens = context if read.window is None else np.minimum(context, float(read.window))
-        stream = seqs * tokens * read.bytes_per_token / bandwidth
+        share = MULTI_HEAD_KV if read.queries_per_head == 1 else 1.0
+        stream = seqs * tokens * read.bytes_per_token / (bandwidth * share)
+        computed = seqs * tokens * read.flop_per_token / (gpu.tflops_bf16 * 1e12 * eff.pair)
+        stream = np.maximum(stream, computed)
         total += read.layers * (stream + eff.kv_ramp_s * -np.expm1(-stream / eff.kv_ramp_s))
     return total
 

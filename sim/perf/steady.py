@@ -3,7 +3,7 @@
 With mean prompt ``I`` and mean answer ``O`` tokens, a batch of ``B`` sequences finishes ``B / O`` requests a step and
 admits as many prompts, so that a step takes
 
-    t(B) = decode(B, B (I + O/2)) + (B / O) (prefill(I) - decode(1, 0))        seconds
+    t(B) = decode(B, B (I + O/2)) + (B / O) (beside(I) - decode(1, 0))         seconds
     rate = (B / O) / t(B)                                                      requests a second
 
 ``B`` is the largest batch within the cap, the KV pool and the TPOT target. A request of ``i`` and ``o`` tokens then takes
@@ -79,7 +79,7 @@ def _step_s(steps: StepTimeModel, batch: int, mean: MeanRequest) -> float:
 
 
 def _prefill_s(steps: StepTimeModel, mean: MeanRequest) -> float:
-    return max(steps.step([(round(mean.prompt), 0)], 0, 0) - steps.step((), 1, 0), 0.0)
+    return max(steps.step([(round(mean.prompt), 0)], 1, 0) - steps.step((), 1, 0), 0.0)
 
 
 def _decode_s(steps: StepTimeModel, batch: int, mean: MeanRequest) -> float:

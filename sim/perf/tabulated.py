@@ -110,7 +110,7 @@ class TabulatedStepTime:
             breaks, lines = self.attention(n_decode)
             line = lines[bisect_left(breaks, decode_context)]
             gpu += line.intercept + line.slope * decode_context
-        return self.host.mixed_step(gpu, seqs)
+        return self.host.mixed_step(gpu, tokens, seqs, pipeline_empty=not n_decode)
 
     def decode_line(self, n_decode: int, decode_context: int) -> DecodeLine:
         """See ``StepTimeModel``; seconds and seconds per token of total context."""

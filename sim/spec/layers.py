@@ -87,6 +87,8 @@ class FullAttention:
     """Of the Q, K and V projections."""
     gated: bool = False
     """A gate of Q's width is computed beside Q and multiplies the output (Qwen3-Next)."""
+    qk_norm: bool = False
+    """Q and K are normalised head by head before they are compared (Qwen3, Gemma 3): kernels of their own in each layer."""
     k_is_v: bool = False
     """V is K before its norm and rotation: no matrix of its own, both are cached (Gemma 4)."""
     shares_kv: bool = False

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from sim.errors import TraceError, reading
-from sim.perf import step_time_model
+from sim.perf import StepTimeModel, step_time_model
 from sim.trust.cases import MeasuredCase
 from sim.trust.validation_table import ErrorRow
 
@@ -39,7 +39,7 @@ def step_rows(case: MeasuredCase) -> list[ErrorRow]:
     if not steps:
         return []
     time = step_time_model(case.model, case.gpu, case.engine)
-    measured, predicted = durations_s(steps), np.array([_predicted_s(time, step) for step in steps])
+    measured, predicted = durations_s(steps), predicted_s(time, steps)
     rows = []
     for kind, pairs in _kinds(steps, measured, predicted).items():
         if len(pairs) < _FEWEST:
@@ -72,9 +72,14 @@ def durations_s(steps: list[dict[str, Any]]) -> np.ndarray:
     return np.concatenate([[np.nan], out[1:] - np.maximum(out[:-1], composed[1:])])
 
 
-def _predicted_s(time: Any, step: dict[str, Any]) -> float:
-    prefills = [(new, before) for _, new, before in step["prefill"]]
-    return float(time.step(prefills, step["decodes"], step["decode_context"]))
+def predicted_s(time: StepTimeModel, steps: list[dict[str, Any]]) -> np.ndarray:
+    """What ``time`` says of each step, seconds."""
+
+    def one(step: dict[str, Any]) -> float:
+        chunks = [(new, before) for _, new, before in step["prefill"]]
+        return float(time.step(chunks, step["decodes"], step["decode_context"]))
+
+    return np.array([one(step) for step in steps])
 
 
 def _kinds(steps: list[dict[str, Any]], measured: np.ndarray, predicted: np.ndarray) -> dict[str, list[tuple[float, float]]]:

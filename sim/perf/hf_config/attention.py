@@ -10,6 +10,14 @@ from sim.spec.layers import CrossAttention, FullAttention, LatentAttention
 HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads", "attention_heads", "decoder_attention_heads")
 _KV_HEADS = ("num_key_value_heads", "num_kv_heads", "n_head_kv", "kv_n_heads", "n_kv_heads", "num_query_groups")
 _HEAD_DIM = ("head_dim", "attention_head_dim", "head_size", "kv_channels", "dim_head", "d_kv")
+_QK_NORM = ("use_qk_norm", "qk_layernorm", "use_qk_layernorm")
+_NORMED_QK = {
+    "qwen3", "qwen3_moe", "qwen3_vl_text", "qwen3_vl_moe_text", "qwen3_omni_moe_text", "qwen3_next", "qwen3_5_text",
+    "qwen3_5_moe_text", "gemma3", "gemma3_text", "gemma3n_text", "gemma4_text", "gemma4_unified_text", "olmo2", "olmo3",
+    "olmoe", "olmo_hybrid", "flex_olmo", "exaone4", "exaone_moe", "apertus", "minimax_m2", "minimax_m3_vl_text", "dots1",
+    "afmoe", "hunyuan_v1_dense", "hunyuan_v1_moe", "bailing_moe_v2", "nanochat",
+}  # fmt: skip
+"""Model types whose class normalises Q and K; others say so by one of ``_QK_NORM``. Source: transformers 5.24."""
 _BIAS = ("attention_bias", "qkv_bias", "use_qkv_bias", "add_qkv_bias", "use_bias", "bias")
 
 
@@ -26,6 +34,7 @@ def grouped(
     value = facts.whole("v_head_dim") or None
     biased = facts.flag(*_BIAS, default=bias)
     own_gate = facts.flag("attn_output_gate", "attention_output_gate", "use_attention_gate", default=gated)
+    normed = facts.flag(*_QK_NORM, default=facts.kind in _NORMED_QK)
     window = facts.whole("sliding_window", "sliding_window_size", "attention_window_size", "window_size", high=10**12)
     chunk = facts.whole("attention_chunk_size", high=10**12)
     found: list[FullAttention | None] = []
@@ -41,6 +50,7 @@ def grouped(
             v_head_dim=value,
             bias=biased,
             gated=own_gate,
+            qk_norm=normed,
         )
         if kind == "sliding":
             one = _sliding(facts, replace(one, window=window))
