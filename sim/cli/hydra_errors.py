@@ -6,10 +6,13 @@ import re
 
 from hydra.errors import OverrideParseException
 
+from sim.cli.front.verbs import verb_names
+from sim.cli.slips import no_override, outside_its_group, several_values
 from sim.spec import Scenario
 from sim.spec.legal_keys import did_you_mean, unknown_key
 
 _FULL_KEY = re.compile(r"full_key: (\S+)")
+_AMBIGUOUS = re.compile(r"Ambiguous value for argument '(.*)'\n", re.DOTALL)
 _UNKNOWN_PRESET = re.compile(r"Could not find '([\w/]+)/([^'/]*)'\s+Available options")
 
 _EXTRAS = {"hydra/launcher=ray": "ray", "hydra/launcher=submitit_slurm": "slurm", "hydra/launcher=submitit_local": "slurm"}
@@ -18,7 +21,10 @@ _EXTRAS = {"hydra/launcher=ray": "ray", "hydra/launcher=submitit_slurm": "slurm"
 def message_of(error: Exception) -> str:
     """One message for ``error``, without a traceback; names the nearest legal keys where a key is unknown."""
     if isinstance(error, OverrideParseException):
-        return f"{error.override}: expected key=value or one of the verbs; {error.message.splitlines()[0]}"
+        return no_override(str(error.override), verb_names())
+    ambiguous = _AMBIGUOUS.match(str(error))
+    if ambiguous:
+        return several_values(ambiguous[1])
     cause = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = "\n".join(lines)
@@ -36,7 +42,8 @@ def message_of(error: Exception) -> str:
     if full_key and "Missing mandatory value" in text:
         return f"{full_key.group(1)}: ??? is no value; set it"
     if full_key and "not in struct" in text:
-        return unknown_key(Scenario, full_key.group(1).split("."))
+        path = full_key.group(1).split(".")
+        return (outside_its_group(path[0]) if len(path) == 1 else "") or unknown_key(Scenario, path)
     return text
 
 

@@ -110,7 +110,7 @@ def matching(pattern: str) -> list[Key]:
     ]
     if not found:
         near = did_you_mean(pattern, sorted({part for key in keys for part in (key.key, key.key.rpartition(".")[2])}))
-        raise ConfigError(f"no key and no description has {pattern!r}{near or '.'}")
+        raise ConfigError(f"no key and no description has {pattern!r}{near or '.'} `servecap keys` lists all.")
     return found
 
 

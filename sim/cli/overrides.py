@@ -15,6 +15,7 @@ from sim.cli.front.words import as_overrides
 from sim.cli.kinds import with_kinds_replaced
 from sim.cli.packaged import packaged_presets
 from sim.cli.plain_words import check_numbers
+from sim.cli.slips import check_loads, check_unit, no_preset
 from sim.errors import ConfigError
 from sim.spec import Slo
 
@@ -41,6 +42,7 @@ def as_hydra_reads(arguments: Sequence[str]) -> list[str]:
         ConfigError: an override without a key, a group that is given no preset, or a column that is mapped twice.
     """
     found = [_checked(argument) for argument in as_overrides(arguments)]
+    check_loads([argument.lstrip("+").partition("=")[0] for argument in found if argument is not None])
     return with_kinds_replaced([argument for argument in found if argument is not None])
 
 
@@ -48,11 +50,12 @@ def _checked(argument: str) -> str | None:
     """One override in Hydra's words; None = it says what holds anyway."""
     key, equals, value = argument.partition("=")
     if equals and not key:
-        raise ConfigError(f"{argument}: expected key=value")
+        raise ConfigError(f"{argument}: expected key=value; no spaces stand around the =")
     if key == "vllm_line" and value[:1] not in ("'", '"') and value != "null":
         escaped = value.replace("\\", "\\\\").replace("'", "\\'")
         return f"vllm_line='{escaped}'"
     check_numbers(value, key)
+    check_unit(key.lstrip("+"), value)
     if key.lstrip("+") == "workload.columns":
         names = _MAPPED.findall(value)
         if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
@@ -65,6 +68,8 @@ def _checked(argument: str) -> str | None:
             return None
         if key == "api" and value == "null":
             return "~api"
+        if slip := no_preset(key, value):
+            raise ConfigError(slip)
         if _NO_PRESET.fullmatch(value):
             raise ConfigError(f"{key}: expected the name of a preset, but got {value!r}; servecap --help lists the presets")
     return f"++{argument}" if _OPEN.match(argument) and key not in _STATED else argument

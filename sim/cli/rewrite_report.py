@@ -37,6 +37,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="one JSON object: the answer of a sweep, the summary of a run")
     options = parser.parse_args(list(argv))
     folder: Path = options.folder
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: no such folder; runs lie in outputs/DATE/TIME, sweeps in multirun/DATE/TIME")
     if any(folder.glob("*/job.json")):
         with claimed(folder), reading(folder, "a sweep folder"):
             return finish_sweep(folder, as_json=options.json)

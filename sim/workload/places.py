@@ -7,6 +7,7 @@ loaded, at most ``MOST_BYTES``; ``#sha256=...`` at the end of an address says wh
 
 from __future__ import annotations
 
+import difflib
 import functools
 import hashlib
 import os
@@ -45,7 +46,7 @@ def located(place: str) -> list[Path]:
             if found:
                 return [path for path in found if path.is_file()] or found
             raise TraceError(f"{place}: no file matches") from None
-        raise TraceError(f"{place}: no such trace file") from None
+        raise TraceError(f"{place}: no such trace file{_nearest(path)}") from None
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         raise TraceError(f"{place[:200]!r}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
     if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
@@ -53,6 +54,16 @@ def located(place: str) -> list[Path]:
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise TraceError(f"{place}: is no regular file; expected a trace file")
     return [path]
+
+
+def _nearest(path: Path) -> str:
+    """The files beside it whose names are nearly the same, as the end of a sentence."""
+    try:
+        names = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
+    except OSError:
+        return ""
+    near = difflib.get_close_matches(path.name, names, n=2)
+    return f"; did you mean {' or '.join(str(path.with_name(name)) for name in near)}?" if near else ""
 
 
 def can_be_read_once(place: str) -> bool:

@@ -89,6 +89,11 @@ USUAL: dict[str, tuple[Flag, ...]] = {
 """What most people set, under headings."""
 
 
+def verb_names() -> list[str]:
+    """All verbs."""
+    return [*HYDRA_VERBS, *PARSED_VERBS]
+
+
 def own_flags(verb: str) -> frozenset[str]:
     """The flags of ``verb`` that are no keys."""
     if verb in HYDRA_VERBS:
