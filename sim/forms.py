@@ -23,7 +23,8 @@ _WHOLE = ("engine", "gateway")
 _OPEN = ("__init__", "listener")
 """Files that stay Python: anybody may derive from a listener."""
 _PARTS = (
-    "fleet.least_loaded", "fleet.loads", "fleet.server", "perf.front_end", "perf.host", "perf.step_time", "perf.tabulated",
+    "fleet.least_loaded", "fleet.loads", "fleet.server", "perf.front_end", "perf.host", "perf.speculation", "perf.step_time",
+    "perf.tabulated",
     "record.recorder", "rng",
 )  # fmt: skip
 """Of other rooms, what engine and gateway touch at every step."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 from math import sqrt
 
 from sim.engine.request import EngineRequest
+from sim.perf.step_time import Verified
 
 
 class Batch:
@@ -23,8 +24,9 @@ class Batch:
     """
 
     __slots__ = (
-        "_increment", "admitted", "announces", "committed", "context", "end", "finishing", "first", "held_blocks",
-        "n_decode", "number", "order", "preempted", "prefills", "sampled", "sched_at", "start", "steps", "used_blocks",
+        "_increment", "admitted", "announces", "committed", "context", "delivered", "drafts", "end", "finishing", "first",
+        "held_blocks", "load_time", "n_decode", "next_drafts", "number", "order", "padded", "preempted", "prefills",
+        "prompts", "sampled", "sched_at", "speculates", "start", "steps", "used_blocks", "verified", "verifying",
     )  # fmt: skip
 
     def __init__(self, n_decode: int, context: int) -> None:
@@ -48,6 +50,24 @@ class Batch:
         """Requests that sample their last token in the last step."""
         self.order: list[tuple[EngineRequest, int, int]] | None = None
         """Composition in the scheduler's order, when it is being recorded."""
+        self.drafts: dict[EngineRequest, int] = {}
+        """Drafts that it verifies, of requests that have some."""
+        self.padded: dict[EngineRequest, None] = {}
+        """Of these, requests whose drafts were made by nobody."""
+        self.next_drafts = 0
+        """Drafts that follow it."""
+        self.load_time = 0.0
+        """Time for which it waits for loads before it computes."""
+        self.verifying = 0
+        """Requests that verify drafts: each gets what it samples at once, after one gap."""
+        self.speculates = False
+        """How many tokens it brings is known when it has returned."""
+        self.prompts: list[tuple[int, int]] = []
+        """With speculation, ``(tokens, computed before)`` of those of ``prefills`` that are prompts ..."""
+        self.verified: Verified | None = None
+        """... and all others together; None = there are none."""
+        self.delivered: list[tuple[EngineRequest, int]] = []
+        """Tokens that it has brought to whom, with speculation."""
         self.used_blocks = 0
         """KV blocks in use when it was launched."""
         self.held_blocks = 0.0

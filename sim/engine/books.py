@@ -3,8 +3,10 @@ and out of it. Who moves, and when, is decided in ``serving`` and ``admission``.
 
 from __future__ import annotations
 
+from sim.engine.adapters import Adapters
 from sim.engine.cache_groups import GroupedBlockPool
 from sim.engine.decode_set import DecodeSet
+from sim.engine.drafts import Drafts
 from sim.engine.limits import Limits
 from sim.engine.prefix_cache import PrefixBlockPool, pool_of
 from sim.engine.request import EngineRequest
@@ -19,13 +21,24 @@ class Books:
         engine: resolved options (no ``None`` left in the limits).
         num_gpu_blocks: KV blocks as vLLM reports them; one is reserved.
         grouped: the pool of a model with several KV cache groups; None = one group of full attention.
+        drafts: speculation; None = each step gives a decoding request one token.
+        adapters: LoRA; None = everybody asks for the base model.
     """
 
-    def __init__(self, engine: EngineSpec, num_gpu_blocks: int, grouped: GroupedBlockPool | None) -> None:
+    def __init__(
+        self,
+        engine: EngineSpec,
+        num_gpu_blocks: int,
+        grouped: GroupedBlockPool | None,
+        drafts: Drafts | None = None,
+        adapters: Adapters | None = None,
+    ) -> None:
         self.limits = Limits(engine, num_gpu_blocks)
         self.block_size = engine.block_size
         self.grouped = grouped
         self.pool = grouped if grouped is not None else pool_of(engine, num_gpu_blocks, self.findable)
+        self.drafts = drafts
+        self.adapters = adapters
         self.decodes = DecodeSet(engine.block_size)
         self.running: dict[EngineRequest, None] = {}
         """In order of admission; a resumed request goes to the end. Holds those whose last token is in flight, too."""
@@ -60,6 +73,8 @@ class Books:
     def findable(self, writer: EngineRequest, reader: EngineRequest) -> int:
         """Tokens of running ``writer`` that ``reader`` may find while a step is being composed. A token counts from the
         step that computes it, in the scheduler's order; under async scheduling, once it has a name (has returned)."""
+        if writer.drafts is not None:
+            return 0  # all that has a name was registered when it returned
         if writer.decoding:
             served = (not reader.running or writer.seq < reader.seq) and writer not in self.held_back
             return writer.offset + self.decodes.tick + served - self.in_flight(writer)
@@ -75,6 +90,8 @@ class Books:
         self.running[request] = None
         self.prefilling[request] = None
         request.computed = hit
+        if self.adapters is not None:
+            self.adapters.enter(request)
         if request.preemptions:
             recomputed = request.high_water - hit
             request.recomputed += recomputed
@@ -90,6 +107,8 @@ class Books:
         """Free its blocks and put it back in front; ``scheduled_now`` tokens were given to it in this very step."""
         del self.running[request]
         request.running = False
+        if self.adapters is not None:
+            self.adapters.leave(request)
         if request.decoding:
             self.decodes.remove(request)
             in_flight = self.in_flight(request)
@@ -100,11 +119,14 @@ class Books:
             findable = 0
             if request in self.prefilling:
                 self._stop_prefill(request)
-            else:  # its last token is in flight
+            elif request.drafts is None:  # its last token is in flight
                 findable = request.computed - 1
                 request.last_step = self.composed
             request.stale_until = request.last_step if request.last_step > self.returned else 0
         self._let_go(request, findable, scheduled_now)
+        if self.drafts is not None:
+            request.computed = min(request.computed, request.prompt_len + request.sampled)
+            self.drafts.preempted(request)
         request.high_water = max(request.high_water, request.computed)
         request.computed = 0
         request.preemptions += 1
@@ -116,6 +138,8 @@ class Books:
         if request.running:
             del self.running[request]
             request.running = False
+            if self.adapters is not None:
+                self.adapters.leave(request)
             self._let_go(request, request.computed)
         elif request.abort_reason is None:
             self.waiting.remove(request)  # preempted while its last token was in flight
@@ -128,6 +152,8 @@ class Books:
         else:
             del self.running[request]
             request.running = False
+            if self.adapters is not None:
+                self.adapters.leave(request)
             in_flight = self.in_flight(request)
             if request.decoding:
                 self.decodes.remove(request)
@@ -148,6 +174,10 @@ class Books:
             self.recomputed_tokens -= left
 
     def _let_go(self, request: EngineRequest, findable_tokens: int, scheduled_now: int = 0) -> None:
+        if request.drafts is not None:
+            self.pool.release(request, request.drafts.blocks)
+            request.drafts.blocks = 0
+            return
         if self.pool.caching:
             self.pool.register(request, findable_tokens)
         self.pool.release(request, -(-(request.computed + scheduled_now) // self.block_size))

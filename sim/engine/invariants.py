@@ -6,7 +6,10 @@
   token right after the one before.
 * A running request that gets nothing has a reason: the budget is used up, its last token is in flight, or prefills are
   deferred in this step.
-* Nobody overtakes the head of the waiting queue, except one whose stale output is still in flight.
+* Nobody overtakes the head of the waiting queue, except one whose stale output is still in flight, whose adapter is one too
+  many, or whose last chunk would be too short for the layers that draft.
+* Running requests have at most ``max_loras`` adapters among them, each counted right.
+* With speculation nobody gets a token beyond its limit (how many are computed depends on how many drafts are rejected).
 
 Watched engines step every token (same results, slower), and every check is O(running + waiting).
 """
@@ -16,9 +19,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NoReturn
 
+from sim.engine.adapters import Adapters
 from sim.engine.batch import Batch
 from sim.engine.cache_groups import GroupedBlockPool
 from sim.engine.cadence import Cadence
+from sim.engine.drafts import Drafts
 from sim.engine.prefix_cache import PrefixBlockPool, Run
 from sim.engine.request import EngineRequest
 from sim.engine.scheduler import Scheduler
@@ -35,6 +40,8 @@ class WatchedScheduler(Scheduler):
         name: what messages call this engine.
         now: reads the clock, for messages.
         grouped: see ``Scheduler``.
+        drafts: see ``Scheduler``.
+        adapters: see ``Scheduler``.
     """
 
     def __init__(
@@ -45,8 +52,10 @@ class WatchedScheduler(Scheduler):
         now: Callable[[], float],
         grouped: GroupedBlockPool | None = None,
         cadence: Cadence | None = None,
+        drafts: Drafts | None = None,
+        adapters: Adapters | None = None,
     ) -> None:
-        super().__init__(engine, num_gpu_blocks, grouped, cadence=cadence)
+        super().__init__(engine, num_gpu_blocks, grouped, None, cadence, drafts, adapters)
         self.skip_decode = False
         self.record_order = True
         self._name = name
@@ -64,6 +73,7 @@ class WatchedScheduler(Scheduler):
             self._check_admissions(batch, waiting)
             self._check_tokens(batch)
             self._check_blocks()
+            self._check_adapters()
         return batch
 
     def complete(self, batch: Batch) -> None:
@@ -89,9 +99,29 @@ class WatchedScheduler(Scheduler):
     def _check_admissions(self, batch: Batch, waiting: list[EngineRequest]) -> None:
         if batch.admitted and batch.preempted:
             self._broken(f"request {batch.admitted[0].request_id} was admitted in a step that preempts")
-        for request, head in zip(batch.admitted, waiting, strict=False):
-            if request is not head:
-                self._broken(f"request {request.request_id} overtook {head.request_id} at the head of the waiting queue")
+        heads = iter(waiting)
+        for request in batch.admitted:
+            head = next(heads)
+            while request is not head:
+                if not self._set_aside(head):
+                    self._broken(f"request {request.request_id} overtook {head.request_id} at the head of the waiting queue")
+                head = next(heads)
+
+    def _set_aside(self, request: EngineRequest) -> bool:
+        """Whether others may pass ``request``, which waits."""
+        drafts, adapters = self.books.drafts, self.books.adapters
+        return (adapters is not None and not adapters.admits(request)) or (drafts is not None and drafts.read_ahead > 1)
+
+    def _check_adapters(self) -> None:
+        adapters = self.books.adapters
+        if adapters is None:
+            return
+        count: dict[object, int] = {}
+        for request in self.books.running:
+            if request.lora:
+                count[request.lora] = count.get(request.lora, 0) + 1
+        if count != adapters.running or len(count) > adapters.max_loras:
+            self._broken(f"{len(count)} adapters run, {adapters.max_loras} may, and {adapters.running} are in the books")
 
     def _check_tokens(self, batch: Batch) -> None:
         order = batch.order or []
@@ -106,8 +136,11 @@ class WatchedScheduler(Scheduler):
             self._given[request] = self._given.get(request, 0) + tokens
         if given > self.limits.budget:
             self._broken(f"{given} tokens were scheduled, the budget is {self.limits.budget}")
+        drafts = self.books.drafts
         if given == self.limits.budget or self.cadence is not None:
             return
+        if drafts is not None and (drafts.extra_rows or drafts.read_ahead > 1):
+            return  # the input buffer may be full, or a chunk would leave too short a rest
         served = {request for request, _, _ in order}
         for request in self.books.running:
             if request not in served and (request.decoding or request in self.books.prefilling):
@@ -116,6 +149,10 @@ class WatchedScheduler(Scheduler):
     def _check_finished(self, request: EngineRequest) -> None:
         given = self._given.pop(request, 0)
         self._hit_blocks.pop(request, None)
+        if request.drafts is not None:
+            if request.sampled > request.max_output:
+                self._broken(f"request {request.request_id} has {request.sampled} tokens, its limit is {request.max_output}")
+            return
         due = request.prompt_len + request.sampled - 1 - request.cached_tokens + request.recomputed
         if given != due:
             self._broken(
@@ -125,8 +162,12 @@ class WatchedScheduler(Scheduler):
 
     def _check_blocks(self) -> None:
         pool = self.pool
-        held = {request: -(-self.books.position(request) // self.limits.block_size) for request in self.books.running}
-        referenced = sum(held.values())
+        referenced = 0
+        for request in self.books.running:
+            if request.drafts is not None:
+                referenced += request.drafts.blocks
+            else:
+                referenced += -(-self.books.position(request) // self.limits.block_size)
         if self.books.grouped is not None:
             referenced = self.books.grouped.referenced()
         elif isinstance(pool, PrefixBlockPool):

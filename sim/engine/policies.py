@@ -23,9 +23,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from sim.engine.adapters import Adapters
 from sim.engine.batch import Batch
 from sim.engine.cache_groups import GroupedBlockPool
 from sim.engine.cadence import Cadence
+from sim.engine.drafts import Drafts
 from sim.engine.invariants import WatchedScheduler
 from sim.engine.reserve import Reserve
 from sim.engine.scheduler import Scheduler
@@ -41,15 +43,17 @@ def make_scheduler(
     check_invariants: bool = False,
     groups: Sequence[CacheGroup] = (),
     cadence: Cadence | None = None,
+    drafts: Drafts | None = None,
+    adapters: Adapters | None = None,
 ) -> Scheduler:
     """The scheduler that ``engine`` asks for, with the KV cache ``groups`` of its model (none = one of full attention) and
-    the ``cadence`` of a rank. Only vLLM's own has groups and is watched by ``check_invariants``."""
+    the ``cadence`` of a rank. Only vLLM's own has groups, drafts and adapters and is watched by ``check_invariants``."""
     if not engine.decides_as_vllm:
         return PolicyScheduler(engine, num_gpu_blocks, cadence)
     grouped = GroupedBlockPool(num_gpu_blocks, engine, groups) if groups else None
     if check_invariants:
-        return WatchedScheduler(engine, num_gpu_blocks, name, now, grouped, cadence)
-    return Scheduler(engine, num_gpu_blocks, grouped, cadence=cadence)
+        return WatchedScheduler(engine, num_gpu_blocks, name, now, grouped, cadence, drafts, adapters)
+    return Scheduler(engine, num_gpu_blocks, grouped, None, cadence, drafts, adapters)
 
 
 class PolicyScheduler(Scheduler):

@@ -14,6 +14,10 @@ so (node, i) identifies its hash. Since a request frees its blocks deepest first
 deepest block nearest the head; eviction therefore shortens a run from its deep end, a hit takes its shallow end, and what
 is left is always an interval in its old place. Unhashed free blocks are interchangeable and always at the head: a counter.
 
+Where drafting layers read the token behind a block (``reads_ahead`` tokens), that block's key covers those tokens too: it
+belongs to the node of the last of them and exists once they do. Without such keys the last block of every hit is computed
+again (``drops_last``). An adapter is part of every key.
+
 Registration is eager for prompts. Generated tokens are registered when the request lets go of its blocks, or earlier when
 somebody looks up or registers the same contents (``ContentNode.writer``): then as far as the scheduler says they are.
 """
@@ -96,6 +100,10 @@ class PrefixBlockPool:
         """Free blocks without a hash: the head of the free list."""
         self.free = self.usable
         """Free blocks, cached but unreferenced ones included."""
+        self.reads_ahead = 0
+        """Tokens behind a block that its key covers."""
+        self.drops_last = False
+        """The last block of a hit is not used."""
         self._root = ContentNode(None, (0, ""), 0)
         self._root.pins = 1
         self._list = Run(self._root, 0, 0)
@@ -116,7 +124,7 @@ class PrefixBlockPool:
             node, end = self._root, 0
             for name, tokens in content:
                 if tokens:
-                    node = node.child((end, name))
+                    node = node.child((end, (request.lora, name) if request.lora else name))
                     end += tokens
                     path.append((node, end))
             node = node.child((end, request.output_name or (request.request_id, "output")))
@@ -127,7 +135,7 @@ class PrefixBlockPool:
 
     def match(self, request: EngineRequest) -> tuple[Match, int, int]:
         """Longest cached prefix of prompt and answer: its pieces, its blocks, and how many of them are free now."""
-        block_size = self.block_size
+        block_size, ahead = self.block_size, self.reads_ahead
         limit = (request.target - 1) // block_size
         path = self._path(request)
         pieces: Match = []
@@ -137,7 +145,7 @@ class PrefixBlockPool:
                 end = request.target
             if node.writer is not None and node.writer is not request:
                 self._catch_up(node.writer, request)
-            stop = min(end // block_size, limit)
+            stop = min((end - ahead) // block_size, limit)
             while position < stop:
                 found = None
                 piece_end = stop
@@ -149,14 +157,25 @@ class PrefixBlockPool:
                     if position < run.lo < piece_end:
                         piece_end = run.lo  # an earlier registration takes over there
                 if found is None:
-                    return pieces, position, free
+                    return self._without_last(pieces, position, free) if self.drops_last else (pieces, position, free)
                 pieces.append((found, position, piece_end))
                 if not found.owners:
                     free += piece_end - position
                 position = piece_end
             if position >= limit:
                 break
-        return pieces, position, free
+        return self._without_last(pieces, position, free) if self.drops_last else (pieces, position, free)
+
+    @staticmethod
+    def _without_last(pieces: Match, blocks: int, free: int) -> tuple[Match, int, int]:
+        """A hit without its last block."""
+        if not pieces:
+            return pieces, blocks, free
+        run, low, high = pieces.pop()
+        assert isinstance(run, Run)
+        if high - low > 1:
+            pieces.append((run, low, high - 1))
+        return pieces, blocks - 1, free - (not run.owners)
 
     def follows(self, request: EngineRequest) -> bool:
         """Whether the prompt contains an answer that is still being written: its hit may grow at any step."""
@@ -207,15 +226,17 @@ class PrefixBlockPool:
 
     def register(self, request: EngineRequest, tokens: int) -> None:
         """Make the full blocks below ``tokens`` findable."""
-        block_size = self.block_size
+        block_size, ahead = self.block_size, self.reads_ahead
         full = tokens // block_size
+        if ahead:
+            full = min(full, (request.prompt_len + request.sampled - ahead) // block_size)
         position = request.registered
         if full <= position:
             return
         path = self._path(request)
         last = len(path) - 1
         for index, (node, end) in enumerate(path):
-            stop = full if index == last else min(end // block_size, full)
+            stop = full if index == last else min((end - ahead) // block_size, full)
             if stop <= position:
                 continue
             if node.writer is not None and node.writer is not request:
@@ -303,5 +324,16 @@ def pool_of(
 ) -> CountingBlockPool | PrefixBlockPool:
     """The pool of one group of full attention; see ``PrefixBlockPool`` for ``findable``."""
     if engine.enable_prefix_caching:
-        return PrefixBlockPool(num_gpu_blocks, engine.block_size, findable)
+        pool = PrefixBlockPool(num_gpu_blocks, engine.block_size, findable)
+        pool.reads_ahead, pool.drops_last = block_keys(engine)
+        return pool
     return CountingBlockPool(num_gpu_blocks, engine.block_size)
+
+
+def block_keys(engine: EngineSpec) -> tuple[int, bool]:
+    """``reads_ahead`` and ``drops_last`` of the engine's pool: drafting layers that read ahead, and whether keys say so."""
+    ahead = engine.speculative.prefill_lookahead() if engine.enable_prefix_caching else 0
+    if not ahead:
+        return 0, False
+    covered = not engine.speculative.disable_lookahead_block_hashes
+    return (ahead, False) if covered else (0, True)

@@ -2,18 +2,15 @@
 
 The loop of vLLM's engine core: take what has arrived, compose, launch; when the batch queue is full, wait for the oldest
 batch, apply its output, go on. The queue holds one batch (sync scheduling) or two (async scheduling: batch k is composed
-when batch k-2 has returned, that is at the start of batch k-1, and execution is back to back).
+when batch k-2 has returned, that is at the start of batch k-1, and execution is back to back). Idle, it waits.
 
 Runs of decode-only steps are one batch with a plan. The plan stays open until the moment at which the step after it has to
 be composed: its end (sync) or the start of its last step (async). An arrival or abort that the scheduler would see cuts
 the plan after the step in progress, or the one after that which is already composed (async).
 
-    wake-ups = arrivals at an idle engine, ends of batches
-
 What nobody outside can see costs no wake-up: a step that is composed while another runs is composed when that one ends,
 and a batch with which nobody leaves is taken in with the next, both as of the moment at which the engine did it. Whoever
-asks in between, sends or aborts makes the engine ``catch_up`` first. Readers (``view``) get the state at the newest step
-composed by then, computed; they do not cut.
+asks in between, sends or aborts makes it ``catch_up`` first. Readers (``view``) get the newest composed step, uncut.
 """
 
 from __future__ import annotations
@@ -22,6 +19,7 @@ from math import inf
 
 from sim.engine.batch import Batch
 from sim.engine.clock import COMPLETION, SCHEDULE, Clock
+from sim.engine.duration import duration_of
 from sim.engine.gaps import GapHistogram
 from sim.engine.listener import EngineListener, StepListener
 from sim.engine.noise import StepNoise
@@ -99,6 +97,7 @@ class Replica(Loop):
         scheduler = self.scheduler
         books, limits = scheduler.books, scheduler.limits
         blocked = books.waiting.size and not limits.by_priority
+        blocked = blocked and not (books.adapters is not None and books.adapters.set_aside)
         scheduler.add(request)
         request.submitted = True
         self.waiting_tokens += request.prompt_len
@@ -332,13 +331,14 @@ class Replica(Loop):
         batch.sched_at = now
         batch.used_blocks = scheduler.pool.usable - scheduler.pool.free
         start = self._end if self._end > now else now
+        adapters = scheduler.books.adapters
+        step_time = self.step_time if adapters is None else adapters.step_time(self.step_time)
         if batch.prefills:
             if not paced:
-                chunks = [(n, before) for _, n, before in batch.prefills]
-                first = self.step_time.step(chunks, batch.n_decode, batch.context)
+                first = duration_of(batch, step_time, scheduler.books)
                 if self._noise is not None:
                     first *= self._noise.factor()
-                batch.set_times(start, first, 0.0)
+                batch.set_times(start, first + batch.load_time, 0.0)
             for request in batch.sampled:
                 if request.announces:
                     batch.announces = True
@@ -348,7 +348,7 @@ class Replica(Loop):
                     self.waiting_tokens -= request.prompt_len
         elif not paced:
             n = batch.n_decode
-            intercept, slope, last_context = self.step_time.decode_line(n, batch.context)
+            intercept, slope, last_context = step_time.decode_line(n, batch.context)
             steps = 1 if batch.number else scheduler.longest_run()
             if batch.context + n * (steps - 1) > last_context:
                 steps = max(1, int((last_context - batch.context) // n) + 1)
@@ -373,10 +373,9 @@ class Replica(Loop):
         self._account(batch)
 
     def _account(self, batch: Batch) -> None:
-        pool = self.scheduler.pool
-        self.work.add(batch, pool.usable - pool.free)
-        if self.gaps is not None and batch.n_decode:
-            self.gaps.add(batch.first, batch.duration_of(batch.steps - 1), batch.steps, batch.n_decode)
+        self.work.add(batch, self.scheduler.pool.usable - self.scheduler.pool.free)
+        if self.gaps is not None and (brought := batch.n_decode + batch.verifying):
+            self.gaps.add(batch.first, batch.duration_of(batch.steps - 1), batch.steps, brought)
         if self._step_listener is not None:
             self._step_listener.closed(self.name, self.work.steps - 1, self.scheduler, batch)
 
@@ -389,6 +388,8 @@ class Replica(Loop):
                 if request.announces and request.abort_reason is None:
                     self.listener.first_token(request)
         self.scheduler.complete(batch)
+        if batch.speculates:
+            self.work.returned(batch)
         if self._step_listener is not None:
             self._step_listener.returned(batch)
         for request in batch.finishing:

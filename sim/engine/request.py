@@ -14,6 +14,9 @@ from collections.abc import Hashable
 from math import inf
 from typing import Any
 
+from sim.engine.acceptance import AcceptancePath
+from sim.engine.draft_state import DraftState
+
 Content = tuple[tuple[Hashable, int], ...]
 """What a prompt consists of: segments ``(name, tokens)``. The i-th token of a segment is the same wherever the segment's
 name occurs, and differs from every other token; equal leading segments are a shared prefix."""
@@ -23,10 +26,11 @@ class EngineRequest:
     """State of one attempt inside one engine. Counts are tokens; times are in the clock's unit, None until known."""
 
     __slots__ = (
-        "abort_reason", "announces", "arrival", "cached_tokens", "computed", "content", "deadline", "decoding",
-        "finish_tick", "finished_at", "first_token_at", "held_at", "high_water", "key", "last_step", "max_output", "offset",
+        "abort_reason", "accept", "announces", "arrival", "cached_tokens", "computed", "content", "deadline", "decoding",
+        "drafts", "finish_tick", "finished_at", "first_token_at", "held_at", "high_water", "key", "last_step", "lora",
+        "max_output", "offset",
         "output_name", "owner", "path", "preemptions", "priority", "prompt_len", "rank", "recomputed", "registered",
-        "request_id", "running", "runs", "sampled", "scheduled_at", "seq", "stale_until", "submitted", "target",
+        "request_id", "route", "running", "runs", "sampled", "scheduled_at", "seq", "stale_until", "submitted", "target",
     )  # fmt: skip
 
     def __init__(
@@ -92,6 +96,14 @@ class EngineRequest:
         self.first_token_at: float | None = None
         self.finished_at: float | None = None
         self.abort_reason: str | None = None
+        self.lora: Hashable = None
+        """The LoRA adapter that it asks for; None = the base model."""
+        self.route = ""
+        """Its label, where the acceptance of drafts goes by it."""
+        self.accept: AcceptancePath | None = None
+        """Its own acceptance of drafts; None = as the engine has it."""
+        self.drafts: DraftState | None = None
+        """What speculation keeps of it."""
 
     def prompt_tokens_computed(self) -> int:
         """Tokens of the prompt that the engine computed for it so far: cache hits not counted, what was computed again after

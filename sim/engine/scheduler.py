@@ -17,19 +17,23 @@ What not every engine does is a file of its own that is asked at one named point
 
     cadence            ``Cadence``: whether prompts wait in this step
     books.grouped      ``GroupedBlockPool``: several KV cache groups over one pool
+    books.drafts       ``Drafts``: speculative decoding; asked in both phases, in booking and in returning
+    books.adapters     ``Adapters``: LoRA; the gate of admission, told who runs
     admission reserve  ``Reserve``: what else must fit
 
-Other engines' decisions are in ``sim.engine.policies``. Not modelled: speculative decoding, LoRA, multimodal encoders, KV
+Other engines' decisions are in ``sim.engine.policies``. Not modelled: multimodal encoders, KV
 connectors, pipeline micro-batches.
 """
 
 from __future__ import annotations
 
+from sim.engine.adapters import Adapters
 from sim.engine.admission import Admission
 from sim.engine.batch import Batch
 from sim.engine.books import Books
 from sim.engine.cache_groups import GroupedBlockPool
 from sim.engine.cadence import Cadence
+from sim.engine.drafts import Drafts
 from sim.engine.order import QueueOrder, in_order
 from sim.engine.request import EngineRequest
 from sim.engine.reserve import Reserve
@@ -46,6 +50,8 @@ class Scheduler:
         grouped: the pool of a model with several KV cache groups; None = one group of full attention.
         reserve: what else must fit for a request to be admitted; None = its prompt.
         cadence: when prompts may start, of a rank that steps with others; None = as the options say.
+        drafts: speculation; None = none.
+        adapters: LoRA; None = none.
     """
 
     def __init__(
@@ -55,9 +61,11 @@ class Scheduler:
         grouped: GroupedBlockPool | None = None,
         reserve: Reserve | None = None,
         cadence: Cadence | None = None,
+        drafts: Drafts | None = None,
+        adapters: Adapters | None = None,
     ) -> None:
         interval = engine.prefill_schedule_interval
-        self.books = Books(engine, num_gpu_blocks, grouped)
+        self.books = Books(engine, num_gpu_blocks, grouped, drafts, adapters)
         self.limits = self.books.limits
         self.pool = self.books.pool
         self.cadence = Cadence(interval) if cadence is None and interval > 1 else cadence
@@ -86,6 +94,8 @@ class Scheduler:
         if prompt_len >= longest:
             return "too_long"
         total = max(min(prompt_len + output_len, longest) - 1, prompt_len)
+        if self.books.drafts is not None:
+            total = min(total + self.books.drafts.most + self.books.drafts.lookahead, longest)
         grouped = self.books.grouped
         blocks = -(-total // self.limits.block_size) if grouped is None else grouped.at_most(total)
         return "exceeds_kv_cache" if blocks > self.pool.usable else None
@@ -97,8 +107,10 @@ class Scheduler:
         books = self.books
         decodes = books.decodes
         n_waiting = books.waiting.size
-        if not decodes.size and not books.prefilling and not n_waiting:
+        if not decodes.size and not books.prefilling and not n_waiting and (books.drafts is None or not books.running):
             return None
+        if books.drafts is not None:
+            books.drafts.begin()
         batch = Batch(decodes.size, decodes.context)
         limits = self.limits
         longest = limits.longest_chunk(len(books.running) + n_waiting) if limits.long_prefill_tokens else 0
@@ -139,12 +151,17 @@ class Scheduler:
             books.decoded = books.composed
         batch.committed = 1
         batch.number = books.composed
+        if books.adapters is not None:
+            batch.load_time = books.adapters.take_stall()
         for request in books.held_back:
             decodes.hold_back(request)
             request.held_at = books.composed
         finishing = decodes.pop_finished() if decodes.size else []
         if self.cadence is not None:
             self.cadence.composed(books.composed, batch)
+        if books.drafts is not None:
+            books.drafts.book(batch, books.prefilling, books.composed)
+            return
         for request, n, _ in batch.prefills:
             request.computed += n
             request.last_step = books.composed
@@ -183,6 +200,8 @@ class Scheduler:
         if (not self.pool.caching and books.grouped is None) or len(books.running) >= self.limits.seats:
             return False
         head = books.waiting.first
+        if books.adapters is not None:
+            head = next((request for request in books.waiting.in_order() if books.adapters.admits(request)), None)
         return head is not None and self.pool.follows(head)
 
     def commit(self, batch: Batch, steps: int) -> None:
@@ -212,8 +231,27 @@ class Scheduler:
         """Apply the output of the oldest batch: those that sampled their last token leave, their blocks are free."""
         books = self.books
         books.returned = batch.number
+        if books.drafts is not None:
+            self._complete_verified(batch, books.drafts)
+            return
         for request in batch.finishing:
             books.finish(request)
+
+    def _complete_verified(self, batch: Batch, drafts: Drafts) -> None:
+        """The same with speculation: only now it is known how many tokens each has sampled."""
+        books, pool = self.books, self.pool
+        sampled = set(batch.sampled)
+        for request, n, _ in batch.prefills:
+            state = drafts.state(request)
+            state.in_flight -= n
+            if state.over or request.abort_reason is not None or request not in sampled:
+                continue
+            findable = drafts.returned(request, batch)
+            if findable > 0 and pool.caching:
+                pool.register(request, findable)
+            if state.over:
+                books.finish(request)
+                batch.finishing.append(request)
 
     def abort(self, request: EngineRequest) -> bool:
         """Drop a request that nobody waits for. False when it is not here any more."""

@@ -23,7 +23,7 @@ class Serving:
         """Serve everybody, chunks up to ``longest`` tokens (0 = any; none when ``hold``); the budget left, or -1 when order
         matters (nothing is done then)."""
         books = self._books
-        if budget < batch.n_decode or books.grouped is not None:
+        if budget < batch.n_decode or books.grouped is not None or books.drafts is not None:
             return -1
         block_size = books.block_size
         decodes = books.decodes
@@ -61,33 +61,41 @@ class Serving:
         ``books.held_back``."""
         books = self._books
         block_size = books.block_size
-        pool, grouped = books.pool, books.grouped
+        pool, grouped, drafts = books.pool, books.grouped, books.drafts
         tick = books.decodes.tick
         served: dict[EngineRequest, tuple[int, int]] = {}
         for request in list(books.running):
             if not request.running:
                 continue  # preempted a moment ago
-            if budget <= 0:
+            if budget <= 0 or (drafts is not None and not drafts.room):
                 break
             if request.decoding:
                 n, before = 1, request.offset + tick
-            elif request in books.prefilling:
-                if hold:
+            elif request in books.prefilling or drafts is not None:
+                if hold and request in books.prefilling:
                     continue
                 before = request.computed
-                n = request.target - before
+                n = request.target - before if drafts is None else drafts.wanted(request)
                 if 0 < longest < n:
                     n = longest
                 n = min(n, budget)
+                if drafts is not None:
+                    n = drafts.cut(request, n)
+                    if n == 0:
+                        continue
             else:
                 continue  # its last token is in flight
             need = -(-(before + n) // block_size) - -(-before // block_size)
             if grouped is not None:
                 need = grouped.need(request, before, n, books.returned)
+            elif drafts is not None:
+                need = drafts.lacking(request, before + n)
             while need > pool.free:
                 victim = self._victim()
                 tokens = served.pop(victim, (0, 0))[0]
                 budget += tokens
+                if drafts is not None:
+                    drafts.take_back(victim, tokens)
                 books.preempt(victim, tokens)
                 batch.preempted.append(victim)
                 if victim is request:
@@ -103,8 +111,9 @@ class Serving:
                 grouped.serve(request, before + n, n, books.composed + 1, unnamed)
                 continue
             pool.take(need)
+            named = before + n if drafts is None else drafts.serve(request, n, need)
             if pool.caching and not request.decoding:
-                pool.register(request, before + n)
+                pool.register(request, named)
         batch.n_decode = batch.context = 0
         for request, (n, before) in served.items():
             if request.decoding:

@@ -31,6 +31,10 @@ def view_of(scheduler: Scheduler, batches: Iterable[Batch], plan: Batch | None, 
     context = decodes.context
     for request in books.prefilling:
         context += request.computed
+    if books.drafts is not None:
+        context = 0
+        for request in books.running:
+            context += request.computed
     for batch in batches:
         for request in batch.finishing:
             if request.running:

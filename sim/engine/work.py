@@ -33,9 +33,17 @@ class Work:
         self.seq_time += duration * (n + len(batch.prefills))
         batch.held_blocks = (batch.used_blocks + used_blocks) / 2
         self.block_time += duration * batch.held_blocks
-        self.sampled_tokens += n * steps + len(batch.sampled)
+        if not batch.speculates:  # else they are counted when it returns
+            self.sampled_tokens += n * steps + len(batch.sampled)
         for _, tokens, _ in batch.prefills:
             self.prefill_tokens += tokens
+        if batch.verified is not None:
+            self.prefill_tokens -= batch.verified.rows
+
+    def returned(self, batch: Batch) -> None:
+        """The output of ``batch`` is here: with speculation only now its tokens are known."""
+        for _, tokens in batch.delivered:
+            self.sampled_tokens += tokens
 
     def busy_by(self, now: float, batches: Iterable[Batch], plan: Batch | None) -> float:
         """Time in which a step ran, up to ``now``, while ``batches`` are out and ``plan`` among them is not final."""

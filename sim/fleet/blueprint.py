@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from sim.engine.acceptance import AcceptancePaths
+from sim.engine.adapters import Adapters
+from sim.engine.drafts import Drafts
 from sim.perf import memory_plan, resolve_engine, step_time_model
+from sim.perf.lora import disk_load_s, slot_load_s
+from sim.perf.verification import verification_time
 from sim.spec import EngineSpec, GpuSpec, ModelSpec
 
 
@@ -27,8 +32,8 @@ class Blueprint:
         self.blocks = plan.num_gpu_blocks if self.groups else plan.one_group_blocks
         """Of each rank."""
         self.kv_tokens = ranks * (plan.kv_tokens if self.groups else plan.one_group_tokens)
-        self.weights_bytes = plan.weights_bytes_per_gpu * self.gpus
-        """Of all GPUs of a replica."""
+        self.weights_bytes = (plan.weights_bytes_per_gpu + plan.draft_weights_bytes) * self.gpus
+        """Of all GPUs of a replica, drafting layers included."""
         self.weights_name = f"{model.name} {model.weight_dtype}"
         """What a page cache knows them by."""
         self.engine_name = f"engine of {self.weights_name}"
@@ -40,6 +45,24 @@ class Blueprint:
     def gpus(self) -> int:
         """GPUs of one replica."""
         return self.engine.gpus
+
+    def drafts(self, seed: int) -> Drafts | None:
+        """Speculation of a server's engine in a run of ``seed``; None = none."""
+        if not self.engine.speculative.drafts:
+            return None
+        paths = AcceptancePaths(self.engine.speculative, seed)
+        time = verification_time(self.model, self.gpu, self.engine)
+        adapted = verification_time(self.model, self.gpu, self.engine, True) if self.engine.max_loras else None
+        return Drafts(self.engine, time, paths, adapted)
+
+    def adapters(self) -> Adapters | None:
+        """LoRA adapters of a server's engine; None = none."""
+        engine = self.engine
+        if not engine.max_loras:
+            return None
+        time = step_time_model(self.model, self.gpu, engine, True)
+        disk_s, slot_s = disk_load_s(self.model, engine), slot_load_s(self.model, engine)
+        return Adapters(engine.max_loras, engine.max_cpu_loras or engine.max_loras, time, disk_s, slot_s)
 
     def next_version(self, model: ModelSpec | None, engine: EngineSpec | None) -> Blueprint:
         """What a deploy of ``model`` and ``engine`` (None = as before) makes of it."""

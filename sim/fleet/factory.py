@@ -55,8 +55,9 @@ class ServerFactory:
         """One engine; ``cadence`` as ``Scheduler`` has it."""
         clock, engine = self.roster.clock, blueprint.engine
         scheduler = make_scheduler(
-            engine, blueprint.blocks, name, lambda: clock.now, self._check_invariants, blueprint.groups, cadence
-        )
+            engine, blueprint.blocks, name, lambda: clock.now, self._check_invariants, blueprint.groups, cadence,
+            blueprint.drafts(self._seed), blueprint.adapters(),
+        )  # fmt: skip
         noise = StepNoise(engine, self._seed, name) if engine.noisy else None
         if self._steps is not None or noise is not None:
             scheduler.skip_decode = False

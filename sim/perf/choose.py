@@ -46,8 +46,11 @@ from sim.spec.releases import release_of
 SCALES = ("compute", "memory", "host", "front_end")
 
 
-def step_time_model(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> TabulatedStepTime | RankStepTime:
-    """The step-time model, seconds, for a resolved ``engine``: of one rank, where its ranks share nothing.
+def step_time_model(
+    model: ModelSpec, gpu: GpuSpec, engine: EngineSpec, adapters: bool = False
+) -> TabulatedStepTime | RankStepTime:
+    """The step-time model, seconds, for a resolved ``engine``: of one rank, where its ranks share nothing. ``adapters``: of
+    steps that hold a LoRA adapter, longer outside attention.
 
     Raises:
         ConfigError: ``engine.step_time=table`` where no table ships, or an unknown key in ``gpu.step_time_scale``.
@@ -62,15 +65,23 @@ def step_time_model(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> Tabul
         _no_table(model, gpu, engine)
         return rank_step_time(model, gpu, engine, host_overhead(model, gpu, engine))
     tables, source, regime = _tables(model, gpu, engine)
-    tables = with_hand_overs(tables, model, gpu, engine)
+    tables = scaled_tables(with_hand_overs(tables, model, gpu, engine), gpu)
+    if adapters:
+        longer = 1.0 + engine.lora.step_overhead_per_rank * engine.max_lora_rank
+        tables = replace(tables, nonattention_s=tuple(longer * t for t in tables.nonattention_s))
     return TabulatedStepTime(
-        scaled(tables, gpu.step_time_scale.get("compute", 1.0), gpu.step_time_scale.get("memory", 1.0)),
+        tables,
         host_overhead(model, gpu, engine),
         capture_sizes=capture_sizes(engine, gpu),
         stages=engine.pipeline_parallel_size,
         regime=regime,
         source=source,
     )
+
+
+def scaled_tables(tables: StepTables, gpu: GpuSpec) -> StepTables:
+    """``tables`` with the multipliers of ``gpu.step_time_scale``."""
+    return scaled(tables, gpu.step_time_scale.get("compute", 1.0), gpu.step_time_scale.get("memory", 1.0))
 
 
 def host_overhead(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> HostOverhead:

@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from sim.errors import ConfigError
 from sim.perf.collectives import machines
+from sim.perf.features import check_features
 from sim.perf.memory import largest_model_len
 from sim.perf.mixture import check_experts, steps_together
 from sim.perf.served import served_model
@@ -45,6 +46,7 @@ def resolve_engine(engine: EngineSpec, model: ModelSpec, gpu: GpuSpec) -> Engine
     """
     model = served_model(model, engine)
     _check_parallelism(engine, model, gpu)
+    engine = check_features(engine, model)
     default_tokens, default_seqs = default_batch_limits(gpu, engine.version)
     if engine.performance_mode == "throughput":
         default_tokens, default_seqs = 2 * default_tokens, 2 * default_seqs

@@ -72,6 +72,14 @@ class HostOverhead:
             return max(gpu_s, prepare)
         return overlap(gpu_s, prepare + launch)
 
+    def uniform_step(self, gpu_s: float, tokens: int, seqs: int) -> float:
+        """Seconds of a step without prefill, ``tokens`` new ones of ``seqs``: a full graph as far as one is captured."""
+        launch = 0.0 if tokens <= self.captured_tokens else self.kernels_s
+        prepare = self.per_step_s + self.per_seq_s * seqs
+        if self.hidden:
+            return max(gpu_s + self.gap_s + self.gap_per_seq_s * seqs, prepare + launch)
+        return max(gpu_s, launch) + prepare
+
     def decode_lines(
         self, breaks: list[float], lines: list[DecodeLine], base_s: float, seqs: int
     ) -> tuple[list[float], list[DecodeLine]]:

@@ -1,8 +1,9 @@
 """Where the GPU's memory goes, and how many KV blocks are left.
 
     pool       = device memory x gpu_memory_utilization - weights - profiling pass - runtime - links - CUDA graphs
+                 - draft weights - LoRA slots (``sim.perf.drafting``, ``sim.perf.lora``)
                  or ``kv_cache_memory_bytes``
-    num_blocks = floor(pool / bytes of a block in one cache group)          (``sim.perf.kv_cache``)
+    num_blocks = floor(pool / bytes of a block in one cache group)          (``sim.perf.kv_cache``; drafting layers' KV too)
 
 The terms are those of ``engine.version`` (``sim.perf.activations``, ``sim.spec.releases``). A pool that cannot hold one
 sequence of ``max_model_len`` is refused, as vLLM refuses it, with the length that would fit; ``max_model_len=auto`` takes
@@ -14,12 +15,14 @@ Leaves out: work buffers of quantised kernels, rotary tables (about 0.03 GiB), w
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sim.errors import DoesNotFitError
-from sim.perf.activations import Term, terms
+from sim.perf.activations import Term, graph_bytes, terms
+from sim.perf.drafting import draft_kv_share, draft_parallel_size, draft_weights_bytes, drafting_of
 from sim.perf.geometry import ExpertSplit, kv_bytes_per_token_per_gpu, parameter_count, weights_bytes_per_gpu
 from sim.perf.kv_cache import CacheGroup, CacheLayout, cache_layout
+from sim.perf.lora import slot_bytes
 from sim.perf.served import served_model
 from sim.spec.engine import EngineSpec
 from sim.spec.gpu import GpuSpec
@@ -39,6 +42,8 @@ class MemoryPlan:
     weights_bytes_per_gpu: float
     terms: tuple[Term, ...]
     """What the rest goes to, with its spread."""
+    beside: tuple[Term, ...]
+    """Those of ``terms`` that drafts and adapters take."""
     kv_pool_bytes: float
     kv_bytes_per_token_per_gpu: float
     layout: CacheLayout
@@ -57,12 +62,17 @@ class MemoryPlan:
     @property
     def activation_bytes(self) -> float:
         """Peak of the profiling pass, with the runtime's own memory and communication."""
-        return sum(term.bytes for term in self.terms if term.name != "CUDA graphs")
+        return sum(term.bytes for term in self.terms if not term.name.startswith("CUDA graphs"))
+
+    @property
+    def draft_weights_bytes(self) -> float:
+        """Of the drafting layers, where there are some."""
+        return sum(term.bytes for term in self.beside if term.name == "draft weights")
 
     @property
     def graph_bytes(self) -> float:
         """What is subtracted for CUDA graphs."""
-        return sum(term.bytes for term in self.terms if term.name == "CUDA graphs")
+        return sum(term.bytes for term in self.terms if term.name.startswith("CUDA graphs"))
 
     @property
     def kv_tokens(self) -> int:
@@ -176,12 +186,14 @@ def arithmetic(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> MemoryPlan
     experts = ExpertSplit(engine.expert_ranks, engine.enable_expert_parallel, engine.num_redundant_experts)
     towers = not engine.language_model_only
     weights = weights_bytes_per_gpu(model, tensor, pipeline, towers=towers, experts=experts)
-    rest = terms(model, gpu, engine)
+    beside = _beside(model, gpu, engine)
+    rest = (*terms(model, gpu, engine), *beside)
     pool = usable - weights - sum(term.bytes for term in rest)
     stated = ""
     if engine.kv_cache_memory_bytes is not None:
         pool, stated = min(float(engine.kv_cache_memory_bytes), device - weights), "kv_cache_memory_bytes"
-    layout = cache_layout(model, engine)
+    layout, drafted = cache_layout(model, engine), 1.0 + draft_kv_share(model, engine)
+    layout = replace(layout, block_bytes=layout.block_bytes * drafted)
     blocks = max(0, math.floor(pool / layout.block_bytes)) if layout.block_bytes else 0
     if engine.num_gpu_blocks_override is not None and weights <= device:
         blocks, stated = engine.num_gpu_blocks_override, "num_gpu_blocks_override"
@@ -192,8 +204,9 @@ def arithmetic(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> MemoryPlan
         usable_bytes=usable,
         weights_bytes_per_gpu=weights,
         terms=rest,
+        beside=beside,
         kv_pool_bytes=pool,
-        kv_bytes_per_token_per_gpu=kv_bytes_per_token_per_gpu(model, engine.kv_cache_dtype, tensor, pipeline),
+        kv_bytes_per_token_per_gpu=drafted * kv_bytes_per_token_per_gpu(model, engine.kv_cache_dtype, tensor, pipeline),
         layout=layout,
         block_size=engine.block_size,
         num_gpu_blocks=blocks,
@@ -201,6 +214,21 @@ def arithmetic(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> MemoryPlan
         max_model_len=engine.max_model_len or model.max_context,
         stated=stated,
     )
+
+
+def _beside(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> tuple[Term, ...]:
+    """What drafts and adapters take: weights that are not the target's, and the slots of all adapters; graphs are captured
+    with adapters and without."""
+    found = []
+    drafting = drafting_of(model, engine)
+    if drafting is not None:
+        size = draft_weights_bytes(drafting, engine.speculative, draft_parallel_size(engine))
+        found.append(Term("draft weights", size, 0.05))
+    if engine.max_loras:
+        slots = engine.max_loras * slot_bytes(model, engine)
+        found.append(Term(f"{engine.max_loras} LoRA slots of rank {engine.max_lora_rank}", slots, 0.0))
+        found.append(Term("CUDA graphs with adapters", graph_bytes(model, engine, gpu), 0.5))
+    return tuple(found)
 
 
 def _longest(plan: MemoryPlan) -> int:
@@ -214,6 +242,18 @@ def _longest(plan: MemoryPlan) -> int:
 
 def _no_room(plan: MemoryPlan, model: ModelSpec, engine: EngineSpec) -> str:
     gpus = engine.gpus
+    beside = sum(term.bytes for term in plan.beside)
+    if beside and plan.kv_pool_bytes + beside > plan.layout.block_bytes:
+        taken = " + ".join(f"{term.name} {term.bytes / GIB:.2f} GiB" for term in plan.beside)
+        fewer = ""
+        if engine.max_loras:
+            room = plan.kv_pool_bytes + engine.max_loras * slot_bytes(model, engine)
+            most = max(0, math.floor(room / slot_bytes(model, engine)))
+            fewer = f" At most {most} adapters of rank {engine.max_lora_rank} leave anything: lower engine.max_loras."
+        return (
+            f"{model.name} on {gpus} GPU(s): {taken} leave no KV pool of the {(plan.kv_pool_bytes + beside) / GIB:.2f} GiB "
+            f"that there would be without them.{fewer}\n{plan.explain()}"
+        )
     if plan.weights_bytes_per_gpu < 0.9 * plan.usable_bytes:
         return (
             f"{model.name} on {gpus} GPU(s): the activations of one step leave no KV pool. Lower "

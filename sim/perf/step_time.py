@@ -22,6 +22,18 @@ class DecodeLine(NamedTuple):
     last_context: float
 
 
+class Verified(NamedTuple):
+    """Requests of one step that verify drafts, together."""
+
+    requests: int
+    rows: int
+    """Their new tokens, drafts included."""
+    context: int
+    """Sum of what was computed before the step."""
+    uniform: bool
+    """The step holds nothing else, and each has all its drafts."""
+
+
 class StepTimeModel(Protocol):
     """How long one engine step takes."""
 
@@ -33,6 +45,14 @@ class StepTimeModel(Protocol):
     def decode_line(self, n_decode: int, decode_context: int) -> DecodeLine:
         """The affine piece that holds at ``decode_context`` for decode-only steps of ``n_decode`` sequences; at any
         context of the piece it equals ``step((), n_decode, context)``."""
+        ...
+
+
+class VerificationTime(Protocol):
+    """How long a step of an engine that speculates takes."""
+
+    def verification(self, prefills: Sequence[tuple[int, int]], verified: Verified | None) -> float:
+        """Time of a step with these prefill chunks and ``verified`` beside them (None = nobody)."""
         ...
 
 
@@ -64,3 +84,10 @@ class AffineStepTime:
         """See ``StepTimeModel``; one piece for all contexts."""
         intercept = self.base + (self.per_new_token + self.per_seq) * n_decode
         return DecodeLine(intercept, self.per_context_token, float("inf"))
+
+    def verification(self, prefills: Sequence[tuple[int, int]], verified: Verified | None) -> float:
+        """See ``VerificationTime``; drafts are tokens like others."""
+        if verified is None:
+            return self.step(prefills, 0, 0)
+        prompts = self.step(prefills, verified.requests, verified.context)
+        return prompts + self.per_new_token * (verified.rows - verified.requests)

@@ -10,6 +10,7 @@ import json
 import re
 import shlex
 
+from sim.report.serve_features import feature_words
 from sim.spec import EngineSpec, ModelSpec
 from sim.spec.spellings import AUTO_LENGTH
 
@@ -54,7 +55,7 @@ def serve_words(model: ModelSpec, engine: EngineSpec) -> list[str]:
     words = _flags(engine, {name: name.replace("_", "-") for name in VLLM_OPTIONS})
     if engine.num_redundant_experts:
         words += ["--eplb-config", json.dumps({"num_redundant_experts": engine.num_redundant_experts})]
-    return ["vllm", "serve", served, *words]
+    return ["vllm", "serve", served, *words, *feature_words(engine)]
 
 
 def model_reference(model: ModelSpec) -> str:

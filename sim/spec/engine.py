@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from dataclasses import field
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -14,7 +15,9 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import ArgsKwargs
 
 from sim.spec.layers import WeightDtype
+from sim.spec.lora import LoraSpec
 from sim.spec.releases import NEWEST, OPTIONS, parse_version, release_of
+from sim.spec.speculative import SpeculativeSpec, none_is_off
 from sim.spec.spellings import AUTO_LENGTH, as_bytes, as_kv_dtype, as_tokens, as_weight_dtype
 from sim.spec.strict import STRICT
 
@@ -117,6 +120,18 @@ class EngineSpec:
     """Decode-only steps of fewer tokens a rank are not halved; default: vLLM's."""
     dbo_prefill_token_threshold: int = Field(default=512, ge=1)
     """Steps with prefill of fewer tokens a rank are not halved; default: vLLM's."""
+    speculative: Annotated[SpeculativeSpec, BeforeValidator(none_is_off)] = field(default_factory=SpeculativeSpec)
+    """Speculative decoding; null = off."""
+    max_loras: int = Field(default=0, ge=0, le=1024)
+    """LoRA adapters that lie on the GPU, and may run, at a time; 0 = LoRA is off (vLLM's ``--enable-lora`` starts at 1)."""
+    max_cpu_loras: int | None = Field(default=None, ge=1)
+    """Adapters kept in host memory, least recently used first out; null = ``max_loras``, as in vLLM."""
+    max_lora_rank: Literal[1, 8, 16, 32, 64, 128, 256, 320, 512] = 16
+    """Rank for which slots are laid out and kernels run, whatever the adapters' own (vLLM's choices and default)."""
+    fully_sharded_loras: bool = False
+    """Split both factors of an adapter over the tensor-parallel GPUs; vLLM's default splits one."""
+    lora: LoraSpec = field(default_factory=LoraSpec)
+    """What adapters cost in time; vLLM has no such options."""
     batch_order: Literal["decode_first", "prefill_first"] = "decode_first"
     """prefill_first: a batch of prefills pauses the decodes (SGLang, TGI). Here and below: not vLLM's, for comparing."""
     admission_reserve: Literal["prompt", "forecast", "max_output"] = "prompt"
@@ -202,6 +217,14 @@ class EngineSpec:
             raise ValueError("`enable_eplb` needs enable_expert_parallel: without it every GPU has a slice of every expert")
         if self.waiting_served_ratio and self.batch_order != "prefill_first":
             raise ValueError("`waiting_served_ratio` needs batch_order=prefill_first: else decodes never pause")
+        if (self.speculative.drafts or self.max_loras) and not self.decides_as_vllm:
+            what = "speculative" if self.speculative.drafts else "max_loras"
+            raise ValueError(
+                f"`{what}` is modelled for vLLM's own decisions only: engine {self.name} has batch_order="
+                f"{self.batch_order}, admission_reserve={self.admission_reserve}, victim={self.victim}"
+            )
+        if self.max_cpu_loras is not None and self.max_cpu_loras < self.max_loras:
+            raise ValueError(f"`max_cpu_loras >= max_loras` must hold, but got {self.max_cpu_loras} and {self.max_loras}")
         if self.scheduling_policy != "fcfs" and self.victim != "last_admitted":
             raise ValueError(
                 f"`victim` has a meaning under scheduling_policy=fcfs only: {self.scheduling_policy} chooses its own"

@@ -14,8 +14,6 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 NOT_MODELLED = {
     option: reason
     for reason, options in {
-        "speculative decoding": ("speculative_config", "speculative_model", "num_speculative_tokens"),
-        "LoRA": ("enable_lora", "lora_modules", "max_loras", "max_lora_rank"),
         "prefill/decode disaggregation": ("kv_transfer_config",),
         "KV offload": ("cpu_offload_gb", "swap_space", "kv_offloading_size", "kv_offloading_backend"),
     }.items()

@@ -16,9 +16,13 @@ from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sim.engine.acceptance import AcceptancePath
+from sim.engine.adapters import Adapters
 from sim.engine.batch import Batch
+from sim.engine.books import Books
 from sim.engine.cache_groups import GroupedBlockPool
 from sim.engine.clock import ARRIVAL, Clock, Moment
+from sim.engine.drafts import Drafts
 from sim.engine.invariants import WatchedScheduler
 from sim.engine.listener import EngineListener, StepListener
 from sim.engine.replica import Replica
@@ -35,7 +39,8 @@ _DEFAULTS: dict[str, Any] = {
 }  # fmt: skip
 _COMPARED = (
     "sched_ns", "arrived", "preempted", "new", "resumed", "scheduled", "start_ns", "end_ns", "sampled", "finished",
-    "new_tokens", "context_tokens", "running", "waiting", "free_blocks", "free_blocks_end", "held",
+    "new_tokens", "context_tokens", "running", "waiting", "free_blocks", "free_blocks_end", "held", "drafts", "padded",
+    "tokens", "loras",
 )  # fmt: skip
 
 
@@ -95,21 +100,24 @@ class Recording(EngineListener, StepListener):
     def __init__(self, case: dict[str, Any], skip_decode: bool = False, check_invariants: bool = False) -> None:
         spec, blocks = engine_of(case["engine"])
         grouped = _grouped(case["engine"], spec, blocks)
+        affine = case["step_time"]
+        time = AffineStepTime(
+            affine["base_ns"], affine["per_new_token_ns"], affine["per_context_token_ns"], affine["per_seq_ns"]
+        )
+        drafts = Drafts(spec, time) if spec.speculative.drafts else None
+        adapters = Adapters(spec.max_loras, spec.max_loras, time) if spec.max_loras else None
         self.clock = Clock(initial_time=0)
         self.scheduler = (
-            WatchedScheduler(spec, blocks, "the case's engine", lambda: self.clock.now, grouped)
+            WatchedScheduler(spec, blocks, "the case's engine", lambda: self.clock.now, grouped, None, drafts, adapters)
             if check_invariants
-            else Scheduler(spec, blocks, grouped)
+            else Scheduler(spec, blocks, grouped, None, None, drafts, adapters)
         )
         self.scheduler.skip_decode = skip_decode
         self.scheduler.record_order = not skip_decode
-        affine = case["step_time"]
         self.replica = Replica(
             self.clock,
             self.scheduler,
-            AffineStepTime(
-                affine["base_ns"], affine["per_new_token_ns"], affine["per_context_token_ns"], affine["per_seq_ns"]
-            ),
+            time,
             spec.async_scheduling,
             listener=self,
             steps=self,
@@ -147,6 +155,11 @@ class Recording(EngineListener, StepListener):
         """Requests are left that can never be scheduled."""
         return bool(self.scheduler.books.waiting.size or self.scheduler.books.running)
 
+    def drafts(self) -> dict[str, dict[str, int]]:
+        """Request -> drafts that were verified and accepted, of those that had some."""
+        states = {r.request_id: r.drafts for r in self.submitted if r.drafts is not None}
+        return {name: {"drafted": state.drafted, "accepted": state.accepted} for name, state in states.items()}
+
     def _arrivals_by_step(self) -> None:
         while self._by_step and self._by_step[0][0] <= len(self.rows):
             self._arrive(self._by_step.pop(0)[1])
@@ -169,6 +182,8 @@ class Recording(EngineListener, StepListener):
             tuple((name, tokens) for name, tokens in row["prompt"]),
             f"out:{row['id']}",
         )
+        request.lora = row.get("lora") or None
+        request.accept = AcceptancePath(row.get("accept", (0,)), proposals=row.get("draft_len", ()))
         self.submitted.append(request)
         self.replica.submit(request)
 
@@ -196,6 +211,7 @@ class Recording(EngineListener, StepListener):
             "finished": [],
             "free_blocks_end": None,
         }
+        self._features(row, batch, scheduler.books)
         if scheduler.books.grouped is not None:
             row["held"] = [[r.request_id, *scheduler.books.grouped.held(r)] for r, _, _ in order]
         sampled = set(map(id, batch.sampled))
@@ -205,6 +221,14 @@ class Recording(EngineListener, StepListener):
         self._row_of[id(batch)] = row
         self.rows.append(row)
         self._arrivals_by_step()
+
+    @staticmethod
+    def _features(row: dict[str, Any], batch: Batch, books: Books) -> None:
+        """The fields of speculation and adapters."""
+        row["drafts"] = [[r.request_id, drafts] for r, drafts in batch.drafts.items()]
+        row["padded"] = [r.request_id for r in batch.padded]
+        row["tokens"] = [] if batch.speculates else None
+        row["loras"] = sorted(books.adapters.running) if books.adapters is not None else []
 
     def finished(self, request: EngineRequest) -> None:
         """See ``EngineListener``."""
@@ -216,6 +240,8 @@ class Recording(EngineListener, StepListener):
         if row is not None:
             row["finished"] = [r.request_id for r in batch.finishing]
             row["free_blocks_end"] = self.scheduler.pool.free
+            if batch.speculates:
+                row["tokens"] = [[r.request_id, n] for r, n in batch.delivered]
 
 
 def first_difference(recorded: list[dict[str, Any]], ours: list[dict[str, Any]]) -> str | None:
@@ -252,7 +278,7 @@ def check_case(folder: Path) -> Verdict:
     with reading(folder, "a conformance case", TraceError):
         difference = first_difference(recorded, ours)
     if difference is None:
-        difference = recorded_requests.first_difference(recorded_requests.read_requests(folder), ours)
+        difference = recorded_requests.first_difference(recorded_requests.read_requests(folder), ours, recording.drafts())
     if difference is None and meta.get("stalled", recording.stalled) != recording.stalled:
         difference = f"recorded stalled={str(meta['stalled']).lower()}, ours {str(recording.stalled).lower()}"
     return Verdict(difference, recording.stalled)

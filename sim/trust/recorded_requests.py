@@ -19,6 +19,8 @@ _COMPARED = (
     "generated",
 )  # fmt: skip
 
+_OF_DRAFTS = ("drafted", "accepted")
+
 
 def read_requests(folder: Path) -> list[dict[str, Any]]:
     """The recorded requests; none where the case has no such file.
@@ -51,23 +53,29 @@ def lives(steps: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
             found[name]["cached_tokens"] = hit
         for name in step["preempted"]:
             found[name]["preemptions"] += 1
-        for name in step["sampled"]:
+        for name, tokens in step["tokens"] if step.get("tokens") is not None else [(name, 1) for name in step["sampled"]]:
             one = found[name]
-            one["generated"] += 1
+            one["generated"] += tokens
             one["first_token_ns"] = step["end_ns"] if one["first_token_ns"] is None else one["first_token_ns"]
         for name in step["finished"]:
             found[name] |= {"finish_ns": step["end_ns"], "finish_step": number}
     return found
 
 
-def first_difference(recorded: Sequence[dict[str, Any]], steps: Sequence[dict[str, Any]]) -> str | None:
-    """What differs first, in words, or None."""
+def first_difference(
+    recorded: Sequence[dict[str, Any]], steps: Sequence[dict[str, Any]], drafts: dict[str, dict[str, int]] | None = None
+) -> str | None:
+    """What differs first, in words, or None; ``drafts``: request -> what of its drafts steps do not tell."""
     ours = lives(steps)
+    for name, counts in (drafts or {}).items():
+        if name in ours:
+            ours[name] |= counts
     for row in recorded:
         one = ours.get(str(row["id"]))
         if one is None and row.get("first_sched_step") is None:
             continue  # refused at the door, or still waiting
-        for field in _COMPARED:
-            if field in row and (one is None or row[field] != one[field]):
-                return f"request {row['id']}, {field}: recorded {row[field]!r}, ours {None if one is None else one[field]!r}"
+        for field in (*_COMPARED, *_OF_DRAFTS):
+            if field in row and (one is None or row[field] != one.get(field)):
+                ours_is = None if one is None else one.get(field)
+                return f"request {row['id']}, {field}: recorded {row[field]!r}, ours {ours_is!r}"
     return None

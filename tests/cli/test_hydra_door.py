@@ -63,8 +63,9 @@ def test_what_hydra_refuses_is_exit_code_2(servecap, argv: list[str], words: lis
         ("fleet.pools.a.replica=1", ["fleet.pools.a.replica", "replicas", "market"]),
         ("slo.routes.chat.ttft_p95=1", ["slo.routes.chat.ttft_p95", "ttft_p95_s"]),
         ("gateway.router={kind: power_of_two, refresh: 1}", ["gateway.router.refresh", "staleness_s"]),
-        ("engine.enable_lora=true", ["engine.enable_lora", "LoRA is not modelled"]),
-        ("+engine.speculative_config={}", ["speculative decoding is not modelled"]),
+        ("engine.enable_lora=true", ["engine.enable_lora: no such key", "max_loras"]),
+        ("+engine.speculative_config={}", ["did you mean speculative"]),
+        ("+engine.kv_transfer_config={}", ["prefill/decode disaggregation is not modelled"]),
     ],
 )
 def test_an_unknown_key_is_told_the_legal_ones(override: str, words: list[str]) -> None:

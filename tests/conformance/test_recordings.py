@@ -17,11 +17,13 @@ from tests.conformance.naive_engine import NaiveEngine
 from tests.conformance.random_cases import random_case
 
 CASES = Path(__file__).resolve().parent / "cases"
-"""Recorded for this project from vLLM 0.32.0 (0.33.0 gives the same rows; sG*, of several KV cache groups, are from 0.33.0),
+"""Recorded for this project from vLLM 0.32.0 (0.33.0 gives the same rows; sA* to sG* are from 0.33.0),
 packed."""
 NAMES = [
     "s01_plain", "s02_kv_pressure", "s03_chunked_long", "s04_multi_turn", "s05_priority_kv", "s06_burst_seqs_budget",
-    "s07_async_kv", "s08_limits_watermark", "sG1_full_and_window", "sG2_window_hits", "sG3_pressure_dense", "sG4_async",
+    "s07_async_kv", "s08_limits_watermark", "sA1_eagle_plain", "sA2_ngram_chunked", "sA3_mtp_kv_pressure",
+    "sA4_eagle_multi_turn", "sA5_eagle_async_kv", "sA6_limits_dynamic", "sA7_mtp_modules", "sB1_one_slot",
+    "sB2_prefix_key", "sB3_priority_kv", "sB4_async", "sG1_full_and_window", "sG2_window_hits", "sG3_pressure_dense", "sG4_async",
     "sG5_mamba_slots",
 ]  # fmt: skip
 

@@ -30,6 +30,7 @@ engines = st.fixed_dictionaries(
         "async_scheduling": st.booleans(),
         "prefill_schedule_interval": st.sampled_from([1, 1, 3]),
         "max_num_scheduled_tokens": st.sampled_from([None, None, 12]),
+        "max_loras": st.sampled_from([None, None, 1, 2]),
     }
 )
 request_rows = st.lists(
@@ -39,18 +40,19 @@ request_rows = st.lists(
         st.integers(1, 40),
         st.integers(1, 60),
         st.integers(0, 2),
+        st.integers(0, 3),  # adapter, 0 = the base model
     ),
     min_size=1,
     max_size=14,
 )
 
 
-def case_of(engine: dict[str, Any], rows: list[tuple[int, str, int, int, int]]) -> dict[str, Any]:
+def case_of(engine: dict[str, Any], rows: list[tuple[int, str, int, int, int, int]]) -> dict[str, Any]:
     engine = dict(engine)
     engine["max_num_batched_tokens"] = max(engine["max_num_batched_tokens"], engine["max_num_seqs"])
     usable = (engine["num_gpu_blocks"] - 1) * engine["block_size"]
     requests = []
-    for number, (arrival, shared, length, output, priority) in enumerate(rows):
+    for number, (arrival, shared, length, output, priority, lora) in enumerate(rows):
         prompt = [[shared, 24]] if shared else []
         prompt.append([f"u{number}", length])
         if sum(tokens for _, tokens in prompt) + output > usable:
@@ -62,6 +64,7 @@ def case_of(engine: dict[str, Any], rows: list[tuple[int, str, int, int, int]]) 
                 "prompt": prompt,
                 "output_len": output,
                 "priority": priority,
+                "lora": lora if engine["max_loras"] else 0,
             }
         )
     requests.sort(key=lambda request: request["arrival_ns"])

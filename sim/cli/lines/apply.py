@@ -31,6 +31,10 @@ def with_line(plain: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]
     if found.server != "vllm" and "engine" not in stated:
         engine |= _preset(found.server)
     mine = {key: engine.get(key) for key in engine if f"engine.{key}" in stated}
+    if "speculative" in found.engine and "speculative" not in mine:
+        parts = {key.split(".")[2] for key in stated if key.startswith("engine.speculative.")}
+        here = engine.get("speculative") or {}
+        mine["speculative"] = {**found.engine["speculative"], **{key: here[key] for key in parts if key in here}}
     notes = [f"without effect here: {', '.join(sorted(found.without_effect))}"] if found.without_effect else []
     rest["engine"] = {**engine, **found.engine, **mine}
     if not any(key == "model" or key.startswith("model.hf_config") for key in stated):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sim.cli.lines import others, vllm
+from sim.cli.lines.features import with_lora
 from sim.cli.lines.words import Line, Server, cut
 from sim.errors import ConfigError
 
@@ -64,6 +65,9 @@ def _vllm(line: Line, found: Translation) -> list[str]:
             found.without_effect.append(name)
         else:
             refused.append(f"--{_dashed(name)} (no option of vllm serve that is known here)")
+    found.engine = with_lora(line.options, found.engine)
+    if line.options.get("enable_lora") is True:
+        found.without_effect.remove("enable_lora")
     return refused
 
 

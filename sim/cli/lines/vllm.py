@@ -10,11 +10,12 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
+from sim.cli.lines.features import speculative_config
 from sim.report.serve_line import VLLM_OPTIONS
 from sim.spec import EngineSpec
 
 MODELLED = {field.name for field in fields(EngineSpec)} & {
-    *VLLM_OPTIONS, "max_loras", "max_cpu_loras", "max_lora_rank",
+    *VLLM_OPTIONS, "max_loras", "max_cpu_loras", "max_lora_rank", "fully_sharded_loras",
 }  # fmt: skip
 """Options whose name is a key of ``engine``."""
 
@@ -53,15 +54,15 @@ WITHOUT_EFFECT = {
     "max_seq_len_to_capture",
     "num_scheduler_steps", "use_v2_block_manager", "preemption_mode", "disable_frontend_multiprocessing",
     "fail_on_environ_validation",
+    "lora_modules", "lora_dtype", "default_mm_loras", "specialize_active_lora",
     "enable_tokenizer_info_endpoint", "device", "enable_return_routed_experts", "log_stats_interval",
 }  # fmt: skip
 """Options that change neither memory nor steps as they are modelled. ``swap_space``: vLLM has not swapped since 0.9."""
 
 _OFF: tuple[Any, ...] = (None, False, 0, "0", 1, "1", "", "none", "None", {}, [])
 UNMODELLED: dict[str, tuple[str, tuple[Any, ...]]] = {
-    "speculative_config": ("speculative decoding", (None, {}, "")),
-    "speculative_model": ("speculative decoding", (None, "")),
-    "num_speculative_tokens": ("speculative decoding", (None, "0", 0)),
+    "speculative_model": ("speculative decoding in its old spelling: state --speculative-config", (None, "")),
+    "num_speculative_tokens": ("speculative decoding in its old spelling: state --speculative-config", (None, "0", 0)),
     "data_parallel_rank": ("an endpoint for each data-parallel rank", (None, False)),
     "data_parallel_hybrid_lb": ("an endpoint for each machine of data-parallel ranks", (None, False)),
     "data_parallel_external_lb": ("an endpoint for each data-parallel rank", (None, False)),
@@ -74,13 +75,6 @@ UNMODELLED: dict[str, tuple[str, tuple[Any, ...]]] = {
     "kv_offloading_backend": ("KV offload", (None,)),
     "kv_transfer_config": ("KV transfer between servers", (None, {}, "")),
     "ec_transfer_config": ("encoders as servers of their own", (None, {}, "")),
-    "enable_lora": ("LoRA", (None, False)),
-    "lora_modules": ("LoRA", (None, [])),
-    "max_loras": ("LoRA", (None,)),
-    "max_cpu_loras": ("LoRA", (None,)),
-    "max_lora_rank": ("LoRA", (None,)),
-    "lora_dtype": ("LoRA", (None, "auto")),
-    "fully_sharded_loras": ("LoRA", (None, False)),
     "enable_prompt_adapter": ("prompt adapters", (None, False)),
     "max_num_partial_prefills": ("concurrent partial prefills (removed from vLLM by 0.28)", _OFF),
     "max_long_partial_prefills": ("concurrent partial prefills (removed from vLLM by 0.28)", _OFF),
@@ -133,6 +127,7 @@ def eplb_config(value: Any) -> dict[str, Any]:
 
 READ: dict[str, Callable[[Any], dict[str, Any]]] = {
     "dtype": dtype, "limit_mm_per_prompt": limit_mm_per_prompt, "compilation_config": compilation_config,
-    "cuda_graph_sizes": lambda value: {}, "eplb_config": eplb_config,
+    "cuda_graph_sizes": lambda value: {}, "speculative_config": speculative_config, "enable_lora": lambda value: {},
+    "eplb_config": eplb_config,
 }  # fmt: skip
 """Options with a meaning of their own; ``ValueError`` says what of them is not modelled."""

@@ -1,0 +1,134 @@
+"""Step time of an engine that speculates.
+
+    step   = target over all rows + drafts
+    target = N(prompt tokens + rows) + prompts' attention + max(D(n, context), pairs x pair) + head and sampler of the rows
+    drafts = first pass over all tokens of the step + (K - 1) passes over n tokens, or one pass where they are parallel
+
+A verification has 1 + d rows a request: linear layers see all of them, the KV is read once a request whatever its rows, and
+each row computes its (query, key) pairs; the head and the sampler work for every row (a row's logits pass through memory
+four times: written, softmax, compared with the draft's, sampled). Each pass of the draft is a step of its layers and head
+over its own KV, and a gap; prompts pass the drafting layers too. A step in which every row has all its drafts runs a full
+CUDA graph, one with prompts or shorter rows pays the launches of a mixed step. Memory-bound steps carry their rows for
+nothing, compute-bound ones pay for each: speculation pays while E[tokens] exceeds t(verification) / t(step).
+
+Source: vLLM 0.33 ``v1/worker/gpu_model_runner.py``, ``v1/spec_decode/eagle.py`` (sequential proposals, one launch each).
+Leaves out: tree drafts, the host's search for n-grams, rejection sampling beyond its traffic.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import Final
+
+from sim.perf.step_time import Verified
+from sim.perf.tabulated import TabulatedStepTime, window_pairs
+
+LOGIT_PASSES: Final = 4.0
+"""Times that a row's logits, in 32 bits, pass through memory."""
+
+
+class Proposing:
+    """What a draft costs besides its tables.
+
+    Args:
+        passes: of the draft, after each step of the target; 0 = nothing runs on the GPU.
+        beside_s: of each pass, to read what joins the target's states to the draft.
+        gap_s: before each pass: its launch and the choice of its tokens.
+    """
+
+    def __init__(self, passes: int, beside_s: float = 0.0, gap_s: float = 0.0) -> None:
+        self.passes = passes
+        self.beside_s = beside_s
+        self.gap_s = gap_s
+
+
+class Rows:
+    """What a row of a verification costs beside the layers, seconds.
+
+    Args:
+        pair_s: a (query, key) pair, all layers, where keys are shared by many rows.
+        head_s: the head's product, of one row.
+        head_read_s: reading the head, which every step's table holds already.
+        sampler_s: the sampler, of one row.
+    """
+
+    def __init__(self, pair_s: float, head_s: float, head_read_s: float, sampler_s: float) -> None:
+        self.pair_s = pair_s
+        self.head_s = head_s
+        self.head_read_s = head_read_s
+        self.sampler_s = sampler_s
+
+
+class SpeculativeStepTime:
+    """Times of an engine's steps, seconds.
+
+    Args:
+        target: of the model without speculation.
+        rows: of a verification's rows.
+        proposing: of the drafts.
+        draft: of the drafting layers and their head, without a host; None = no layers draft.
+    """
+
+    def __init__(self, target: TabulatedStepTime, rows: Rows, proposing: Proposing, draft: TabulatedStepTime | None) -> None:
+        self.target = target
+        self._rows = rows
+        self._proposing = proposing
+        self._draft = draft
+
+    def verification(self, prefills: Sequence[tuple[int, int]], verified: Verified | None) -> float:
+        """Time of a step with these prefill chunks, ``(tokens, computed before)``, and ``verified`` beside them."""
+        target, rows = self.target, self._rows
+        tokens, attention = 0, 0.0
+        for new, before in prefills:
+            tokens += new
+            attention += _chunk(target, new, before)
+        requests = context = 0
+        seconds = 0.0
+        if verified is not None:
+            tokens += verified.rows
+            requests, context = verified.requests, verified.context
+            pairs = verified.rows / requests * context
+            attention += max(_decode(target, requests, context), rows.pair_s * pairs)
+            seconds += max(0.0, rows.head_s * verified.rows - rows.head_read_s)
+            seconds += rows.sampler_s * (verified.rows - requests)
+        seqs = len(prefills) + requests
+        batches = min(target.stages, seqs)
+        seconds += target.nonattention(tokens, batches) + attention / batches
+        seconds += self._drafting(prefills, tokens, seqs, requests, context)
+        if verified is not None and verified.uniform:
+            return target.host.uniform_step(seconds, tokens, seqs)
+        return target.host.mixed_step(seconds, tokens, seqs, pipeline_empty=verified is None)
+
+    def _drafting(
+        self, prefills: Sequence[tuple[int, int]], tokens: int, seqs: int, requests: int, context: int
+    ) -> float:
+        """All passes of the draft after a step of ``tokens`` of ``seqs`` requests, ``requests`` of which decode."""
+        draft, proposing = self._draft, self._proposing
+        if draft is None or not proposing.passes:
+            return 0.0
+        reading = _decode(draft, requests, context)
+        first = draft.nonattention(tokens) + reading
+        for new, before in prefills:
+            first += _chunk(draft, new, before)
+        others = draft.nonattention(seqs) + reading
+        each = proposing.beside_s + proposing.gap_s
+        return first + (proposing.passes - 1) * others + proposing.passes * each
+
+
+def _chunk(time: TabulatedStepTime, new: int, before: int) -> float:
+    """Attention of a chunk of ``new`` tokens behind ``before``."""
+    pair, window_pair = time.chunk(new)
+    seconds = pair * new * (before + 0.5 * (new + 1))
+    if window_pair:
+        seconds += window_pair * window_pairs(new, before, time.tables.window_tokens)
+    return seconds
+
+
+def _decode(time: TabulatedStepTime, requests: int, context: int) -> float:
+    """Reading the KV of ``requests`` with ``context`` tokens in all."""
+    if not requests:
+        return 0.0
+    breaks, lines = time.attention(requests)
+    line = lines[bisect_left(breaks, context)]
+    return line.intercept + line.slope * context

@@ -1,0 +1,56 @@
+"""``verification_time``: the step time of an engine that speculates (``sim.perf.speculation``), from model, draft, GPU."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from sim.perf.choose import scaled_tables, step_time_model
+from sim.perf.cuda_graphs import capture_sizes
+from sim.perf.drafting import draft_parallel_size, drafting_of
+from sim.perf.floors import with_floors
+from sim.perf.geometry import head_bytes
+from sim.perf.host import HostOverhead
+from sim.perf.roofline import compute_rate, efficiencies, roofline_tables
+from sim.perf.served import served_model
+from sim.perf.speculation import LOGIT_PASSES, Proposing, Rows, SpeculativeStepTime
+from sim.perf.tabulated import TabulatedStepTime
+from sim.spec.engine import EngineSpec
+from sim.spec.gpu import GpuSpec
+from sim.spec.model import ModelSpec
+
+PASS_GAP_S = 1.0e-4
+"""Before each pass of a draft: launches that are not hidden and the choice of its tokens. Assumed, not fitted: a third to
+two thirds of a step's own gap (``sim.perf.constants.ASYNC_GAP_S``); range 0.05 to 0.3 ms."""
+
+
+def verification_time(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec, adapters: bool = False) -> SpeculativeStepTime:
+    """Step times of a resolved ``engine`` with drafts; ``adapters``: of steps that hold a LoRA adapter."""
+    target = step_time_model(model, gpu, engine, adapters)
+    assert isinstance(target, TabulatedStepTime), "ranks that step together are refused with speculation"
+    model = served_model(model, engine)
+    scale = gpu.step_time_scale
+    compute, memory = scale.get("compute", 1.0), scale.get("memory", 1.0)
+    eff, tensor = efficiencies(gpu), engine.tensor_parallel_size
+    bandwidth = gpu.bandwidth_gb_s * 1e9 * eff.memory / memory
+    rate = compute_rate("bf16", gpu, eff) / compute
+    rows = Rows(
+        pair_s=float(np.min(target.tables.prefill_pair_s)),
+        head_s=2.0 * model.vocab_size * model.hidden_size / (rate * tensor),
+        head_read_s=head_bytes(model) / (bandwidth * tensor),
+        sampler_s=LOGIT_PASSES * 4.0 * model.vocab_size / bandwidth,
+    )
+    drafting = drafting_of(model, engine)
+    if drafting is None:
+        return SpeculativeStepTime(target, rows, Proposing(0), None)
+    spec = engine.speculative
+    shared = draft_parallel_size(engine)
+    alone = replace(engine, tensor_parallel_size=shared, pipeline_parallel_size=1)
+    tables = with_floors(roofline_tables(drafting.model, gpu, alone), drafting.model, gpu, alone)
+    draft = TabulatedStepTime(
+        scaled_tables(tables, gpu), HostOverhead(), capture_sizes=capture_sizes(engine, gpu), source=drafting.model.name
+    )
+    beside = 2.0 * drafting.beside_parameters / (bandwidth * shared)
+    gap = PASS_GAP_S * scale.get("host", 1.0)
+    return SpeculativeStepTime(target, rows, Proposing(1 if spec.parallel_drafting else spec.drafts, beside, gap), draft)

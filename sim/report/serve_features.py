@@ -1,0 +1,32 @@
+"""The options of a server that speculates or serves LoRA adapters, as its command line has them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+
+from sim.spec import EngineSpec
+from sim.spec.speculative import SpeculativeSpec
+
+SAME_NAMES = tuple(
+    field.name
+    for field in fields(SpeculativeSpec)
+    if field.name not in ("method", "acceptance", "model", "draft_vocab_size")
+)
+"""Keys of ``engine.speculative`` that vLLM has under the same names."""
+
+
+def feature_words(engine: EngineSpec) -> list[str]:
+    """What ``engine`` adds to the command line, word by word."""
+    words: list[str] = []
+    spec = engine.speculative
+    if spec.drafts:
+        usual = SpeculativeSpec()
+        stated = {name: getattr(spec, name) for name in SAME_NAMES if getattr(spec, name) != getattr(usual, name)}
+        model = {"model": spec.model.name} if spec.model is not None else {}
+        words += ["--speculative-config", json.dumps({"method": spec.method, **model, **stated})]
+    if engine.max_loras:
+        words += ["--enable-lora", "--max-loras", str(engine.max_loras), "--max-lora-rank", str(engine.max_lora_rank)]
+        words += ["--max-cpu-loras", str(engine.max_cpu_loras)] if engine.max_cpu_loras is not None else []
+        words += ["--fully-sharded-loras"] if engine.fully_sharded_loras else []
+    return words
