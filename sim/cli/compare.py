@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -31,6 +32,7 @@ from sim.report.run_folder import json_text
 from sim.run import simulate
 from sim.search.randomness import is_random
 from sim.spec import Scenario, Slo
+from sim.watch import watch_of_this_job
 from sim.workload.timeline import load_trace
 
 STDOUT = "-"
@@ -65,8 +67,16 @@ def main(argv: Sequence[str]) -> int:
     stated = [_stated(text, common) for text in arguments.sides]
     scenarios = [each for each in stated if isinstance(each, Scenario)]
     seeds = _seeds(arguments.seeds, scenarios, folders=len(stated) - len(scenarios))
-    sides = [_simulated(text, each, seeds) if isinstance(each, Scenario) else each
-             for text, each in zip(arguments.sides, stated, strict=True)]  # fmt: skip
+    sides: list[Side] = []
+    interrupted = False
+    try:
+        for number, (text, each) in enumerate(zip(arguments.sides, stated, strict=True), start=1):
+            watch_of_this_job().part = f"side {number} of {len(stated)}, {text}"
+            sides.append(_simulated(text, each, seeds) if isinstance(each, Scenario) else each)
+    except KeyboardInterrupt:
+        if len(sides) < 2:
+            raise
+        interrupted = True
     first = sides[0]
     found = {side.name: differences(first, side) for side in sides[1:]}
     verdicts = {side.name: side.verdict() for side in sides}
@@ -83,7 +93,9 @@ def main(argv: Sequence[str]) -> int:
         write_json(Path(arguments.json), facts)
     if arguments.markdown not in (None, STDOUT):
         write_text(Path(arguments.markdown), text)
-    return 0
+    if interrupted:
+        print(f"servecap: interrupted; {len(sides)} of {len(stated)} sides are compared above", file=sys.stderr)
+    return 130 if interrupted else 0
 
 
 def _with_targets(argv: Sequence[str]) -> list[str]:
@@ -147,7 +159,10 @@ def _seeds(asked: int | None, scenarios: Sequence[Scenario], folders: int) -> in
 
 
 def _simulated(text: str, scenario: Scenario, seeds: int) -> Side:
-    runs = [simulate(replace(scenario, seed=scenario.seed + number)) for number in range(seeds)]
+    runs = []
+    for number in range(seeds):
+        watch_of_this_job().doing = f"seed {number + 1} of {seeds}"
+        runs.append(simulate(replace(scenario, seed=scenario.seed + number)))
     summaries = [summarize(run, cost=price(run)) for run in runs]
     return Side(text or "(defaults)", runs[0].requests, summaries, scenario.slo)
 

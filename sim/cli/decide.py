@@ -77,7 +77,19 @@ def run_decide(scenario: Scenario, folder: Path, overrides: Sequence[str]) -> li
     """Simulate, size and compare; leaves ``decide.json``, ``decide.html``, ``decide.md`` and a run folder an option."""
     options = options_of(scenario, overrides)
     print(f"Setting {len(options)} options side by side", file=sys.stderr)
-    rows = decide_options(options, lambda row: print(f"  {row.name}: ${row.usd_per_month:,.0f} a month", file=sys.stderr))
+    sized: list[Row] = []
+
+    def on_row(row: Row) -> None:
+        sized.append(row)
+        print(f"  {row.name}: ${row.usd_per_month:,.0f} a month", file=sys.stderr)
+
+    try:
+        rows = decide_options(options, on_row)
+    except KeyboardInterrupt:
+        kept = {"interrupted": True, "options": [row.as_dict() for row in sized]}
+        write_json(folder / "decide.json", kept)
+        print(f"servecap: the {len(sized)} options sized so far are in {folder / 'decide.json'}", file=sys.stderr)
+        raise
     title = f"{scenario.model.name}, {traffic_name(scenario)}: {len(rows)} options under the SLO {scenario.slo.name}"
     for row in rows:
         if row.answer is not None:

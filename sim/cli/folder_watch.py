@@ -2,11 +2,12 @@
 
 A folder whose name is made from the time is made anew, so that two commands of one second get two; one that the user
 names is claimed. Whatever launcher runs the jobs, each leaves ``job.json`` in its folder when it ends; the bar counts these
-files. This module's one variable is the only channel that Hydra leaves from its inside to the door.
+files. This module's variables are the only channel that Hydra leaves from its inside to the door.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from pathlib import Path
@@ -27,11 +28,14 @@ from rich.progress import (
 )
 
 from sim.cli.folder_claim import claim, made_folder, release
+from sim.cli.progress import PLAIN_S, PROGRESS, say
 from sim.errors import ConfigError, OutputError, SimError
 
 _POLL_S = 0.25
+_MOST_RUNNING = 2
 
 _current: Watched | None = None
+_quiet = False
 
 
 class Refused(SystemExit):
@@ -90,7 +94,7 @@ class Watched:
         """When the command took the folder, Unix time."""
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._show, daemon=True)
-        if jobs is not None:
+        if jobs is not None and not _quiet:
             self._thread.start()
 
     def end_bar(self) -> None:
@@ -106,27 +110,50 @@ class Watched:
 
     def _show(self) -> None:
         console = Console(stderr=True)
+        if not console.is_terminal:
+            while not self._over.wait(PLAIN_S):
+                say(f"{self._done()} of {max(self.jobs or 0, self._done())} jobs{self._eta()}{self._running()}")
+            return
         columns = (
             SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
             TextColumn("left"), TimeRemainingColumn(),
         )  # fmt: skip
-        with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        with Progress(*columns, console=console) as progress:
             task = progress.add_task("jobs", total=self.jobs)
             over = False
             while not over:
                 over = self._over.wait(_POLL_S)
-                done = sum(1 for _ in self.folder.glob("*/job.json"))
-                progress.update(task, completed=done, total=max(self.jobs or 0, done))
+                done = self._done()
+                words = f"jobs{self._running()}"
+                progress.update(task, completed=done, total=max(self.jobs or 0, done), description=words)
+
+    def _done(self) -> int:
+        return sum(1 for _ in self.folder.glob("*/job.json"))
+
+    def _eta(self) -> str:
+        done = self._done()
+        if not done or done >= (self.jobs or 0):
+            return ""
+        left_s = (time.time() - self.since_s) / done * ((self.jobs or 0) - done)
+        return f", about {left_s:,.0f} s left"
+
+    def _running(self) -> str:
+        """What the jobs in work say of themselves, the first ones'."""
+        lines = []
+        for file in sorted(self.folder.glob(f"*/{PROGRESS}"))[:_MOST_RUNNING]:
+            with contextlib.suppress(OSError):
+                lines.append(f"job {file.parent.name} {file.read_text(encoding='utf-8')}".strip())
+        return f" ({'; '.join(lines)})" if lines else ""
 
 
-def forget() -> None:
-    """Before a new call of Hydra: no folder is known."""
-    global _current  # noqa: PLW0603 (see the module's head)
-    _current = None
+def begin(*, quiet: bool = False) -> None:
+    """Before a new call of Hydra: no folder is known, and progress is shown unless ``quiet``."""
+    global _current, _quiet
+    _current, _quiet = None, quiet
 
 
 def watched() -> Watched | None:
-    """The folder that was taken since ``forget``."""
+    """The folder that was taken since ``begin``."""
     return _current
 
 

@@ -27,6 +27,7 @@ from sim.cli.folder_watch import Refused
 from sim.cli.hydra_errors import message_of, raised_by_hydra
 from sim.cli.job import JobOutcome, run_job
 from sim.cli.overrides import as_hydra_reads
+from sim.cli.progress import shown_progress
 from sim.cli.shared_config import shared_folders
 from sim.cli.shown import folder_override, shown_apart
 from sim.cli.submitted_jobs import end_submitted
@@ -85,11 +86,12 @@ def _start(argv: list[str], *, multirun: bool) -> int:
     slo_sweeper.register()
     optuna_sweeper.register()
     joblib_launcher.register()
-    folder_watch.forget()
+    folder_watch.begin(quiet=shown.quiet)
     stopped: KeyboardInterrupt | LauncherError | None = None
     try:
         try:
-            _hydra(arguments, job, multirun=multirun)
+            with shown_progress(quiet=shown.quiet or multirun):
+                _hydra(arguments, job, multirun=multirun)
         except (KeyboardInterrupt, LauncherError) as error:
             stopped = error
         watched = folder_watch.watched()

@@ -11,9 +11,11 @@ import json
 import math
 import re
 import shlex
+import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +29,7 @@ from sim.analysis import price
 from sim.cli.decide import run_decide
 from sim.cli.environment import fault
 from sim.cli.manifest import bare, manifest_of
+from sim.cli.progress import PROGRESS, left_in
 from sim.cli.scenario import digest_of, scenario_from
 from sim.cli.search_table import load_section_of, write_search_table
 from sim.cli.stored import checked, json_object, text_of
@@ -39,7 +42,7 @@ from sim.report.names import fleet_words
 from sim.report.run_folder import json_text
 from sim.report.serve_line import serve_line
 from sim.run.asked_of_traffic import check_asked_of_traffic
-from sim.search import Answer, Point, Solve, Trial, replica_usd_per_hour, solve, trial_of
+from sim.search import Answer, Point, ScenarioEvaluator, Solve, Trial, replica_usd_per_hour, solve, trial_of
 from sim.spec import Scenario, scenario_to_dict
 
 _PLACE = re.compile(r"(?<=[=,:\[{'\" ])/(?!/)[^,'\"\]}]+")
@@ -151,7 +154,8 @@ def run_job(config: DictConfig) -> JobOutcome:
         if scenario.decide.enabled and not multirun:
             return _decided(scenario, folder, overrides, digest)
         how = how_to_solve(scenario, multirun=multirun, axes=tuple(hydra.sweeper.get("params") or ()))
-        outcome = _solve_and_write(scenario, how, folder, overrides, digest)
+        with left_in(folder) if multirun else nullcontext():
+            outcome = _solve_and_write(scenario, how, folder, overrides, digest)
     except InfeasibleError as error:  # not even tried: the budget pays for nothing
         outcome = JobOutcome("infeasible", str(folder), overrides, reason=str(error))
     except SimError as error:
@@ -173,6 +177,7 @@ def lost_job(folder: Path, overrides: tuple[str, ...], reason: str) -> JobOutcom
     """The outcome of a job whose process ended before it; without a digest, so that a resumed sweep runs it again."""
     outcome = JobOutcome("crashed", str(folder), overrides, reason=reason)
     clear_run(folder)
+    (folder / PROGRESS).unlink(missing_ok=True)
     _write_outcome(folder, outcome)
     return outcome
 
@@ -233,7 +238,14 @@ def _solve_and_write(
     scenario: Scenario, how: Solve, folder: Path, overrides: tuple[str, ...], digest: str
 ) -> JobOutcome:
     wall_s, cpu_s = time.perf_counter(), time.process_time()
-    answer = solve(scenario, how)
+    evaluate = ScenarioEvaluator(scenario)
+    try:
+        answer = solve(scenario, how, evaluate)
+    except KeyboardInterrupt:
+        if evaluate.points:
+            write_search_table(folder / "search.csv", evaluate.points)
+            print(f"servecap: the {len(evaluate.points)} points so far are in {folder / 'search.csv'}", file=sys.stderr)
+        raise
     tree = price(answer.result)
     clear_run(folder)
     if how != "none":

@@ -45,6 +45,8 @@ VERBS = {
     "report": ("sim.cli.rewrite_report:main", "write the page of a run or sweep folder again"),
 }
 """Verb -> (where its ``main(argv) -> exit code`` lives, one line of help). Imported only when asked for."""
+LONG = frozenset({"compare", "calibrate", "traces", "conformance", "validate"})
+"""Verbs with parsers of their own that may take minutes: they show progress, unless ``--quiet``."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,7 +70,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(verb_help(verb, told, rest))
             return 0
         check_flags(rest)
-        return _verb(verb)(as_overrides(rest, own_flags(verb)) if verb in TAKE_OVERRIDES - {"compare"} else rest)
+        if verb in LONG:
+            from sim.cli.progress import shown_progress
+
+            kept = [word for word in rest if word not in ("--quiet", "-q")]
+            with shown_progress(quiet=len(kept) < len(rest)):
+                return _verb(verb)(as_overrides(kept, own_flags(verb)) if verb == "calibrate" else kept)
+        return _verb(verb)(as_overrides(rest, own_flags(verb)) if verb in TAKE_OVERRIDES else rest)
     except SimError as error:
         print(f"servecap: {printable(str(error))}", file=sys.stderr)
         return error.exit_code

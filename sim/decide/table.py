@@ -16,6 +16,7 @@ from sim.decide.options import Kind, Option, has_machines
 from sim.errors import SimError
 from sim.search import Answer, ScenarioEvaluator, Solve, solve
 from sim.spec import Scenario
+from sim.watch import watch_of_this_job
 
 P95S = ("ttft_s", "tpot_s", "e2e_s")
 
@@ -96,7 +97,8 @@ def decide_options(options: Sequence[Option], on_row: Callable[[Row], None] = la
     """Every option sized and priced, then each that stands at home set against the cheapest API; cheapest first, those that
     miss the SLO after those that meet it."""
     solved = []
-    for option in options:
+    for number, option in enumerate(options, start=1):
+        watch_of_this_job().part = f"option {number} of {len(options)}, {option.name}"
         evaluate = ScenarioEvaluator(option.scenario)
         try:
             answer = solve(option.scenario, how_to_size(option.scenario), evaluate)
@@ -106,6 +108,7 @@ def decide_options(options: Sequence[Option], on_row: Callable[[Row], None] = la
         solved.append((row, evaluate))
         on_row(row)
     api = cheapest_api([row for row, _ in solved])
+    watch_of_this_job().part = "break-even"
     rows = [_with_break_even(row, evaluate, api) for row, evaluate in solved]
     return sorted(rows, key=lambda row: (not row.holds, row.usd_per_month if math.isfinite(row.usd_per_month) else math.inf))
 

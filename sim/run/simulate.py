@@ -27,6 +27,7 @@ from sim.run.asked_of_traffic import check_asked_of_traffic
 from sim.run.sampler import Sampler, grid_s
 from sim.run.step_records import StepRecords
 from sim.spec import Scenario
+from sim.watch import watch_of_this_job
 from sim.workload import Trace
 from sim.workload.timeline import load_trace
 
@@ -71,6 +72,8 @@ def simulate(
     if scenario.output.timeseries:
         sampler = Sampler(clock, roster.endpoints, books, gateway.counts, recorder, grid_s(trace.duration_s))
 
+    watch = watch_of_this_job()
+    watch.run_begins(lambda: (clock.now, recorder.open_requests), trace.duration_s, len(trace))
     # Nothing of a run is cyclic garbage; tracing its growing columns again and again would only cost time.
     collecting = gc.isenabled()
     gc.disable()
@@ -88,6 +91,7 @@ def simulate(
         requests = recorder.frame(np.array(gateway.arrival_s), trace.input_tokens, dict(trace.labels), names)
         cpu_s, wall_s = time.process_time() - cpu, time.perf_counter() - wall
     finally:
+        watch.run_ends()
         if collecting:
             gc.enable()
     replicas = books.close(end_s)

@@ -19,6 +19,7 @@ from sim.search.certain_miss import CertainMiss
 from sim.search.point import Point
 from sim.search.randomness import system_is_random, traffic_is_random
 from sim.spec import Scenario
+from sim.watch import watch_of_this_job
 from sim.workload import Trace
 from sim.workload.load import load_as_scale
 from sim.workload.timeline import load_trace
@@ -114,6 +115,8 @@ class ScenarioEvaluator:
     def _run(self, replicas: int, rate_scale: float, seed: int, *, early_stop: bool) -> tuple[Point, Result]:
         scenario = replace(with_point(self.scenario, replicas, rate_scale), seed=seed)
         trace = self.trace(rate_scale) if seed == self.scenario.seed else load_trace(scenario)
+        watch = watch_of_this_job()
+        watch.points, watch.doing = len(self.points), f"{replicas} replicas at {rate_scale:.4g} times the load"
         give_up = CertainMiss(scenario.slo, len(trace)) if early_stop else None
         result = simulate(scenario, trace, give_up=give_up)
         point = point_of(result, replicas, rate_scale)

@@ -33,6 +33,7 @@ from sim.perf.kv_cache import CacheGroup, Kind
 from sim.perf.step_time import AffineStepTime
 from sim.spec import EngineSpec
 from sim.trust import rank_recording, recorded_requests
+from sim.watch import watch_of_this_job
 
 _DEFAULTS: dict[str, Any] = {
     "max_num_seqs": 128, "max_num_batched_tokens": 2048, "max_model_len": 8192, "block_size": 16, "async_scheduling": False,
@@ -306,7 +307,8 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(list(argv))
     folders: list[Path] = options.cases
     identical, told = 0, []
-    for folder in folders:
+    for number, folder in enumerate(folders, start=1):
+        watch_of_this_job().part = f"case {number} of {len(folders)}, {folder.name}"
         difference, stalled = check_case(folder)
         identical += difference is None
         told.append({"case": folder.name, "identical": difference is None, "difference": difference, "stalled": stalled})

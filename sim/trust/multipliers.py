@@ -31,6 +31,7 @@ from sim.spec import EngineSpec, GpuSpec, ModelSpec
 from sim.trust.anchor import fit_anchor
 from sim.trust.bench import HIGHEST, LOWEST, Bench, Calibration
 from sim.trust.measured_run import Observations
+from sim.watch import watch_of_this_job
 
 _BLOCKS = 20
 _OFFSET = 10.0
@@ -114,7 +115,10 @@ def _minimise(
 ) -> tuple[dict[str, float], dict[str, float], list[str]]:
     """``(multipliers, standard errors of their logarithms, names that the data do not show)``."""
 
+    watch = watch_of_this_job()
+
     def residuals(x: np.ndarray) -> np.ndarray:
+        watch.points += 1
         return bench.residuals(dict(zip(free, np.exp(x - _OFFSET), strict=True)))
 
     x = np.log([start[name] for name in free]) + _OFFSET

@@ -38,6 +38,7 @@ from sim.trust.knee import load_share
 from sim.trust.kv_rows import kv_rows
 from sim.trust.step_rows import step_rows
 from sim.trust.validation_table import ErrorRow, as_text
+from sim.watch import watch_of_this_job
 
 STDOUT = "-"
 
@@ -79,7 +80,7 @@ def validate(folder: str | Path, json_path: str | Path | None = None, refused: l
     rows: list[ErrorRow] = []
     cases = sorted({path.parent for path in [*root.glob("measured.json"), *root.glob("*/measured.json")]})
     for number, path in enumerate(cases, start=1):
-        print(f"[{number}/{len(cases)}] {path.name}", file=sys.stderr)
+        watch_of_this_job().part = f"case {number} of {len(cases)}, {path.name}"
         rows += _rows_of(_case, path, refused)
     for path in sorted(root.glob("closed_loop*.csv")):
         rows += _rows_of(closed_rows, path, refused)

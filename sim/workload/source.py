@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from sim.errors import TraceError
+from sim.watch import watch_of_this_job
 from sim.workload.packed import unpacked
 
 PARQUET_MAGIC = b"PAR1"
@@ -39,6 +40,7 @@ def open_bytes(path: Path) -> IO[bytes]:
         if path.exists() and not path.is_file():
             raise TraceError(f"{path}: is no regular file; expected a trace file")
         file = path.open("rb")
+        watch_of_this_job().reads(path.name, path.stat().st_size, file.tell)
     except FileNotFoundError:
         raise TraceError(f"{path}: no such trace file") from None
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name

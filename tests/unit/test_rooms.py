@@ -12,7 +12,7 @@ import sim
 
 ROOT = Path(sim.__file__).parent
 ROOMS = [
-    {"errors", "forms", "units", "rng"}, {"plugins"}, {"spec"}, {"cost"}, {"measured"}, {"workload"}, {"perf"}, {"record"},
+    {"errors", "forms", "units", "rng", "watch"}, {"plugins"}, {"spec"}, {"cost"}, {"measured"}, {"workload"}, {"perf"}, {"record"},
     {"links"}, {"engine"}, {"fleet"}, {"gateway"}, {"analysis"},
     {"run"}, {"search"}, {"trust"}, {"decide"}, {"report"}, {"cli"},
 ]  # fmt: skip
