@@ -20,8 +20,8 @@ from pathlib import Path
 from types import ModuleType
 
 _WHOLE = ("engine", "gateway")
-_OPEN = ("__init__", "listener")
-"""Files that stay Python: anybody may derive from a listener."""
+_OPEN = ("__init__", "listener", "kv_source")
+"""Files that stay Python: anybody may derive from a listener, or from a source of KV."""
 _PARTS = (
     "fleet.least_loaded", "fleet.loads", "fleet.server", "perf.front_end", "perf.host", "perf.speculation", "perf.step_time",
     "perf.tabulated",

@@ -24,8 +24,8 @@ class Batch:
     """
 
     __slots__ = (
-        "_increment", "admitted", "announces", "committed", "context", "delivered", "drafts", "end", "finishing", "first",
-        "held_blocks", "load_time", "n_decode", "next_drafts", "number", "order", "padded", "preempted", "prefills",
+        "admitted", "announces", "committed", "context", "delivered", "drafts", "end", "finishing", "first", "held_blocks",
+        "increment", "load_time", "n_decode", "next_drafts", "number", "order", "padded", "preempted", "prefills",
         "prompts", "sampled", "sched_at", "speculates", "start", "steps", "used_blocks", "verified", "verifying",
     )  # fmt: skip
 
@@ -57,7 +57,7 @@ class Batch:
         self.next_drafts = 0
         """Drafts that follow it."""
         self.load_time = 0.0
-        """Time for which it waits for loads before it computes."""
+        """Time for which it waits for loads, of adapters or KV, before it computes."""
         self.verifying = 0
         """Requests that verify drafts: each gets what it samples at once, after one gap."""
         self.speculates = False
@@ -73,7 +73,9 @@ class Batch:
         self.held_blocks = 0.0
         """KV blocks in use over its time, on average."""
         self.first = 0.0
-        self._increment = 0.0
+        """How long its first step takes."""
+        self.increment = 0.0
+        """How much longer each step takes than the one before."""
         self.sched_at = 0.0
         self.start = 0.0
         self.end = 0.0
@@ -82,13 +84,8 @@ class Batch:
         """Place the batch on the clock: step j takes ``first + increment * j``."""
         self.start = start
         self.first = first
-        self._increment = increment
+        self.increment = increment
         self.end = self.time_after(self.steps)
-
-    @property
-    def increment(self) -> float:
-        """What each step takes longer than the one before it."""
-        return self._increment
 
     def cut_to(self, steps: int) -> None:
         """The plan ends after ``steps`` steps."""
@@ -99,11 +96,11 @@ class Batch:
         """Clock at the end of the first ``steps`` steps."""
         if steps <= 1:
             return self.start + self.first * steps
-        return self.start + steps * self.first + self._increment * (steps * (steps - 1)) / 2
+        return self.start + steps * self.first + self.increment * (steps * (steps - 1)) / 2
 
     def duration_of(self, step: int) -> float:
         """How long step ``step`` (from 0) takes."""
-        return self.first + self._increment * step
+        return self.first + self.increment * step
 
     def steps_started(self, now: float) -> int:
         """How many steps must be in the plan so that the step in progress at ``now`` is the last: the smallest k >= 1
@@ -111,7 +108,7 @@ class Batch:
         if now <= self.start:
             return 0
         elapsed = now - self.start
-        a, half = self.first, self._increment / 2
+        a, half = self.first, self.increment / 2
         if half != 0.0:
             b = a - half
             k = int((sqrt(b * b + 4 * half * elapsed) - b) / (2 * half))

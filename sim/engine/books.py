@@ -4,9 +4,11 @@ and out of it. Who moves, and when, is decided in ``serving`` and ``admission``.
 from __future__ import annotations
 
 from sim.engine.adapters import Adapters
+from sim.engine.batch import Batch
 from sim.engine.cache_groups import GroupedBlockPool
 from sim.engine.decode_set import DecodeSet
 from sim.engine.drafts import Drafts
+from sim.engine.external_kv import ExternalKv
 from sim.engine.limits import Limits
 from sim.engine.prefix_cache import PrefixBlockPool, pool_of
 from sim.engine.request import EngineRequest
@@ -36,6 +38,8 @@ class Books:
         self.limits = Limits(engine, num_gpu_blocks)
         self.block_size = engine.block_size
         self.grouped = grouped
+        self.external: ExternalKv | None = None
+        """KV that others hold or want."""
         self.pool = grouped if grouped is not None else pool_of(engine, num_gpu_blocks, self.findable)
         self.drafts = drafts
         self.adapters = adapters
@@ -58,6 +62,16 @@ class Books:
         self.recomputed_tokens = 0
         self.prefix_queries_tokens = 0
         self.prefix_hits_tokens = 0
+
+    @property
+    def n_waiting(self) -> int:
+        """Requests that wait for a seat, LOADING ones included."""
+        return self.waiting.size if self.external is None else self.waiting.size + self.external.holding.size
+
+    def all_waiting(self) -> list[EngineRequest]:
+        """Those, who is next first."""
+        waiting = self.waiting.in_order()
+        return waiting if self.external is None else self.external.holding.in_order() + waiting
 
     def position(self, request: EngineRequest) -> int:
         """Tokens of a running request that are computed or being computed."""
@@ -99,7 +113,7 @@ class Books:
         else:
             request.cached_tokens = hit
             self.prefix_queries_tokens += request.target
-            self.prefix_hits_tokens += hit
+            self.prefix_hits_tokens += hit - min(hit, request.external_tokens)
 
     # -- out -----------------------------------------------------------------------------------------------------------
 
@@ -109,6 +123,7 @@ class Books:
         request.running = False
         if self.adapters is not None:
             self.adapters.leave(request)
+        in_flight = 0
         if request.decoding:
             self.decodes.remove(request)
             in_flight = self.in_flight(request)
@@ -122,7 +137,13 @@ class Books:
             elif request.drafts is None:  # its last token is in flight
                 findable = request.computed - 1
                 request.last_step = self.composed
+                in_flight = 1
             request.stale_until = request.last_step if request.last_step > self.returned else 0
+        if request.stale_until and self.external is not None and self.external.drops:
+            request.dropped_until = self.composed
+            request.stale_until = 0
+            request.sampled -= in_flight
+            request.target -= in_flight
         self._let_go(request, findable, scheduled_now)
         if self.drafts is not None:
             request.computed = min(request.computed, request.prompt_len + request.sampled)
@@ -134,20 +155,45 @@ class Books:
         self.waiting.put_back(request)
 
     def finish(self, request: EngineRequest) -> None:
-        """The last token of ``request`` has returned: its blocks are free."""
+        """The last token of ``request`` has returned: its blocks are free, or pinned, or put aside."""
         if request.running:
             del self.running[request]
             request.running = False
             if self.adapters is not None:
                 self.adapters.leave(request)
+            if self.external is not None and self._keeps(self.external, request):
+                return
             self._let_go(request, request.computed)
         elif request.abort_reason is None:
             self.waiting.remove(request)  # preempted while its last token was in flight
-        self._forget(request)
+        self.forget(request)
+
+    def _keeps(self, external: ExternalKv, request: EngineRequest) -> bool:
+        """Whether the blocks of ``request``, which has its last token, stay: somebody wants them, or a step in flight writes
+        to them."""
+        blocks = -(-request.computed // self.block_size) if request.drafts is None else request.drafts.blocks
+        if external.source.keeps(request):
+            external.pinned[request] = blocks
+        elif external.defers and request.drafts is not None and request.drafts.in_flight:
+            external.aside.append((self.composed, request, blocks))
+        else:
+            return False
+        if self.pool.caching and request.drafts is None:
+            self.pool.register(request, request.computed)
+        return True
 
     def drop(self, request: EngineRequest) -> None:
         """Nobody waits for ``request`` any more."""
+        if request.loading and self.external is not None and not self.external.loads[request].reported:
+            self.external.holding.remove(request)
+            self.external.loads[request].dropped = True  # its blocks are written to until the load ends
+            self.external.source.dropped(request)
+            return
+        if request.holding:
+            self.leave_holding(request)
+            return
         if not request.running:
+
             self.waiting.remove(request)
         else:
             del self.running[request]
@@ -163,7 +209,46 @@ class Books:
                 self._let_go(request, 0)
             else:
                 self._let_go(request, request.computed - in_flight)
-        self._forget(request)
+        self.forget(request)
+
+    def leave_holding(self, request: EngineRequest) -> None:
+        """It waits with blocks, and goes: they are free."""
+        external = self.external
+        assert external is not None
+        external.holding.remove(request)
+        external.ready -= 1
+        external.loads.pop(request, None)
+        request.holding = request.loading = False
+        self._let_go(request, 0)
+        self.forget(request)
+
+    def take_back(self, request: EngineRequest, cut: int, batch: Batch) -> None:
+        """What running ``request`` was given in the step of ``batch``, and had from ``cut`` on, does not count."""
+        if request.decoding:
+            self.decodes.remove(request)
+        for sampled in (batch.sampled, batch.finishing):
+            if request in sampled:
+                sampled.remove(request)
+        if request not in self.prefilling:
+            request.sampled -= 1
+            request.target -= 1
+            self.prefilling[request] = None
+            self.prefilling = {other: None for other in self.running if other in self.prefilling}
+        request.least_blocks = -(-request.computed // self.block_size)
+        request.recomputed += request.computed - cut
+        self.recomputed_tokens += request.computed - cut
+        request.computed = cut
+
+    def give_up(self, request: EngineRequest, block: int) -> None:
+        """Running ``request`` ends with an error; its blocks from ``block`` on are worth nothing."""
+        del self.running[request]
+        request.running = False
+        self._stop_prefill(request)
+        if isinstance(self.pool, PrefixBlockPool):
+            request.least_blocks -= self.pool.disown(request, block)
+        request.computed = min(request.computed, request.least_blocks * self.block_size)
+        self._let_go(request, 0)
+        self.forget(request)
 
     def _stop_prefill(self, request: EngineRequest) -> None:
         """It is taken out in the middle of its chunks: what it was to compute again and has not does not count."""
@@ -175,13 +260,16 @@ class Books:
 
     def _let_go(self, request: EngineRequest, findable_tokens: int, scheduled_now: int = 0) -> None:
         if request.drafts is not None:
-            self.pool.release(request, request.drafts.blocks)
-            request.drafts.blocks = 0
+            self.pool.release(request, max(request.drafts.blocks, request.least_blocks))
+            request.drafts.blocks = request.least_blocks = 0
             return
         if self.pool.caching:
             self.pool.register(request, findable_tokens)
-        self.pool.release(request, -(-(request.computed + scheduled_now) // self.block_size))
+        blocks = -(-(request.computed + scheduled_now) // self.block_size)
+        self.pool.release(request, blocks if blocks > request.least_blocks else request.least_blocks)
+        request.least_blocks = 0
 
-    def _forget(self, request: EngineRequest) -> None:
+    def forget(self, request: EngineRequest) -> None:
+        """The request will not come back."""
         if isinstance(self.pool, PrefixBlockPool):
             self.pool.forget(request)

@@ -21,13 +21,15 @@ from typing import Any, Final
 
 import simpy
 
+REPORT: Final = -1
 COMPLETION: Final = 0
 REPLICA: Final = 1
 ARRIVAL: Final = 2
 SCHEDULE: Final = 3
 DEADLINE: Final = 4
-"""Order of events at one moment: a completion wins over its own timeout, an arrival is seen by a step that is composed at
-that very moment. SimPy's own urgent and normal events share the first two places."""
+"""Order of events at one moment: news of KV is heard with the step that ends then, a completion wins over its own timeout,
+an arrival is seen by a step that is composed at that very moment. SimPy's own urgent and normal events share the places of
+completions and replicas."""
 
 _ORDER_BITS: Final = 52
 """Above the number of a moment stands its order."""

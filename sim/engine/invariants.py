@@ -7,9 +7,10 @@
 * A running request that gets nothing has a reason: the budget is used up, its last token is in flight, or prefills are
   deferred in this step.
 * Nobody overtakes the head of the waiting queue, except one whose stale output is still in flight, whose adapter is one too
-  many, or whose last chunk would be too short for the layers that draft.
+  many, whose last chunk would be too short for the layers that draft, or whose KV is loading or was asked for in vain.
 * Running requests have at most ``max_loras`` adapters among them, each counted right.
 * With speculation nobody gets a token beyond its limit (how many are computed depends on how many drafts are rejected).
+* A request that loads holds blocks and no seat; pinned blocks belong to requests that have finished.
 
 Watched engines step every token (same results, slower), and every check is O(running + waiting).
 """
@@ -24,6 +25,7 @@ from sim.engine.batch import Batch
 from sim.engine.cache_groups import GroupedBlockPool
 from sim.engine.cadence import Cadence
 from sim.engine.drafts import Drafts
+from sim.engine.kv_source import KvSource
 from sim.engine.prefix_cache import PrefixBlockPool, Run
 from sim.engine.request import EngineRequest
 from sim.engine.scheduler import Scheduler
@@ -42,6 +44,7 @@ class WatchedScheduler(Scheduler):
         grouped: see ``Scheduler``.
         drafts: see ``Scheduler``.
         adapters: see ``Scheduler``.
+        source: see ``Scheduler``.
     """
 
     def __init__(
@@ -54,8 +57,9 @@ class WatchedScheduler(Scheduler):
         cadence: Cadence | None = None,
         drafts: Drafts | None = None,
         adapters: Adapters | None = None,
+        source: KvSource | None = None,
     ) -> None:
-        super().__init__(engine, num_gpu_blocks, grouped, None, cadence, drafts, adapters)
+        super().__init__(engine, num_gpu_blocks, grouped, None, cadence, drafts, adapters, source)
         self.skip_decode = False
         self.record_order = True
         self._name = name
@@ -63,12 +67,18 @@ class WatchedScheduler(Scheduler):
         self._given: dict[EngineRequest, int] = {}
         """Tokens scheduled so far."""
         self._hit_blocks: dict[EngineRequest, int] = {}
-        """Prefix hit of the latest admission."""
+        """Prefix hit of the latest admission, or of the look-up before the latest load."""
+        self._loaded_behind: dict[EngineRequest, int] = {}
+        """The latter, until the request is admitted."""
 
     def compose(self) -> Batch | None:
         """See ``Scheduler``."""
-        waiting = [r for r in self.books.waiting.in_order() if r.stale_until <= self.books.returned]
+        waiting = [r for r in self.books.all_waiting() if r.stale_until <= self.books.returned]
         batch = super().compose()
+        if self.books.external is not None:
+            for request, local, _ in self.books.external.begun:
+                self._loaded_behind[request] = local // self.limits.block_size
+                self._hit_blocks[request] = local // self.limits.block_size
         if batch is not None:
             self._check_admissions(batch, waiting)
             self._check_tokens(batch)
@@ -109,7 +119,9 @@ class WatchedScheduler(Scheduler):
 
     def _set_aside(self, request: EngineRequest) -> bool:
         """Whether others may pass ``request``, which waits."""
-        drafts, adapters = self.books.drafts, self.books.adapters
+        drafts, adapters, external = self.books.drafts, self.books.adapters, self.books.external
+        if external is not None and (request.loading or external.put_off):
+            return True
         return (adapters is not None and not adapters.admits(request)) or (drafts is not None and drafts.read_ahead > 1)
 
     def _check_adapters(self) -> None:
@@ -130,7 +142,7 @@ class WatchedScheduler(Scheduler):
         for request, tokens, before in order:
             given += tokens
             if request in admitted:
-                self._hit_blocks[request] = before // self.limits.block_size
+                self._hit_blocks[request] = self._loaded_behind.pop(request, before // self.limits.block_size)
             elif before != self.books.position(request) - tokens:
                 self._broken(f"request {request.request_id} was given tokens from {before}, not from where it stands")
             self._given[request] = self._given.get(request, 0) + tokens
@@ -148,7 +160,9 @@ class WatchedScheduler(Scheduler):
 
     def _check_finished(self, request: EngineRequest) -> None:
         given = self._given.pop(request, 0)
-        self._hit_blocks.pop(request, None)
+        external = self.books.external
+        if external is None or request not in external.pinned:
+            self._hit_blocks.pop(request, None)
         if request.drafts is not None:
             if request.sampled > request.max_output:
                 self._broken(f"request {request.request_id} has {request.sampled} tokens, its limit is {request.max_output}")
@@ -162,17 +176,30 @@ class WatchedScheduler(Scheduler):
 
     def _check_blocks(self) -> None:
         pool = self.pool
+        size = self.limits.block_size
+        running = self.books.running
         referenced = 0
-        for request in self.books.running:
+        for request in running:
             if request.drafts is not None:
-                referenced += request.drafts.blocks
+                referenced += max(request.drafts.blocks, request.least_blocks)
             else:
-                referenced += -(-self.books.position(request) // self.limits.block_size)
+                referenced += max(-(-self.books.position(request) // size), request.least_blocks)
+        others: list[EngineRequest] = []
+        external = self.books.external
+        if external is not None:
+            referenced += external.blocks_held()
+            others = external.holders()
+            for request in external.loads:
+                if request.running != (not external.loads[request].asynchronous):
+                    self._broken(f"request {request.request_id} loads in the background, and runs")
+            for request in external.pinned:
+                if request.running:
+                    self._broken(f"request {request.request_id} runs, but its blocks are pinned")
         if self.books.grouped is not None:
             referenced = self.books.grouped.referenced()
         elif isinstance(pool, PrefixBlockPool):
             runs: set[Run] = set()
-            for request in self.books.running:
+            for request in [*running, *others]:
                 runs.update(request.runs)
                 referenced -= request.registered
             for run in runs:

@@ -20,6 +20,9 @@ class EngineListener:
     def finished(self, request: EngineRequest) -> None:
         """The last token of ``request`` is out (``finished_at`` is set)."""
 
+    def failed(self, request: EngineRequest) -> None:
+        """``request`` ended with an error: KV that was to be loaded for it did not come (``abort_reason`` says so)."""
+
     def aborted(self, request: EngineRequest) -> None:
         """The engine has dropped ``request`` after an ``abort``."""
 
@@ -32,6 +35,12 @@ class StepListener:
 
     def closed(self, name: str, step: int, scheduler: Scheduler, batch: Batch) -> None:
         """``batch`` of engine ``name`` is composed and final; ``step`` is the number of its last step, from 0."""
+
+    def looked(self, scheduler: Scheduler, now: float) -> None:
+        """The engine composed nothing at ``now``, but began loads, or is about to take in what was told of them."""
+
+    def heard(self, scheduler: Scheduler) -> None:
+        """That was taken in."""
 
     def returned(self, batch: Batch) -> None:
         """The output of ``batch`` was applied."""

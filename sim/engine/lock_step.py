@@ -57,7 +57,7 @@ class LockStep(Pace):
         self.clock = clock
         self.ranks = ranks
         self.depth = ranks[0].depth
-        self.work = Work()
+        self.work = Work(None)
         """Rounds and the time in which they ran."""
         self.dummy_steps = 0
         """Forwards of single ranks that had nothing to schedule."""

@@ -29,8 +29,10 @@ from sim.engine.cache_groups import GroupedBlockPool
 from sim.engine.cadence import Cadence
 from sim.engine.drafts import Drafts
 from sim.engine.invariants import WatchedScheduler
+from sim.engine.kv_source import KvSource
 from sim.engine.reserve import Reserve
 from sim.engine.scheduler import Scheduler
+from sim.errors import ConfigError
 from sim.perf.kv_cache import CacheGroup
 from sim.spec import EngineSpec
 
@@ -45,15 +47,24 @@ def make_scheduler(
     cadence: Cadence | None = None,
     drafts: Drafts | None = None,
     adapters: Adapters | None = None,
+    source: KvSource | None = None,
 ) -> Scheduler:
     """The scheduler that ``engine`` asks for, with the KV cache ``groups`` of its model (none = one of full attention) and
-    the ``cadence`` of a rank. Only vLLM's own has groups, drafts and adapters and is watched by ``check_invariants``."""
+    the ``cadence`` of a rank. Only vLLM's own has groups, drafts, adapters, a ``source`` of KV, and is watched by
+    ``check_invariants``.
+
+    Raises:
+        ConfigError: KV is exchanged where that is not modelled.
+    """
+    if source is not None and (groups or not engine.decides_as_vllm):
+        other = "several KV cache groups" if groups else f"decisions of another engine ({engine.name})"
+        raise ConfigError(f"engine.kv_connector: KV that is loaded from elsewhere is not modelled with {other}")
     if not engine.decides_as_vllm:
         return PolicyScheduler(engine, num_gpu_blocks, cadence)
     grouped = GroupedBlockPool(num_gpu_blocks, engine, groups) if groups else None
     if check_invariants:
-        return WatchedScheduler(engine, num_gpu_blocks, name, now, grouped, cadence, drafts, adapters)
-    return Scheduler(engine, num_gpu_blocks, grouped, None, cadence, drafts, adapters)
+        return WatchedScheduler(engine, num_gpu_blocks, name, now, grouped, cadence, drafts, adapters, source)
+    return Scheduler(engine, num_gpu_blocks, grouped, None, cadence, drafts, adapters, source)
 
 
 class PolicyScheduler(Scheduler):

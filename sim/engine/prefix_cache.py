@@ -271,6 +271,29 @@ class PrefixBlockPool:
         request.runs = []
         request.registered = 0
 
+    def runs_from(self, request: EngineRequest, block: int) -> list[Run]:
+        """Runs of ``request`` from block ``block`` on, cut there."""
+        found = []
+        for run in list(request.runs):
+            if run.hi > block:
+                found.append(self._split(run, block) if run.lo < block else run)
+        return found
+
+    def disown(self, request: EngineRequest, block: int) -> int:
+        """What ``request`` holds from block ``block`` on is worth nothing: nobody finds it any more. Returns how many of
+        these blocks others still hold; they are no longer among its own."""
+        shared = 0
+        for run in self.runs_from(request, block):
+            request.runs.remove(run)
+            run.owners.discard(request)
+            if run in run.node.runs:
+                run.node.runs.remove(run)
+                run.node.unpin()
+            if run.owners:
+                shared += run.hi - run.lo
+        request.registered = min(request.registered, block)
+        return shared
+
     def clear(self) -> None:
         """Forget what is cached, as an engine that goes to sleep does; nobody holds a block."""
         assert self.free == self.usable
@@ -335,5 +358,5 @@ def block_keys(engine: EngineSpec) -> tuple[int, bool]:
     ahead = engine.speculative.prefill_lookahead() if engine.enable_prefix_caching else 0
     if not ahead:
         return 0, False
-    covered = not engine.speculative.disable_lookahead_block_hashes
+    covered = not engine.speculative.disable_lookahead_block_hashes and engine.kv_connector.role == "none"
     return (ahead, False) if covered else (0, True)

@@ -109,7 +109,7 @@ class RankGroup:
     def work(self) -> Work:
         """What its ranks have done together. Ranks in lock step make one step together; the busy time is that of the
         group."""
-        total = Work()
+        total = Work(None)
         for rank in self.ranks:
             one = rank.work
             total.steps += one.steps

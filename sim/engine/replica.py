@@ -19,10 +19,11 @@ from math import inf
 
 from sim.engine.batch import Batch
 from sim.engine.clock import COMPLETION, SCHEDULE, Clock
-from sim.engine.duration import duration_of
 from sim.engine.gaps import GapHistogram
 from sim.engine.listener import EngineListener, StepListener
 from sim.engine.noise import StepNoise
+from sim.engine.outputs import Outputs
+from sim.engine.pacing import Pacing
 from sim.engine.request import EngineRequest
 from sim.engine.scheduler import Scheduler
 from sim.engine.view import EngineView, view_of
@@ -64,13 +65,11 @@ class Replica(Loop):
         super().__init__()
         self.clock = clock
         self.scheduler = scheduler
-        self.step_time = step_time
+        self._pacing = Pacing(step_time, noise)
         self.depth = 2 if async_scheduling else 1
         self.listener = listener
         self._step_listener = steps
-        self.gaps = gaps
         self.name = name
-        self._noise = noise
         self.pace: Pace | None = None
         """Who wakes this engine; None = itself."""
         self._queue: list[Batch] = []
@@ -80,11 +79,11 @@ class Replica(Loop):
         self._due = inf
         """When the engine composes behind the open plan, where that needs no wake-up of its own."""
         self._aborts: list[EngineRequest] = []
+        self.work = Work(gaps)
+        self._outputs = Outputs(scheduler, listener, steps, self.work)
         self._end = 0.0
         """When the last launched batch ends."""
-        self.waiting_tokens = 0
         self.stopped = False
-        self.work = Work()
 
     # -- from the gateway ----------------------------------------------------------------------------------------------
 
@@ -94,13 +93,12 @@ class Replica(Loop):
             self.listener.evicted((request,))
             return
         self.catch_up()
-        scheduler = self.scheduler
-        books, limits = scheduler.books, scheduler.limits
+        books, limits = self.scheduler.books, self.scheduler.limits
         blocked = books.waiting.size and not limits.by_priority
         blocked = blocked and not (books.adapters is not None and books.adapters.set_aside)
-        scheduler.add(request)
+        self.scheduler.add(request)
         request.submitted = True
-        self.waiting_tokens += request.prompt_len
+        self._outputs.waiting_tokens += request.prompt_len
         if not self._queue:
             self._wake_now()
         elif self._open is not None and not blocked and len(books.running) < limits.seats:
@@ -118,6 +116,32 @@ class Replica(Loop):
             self._cut()
             if self._due < inf:
                 self._plan_wake()
+
+    # -- from sources of KV --------------------------------------------------------------------------------------------
+
+    def kv_loaded(self, request: EngineRequest, good_tokens: int | None = None) -> None:
+        """The load of ``request`` is over now: all of its tokens are there, or only its first ``good_tokens``."""
+        reports = self._outputs.reports
+        if reports is not None:
+            reports.loaded(self.clock.now, request, good_tokens)
+            self.look_again()
+
+    def kv_released(self, request: EngineRequest) -> None:
+        """Nobody wants the blocks of finished ``request`` any more."""
+        reports = self._outputs.reports
+        if reports is not None:
+            reports.released(self.clock.now, request)
+            self.look_again()
+
+    def look_again(self) -> None:
+        """A source would answer otherwise from now on."""
+        if self.stopped:
+            return
+        self.catch_up()
+        if self._queue:
+            self._cut()
+        else:
+            self._wake_now()
 
     def stop(self) -> list[EngineRequest]:
         """The replica dies now: what it held is returned with ``sampled`` up to date, and it never wakes again.
@@ -137,7 +161,7 @@ class Replica(Loop):
         self._due = inf
         self._queue.clear()
         books = self.scheduler.books
-        held = [r for r in (*books.running, *books.waiting.in_order()) if r.abort_reason is None]
+        held = [r for r in (*books.running, *books.all_waiting()) if r.abort_reason is None]
         for request in held:
             if request.decoding:
                 books.decodes.remove(request)
@@ -149,10 +173,20 @@ class Replica(Loop):
         return self.work.busy_by(now, self._queue, self._open)
 
     @property
+    def waiting_tokens(self) -> int:
+        """Tokens of prompts that were never scheduled."""
+        return self._outputs.waiting_tokens
+
+    @property
+    def output_time(self) -> float:
+        """End of the step whose output was applied last."""
+        return self._outputs.time
+
+    @property
     def n_waiting(self) -> int:
         """Requests in the waiting queue now."""
         self.catch_up()
-        return self.scheduler.books.waiting.size
+        return self.scheduler.books.n_waiting
 
     def view(self) -> EngineView:
         """What its metrics say now."""
@@ -161,7 +195,7 @@ class Replica(Loop):
         composed = 0
         if plan is not None:
             composed = min(plan.steps, plan.steps_started(self.clock.now) + self.depth - 1)
-        return view_of(self.scheduler, self._queue, plan, composed, self.waiting_tokens)
+        return view_of(self.scheduler, self._queue, plan, composed, self._outputs.waiting_tokens)
 
     # -- the engine loop -----------------------------------------------------------------------------------------------
 
@@ -185,16 +219,15 @@ class Replica(Loop):
             self._wake_at = None
             self.plan += 1
             return
-        newest = queue[-1]
+        oldest, newest = queue[0], queue[-1]
         wake_at = newest.end
         if self.depth == 2 and self._open is newest:
             self._due = max(newest.time_after(newest.steps - 1), self.clock.now)
-            if self._aborts:
-                wake_at = self._due  # who sent them is told when the engine looks
-        if len(queue) > 1:
-            oldest = queue[0]
-            if oldest.end < wake_at and (oldest.finishing or oldest.announces or self._open is None):
-                wake_at = oldest.end
+            if self._aborts or self._outputs.reports is not None:
+                wake_at = self._due  # who sent them is told when the engine looks; a load begins when it is composed
+        told = oldest.finishing or oldest.announces or self._open is None or self._outputs.reports is not None
+        if told and oldest.end < wake_at:
+            wake_at = oldest.end
         if wake_at != self._wake_at:
             self._wake_at = wake_at
             self.plan += 1
@@ -232,8 +265,7 @@ class Replica(Loop):
         if self._due < now:
             self._do_what_was_due()
         self._due = inf
-        released = self._take_in(now, False)
-        if released and self._open is not None and self.scheduler.books.waiting.size:
+        if self._take_in(now, False) and self._open is not None and self.scheduler.books.waiting.size:
             self._shorten()
         if self.clock.peek() <= now:
             self.plan += 1
@@ -269,7 +301,7 @@ class Replica(Loop):
             del queue[0]
             if batch is self._open:
                 self._close(batch)
-            self._return(batch)
+            self._outputs.apply(batch)
             if batch.finishing:
                 released = True
         return released
@@ -290,30 +322,25 @@ class Replica(Loop):
                 if opened.time_after(opened.steps - 1) > now:
                     break  # the plan goes on
                 self._close(opened)
+                self._outputs.hear(now)
             if len(queue) >= self.depth:
                 break
             if self._aborts:
-                self._drop_aborted()
+                self._outputs.drop(self._aborts)
             preemptions = scheduler.books.preemptions
             batch = scheduler.compose()
             if batch is None:
                 if not queue and scheduler.books.preemptions > preemptions:
                     continue  # an idle core looks again, and what it has just preempted waits first in line
+                if self._outputs.news(now, not queue):
+                    continue
                 break
             self.launch(batch, now)
-
-    def _drop_aborted(self) -> None:
-        for request in self._aborts:
-            if self.scheduler.abort(request):
-                if request.scheduled_at is None:
-                    self.waiting_tokens -= request.prompt_len
-                self.listener.aborted(request)
-        self._aborts.clear()
 
     def next_batch(self) -> Batch | None:
         """What a paced engine schedules now; None = nothing."""
         if self._aborts:
-            self._drop_aborted()
+            self._outputs.drop(self._aborts)
         return self.scheduler.compose()
 
     def take_in(self, now: float) -> None:
@@ -327,36 +354,13 @@ class Replica(Loop):
 
     def launch(self, batch: Batch, now: float) -> None:
         """``batch``, composed now, goes to the GPU; a paced engine's has its times."""
-        scheduler, paced = self.scheduler, self.pace is not None
+        scheduler = self.scheduler
         batch.sched_at = now
         batch.used_blocks = scheduler.pool.usable - scheduler.pool.free
-        start = self._end if self._end > now else now
-        adapters = scheduler.books.adapters
-        step_time = self.step_time if adapters is None else adapters.step_time(self.step_time)
+        if self.pace is None:
+            self._pacing.place(batch, self._end if self._end > now else now, scheduler)
         if batch.prefills:
-            if not paced:
-                first = duration_of(batch, step_time, scheduler.books)
-                if self._noise is not None:
-                    first *= self._noise.factor()
-                batch.set_times(start, first + batch.load_time, 0.0)
-            for request in batch.sampled:
-                if request.announces:
-                    batch.announces = True
-            for request in batch.admitted:
-                if request.scheduled_at is None:
-                    request.scheduled_at = now
-                    self.waiting_tokens -= request.prompt_len
-        elif not paced:
-            n = batch.n_decode
-            intercept, slope, last_context = step_time.decode_line(n, batch.context)
-            steps = 1 if batch.number else scheduler.longest_run()
-            if batch.context + n * (steps - 1) > last_context:
-                steps = max(1, int((last_context - batch.context) // n) + 1)
-            batch.steps = steps
-            first = intercept + slope * batch.context
-            if self._noise is not None:
-                first *= self._noise.factor()
-            batch.set_times(start, first, slope * n)
+            self._outputs.awaits(batch)
         self._queue.append(batch)
         self._end = batch.end
         if batch.number:
@@ -374,27 +378,5 @@ class Replica(Loop):
 
     def _account(self, batch: Batch) -> None:
         self.work.add(batch, self.scheduler.pool.usable - self.scheduler.pool.free)
-        if self.gaps is not None and (brought := batch.n_decode + batch.verifying):
-            self.gaps.add(batch.first, batch.duration_of(batch.steps - 1), batch.steps, brought)
         if self._step_listener is not None:
             self._step_listener.closed(self.name, self.work.steps - 1, self.scheduler, batch)
-
-    def _return(self, batch: Batch) -> None:
-        """The output of ``batch`` is here."""
-        end = batch.end
-        for request in batch.sampled:
-            if request.first_token_at is None:
-                request.first_token_at = end
-                if request.announces and request.abort_reason is None:
-                    self.listener.first_token(request)
-        self.scheduler.complete(batch)
-        if batch.speculates:
-            self.work.returned(batch)
-        if self._step_listener is not None:
-            self._step_listener.returned(batch)
-        for request in batch.finishing:
-            if request.abort_reason is None:
-                request.finished_at = end
-                self.listener.finished(request)
-
-

@@ -27,8 +27,8 @@ class EngineRequest:
 
     __slots__ = (
         "abort_reason", "accept", "announces", "arrival", "cached_tokens", "computed", "content", "deadline", "decoding",
-        "drafts", "finish_tick", "finished_at", "first_token_at", "held_at", "high_water", "key", "last_step", "lora",
-        "max_output", "offset",
+        "drafts", "dropped_until", "external_tokens", "finish_tick", "finished_at", "first_token_at", "held_at",
+        "high_water", "holding", "key", "last_step", "least_blocks", "loading", "lora", "max_output", "offset",
         "output_name", "owner", "path", "preemptions", "priority", "prompt_len", "rank", "recomputed", "registered",
         "request_id", "route", "running", "runs", "sampled", "scheduled_at", "seq", "stale_until", "submitted", "target",
     )  # fmt: skip
@@ -88,6 +88,16 @@ class EngineRequest:
         """Number of the last step that left it, decoding, without a token."""
         self.stale_until = 0
         """Not admitted again before this step has returned (its output is still in flight)."""
+        self.holding = False
+        """It waits in the queue of those whose KV is, or was, on its way."""
+        self.loading = False
+        """Its KV is on its way; it holds blocks, and no seat."""
+        self.external_tokens = 0
+        """Tokens of its latest load."""
+        self.least_blocks = 0
+        """Blocks that it holds at the least, whatever it has computed: those of a load."""
+        self.dropped_until = 0
+        """Output of steps up to this one is thrown away."""
         self.registered = 0
         """Full blocks whose hash is in the prefix cache."""
         self.runs: list[Any] = []

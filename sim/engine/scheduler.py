@@ -19,10 +19,10 @@ What not every engine does is a file of its own that is asked at one named point
     books.grouped      ``GroupedBlockPool``: several KV cache groups over one pool
     books.drafts       ``Drafts``: speculative decoding; asked in both phases, in booking and in returning
     books.adapters     ``Adapters``: LoRA; the gate of admission, told who runs
+    books.external     ``ExternalKv``: KV that others hold or want; its news enters by ``LoadReports``
     admission reserve  ``Reserve``: what else must fit
 
-Other engines' decisions are in ``sim.engine.policies``. Not modelled: multimodal encoders, KV
-connectors, pipeline micro-batches.
+Other engines' decisions are in ``sim.engine.policies``. Not modelled: multimodal encoders, pipeline micro-batches.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ from sim.engine.books import Books
 from sim.engine.cache_groups import GroupedBlockPool
 from sim.engine.cadence import Cadence
 from sim.engine.drafts import Drafts
+from sim.engine.external_kv import ExternalKv
+from sim.engine.kv_source import KvSource
 from sim.engine.order import QueueOrder, in_order
 from sim.engine.request import EngineRequest
 from sim.engine.reserve import Reserve
@@ -52,6 +54,7 @@ class Scheduler:
         cadence: when prompts may start, of a rank that steps with others; None = as the options say.
         drafts: speculation; None = none.
         adapters: LoRA; None = none.
+        source: who holds KV for this engine, or wants what it computes; None = nobody.
     """
 
     def __init__(
@@ -63,11 +66,16 @@ class Scheduler:
         cadence: Cadence | None = None,
         drafts: Drafts | None = None,
         adapters: Adapters | None = None,
+        source: KvSource | None = None,
     ) -> None:
         interval = engine.prefill_schedule_interval
         self.books = Books(engine, num_gpu_blocks, grouped, drafts, adapters)
         self.limits = self.books.limits
         self.pool = self.books.pool
+        connector = engine.kv_connector
+        if source is not None and connector.role != "none":
+            fails = connector.load_failure_policy == "fail"
+            self.books.external = ExternalKv(source, connector.role, fails, engine.async_scheduling, self.limits.by_priority)
         self.cadence = Cadence(interval) if cadence is None and interval > 1 else cadence
         self.serving = Serving(self.books)
         self.admission = Admission(self.books, self.cadence, reserve)
@@ -107,6 +115,11 @@ class Scheduler:
         books = self.books
         decodes = books.decodes
         n_waiting = books.waiting.size
+        external = books.external
+        if external is not None:
+            n_waiting += external.holding.size
+            external.begun = []
+            external.put_off = 0
         if not decodes.size and not books.prefilling and not n_waiting and (books.drafts is None or not books.running):
             return None
         if books.drafts is not None:
@@ -152,7 +165,7 @@ class Scheduler:
         batch.committed = 1
         batch.number = books.composed
         if books.adapters is not None:
-            batch.load_time = books.adapters.take_stall()
+            batch.load_time += books.adapters.take_stall()
         for request in books.held_back:
             decodes.hold_back(request)
             request.held_at = books.composed
@@ -184,6 +197,8 @@ class Scheduler:
         books = self.books
         if not self.skip_decode or self.record_order or books.prefilling:
             return 1
+        if books.external is not None and books.external.put_off:
+            return 1  # whoever was told to ask later asks at each step
         if books.waiting.size and (
             self.cadence is not None or books.waiting.any_stale(books.returned) or self._head_follows()
         ):

@@ -43,7 +43,10 @@ class Serving:
                     n = left
                 if n:
                     left -= n
-                    blocks += -(-(before + n) // block_size) - -(-before // block_size)
+                    have = -(-before // block_size)
+                    more = -(-(before + n) // block_size) - (have if have > request.least_blocks else request.least_blocks)
+                    if more > 0:
+                        blocks += more
                     chunks.append((request, n, before))
         pool = books.pool
         if blocks > pool.free:
@@ -63,6 +66,7 @@ class Serving:
         block_size = books.block_size
         pool, grouped, drafts = books.pool, books.grouped, books.drafts
         tick = books.decodes.tick
+        defers = books.external is not None and books.external.defers
         served: dict[EngineRequest, tuple[int, int]] = {}
         for request in list(books.running):
             if not request.running:
@@ -85,13 +89,17 @@ class Serving:
                         continue
             else:
                 continue  # its last token is in flight
-            need = -(-(before + n) // block_size) - -(-before // block_size)
+            have = -(-before // block_size)
+            need = -(-(before + n) // block_size) - (have if have > request.least_blocks else request.least_blocks)
+            need = need if need > 0 else 0
             if grouped is not None:
                 need = grouped.need(request, before, n, books.returned)
             elif drafts is not None:
                 need = drafts.lacking(request, before + n)
             while need > pool.free:
                 victim = self._victim()
+                if defers and self._in_flight(victim):
+                    break
                 tokens = served.pop(victim, (0, 0))[0]
                 budget += tokens
                 if drafts is not None:
@@ -104,6 +112,8 @@ class Serving:
                 if books.limits.others_go_on:
                     continue
                 break
+            if need > pool.free:
+                break  # the victim's blocks cannot be freed now
             served[request] = (n, before)
             budget -= n
             if grouped is not None:
@@ -123,6 +133,12 @@ class Serving:
                 batch.prefills.append((request, n, before))
         books.held_back = [r for r in books.running if r.decoding and r not in served]
         return budget
+
+    def _in_flight(self, request: EngineRequest) -> bool:
+        books = self._books
+        if request.drafts is not None:
+            return request.drafts.in_flight > 0
+        return books.in_flight(request) > 0 if request.decoding else request.last_step > books.returned
 
     def _victim(self) -> EngineRequest:
         books = self._books

@@ -42,4 +42,7 @@ def view_of(scheduler: Scheduler, batches: Iterable[Batch], plan: Batch | None, 
     if plan is not None and composed > plan.committed:
         context += (composed - plan.committed) * plan.n_decode
         used += decodes.blocks_needed(composed - plan.committed)
-    return EngineView(books.waiting.size, len(books.running), context, waiting, used, pool.usable)
+    n_waiting = books.waiting.size
+    if books.external is not None:
+        n_waiting += books.external.holding.size
+    return EngineView(n_waiting, len(books.running), context, waiting, used, pool.usable)

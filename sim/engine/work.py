@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sim.engine.batch import Batch
+from sim.engine.gaps import GapHistogram
 
 
 class Work:
-    """A batch counts whole when it is final; ``stop_at`` takes back what of it never ran."""
+    """A batch counts whole when it is final; ``stop_at`` takes back what of it never ran. ``gaps`` collects those between
+    tokens."""
 
-    __slots__ = ("block_time", "busy", "prefill_tokens", "sampled_tokens", "seq_time", "steps")
+    __slots__ = ("_gaps", "block_time", "busy", "prefill_tokens", "sampled_tokens", "seq_time", "steps")
 
-    def __init__(self) -> None:
+    def __init__(self, gaps: GapHistogram | None) -> None:
+        self._gaps = gaps
         self.steps = 0
         self.busy = 0.0
         """Time in which a step ran."""
@@ -39,6 +42,9 @@ class Work:
             self.prefill_tokens += tokens
         if batch.verified is not None:
             self.prefill_tokens -= batch.verified.rows
+        brought = n + batch.verifying
+        if self._gaps is not None and brought:
+            self._gaps.add(batch.first, batch.duration_of(steps - 1), steps, brought)
 
     def returned(self, batch: Batch) -> None:
         """The output of ``batch`` is here: with speculation only now its tokens are known."""

@@ -29,7 +29,7 @@ class StepRecords(StepListener):
                 batch.n_decode + sum(n for _, n, _ in batch.prefills),
                 batch.context + sum(before for _, _, before in batch.prefills),
                 len(scheduler.books.running),
-                scheduler.books.waiting.size,
+                scheduler.books.n_waiting,
                 scheduler.pool.free,
                 len(batch.preempted),
             )

@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic_core import ArgsKwargs
 
+from sim.spec.kv_connector import KvConnectorSpec
 from sim.spec.layers import WeightDtype
 from sim.spec.lora import LoraSpec
 from sim.spec.releases import NEWEST, OPTIONS, parse_version, release_of
@@ -87,6 +88,8 @@ class EngineSpec:
     """Admit a prompt only where all of it fits; null = the release's (true since 0.18)."""
     prefill_schedule_interval: int = Field(default=1, ge=1)
     """Steps from one admission of prompts to the next while something decodes."""
+    kv_connector: KvConnectorSpec = KvConnectorSpec()
+    """KV exchanged with other engines."""
     async_scheduling: bool = True
     """Compose a step while the one before runs; null = the release's (true since 0.14)."""
     enforce_eager: bool = False

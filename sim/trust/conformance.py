@@ -32,7 +32,9 @@ from sim.errors import TraceError, reading
 from sim.perf.kv_cache import CacheGroup, Kind
 from sim.perf.step_time import AffineStepTime
 from sim.spec import EngineSpec
+from sim.spec.kv_connector import KvConnectorSpec
 from sim.trust import rank_recording, recorded_requests
+from sim.trust.scripted_source import ScriptedSource
 from sim.watch import watch_of_this_job
 
 _DEFAULTS: dict[str, Any] = {
@@ -41,7 +43,7 @@ _DEFAULTS: dict[str, Any] = {
 _COMPARED = (
     "sched_ns", "arrived", "preempted", "new", "resumed", "scheduled", "start_ns", "end_ns", "sampled", "finished",
     "new_tokens", "context_tokens", "running", "waiting", "free_blocks", "free_blocks_end", "held", "drafts", "padded",
-    "tokens", "loras",
+    "tokens", "loras", "loads", "loaded", "failed", "pinned", "released",
 )  # fmt: skip
 
 
@@ -77,6 +79,11 @@ def engine_of(options: dict[str, Any]) -> tuple[EngineSpec, int]:
     blocks = int(options.pop("num_gpu_blocks", 1000))
     options.pop("kv_groups", None)
     options.pop("prefix_cache_retention_interval", None)
+    connector = options.pop("kv_connector", None)
+    if connector is not None:
+        options["kv_connector"] = KvConnectorSpec(
+            role=connector["kv_role"], load_failure_policy=connector.get("kv_load_failure_policy", "fail")
+        )
     if "policy" in options:
         options["scheduling_policy"] = options.pop("policy")
     return EngineSpec(**options), blocks
@@ -108,10 +115,15 @@ class Recording(EngineListener, StepListener):
         drafts = Drafts(spec, time) if spec.speculative.drafts else None
         adapters = Adapters(spec.max_loras, spec.max_loras, time) if spec.max_loras else None
         self.clock = Clock(initial_time=0)
+        self.source: ScriptedSource | None = None
+        if spec.kv_connector.role != "none":
+            self.source = ScriptedSource(self.clock, {row["id"]: row for row in case["requests"]})
         self.scheduler = (
-            WatchedScheduler(spec, blocks, "the case's engine", lambda: self.clock.now, grouped, None, drafts, adapters)
+            WatchedScheduler(
+                spec, blocks, "the case's engine", lambda: self.clock.now, grouped, None, drafts, adapters, self.source
+            )
             if check_invariants
-            else Scheduler(spec, blocks, grouped, None, None, drafts, adapters)
+            else Scheduler(spec, blocks, grouped, None, None, drafts, adapters, self.source)
         )
         self.scheduler.skip_decode = skip_decode
         self.scheduler.record_order = not skip_decode
@@ -123,11 +135,16 @@ class Recording(EngineListener, StepListener):
             listener=self,
             steps=self,
         )
+        if self.source is not None:
+            self.source.attach(self.replica)
         self.rows: list[dict[str, Any]] = []
+        self.n_steps = 0
         self._row_of: dict[int, dict[str, Any]] = {}
         self._arrived: list[str] = []
         self.submitted: list[EngineRequest] = []
+        self._by_id: dict[str, EngineRequest] = {}
         self.answered: dict[str, EngineRequest] = {}
+        self.failed_at: dict[str, float] = {}
         self.rejected: list[str] = []
         self._by_step: list[tuple[int, dict[str, Any]]] = []
         for row in case["requests"]:
@@ -154,7 +171,7 @@ class Recording(EngineListener, StepListener):
     @property
     def stalled(self) -> bool:
         """Requests are left that can never be scheduled."""
-        return bool(self.scheduler.books.waiting.size or self.scheduler.books.running)
+        return bool(self.scheduler.books.n_waiting or self.scheduler.books.running)
 
     def drafts(self) -> dict[str, dict[str, int]]:
         """Request -> drafts that were verified and accepted, of those that had some."""
@@ -162,7 +179,7 @@ class Recording(EngineListener, StepListener):
         return {name: {"drafted": state.drafted, "accepted": state.accepted} for name, state in states.items()}
 
     def _arrivals_by_step(self) -> None:
-        while self._by_step and self._by_step[0][0] <= len(self.rows):
+        while self._by_step and self._by_step[0][0] <= self.n_steps:
             self._arrive(self._by_step.pop(0)[1])
 
     def _arrives(self, moment: Moment) -> None:
@@ -186,13 +203,14 @@ class Recording(EngineListener, StepListener):
         request.lora = row.get("lora") or None
         request.accept = AcceptancePath(row.get("accept", (0,)), proposals=row.get("draft_len", ()))
         self.submitted.append(request)
+        self._by_id[request.request_id] = request
         self.replica.submit(request)
 
     def closed(self, name: str, step: int, scheduler: Scheduler, batch: Batch) -> None:
         """See ``StepListener``."""
         order = batch.order or []
         row = {
-            "step": len(self.rows),
+            "step": self.n_steps,
             "sched_ns": batch.sched_at,
             "start_ns": batch.start,
             "end_ns": batch.end,
@@ -207,7 +225,7 @@ class Recording(EngineListener, StepListener):
             "new_tokens": sum(n for _, n, _ in order),
             "context_tokens": sum(before for _, _, before in order),
             "running": len(scheduler.books.running),
-            "waiting": scheduler.books.waiting.size,
+            "waiting": scheduler.books.n_waiting,
             "free_blocks": scheduler.pool.free,
             "finished": [],
             "free_blocks_end": None,
@@ -220,6 +238,9 @@ class Recording(EngineListener, StepListener):
         row["sampled"] = [r.request_id for r, _, _ in order if id(r) in sampled or id(r) not in chunks]
         self._arrived = []
         self._row_of[id(batch)] = row
+        if self.source is not None:
+            row["loads"] = self._begun(scheduler)
+        self.n_steps += 1
         self.rows.append(row)
         self._arrivals_by_step()
 
@@ -231,9 +252,48 @@ class Recording(EngineListener, StepListener):
         row["tokens"] = [] if batch.speculates else None
         row["loras"] = sorted(books.adapters.running) if books.adapters is not None else []
 
+    def _begun(self, scheduler: Scheduler) -> list[list[Any]]:
+        external = scheduler.books.external
+        assert external is not None
+        assert self.source is not None
+        return [[r.request_id, local, tokens, self.source.done_ns[r.request_id]] for r, local, tokens in external.begun]
+
+    def looked(self, scheduler: Scheduler, now: float) -> None:
+        """See ``StepListener``."""
+        books = scheduler.books
+        row: dict[str, Any] = {"step": None, "sched_ns": now, "start_ns": now, "end_ns": now, "arrived": self._arrived}
+        for field in ("scheduled", "new", "resumed", "preempted", "sampled", "finished"):
+            row[field] = []
+        row |= {"new_tokens": 0, "context_tokens": 0, "running": len(books.running), "loads": self._begun(scheduler)}
+        row |= {"free_blocks": scheduler.pool.free, "waiting": books.n_waiting, "free_blocks_end": scheduler.pool.free}
+        row |= {field: [] for field in ("loaded", "failed", "released", "pinned", "drafts", "padded", "tokens", "loras")}
+        if row["loads"]:
+            self._arrived = []  # else the recordings show here, too, who arrives before the next row
+        self.rows.append(row)
+
+    def heard(self, scheduler: Scheduler) -> None:
+        """See ``StepListener``."""
+        self._note_reports(self.rows[-1], scheduler)
+
+    def _note_reports(self, row: dict[str, Any], scheduler: Scheduler) -> None:
+        external = scheduler.books.external
+        assert external is not None
+        assert self.source is not None
+        row["finished"].extend([r.request_id for r in external.ended])
+        row["loaded"] = [r.request_id for r in external.loaded]
+        row["failed"] = [r.request_id for r in external.failed]
+        row["released"] = [r.request_id for r in external.released]
+        row["pinned"] = self.source.pinned
+        row["free_blocks_end"] = scheduler.pool.free
+        self.source.pinned = []
+
     def finished(self, request: EngineRequest) -> None:
         """See ``EngineListener``."""
         self.answered[request.request_id] = request
+
+    def failed(self, request: EngineRequest) -> None:
+        """See ``EngineListener``."""
+        self.failed_at[request.request_id] = self.replica.output_time
 
     def returned(self, batch: Batch) -> None:
         """See ``StepListener``."""
@@ -243,6 +303,9 @@ class Recording(EngineListener, StepListener):
             row["free_blocks_end"] = self.scheduler.pool.free
             if batch.speculates:
                 row["tokens"] = [[r.request_id, n] for r, n in batch.delivered]
+            row["lost"] = [r for r in row["sampled"] if self._by_id[r].dropped_until >= batch.number]
+            if self.source is not None:
+                self._note_reports(row, self.scheduler)
 
 
 def first_difference(recorded: list[dict[str, Any]], ours: list[dict[str, Any]]) -> str | None:

@@ -41,24 +41,34 @@ def read_requests(folder: Path) -> list[dict[str, Any]]:
     return []
 
 
+def _blank() -> dict[str, Any]:
+    return dict.fromkeys(_COMPARED) | {"preemptions": 0, "generated": 0}
+
+
 def lives(steps: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Request -> what the rows of a case's steps say became of it."""
     found: dict[str, dict[str, Any]] = {}
-    for number, step in enumerate(steps):
+    number = -1
+    for step in steps:
+        number += step.get("step", number + 1) is not None
         for name, *_ in step["scheduled"]:
             if name not in found:
-                found[name] = dict.fromkeys(_COMPARED) | {"preemptions": 0, "generated": 0}
+                found[name] = _blank()
                 found[name] |= {"first_sched_step": number, "first_sched_ns": step["sched_ns"]}
         for name, hit in step["new"]:
             found[name]["cached_tokens"] = hit
         for name in step["preempted"]:
             found[name]["preemptions"] += 1
+        lost = step.get("lost", ())
         for name, tokens in step["tokens"] if step.get("tokens") is not None else [(name, 1) for name in step["sampled"]]:
+            if name in lost:
+                continue
             one = found[name]
             one["generated"] += tokens
             one["first_token_ns"] = step["end_ns"] if one["first_token_ns"] is None else one["first_token_ns"]
         for name in step["finished"]:
-            found[name] |= {"finish_ns": step["end_ns"], "finish_step": number}
+            found.setdefault(name, _blank())  # its load failed before it ran
+            found[name] |= {"finish_ns": step["end_ns"], "finish_step": step.get("step", number)}
     return found
 
 

@@ -17,13 +17,14 @@ from tests.conformance.naive_engine import NaiveEngine
 from tests.conformance.random_cases import random_case
 
 CASES = Path(__file__).resolve().parent / "cases"
-"""Recorded for this project from vLLM 0.32.0 (0.33.0 gives the same rows; sA* to sG* are from 0.33.0),
-packed."""
+"""Recorded for this project from vLLM 0.32.0 (0.33.0 gives the same rows; s[A-G]* are from 0.33.0), packed."""
 NAMES = [
     "s01_plain", "s02_kv_pressure", "s03_chunked_long", "s04_multi_turn", "s05_priority_kv", "s06_burst_seqs_budget",
     "s07_async_kv", "s08_limits_watermark", "sA1_eagle_plain", "sA2_ngram_chunked", "sA3_mtp_kv_pressure",
     "sA4_eagle_multi_turn", "sA5_eagle_async_kv", "sA6_limits_dynamic", "sA7_mtp_modules", "sB1_one_slot",
-    "sB2_prefix_key", "sB3_priority_kv", "sB4_async", "sG1_full_and_window", "sG2_window_hits", "sG3_pressure_dense", "sG4_async",
+    "sB2_prefix_key", "sB3_priority_kv", "sB4_async", "sC1_decode_side", "sC2_kv_pressure", "sC3_prefix_and_ask_later",
+    "sC4_failures_recompute", "sC5_async_spec", "sC6_failures_fail", "sC7_slow_link", "sD1_lease", "sD2_pinned_pressure",
+    "sD3_both_roles", "sD4_async_producer", "sG1_full_and_window", "sG2_window_hits", "sG3_pressure_dense", "sG4_async",
     "sG5_mamba_slots",
 ]  # fmt: skip
 
@@ -52,6 +53,9 @@ def test_skipping_gives_the_recorded_requests(name: str) -> None:
     for row in recorded:
         if row["finish_ns"] is None:
             assert row["id"] in recording.rejected
+            continue
+        if row.get("finish_reason") == "error":
+            assert recording.failed_at[row["id"]] == row["finish_ns"]
             continue
         ours = recording.answered[row["id"]]
         assert (ours.first_token_at, ours.finished_at, ours.cached_tokens, ours.preemptions, ours.sampled) == (

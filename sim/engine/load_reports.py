@@ -1,0 +1,144 @@
+"""What sources have told reaches the engine's books, with a step's output.
+
+Before the tokens, failed loads cut what counts as computed; after them, requests that end with an error leave, loads are
+noted and pins that ended free their blocks.
+
+A failed asynchronous load concerns its own request alone, since nothing of it was findable. A failed synchronous one was
+registered with its admission: whoever found its blocks in the same step is affected, and falls back to its count before the
+step (vLLM 0.33, ``_update_requests_with_invalid_blocks``).
+"""
+
+from __future__ import annotations
+
+from sim.engine.batch import Batch
+from sim.engine.books import Books
+from sim.engine.external_kv import ExternalKv, Report
+from sim.engine.prefix_cache import PrefixBlockPool, Run
+from sim.engine.request import EngineRequest
+
+
+class LoadReports:
+    """Brings to ``books`` what was told to ``external``, a call before and one after the output of a step."""
+
+    def __init__(self, books: Books, external: ExternalKv) -> None:
+        self._books = books
+        self._external = external
+        self._taken: list[Report] = []
+        self._cut: dict[EngineRequest, int] = {}
+        """Failed loads within a step, and where they are cut."""
+
+    def loaded(self, now: float, request: EngineRequest, good_tokens: int | None) -> None:
+        """Told at ``now``: the load of ``request`` is over, and all of it, or its first ``good_tokens``, is there."""
+        load = self._external.loads[request]
+        self._external.reports.append(Report(now, request, load.upto if good_tokens is None else good_tokens))
+
+    def released(self, now: float, request: EngineRequest) -> None:
+        """Told at ``now``: nobody wants the blocks of finished ``request`` any more."""
+        self._external.reports.append(Report(now, request, -1))
+
+    def due(self, upto: float) -> bool:
+        """Whether something was told by ``upto``."""
+        reports = self._external.reports
+        return bool(reports) and reports[0].time <= upto
+
+    def begun(self) -> bool:
+        """Whether the latest call began a load."""
+        return bool(self._external.begun)
+
+    def hear(self, upto: float) -> list[EngineRequest]:
+        """Take in what was told by ``upto`` apart from any batch; requests that end with an error are returned."""
+        self.before_output(None, upto)
+        return self.after_output()
+
+    def before_output(self, batch: Batch | None, upto: float) -> None:
+        """Take what was told by ``upto``; failed loads take effect, on the output of ``batch`` too."""
+        external = self._external
+        while external.aside and batch is not None and external.aside[0][0] <= batch.number:
+            _, request, blocks = external.aside.pop(0)
+            self._books.pool.release(request, blocks)
+            self._books.forget(request)
+        external.loaded, external.failed, external.released = [], [], []
+        self._taken = external.take_due(upto) if self.due(upto) else []
+        external.ended = []
+        self._cut = {}
+        if batch is not None:
+            external.filter(batch.sampled, batch.number)
+            external.filter(batch.finishing, batch.number)
+        broken: list[EngineRequest] = []
+        for report in self._taken:
+            request = report.request
+            load = external.loads.get(request)
+            if load is None or report.good < 0:
+                continue
+            external.loaded.append(request)
+            if report.good >= load.upto:
+                continue
+            external.failed.append(request)
+            size = self._books.block_size
+            load.good = max(report.good, load.local) // size * size
+            external.failed_tokens += load.upto - load.good
+            if not load.asynchronous:
+                self._cut[request] = load.good
+            elif external.fails and not load.dropped:
+                broken.append(request)
+        for request in external.holding.in_order() if broken else ():
+            if request in broken:
+                external.ended.append(request)
+        if self._cut and batch is not None:
+            self._fail_in_step(batch)
+
+    def _fail_in_step(self, batch: Batch) -> None:
+        """Loads within the step of ``batch`` have failed: who is affected gets no token, and goes on from the cut."""
+        books, external = self._books, self._external
+        before = {request: computed for request, _, computed in batch.prefills}
+        bad: list[Run] = []
+        for request in list(books.running):
+            cut = self._cut.get(request, -1)
+            if cut < 0:
+                if request not in batch.admitted or not _share(request, bad):
+                    continue
+                cut = before[request]
+            if isinstance(books.pool, PrefixBlockPool):
+                bad.extend(books.pool.runs_from(request, cut // books.block_size))
+            books.take_back(request, cut, batch)
+            if external.fails:
+                self._cut[request] = cut
+                external.ended.append(request)
+
+    def after_output(self) -> list[EngineRequest]:
+        """Requests that end with an error leave (and are returned); loads are noted, pins end."""
+        books, external = self._books, self._external
+        for request in external.ended:
+            if request in self._cut:
+                books.give_up(request, self._cut[request] // books.block_size)
+            else:
+                external.ready += 1
+                external.loads[request].reported = True
+                books.leave_holding(request)
+        for report in self._taken:
+            request = report.request
+            if report.good < 0:
+                blocks = external.pinned.pop(request, 0)
+                if blocks:
+                    books.pool.release(request, blocks)
+                    books.forget(request)
+                    external.released.append(request)
+                continue
+            load = external.loads.get(request)
+            if load is None or request in external.ended:
+                continue
+            if not load.asynchronous:
+                del external.loads[request]
+            elif load.dropped:
+                del external.loads[request]
+                books.pool.release(request, request.least_blocks)
+                request.least_blocks = 0
+                books.forget(request)
+            else:
+                load.reported = True
+                external.ready += 1
+        return external.ended
+
+
+def _share(request: EngineRequest, bad: list[Run]) -> bool:
+    return any(run in bad for run in request.runs)

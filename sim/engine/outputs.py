@@ -1,0 +1,103 @@
+"""``Outputs``: what comes out of an engine. A batch's output enters the books, then whoever sent its requests is told."""
+
+from __future__ import annotations
+
+from sim.engine.batch import Batch
+from sim.engine.listener import EngineListener, StepListener
+from sim.engine.load_reports import LoadReports
+from sim.engine.request import EngineRequest
+from sim.engine.scheduler import Scheduler
+from sim.engine.work import Work
+
+
+class Outputs:
+    """The way out of one engine.
+
+    Args:
+        scheduler: the engine's.
+        listener: told of requests that leave.
+        steps: told of outputs.
+        work: counts tokens that are known only when they come out.
+    """
+
+    def __init__(self, scheduler: Scheduler, listener: EngineListener, steps: StepListener | None, work: Work) -> None:
+        self._scheduler = scheduler
+        self._listener = listener
+        self._steps = steps
+        self._work = work
+        external = scheduler.books.external
+        self.reports = LoadReports(scheduler.books, external) if external is not None else None
+        self.time = 0.0
+        """End of the step whose output was applied last."""
+        self.waiting_tokens = 0
+        """Tokens of prompts that were never scheduled."""
+
+    def awaits(self, batch: Batch) -> None:
+        """``batch``, which has prefills, was launched at its ``sched_at``."""
+        for request in batch.admitted:
+            if request.scheduled_at is None:
+                request.scheduled_at = batch.sched_at
+                self.waiting_tokens -= request.prompt_len
+        for request in batch.sampled:
+            if request.announces:
+                batch.announces = True
+
+    def apply(self, batch: Batch) -> None:
+        """The output of ``batch`` is here."""
+        end = self.time = batch.end
+        reports = self.reports
+        if reports is not None:
+            reports.before_output(batch, end)
+        for request in batch.sampled:
+            if request.first_token_at is None:
+                request.first_token_at = end
+                if request.announces and request.abort_reason is None:
+                    self._listener.first_token(request)
+        self._scheduler.complete(batch)
+        if batch.speculates:
+            self._work.returned(batch)
+        failed = reports.after_output() if reports is not None else None
+        if self._steps is not None:
+            self._steps.returned(batch)
+        for request in batch.finishing:
+            if request.abort_reason is None:
+                request.finished_at = end
+                self._listener.finished(request)
+        if failed:
+            self._fail(failed)
+
+    def hear(self, now: float) -> None:
+        """Take in what sources of KV have told by ``now``, apart from any batch."""
+        if self.reports is not None:
+            self.time = now
+            self._fail(self.reports.hear(now))
+            if self._steps is not None:
+                self._steps.heard(self._scheduler)
+
+    def news(self, now: float, idle: bool) -> bool:
+        """Nothing was composed at ``now``: whether an ``idle`` engine has news to take in, and must look again."""
+        reports = self.reports
+        if reports is None:
+            return False
+        due = idle and reports.due(now)
+        if self._steps is not None and (due or reports.begun()):
+            self._steps.looked(self._scheduler, now)
+        if due:
+            self.hear(now)
+        return due
+
+    def drop(self, aborts: list[EngineRequest]) -> None:
+        """Nobody waits for the requests ``aborts`` any more; the list is empty then."""
+        for request in aborts:
+            if self._scheduler.abort(request):
+                if request.scheduled_at is None:
+                    self.waiting_tokens -= request.prompt_len
+                self._listener.aborted(request)
+        aborts.clear()
+
+    def _fail(self, requests: list[EngineRequest]) -> None:
+        for request in requests:
+            request.abort_reason = "kv_load_failed"
+            if request.scheduled_at is None:
+                self.waiting_tokens -= request.prompt_len
+            self._listener.failed(request)
