@@ -34,6 +34,11 @@ SCENARIOS: dict[str, list[str]] = {
     "tgi": ["workload.limit=500", "engine=tgi"],
     "tensorrt": ["workload.limit=500", "engine=tensorrt_llm"],
     "windows": ["model=gemma3_12b", "workload.limit=400", "engine.max_model_len=16384"],
+    "ranks": [
+        "model=qwen3_30b_a3b", "gpu=h100", "workload.limit=400", "engine.data_parallel_size=4", "fleet.replicas=1",
+        "engine.enable_expert_parallel=true", "engine.prefill_schedule_interval=2",
+    ],
+    "dense ranks": ["workload.limit=400", "engine.data_parallel_size=3", "fleet.replicas=1"],
     "noise": ["workload.limit=300", "engine.step_noise_cv=0.2"],
     "steps": ["workload.limit=200", "output.steps=true"],
     "watched": ["workload.limit=200", "check_invariants=true", SMALL_CACHE, "engine.max_model_len=6000"],
