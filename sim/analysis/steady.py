@@ -15,10 +15,11 @@ def steady_replica(scenario: Scenario, prompt: float, answer: float) -> SteadyRe
     engine = resolve_engine(scenario.engine, model, gpu)
     plan, mean = memory_plan(model, gpu, engine), max(1, round(prompt + answer))
     targets = scenario.slo.targets()
-    return steady_engine(
+    rank = steady_engine(
         step_time_model(model, gpu, engine),
         plan.streams(mean) * mean if plan.simulated_groups else plan.one_group_tokens,
         engine.max_num_seqs or 1,
         MeanRequest(prompt, answer),
         min((limit for name, limit in targets.items() if name.startswith("tpot")), default=math.inf),
     )
+    return rank.of_ranks(engine.data_parallel_size)

@@ -21,15 +21,17 @@ from rich.table import Table
 from sim.cli.compose import composed_scenario
 from sim.cost import cost_per_1m_usd, pool_usd_per_hour
 from sim.errors import ConfigError, DoesNotFitError
-from sim.perf import kv_bytes_per_token, memory_plan, parameter_count, resolve_engine
+from sim.perf import MemoryPlan, kv_bytes_per_token, memory_plan, parameter_count, resolve_engine, step_time_model
+from sim.perf.collectives import machines
 from sim.perf.geometry import (
     active_parameter_count,
     kv_bytes_at,
     kv_bytes_per_token_beyond_window,
     state_bytes_per_sequence,
 )
+from sim.perf.rank_step import RankStepTime
 from sim.report.serve_line import serve_line
-from sim.spec import Scenario
+from sim.spec import EngineSpec, GpuSpec, ModelSpec, Scenario
 
 
 def main(argv: Sequence[str]) -> int:
@@ -124,7 +126,34 @@ def calculate(
         "max_concurrency": plan.concurrency,
         "vllm_log": plan.vllm_line,
         "memory": plan.explain(),
+        **_of_ranks(resolved, model, gpu, plan, context_tokens),
     }
+
+
+def _of_ranks(engine: EngineSpec, model: ModelSpec, gpu: GpuSpec, plan: MemoryPlan, context_tokens: int) -> dict[str, Any]:
+    """What a server of several ranks holds in all, and what its decode step with full ranks is made of."""
+    if engine.data_parallel_size == 1:
+        return {}
+    streams = min(plan.streams(context_tokens), engine.max_num_seqs or 1)
+    answer: dict[str, Any] = {
+        "ranks": engine.data_parallel_size,
+        "machines": machines(engine.gpus, gpu),
+        "kv_tokens_of_all_ranks": engine.data_parallel_size * plan.kv_tokens,
+        "streams_of_all_ranks": engine.data_parallel_size * streams,
+    }
+    steps = step_time_model(model, gpu, engine)
+    if not isinstance(steps, RankStepTime) or not streams:
+        return answer
+    parts = steps.parts(streams, streams * context_tokens)
+    return answer | {
+        "expert_imbalance": steps.experts.imbalance,
+        "decode_step_ms": 1e3 * parts.step_s,
+        "decode_step_parts_ms": {
+            "attention": round(1e3 * parts.attention_s, 3), "rest": round(1e3 * parts.rest_s, 3),
+            "experts": round(1e3 * parts.experts_s, 3), "all_to_all": round(1e3 * parts.all_to_all_s, 3),
+        },
+        "output_tokens_per_s_per_gpu": streams / parts.step_s / engine.gpus * engine.data_parallel_size,
+    }  # fmt: skip
 
 
 def _undefined(value: Any) -> bool:

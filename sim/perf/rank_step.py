@@ -60,6 +60,18 @@ class ExpertTimes(NamedTuple):
         return self.layers * self.way.layer_s(most / self.tensor_parallel, everybody, self.gpus, self.imbalance)
 
 
+class StepParts(NamedTuple):
+    """What a decode step of ranks that carry the same is made of, seconds; nothing hidden."""
+
+    attention_s: float
+    rest_s: float
+    """Everything but attention and routed experts."""
+    experts_s: float
+    all_to_all_s: float
+    step_s: float
+    """With the host's part, and with what dual batch overlap hides."""
+
+
 class Halving(NamedTuple):
     """When a step is cut into two halves."""
 
@@ -154,6 +166,15 @@ class RankStepTime:
     def decode_line(self, n_decode: int, decode_context: int) -> DecodeLine:
         """See ``StepTimeModel``."""
         return self.round_line(n_decode, decode_context, self._alike((), n_decode))
+
+    def parts(self, n_decode: int, decode_context: int) -> StepParts:
+        """A decode step of ``n_decode`` sequences on every rank, taken apart."""
+        most = float(padded_tokens(n_decode, self.own.capture_sizes))
+        return StepParts(
+            self.attention_s((), n_decode, decode_context), self.own.nonattention_at(most),
+            self.experts_s(most * self.ranks), self.experts.carried_s(most, most * self.ranks),
+            self.step((), n_decode, decode_context),
+        )  # fmt: skip
 
     def _alike(self, prefills: Sequence[tuple[int, int]], n_decode: int) -> RankLoad:
         tokens = n_decode

@@ -38,6 +38,12 @@ class SteadyReplica(NamedTuple):
     s_per_output_token: float
     s_per_input_token: float
 
+    def of_ranks(self, ranks: int) -> SteadyReplica:
+        """A replica of ``ranks`` such engines, which carry the same."""
+        return SteadyReplica(
+            self.batch * ranks, self.rate_per_s * ranks, self.s_per_output_token / ranks, self.s_per_input_token / ranks
+        )
+
 
 def steady_engine(
     steps: StepTimeModel, kv_tokens: int, max_num_seqs: int, mean: MeanRequest, tpot_limit_s: float

@@ -84,7 +84,8 @@ def tokens_target(blueprint: Blueprint, slo: Slo, mean: MeanRequest, tolerance: 
     tolerance, because nothing is done before that is used up."""
     limit_s = _tightest_s(slo, ("tpot", "itl"), math.inf)
     most = blueprint.engine.max_num_seqs or 1
-    held = pooled_tokens(blueprint.step_time, blueprint.kv_tokens, most, mean, limit_s)
+    ranks = blueprint.engine.data_parallel_size
+    held = ranks * pooled_tokens(blueprint.step_time, blueprint.kv_tokens // ranks, most, mean, limit_s)
     return held / (1 + tolerance)
 
 

@@ -38,11 +38,12 @@ _ROUNDING = 1e-9
 
 
 class EngineProfile:
-    """What profiling an engine would have told: latencies and rates of one replica."""
+    """What profiling an engine would have told: latencies and rates of one replica, whose ranks all carry the same."""
 
     def __init__(self, steps: StepTimeModel, engine: EngineSpec, kv_tokens: int) -> None:
         self._steps = steps
-        self._kv_tokens = kv_tokens
+        self._ranks = engine.data_parallel_size
+        self._kv_tokens = kv_tokens // self._ranks
         self._max_num_seqs = engine.max_num_seqs or 1
         self._budget = engine.max_num_batched_tokens or 1
 
@@ -52,7 +53,7 @@ class EngineProfile:
 
     def itl_s(self, batch: float, prompt: float, answer: float, computed: float) -> float:
         """A step of ``batch`` sequences in the steady state, of whose prompts ``computed`` tokens have to be computed."""
-        n = max(1, round(batch))
+        n = max(1, round(batch / self._ranks))
         return self._step_s(min(n * computed / answer, self._budget), n, round(n * (prompt + answer / 2)))
 
     def best_rate_per_s(
@@ -63,13 +64,13 @@ class EngineProfile:
         most = min(self._max_num_seqs, self._budget - 1, int(self._kv_tokens / context))
         best = 0.0
         for n in range(1, max(1, most) + 1):
-            step_s = self.itl_s(n, prompt, answer, computed)
+            step_s = self.itl_s(n * self._ranks, prompt, answer, computed)
             queued = min(n * computed / answer, self._budget)
             ttft_s = self._prefill_s(queued + computed, n, round(n * context))
             balanced = n < self._budget and prompt / (self._budget - n) <= answer
             if best and (step_s > itl_target_s or ttft_s > ttft_target_s or not balanced):
                 return best
-            best = n / (answer * step_s)
+            best = n * self._ranks / (answer * step_s)
             if step_s > itl_target_s or ttft_s > ttft_target_s:
                 return best
         return best
