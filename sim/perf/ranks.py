@@ -16,6 +16,7 @@ from sim.perf.host import HostOverhead
 from sim.perf.mixture import experts_s, group_imbalance, mixture_groups, without_experts
 from sim.perf.rank_step import ExpertTimes, Halving, RankStepTime
 from sim.perf.roofline import TOKENS, efficiencies, known_generation, roofline_tables
+from sim.perf.sustained import sustained_products_s
 from sim.perf.tabulated import StepTables, TabulatedStepTime, scaled
 from sim.perf.whole_step import whole_step
 from sim.spec.engine import EngineSpec
@@ -67,6 +68,8 @@ def expert_times(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> ExpertTi
     counts = np.unique(np.concatenate([TOKENS, TOKENS[-1] * np.geomspace(1.0, engine.data_parallel_size, 20).round()]))
     seconds = experts_s(model, gpu, engine, counts, efficiencies(gpu))
     compute, memory = gpu.step_time_scale.get("compute", 1.0), gpu.step_time_scale.get("memory", 1.0)
+    each = counts / engine.data_parallel_size
+    seconds = np.array(sustained_products_s(each.tolist(), seconds.tolist(), gpu))
     seconds = memory * seconds[0] + compute * (seconds - seconds[0])
     mixtures = mixture_groups(model)
     part = mixtures[0][1]

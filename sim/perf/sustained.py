@@ -12,9 +12,8 @@ limit was lowered (``gpu.step_time_scale.compute`` states that).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-
-import numpy as np
 
 from sim.perf.tabulated import StepTables
 from sim.spec.gpu import GpuSpec
@@ -28,17 +27,23 @@ def sustained(tables: StepTables, gpu: GpuSpec) -> StepTables:
     """``tables`` of bursts as a board under sustained load takes them; as they are where no power limit is known."""
     if not gpu.tdp_w:
         return tables
-
-    def slower(seconds: float, compute: float, tokens: int) -> float:
-        return seconds * (1.0 + SLOWDOWN * compute * min(1.0, tokens / _FROM_TOKENS))
-
-    first = tables.nonattention_s[0]
-    rows = zip(tables.tokens, tables.nonattention_s, strict=True)
-    nonattention = np.array([slower(seconds, 1.0 - first / seconds if seconds else 0.0, n) for n, seconds in rows])
     pairs, window = (
-        tuple(slower(seconds, 1.0, n) for n, seconds in zip(tables.prefill_tokens, column, strict=True)) if column else ()
+        tuple(_slower(seconds, 1.0, n) for n, seconds in zip(tables.prefill_tokens, column, strict=True)) if column else ()
         for column in (tables.prefill_pair_s, tables.prefill_window_pair_s)
     )
     return replace(
-        tables, nonattention_s=tuple(map(float, nonattention)), prefill_pair_s=pairs, prefill_window_pair_s=window
-    )
+        tables, nonattention_s=sustained_products_s(tables.tokens, tables.nonattention_s, gpu), prefill_pair_s=pairs,
+        prefill_window_pair_s=window,
+    )  # fmt: skip
+
+
+def sustained_products_s(tokens: Sequence[float], seconds: Sequence[float], gpu: GpuSpec) -> tuple[float, ...]:
+    """Times of a GPU's products at each count of its ``tokens``, whose first is all memory."""
+    if not gpu.tdp_w:
+        return tuple(seconds)
+    first = seconds[0]
+    return tuple(_slower(s, 1.0 - first / s if s else 0.0, n) for n, s in zip(tokens, seconds, strict=True))
+
+
+def _slower(seconds: float, compute: float, tokens: float) -> float:
+    return seconds * (1.0 + SLOWDOWN * compute * min(1.0, tokens / _FROM_TOKENS))

@@ -19,7 +19,8 @@ from sim.perf.geometry import weights_bytes_per_gpu
 from sim.perf.memory import MemoryPlan
 from sim.perf.rank_step import RankLoad, RankStepTime
 from sim.perf.ranks import rank_step_time
-from sim.perf.roofline import TOKENS, efficiencies, nonattention_s
+from sim.perf.roofline import TOKENS
+from sim.perf.tabulated import TabulatedStepTime
 from sim.spec import EngineSpec, GpuSpec, ModelSpec
 from tests.presets import gpu, model
 
@@ -128,11 +129,14 @@ def test_gathering_costs_more_bytes_than_sending_to_the_chosen() -> None:
 def test_one_gpu_with_all_experts_is_today_s_arithmetic() -> None:
     """No imbalance, nothing carried: experts and the rest add up to one engine's step, to rounding."""
     m, g = model("qwen3_30b_a3b"), gpu("h100")
-    engine = resolve_engine(EngineSpec(expert_imbalance_alpha=0.0), m, g)
+    engine = resolve_engine(EngineSpec(expert_imbalance_alpha=0.0, step_time="roofline"), m, g)
     apart = rank_step_time(m, g, engine, host_overhead(m, g, engine))
-    together = nonattention_s(m, g, 1, TOKENS, efficiencies(g))
-    for tokens, seconds in zip(TOKENS, together, strict=True):
-        assert apart.own.nonattention_at(tokens) + apart.experts_s(tokens) == pytest.approx(float(seconds), rel=2e-3)
+    together = step_time_model(m, g, engine)
+    assert isinstance(together, TabulatedStepTime)
+    for tokens in TOKENS:
+        assert apart.own.nonattention_at(tokens) + apart.experts_s(tokens) == pytest.approx(
+            together.nonattention_at(tokens), rel=2e-3
+        )
         assert apart.experts.carried_s(tokens, tokens) == 0.0
 
 
@@ -217,6 +221,7 @@ def test_stages_on_two_machines_hand_over_on_the_network() -> None:
         ("qwen3_30b_a3b", "h100", {**EP, "enable_eplb": True, "num_redundant_experts": 3, "data_parallel_size": 8},
          r"128 \+ 3 experts .* multiple of the 8 GPUs .* 8 would do"),
         ("qwen3_30b_a3b", "h100", {**EP, "data_parallel_size": 2, "pipeline_parallel_size": 2}, "pipeline stages"),
+        ("qwen3_30b_a3b", "h100", {"data_parallel_size": 2, "max_loras": 2}, "LoRA adapters on ranks that step together"),
         ("qwen3_30b_a3b", "l40s", {**EP, "data_parallel_size": 16}, "network is not known"),
         ("llama3_70b", "h100", {"tensor_parallel_size": 12}, "must"),
         ("qwen3_30b_a3b", "h100", {"data_parallel_size": 16, "all2all_backend": "flashinfer_nvlink_one_sided"}, "NVLink"),
