@@ -22,6 +22,10 @@ class Relay(EngineListener):
         """See ``EngineListener``."""
         self._others.finished(request)
 
+    def failed(self, request: EngineRequest) -> None:
+        """See ``EngineListener``."""
+        self._others.failed(request)
+
     def aborted(self, request: EngineRequest) -> None:
         """See ``EngineListener``."""
         self._others.aborted(request)
