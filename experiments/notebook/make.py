@@ -8,24 +8,34 @@ from pathlib import Path
 CELLS = (
     ("markdown", "# servecap as a library\n\nSimulate, summarise, price and compare, in a page of Python. "
                  "No Hydra inside: a scenario is plain data."),
-    ("code", "from dataclasses import replace\n\nfrom sim.cli.compose import composed_scenario\n"
-             "from sim.run import simulate\n\n"
-             'scenario = composed_scenario(["fleet.replicas=1", "workload.rate_scale=0.5", "workload.limit=600"])\n'
-             "result = simulate(scenario)\nresult.requests[['arrival_s', 'ttft_s', 'tpot_s', 'outcome']].head()"),
+    ("code", "import sim\n\n"
+             'scenario = sim.scenario(fleet={"replicas": 1}, workload={"rate_scale": 0.5, "limit": 600})\n'
+             "result = sim.simulate(scenario)\n"
+             "sim.to_frame(result)[['arrival_s', 'ttft_s', 'tpot_s', 'outcome']].head()"),
     ("markdown", "`summarize` holds a finished run against an SLO; a second question needs no second run."),
-    ("code", "from sim.analysis import summarize\nfrom sim.spec import Slo\n\nsummary = summarize(result)\n"
-             "strict = summarize(result, slo=Slo(ttft_p95_s=0.1, tpot_p95_s=0.02))\n"
+    ("code", "summary = sim.summarize(result)\n"
+             "strict = sim.summarize(result, slo=sim.Slo(ttft_p95_s=0.1, tpot_p95_s=0.02))\n"
              "summary['slo']['verdict'], strict['slo']['missed_by']"),
     ("markdown", "`price` gives the bill as a tree; each node is the exact sum of its children."),
-    ("code", "from sim.analysis import price\n\ntree = price(result)\n"
+    ("code", "tree = sim.price(result)\n"
              "{node.name: round(node.usd, 4) for node in tree.find('compute').children}, tree.usd"),
     ("markdown", "Two configurations on the same arrivals: differences with intervals, pair by pair."),
-    ("code", "from sim.analysis.compare import compare_requests\n\n"
+    ("code", "from dataclasses import replace\n\nfrom sim.analysis.compare import compare_requests\n\n"
              "small = replace(scenario, engine=replace(scenario.engine, max_num_seqs=8))\n"
-             "differences = compare_requests(result.requests, simulate(small).requests)\n"
+             "differences = compare_requests(result.requests, sim.simulate(small).requests)\n"
              "{d.metric: (round(d.difference, 4), d.words()) for d in differences}"),
     ("markdown", "How far can this p95 be trusted? A moving-block bootstrap over trace time."),
     ("code", "from sim.analysis.intervals import slo_intervals\n\nslo_intervals(result)"),
+    ("markdown", "The fewest replicas that meet the SLO, for each batch size; then the cheapest."),
+    ("code", "sizing = sim.size(sim.scenario(workload={'limit': 400}), batch_sizes=[32, 64, 128])\n"
+             "sim.to_frame(sizing)[['max_num_seqs', 'replicas', 'ttft_p95_s', 'usd_per_1m_output_tokens', 'best']]"),
+    ("markdown", "A policy of one's own is a class; here a router that takes the server with the fewest requests, "
+                 "the first of equal ones."),
+    ("code", "class FewestInFlight:\n    def choose(self, request, servers):\n"
+             "        return min(servers, key=lambda server: server.requests_in_flight)\n\n"
+             "ours = sim.scenario(fleet={'replicas': 3}, workload={'limit': 300},\n"
+             "                    gateway={'router': {'kind': 'plugin', 'name': 'fewest'}})\n"
+             "sim.to_frame(sim.simulate(ours, policies={'fewest': FewestInFlight}))['replica'].value_counts()"),
 )  # fmt: skip
 
 

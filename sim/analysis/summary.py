@@ -47,7 +47,16 @@ SCHEMA_VERSION = 1
 
 
 def summarize(result: Result, slo: Slo | None = None, cost: CostNode | None = None) -> dict[str, Any]:
-    """The summary of a run against ``slo`` (default: the scenario's) and at ``cost`` (default: ``price(result)``)."""
+    """The summary of a run against ``slo`` (default: the scenario's) and at ``cost`` (default: ``price(result)``).
+
+    A second question about a run needs no second run:
+
+    >>> import sim
+    >>> result = sim.simulate(sim.scenario(workload={"limit": 200}))
+    >>> strict = sim.summarize(result, slo=sim.Slo(ttft_p95_s=0.001))
+    >>> sim.summarize(result)["requests"]["completed"], strict["slo"]["holds"]
+    (200, False)
+    """
     slo = slo or result.scenario.slo
     tree = cost or price(result)
     requests = result.requests

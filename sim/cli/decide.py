@@ -17,8 +17,8 @@ import yaml
 
 from sim.analysis import price
 from sim.cli.compose import composed_scenario
-from sim.decide import Option, Row, api_options, decide_options
-from sim.decide.table import answer_words
+from sim.decision import Option, Row, api_options, decide_options
+from sim.decision.table import answer_words
 from sim.errors import ConfigError
 from sim.report import write_json, write_run, write_text
 from sim.report.names import traffic_name

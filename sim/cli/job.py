@@ -34,7 +34,7 @@ from sim.cli.scenario import digest_of, scenario_from
 from sim.cli.search_table import load_section_of, write_search_table
 from sim.cli.stored import checked, json_object, text_of
 from sim.cost import gpus_per_replica
-from sim.decide.table import answer_words
+from sim.decision.table import answer_words
 from sim.errors import ConfigError, InfeasibleError, SimError
 from sim.perf import resolve_engine
 from sim.report import clear_run, print_run_summary, write_json, write_parquet, write_run

@@ -16,8 +16,8 @@ from dataclasses import asdict, fields
 from fnmatch import fnmatch
 from typing import Any
 
-from sim.cli.packaged import packaged_presets, stated_by_presets
 from sim.errors import ConfigError
+from sim.presets.packaged import packaged_presets, stated_by_presets
 from sim.spec.keys import Key, all_keys, keys_told, own_keys, summary_of
 from sim.spec.legal_keys import did_you_mean, kind_of
 from sim.spec.scenario import Scenario

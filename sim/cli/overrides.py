@@ -13,10 +13,10 @@ from dataclasses import fields
 
 from sim.cli.front.words import as_overrides
 from sim.cli.kinds import with_kinds_replaced
-from sim.cli.packaged import packaged_presets
 from sim.cli.plain_words import check_numbers
 from sim.cli.slips import check_loads, check_unit, no_preset
 from sim.errors import ConfigError
+from sim.presets.packaged import packaged_presets
 from sim.spec import Slo
 
 _OPEN = re.compile(

@@ -8,20 +8,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra import compose
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sim.cli.environment import version
 from sim.cli.hydra_errors import message_of
 from sim.cli.lines import with_line
-from sim.cli.pool_presets import with_presets_read
-from sim.cost.prices import with_folder_prices
-from sim.cost.purchase import with_purchase
 from sim.errors import ConfigError
-from sim.perf import model_from_data
-from sim.spec import EngineSpec, Scenario, parse_scenario, scenario_to_dict
-from sim.spec.half_stated import check_spot_is_whole
-from sim.spec.model import model_to_data
+from sim.presets.packaged import packaged_presets
+from sim.presets.plain import scenario_from_plain
+from sim.spec import Scenario, scenario_to_dict
 from sim.spec.spot import SpotTrace
 from sim.workload.load import input_files
 
@@ -39,53 +38,19 @@ def scenario_from(config: DictConfig, overrides: Sequence[str] = ()) -> Scenario
         raise ConfigError(message_of(error)) from None
     assert isinstance(data, dict), "the root of a Hydra configuration is a mapping"
     plain: dict[str, Any] = {str(key): value for key, value in data.items()}
-    scenario = parse_scenario(with_models_read(with_presets_read(with_line(plain, overrides)), overrides))
-    if not any(override.lstrip("+").startswith("gpu.price") for override in overrides):
-        scenario = with_purchase(with_folder_prices(scenario))
-    for key, engine in _engines(scenario):
-        if engine.block_size not in (1, 8) and engine.block_size % 16:
-            raise ConfigError(f"{key}.block_size: vLLM has 1, 8 and multiples of 16, but got {engine.block_size}")
-    check_spot_is_whole(scenario)
-    longest = scenario.model.max_context
-    if (scenario.engine.max_model_len or 0) > longest:
-        raise ConfigError(
-            f"engine.max_model_len: {scenario.model.name} was made for at most {longest} tokens (model.max_context), "
-            f"but got {scenario.engine.max_model_len}"
-        )
-    return scenario
+    return scenario_from_plain(with_line(plain, overrides), overrides, _preset)
 
 
-def with_models_read(plain: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """``plain`` with the file or facts of every ``hf_config`` read: of the scenario's model, its pools' and its timeline's.
-
-    What a command line states of the model wins over its file; what a preset states beside facts of its own does, too.
-    """
-    stated = {
-        override.lstrip("+").partition("=")[0].removeprefix("model.") for override in overrides if "model." in override
-    }
-    main = plain.get("model")
-    if isinstance(main, dict) and main.get("hf_config") is not None:
-        wins = stated if isinstance(main["hf_config"], str) else None
-        plain = {**plain, "model": model_to_data(model_from_data(main, wins=wins))}
-    fleet, timeline = plain.get("fleet"), plain.get("timeline")
-    if isinstance(fleet, dict) and isinstance(fleet.get("pools"), dict):
-        pools = {name: _with_own_model(pool) for name, pool in fleet["pools"].items()}
-        plain = {**plain, "fleet": {**fleet, "pools": pools}}
-    if isinstance(timeline, list):
-        plain = {**plain, "timeline": [_with_own_model(change) for change in timeline]}
-    return plain
-
-
-def _with_own_model(part: Any) -> Any:
-    model = part.get("model") if isinstance(part, dict) else None
-    if not isinstance(model, dict) or model.get("hf_config") is None:
-        return part
-    return {**part, "model": model_to_data(model_from_data(model))}
-
-
-def _engines(scenario: Scenario) -> list[tuple[str, EngineSpec]]:
-    pools = {f"fleet.pools.{name}.engine": pool.engine for name, pool in scenario.fleet.pools.items()}
-    return [("engine", scenario.engine), *((key, engine) for key, engine in pools.items() if engine is not None)]
+def _preset(group: str, name: str, key: str) -> dict[str, Any]:
+    """A preset that a pool names, also one of the user's own folders, as Hydra composes it."""
+    try:
+        if not GlobalHydra.instance().is_initialized():
+            raise HydraException("nothing is composed here")
+        found: Any = OmegaConf.to_container(compose("config", overrides=[f"{group}={name}"])[group], resolve=False)
+    except HydraException:
+        known = ", ".join(sorted(packaged_presets().get(group, ())))
+        raise ConfigError(f"{key}: there is no preset {name!r} of group {group}; there are {known}") from None
+    return dict(found)
 
 
 def digest_of(scenario: Scenario) -> str:

@@ -26,9 +26,9 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sim.cli.packaged import packaged_presets
 from sim.cli.plain_yaml import children_of, line_of, plain_nodes, text_of
 from sim.errors import ConfigError
+from sim.presets.packaged import packaged_presets
 
 _FLAG = re.compile(r"(--config-d(?:ir?)?|-cd)(?:=(.*))?", re.DOTALL)
 _SEARCH_PATH = re.compile(r"\+{0,2}hydra\.searchpath=")

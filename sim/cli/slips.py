@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sim.cli.front.reference import plain_keys
-from sim.cli.packaged import packaged_presets
 from sim.errors import ConfigError
+from sim.presets.packaged import packaged_presets
 from sim.spec.legal_keys import did_you_mean
 
 _TRACE = re.compile(r".*\.(csv|parquet|jsonl?|tsv|gz|zst)")

@@ -12,9 +12,9 @@ from rich.markup import escape as rich_escape
 from rich.table import Table
 
 from sim.analysis.judge import verdict_words
-from sim.decide import Row
-from sim.decide.break_even import BreakEven
-from sim.decide.table import answer_words
+from sim.decision import Row
+from sim.decision.break_even import BreakEven
+from sim.decision.table import answer_words
 from sim.report.bars import Bar, bar_figure
 from sim.report.decision import volume_words
 from sim.report.first_screen import gateway_words

@@ -55,6 +55,11 @@ def simulate(
         DoesNotFitError, ConfigError, TraceError: as the parts of the scenario raise them.
         InvariantError: nothing is left to happen while requests are open, or, with ``check_invariants``, an engine or the
             records broke a law.
+
+    >>> import sim
+    >>> result = sim.simulate(sim.scenario(workload={"limit": 200}, fleet={"replicas": 2}))
+    >>> len(result.requests), set(result.requests["outcome"])
+    (200, {'completed'})
     """
     if trace is None:
         trace = load_trace(scenario)

@@ -22,9 +22,10 @@ from sim.errors import ConfigError, TraceError
 from sim.fleet.blueprint import Blueprint
 from sim.perf import model_from_data, resolve_engine
 from sim.perf.kv_cache import CacheGroup
+from sim.presets.read import preset, preset_gpu, preset_model
 from sim.spec import EngineSpec, GpuSpec, ModelSpec
 from sim.spec.gateway.users import ClosedLoop
-from sim.trust.presets import engine_of_version, find_preset, preset, preset_gpu, preset_model
+from sim.trust.presets import engine_of_version, find_preset
 from sim.workload.trace import INTEGER_LABELS, Trace
 
 LatencyPoint = Literal["client", "server"]

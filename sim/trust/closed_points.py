@@ -22,9 +22,10 @@ from sim.fleet.blueprint import Blueprint
 from sim.perf import FrontEnd, resolve_engine
 from sim.perf.kv_cache import CacheGroup
 from sim.perf.step_time import StepTimeModel
+from sim.presets.read import preset_gpu, preset_model
 from sim.spec import EngineSpec, GpuSpec, ModelSpec
 from sim.spec.spellings import AUTO_LENGTH
-from sim.trust.presets import engine_of_version, find_preset, preset_gpu, preset_model
+from sim.trust.presets import engine_of_version, find_preset
 from sim.trust.replay import Replay, closed_loop
 
 _REQUESTS_A_SEAT = 10

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from sim.errors import TraceError
 from sim.perf import memory_plan, resolve_engine
-from sim.trust.presets import engine_of_version, find_preset, preset_gpu, preset_model
+from sim.presets.read import preset_gpu, preset_model
+from sim.trust.presets import engine_of_version, find_preset
 from sim.trust.validation_table import ErrorRow
 
 

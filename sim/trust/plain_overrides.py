@@ -15,9 +15,9 @@ from pydantic import ValidationError
 
 from sim.errors import ConfigError
 from sim.perf import model_from_data
+from sim.presets.read import preset, preset_gpu, preset_model
 from sim.spec import EngineSpec, GpuPrice, GpuSpec, ModelSpec
 from sim.spec.model import model_to_data, parse_model
-from sim.trust.presets import preset, preset_gpu, preset_model
 
 
 def parse_overrides(words: Iterable[str]) -> tuple[ModelSpec, GpuSpec, EngineSpec]:

@@ -1,17 +1,13 @@
-"""Presets by name, and the presets that published names mean, without Hydra."""
+"""The presets that published names mean."""
 
 from __future__ import annotations
 
 import re
-from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
-import yaml
-
 from sim.errors import ConfigError
-from sim.perf import model_from_data
-from sim.spec import EngineSpec, GpuPrice, GpuSpec, ModelSpec
+from sim.spec import EngineSpec
 from sim.spec.releases import NEWEST, OLDEST
 
 _GPUS = (
@@ -26,37 +22,6 @@ _MODELS = (
     (r"qwen2\.5-7b", "qwen2_5_7b"), (r"mixtral-8x7b", "mixtral_8x7b"), (r"mixtral-8x22b", "mixtral_8x22b"),
     (r"nemo", "mistral_nemo_12b"), (r"scout", "llama4_scout"), (r"deepseek-(v3|r1)", "deepseek_v3"),
 )  # fmt: skip
-
-
-def preset(group: str, name: str) -> dict[str, Any]:
-    """The shipped preset ``configs/GROUP/NAME.yaml`` on top of those it names in ``defaults``.
-
-    Raises:
-        ConfigError: there is no such preset.
-    """
-    try:
-        text = (files("sim.configs") / group / f"{name}.yaml").read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"{group}={name}: no such preset") from None
-    data: dict[str, Any] = yaml.safe_load(text)
-    below = [part for part in data.pop("defaults", []) if part != "_self_"]
-    found: dict[str, Any] = {}
-    for part in below:
-        found |= preset(group, part)
-    return found | data
-
-
-@cache
-def preset_model(name: str) -> ModelSpec:
-    """The shipped model preset ``name``."""
-    return model_from_data(preset("model", name))
-
-
-@cache
-def preset_gpu(name: str) -> GpuSpec:
-    """The shipped GPU preset ``name``."""
-    data = preset("gpu", name)
-    return GpuSpec(**{**data, "price": GpuPrice(**data["price"])})
 
 
 def find_preset(text: str, kind: Literal["model", "gpu"]) -> str:

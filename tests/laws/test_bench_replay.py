@@ -7,9 +7,9 @@ import pytest
 
 from sim.fleet.blueprint import Blueprint
 from sim.perf import FrontEnd
+from sim.presets.read import preset
 from sim.run import simulate
 from sim.spec import EngineSpec, OutputSpec, Scenario, WorkloadSpec
-from sim.trust.presets import preset
 from sim.trust.replay import replay
 from sim.workload.trace import Trace
 from tests.presets import gpu, model

@@ -12,9 +12,9 @@ import sim
 
 ROOT = Path(sim.__file__).parent
 ROOMS = [
-    {"errors", "forms", "units", "rng", "watch"}, {"plugins"}, {"spec"}, {"cost"}, {"measured"}, {"workload"}, {"perf"}, {"record"},
+    {"errors", "forms", "units", "rng", "watch"}, {"plugins"}, {"spec"}, {"cost"}, {"measured"}, {"workload"}, {"perf"}, {"presets"}, {"record"},
     {"links"}, {"engine"}, {"fleet"}, {"gateway"}, {"analysis"},
-    {"run"}, {"search"}, {"trust"}, {"decide"}, {"report"}, {"cli"},
+    {"run"}, {"search"}, {"trust"}, {"decision"}, {"report"}, {"library"}, {"cli"},
 ]  # fmt: skip
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 FILES = sorted(ROOT.rglob("*.py"))

@@ -21,7 +21,7 @@ from sim.cli.front.flags import flag_table, key_of
 from sim.cli.front.reference import plain_keys, reference_rows
 from sim.cli.front.verbs import HYDRA_VERBS, PARSED_VERBS, TAKE_OVERRIDES, USUAL, own_flags
 from sim.cli.front.words import HYDRA_VALUES
-from sim.cli.packaged import packaged_presets
+from sim.presets.packaged import packaged_presets
 
 SHELLS = ("bash", "zsh", "fish")
 SUBVERBS = {"traces": ("stats", "convert", "synth", "fit", "fetch"), "prices": ("list", "refresh"), "completion": SHELLS}

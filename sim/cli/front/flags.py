@@ -13,8 +13,8 @@ from functools import cache
 from pathlib import Path
 
 from sim.cli.front.reference import KeyRow, plain_keys
-from sim.cli.packaged import packaged_presets
 from sim.errors import ConfigError
+from sim.presets.packaged import packaged_presets
 
 ALIASES = {
     "--trace": "workload.path", "--hf-config": "model.hf_config", "--tp": "engine.tensor_parallel_size",

@@ -10,7 +10,7 @@ from pathlib import Path
 from sim.cli.front.flags import key_of
 from sim.cli.front.reference import plain_keys
 from sim.cli.front.verbs import HYDRA_VERBS, USUAL, Flag
-from sim.cli.packaged import packaged_presets
+from sim.presets.packaged import packaged_presets
 
 _WIDTH = 110
 _INDENT = " " * 30

@@ -13,9 +13,9 @@ from sim.cli.compose import composed_scenario
 from sim.cli.decide import options_of
 from sim.cost.break_even import DAYS_PER_MONTH
 from sim.cost.prices import api_price
-from sim.decide import Option, decide_options, find_break_even, kind_of
-from sim.decide.options import api_alone, api_of, api_options
-from sim.decide.table import answer_words
+from sim.decision import Option, decide_options, find_break_even, kind_of
+from sim.decision.options import api_alone, api_of, api_options
+from sim.decision.table import answer_words
 from sim.errors import ConfigError
 from sim.report.options import HEAD, option_cells, options_markdown, options_page, print_options
 from sim.run import simulate

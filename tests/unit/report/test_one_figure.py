@@ -26,7 +26,7 @@ from sim.cli.decide import run_decide
 from sim.cli.job import _solve_and_write, _write_outcome
 from sim.cli.stored import stored_scenario
 from sim.cli.sweep import finish_sweep
-from sim.decide.options import has_machines
+from sim.decision.options import has_machines
 from sim.report import print_run_summary, run_markdown
 from sim.report.fleet_sizes import monthly_fleets
 from sim.report.scale import number, usd

@@ -11,8 +11,8 @@ from typing import Any
 from sim.analysis.economics import TIE
 from sim.analysis.judge import verdict_words
 from sim.cost.prices import ApiPrice
-from sim.decide.break_even import BreakEven, find_break_even
-from sim.decide.options import Kind, Option, has_machines
+from sim.decision.break_even import BreakEven, find_break_even
+from sim.decision.options import Kind, Option, has_machines
 from sim.errors import SimError
 from sim.search import Answer, ScenarioEvaluator, Solve, solve
 from sim.spec import Scenario

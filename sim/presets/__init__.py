@@ -1,0 +1,1 @@
+"""Shipped presets by name, and scenarios made of them without Hydra."""
