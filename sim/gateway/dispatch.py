@@ -117,7 +117,7 @@ class Dispatcher(EngineListener):
         server.let_go(request.prompt_len)
         self._counts.out -= 1
         self._worked(attempt)
-        if attempt.done is not None:
+        if attempt.of_pass:
             self._counts.pass_tokens += request.sampled
         elif attempt.one_way_s or not attempt.live:
             self.waste(attempt)  # an answer on its way is nobody's until it arrives
@@ -130,19 +130,19 @@ class Dispatcher(EngineListener):
 
     def _arrives(self, moment: Moment) -> None:
         attempt: Attempt = moment.value
-        if attempt.done is None and attempt.live:
+        if attempt.live and not attempt.of_pass:
             self._recorder.wasted_tokens[attempt.request.row] -= attempt.engine.sampled
             attempt.server.wasted_tokens -= attempt.engine.sampled
         self._deliver(attempt)
 
     def _deliver(self, attempt: Attempt) -> None:
         """The whole answer of ``attempt`` is where it was asked for."""
-        if attempt.done is not None:
-            if not attempt.done.triggered:
-                attempt.done.succeed(True)
-        elif attempt.live:
+        if attempt.live:
             attempt.live = False
-            self._listener.answered(attempt)
+            if attempt.of_pass:
+                attempt.request.wake(True)
+            else:
+                self._listener.answered(attempt)
 
     def aborted(self, request: EngineRequest) -> None:
         """See ``EngineListener``."""
@@ -170,10 +170,11 @@ class Dispatcher(EngineListener):
         attempt.server.let_go(request.prompt_len)
         self._counts.out -= 1
         self._worked(attempt)
-        if attempt.done is not None:
+        if attempt.of_pass:
             self._counts.pass_tokens += request.sampled
-            if not attempt.done.triggered:
-                attempt.done.succeed(False)
+            if attempt.live:
+                attempt.live = False
+                attempt.request.wake(False)
             return
         self.waste(attempt)
         if attempt.live:

@@ -48,6 +48,8 @@ class EnvoyDetector:
     def __init__(self, spec: EnvoyOutliers) -> None:
         self._spec = spec
         self._hosts: dict[int, _Host] = {}
+        self._out = 0
+        """How many of them are ejected."""
         self._members: Sequence[Target] = ()
         self._cluster: frozenset[int] = frozenset()
         self._tick = 1
@@ -57,9 +59,9 @@ class EnvoyDetector:
     def usable(self, targets: Sequence[T], now_s: float) -> Sequence[T]:
         """See ``OutlierDetector``; all of ``targets`` while too few are in."""
         self._advance(targets, now_s)
-        hosts = self._hosts
-        if all(host.out_s is None for host in hosts.values()):
+        if not self._out:
             return targets
+        hosts = self._hosts
         usable = [target for target in targets if target.index not in hosts or hosts[target.index].out_s is None]
         return targets if len(usable) < self._spec.panic_share * len(targets) else usable
 
@@ -98,6 +100,7 @@ class EnvoyDetector:
         if not within and not (spec.always_eject_one and not out):
             return
         host.out_s = now_s
+        self._out += 1
         if host.multiplier * spec.base_ejection_s < spec.max_ejection_s + spec.base_ejection_s:
             host.multiplier += 1
         self._news.append(Ejection(host.name, self._time_out_s(host), cause))
@@ -129,6 +132,7 @@ class EnvoyDetector:
         for host in self._hosts.values():
             if host.out_s is not None and self._time_out_s(host) <= at_s - host.out_s:
                 host.out_s, host.back_s, host.failed = None, at_s, 0
+                self._out -= 1
         self._judge_success_rates(at_s)
         for host in self._hosts.values():
             host.ended = host.answered = 0

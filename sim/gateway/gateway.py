@@ -26,6 +26,8 @@ from sim.gateway.contents import Contents
 from sim.gateway.counts import Counts
 from sim.gateway.deadlines import DeadlineQueue
 from sim.gateway.dispatch import Dispatcher
+from sim.gateway.hybrid import HybridRule
+from sim.gateway.life import Life
 from sim.gateway.listener import AttemptListener
 from sim.gateway.passes import Passes
 from sim.gateway.patience import Patience
@@ -41,7 +43,7 @@ from sim.rng import stream
 from sim.spec import Scenario
 from sim.workload import Trace
 
-Life = Generator[Any, Any, Failure | None]
+Stretch = Generator[None, Any, Failure | None]
 """A stretch of a request's life; returns None when it has its answer."""
 
 OUTCOME = {"timeout": TIMED_OUT, "shed": SHED, "evicted": FAILED, "unavailable": FAILED, "rejected": REJECTED}
@@ -139,7 +141,8 @@ class Gateway(AttemptListener, EndpointListener):
             self._plain.send(request, self._output[row], servers)
         else:
             self.counts.under_way += 1
-            self.clock.process(self.handle(request))
+            request.life = Life(self.clock, self.handle(request))
+            request.life.happen()
 
     def _label(self, request: ClientRequest) -> None:
         labels, row = self._labels, request.row
@@ -151,12 +154,12 @@ class Gateway(AttemptListener, EndpointListener):
 
     # -- the life of a request -----------------------------------------------------------------------------------------
 
-    def handle(self, request: ClientRequest) -> Generator[Any, Any, None]:
+    def handle(self, request: ClientRequest) -> Generator[None, Any, None]:
         """The life of a request, top to bottom: tries until there is an answer or a reason to stop."""
         while True:
             self._patience.try_begins(request)
             failure = self.policies.refusal(request, self.clock.now)
-            if failure is None:
+            if failure is None and self._before.used and not request.passed:
                 failure = yield from self._before_serving(request)
             if failure is None:
                 failure = yield from self._from_twin(request) if self.policies.may_share(request) else self._serve(request)
@@ -168,7 +171,7 @@ class Gateway(AttemptListener, EndpointListener):
                 self._lose(request, failure)
                 break
 
-    def _back_off(self, request: ClientRequest, failure: Failure) -> Life:
+    def _back_off(self, request: ClientRequest, failure: Failure) -> Stretch:
         """Wait for the next try after ``failure``; what is final, if there is none."""
         self._patience.try_ended(request)
         wait_s = None if request.expired else self.policies.retry_wait_s(request, failure, self.counts.under_way)
@@ -182,14 +185,12 @@ class Gateway(AttemptListener, EndpointListener):
         self.counts.retry(request)
         return None
 
-    def _before_serving(self, request: ClientRequest) -> Life:
-        if request.passed or not self._before.used:
-            return None
+    def _before_serving(self, request: ClientRequest) -> Stretch:
         failure = yield from self._before.run(request, request.input_tokens)
         request.passed = failure is None
         return failure
 
-    def _from_twin(self, request: ClientRequest) -> Life:
+    def _from_twin(self, request: ClientRequest) -> Stretch:
         """Answer from the cache, from an equal request under way, or by being the one that others wait for."""
         cache, twins, now = self.policies.cache, self.policies.twins, self.clock.now
         tokens = cache.look_up(request.prompt_id, now) if cache is not None else None
@@ -214,11 +215,15 @@ class Gateway(AttemptListener, EndpointListener):
         twins.settle(request.prompt_id, answer if failure is None else None)
         return failure
 
-    def _serve(self, request: ClientRequest) -> Life:
-        """Local first; elsewhere when the hybrid rule says so."""
+    def _serve(self, request: ClientRequest) -> Stretch:
+        """Local, but for what a hybrid rule says."""
         rule = self.policies.hybrid
         if rule is None or rule.pinned(request):
-            return (yield from self._serve_locally(request, self._routes.get(request.route)))
+            return self._serve_locally(request, self._routes.get(request.route))
+        return self._serve_by(rule, request)
+
+    def _serve_by(self, rule: HybridRule, request: ClientRequest) -> Stretch:
+        """Local first; elsewhere when ``rule`` says so."""
         if rule.leaves_before(request, self.policies.least_waiting() if rule.spec.overload_waiting is not None else 0):
             return (yield from self._escalate(request))
         thrown_away = rule.leaves_after(request)
@@ -228,7 +233,7 @@ class Gateway(AttemptListener, EndpointListener):
             return (yield from self._escalate(request))
         return failure
 
-    def _escalate(self, request: ClientRequest) -> Life:
+    def _escalate(self, request: ClientRequest) -> Stretch:
         """The larger pool where there is one, else the first API that answers."""
         rule = self.policies.hybrid
         if rule is not None and rule.spec.larger_pool is not None:
@@ -239,7 +244,7 @@ class Gateway(AttemptListener, EndpointListener):
         name, answer = reply
         return (yield from self._after_serving(request, answer, name, ESCALATED, None))
 
-    def _serve_locally(self, request: ClientRequest, pool: str | None, keep: bool = True) -> Life:
+    def _serve_locally(self, request: ClientRequest, pool: str | None, keep: bool = True) -> Stretch:
         """Queue, route, wait for an engine; ``keep=False`` throws the answer away (it stays paid)."""
         failure = None if pool is None else (yield from self._lines.reach(request, pool, request.input_tokens))
         if failure is None:
@@ -259,11 +264,14 @@ class Gateway(AttemptListener, EndpointListener):
         engine = attempt.engine
         assert engine.first_token_at is not None
         answer = Answer(engine.first_token_at + attempt.one_way_s, self.clock.now, engine.sampled)
-        return (yield from self._after_serving(request, answer, attempt.server.pool, COMPLETED, attempt))
+        if self._after.used:
+            return (yield from self._after_serving(request, answer, attempt.server.pool, COMPLETED, attempt))
+        self._finish(request, answer, attempt.server.pool, COMPLETED, attempt)
+        return None
 
     def _after_serving(
         self, request: ClientRequest, answer: Answer, pool: str, outcome: int, attempt: Attempt | None
-    ) -> Life:
+    ) -> Stretch:
         if self._after.used:
             failure = yield from self._after.run(request, request.input_tokens + answer.output_tokens)
             if failure is not None:
@@ -290,7 +298,7 @@ class Gateway(AttemptListener, EndpointListener):
         refusal = scheduler.refusal(tokens, self._output[request.row])
         if refusal is not None:
             return Failure("rejected", refusal)
-        name = ("out", request.row)
+        name = ("out", request.row) if request.content is not None else None
         attempt = self.dispatcher.send(request, server, tokens, self._output[request.row], request.content, name)
         request.live.append(attempt)
         self.policies.attempt_sent(server)

@@ -56,7 +56,7 @@ class Passes:
         fraction = sum(spec.added_prompt_fraction for spec in self._specs if self._concerns(spec, request))
         return round(fraction * request.input_tokens)
 
-    def run(self, request: ClientRequest, text_tokens: int) -> Generator[Any, Any, Failure | None]:
+    def run(self, request: ClientRequest, text_tokens: int) -> Generator[None, Any, Failure | None]:
         """Let the passes work on ``text_tokens`` of ``request``; a failure blocks it."""
         for place, spec in enumerate(self._specs):
             if not self._concerns(spec, request):
@@ -77,8 +77,8 @@ class Passes:
                 content = ((name, spec.template_tokens), ((name, request.row), read - spec.template_tokens))
                 out = (name, request.row, "out")
                 attempt = self._dispatcher.send(request, server, read, spec.output_tokens, content, out)
-                attempt.done = self._clock.event()
-                done = yield from self._patience.news(request, attempt.done)
+                attempt.of_pass = True
+                done = yield from self._patience.news(request)
                 if isinstance(done, Failure):
                     self._dispatcher.abandon(attempt)
                     return done

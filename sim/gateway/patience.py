@@ -8,15 +8,13 @@ Sources: gRPC proposal A6, "the call deadline applies across all attempts"; Envo
 retries"; openai-python and botocore hand their timeout to each HTTP request. Left out: that these two count the time between
 two pieces of a streamed answer, not the whole of it.
 
-A request waits at one place at a time, ``ClientRequest.wait``; news, or the end of its client's patience, let it go on.
+A request waits at one place at a time; news, or the end of its client's patience, let its ``Life`` go on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator
 from typing import Any
-
-import simpy
 
 from sim.engine.clock import ARRIVAL, Clock, Moment
 from sim.gateway.deadlines import DeadlineQueue
@@ -50,21 +48,22 @@ class Patience:
         if not self._covers_call:
             request.expired = False
 
-    def news(self, request: ClientRequest, event: simpy.Event | None = None) -> Generator[Any, Any, Any]:
-        """Wait for what ends this stretch of ``request``'s life: what ``event`` (by default a new one) brings, or
-        ``TIMEOUT``."""
-        if request.expired:
+    @staticmethod
+    def news(request: ClientRequest) -> Generator[None, Any, Any]:
+        """Wait for what ends this stretch of ``request``'s life; ``TIMEOUT`` where it is the client's patience."""
+        life = request.life
+        if request.expired or life is None:
             return TIMEOUT
-        request.wait = self._clock.event() if event is None else event
-        signal = yield request.wait
-        request.wait = None
-        return signal
+        life.wait()
+        return (yield)
 
-    def pause(self, request: ClientRequest, wait_s: float) -> Generator[Any, Any, Failure | None]:
+    def pause(self, request: ClientRequest, wait_s: float) -> Generator[None, Any, Failure | None]:
         """Let ``wait_s`` pass; ``TIMEOUT`` when the client's patience is over before."""
-        event = self._clock.event()
-        self._clock.at(self._clock.now + wait_s, ARRIVAL, _pause_over, event)
-        late: Failure | None = yield from self.news(request, event)
+        life = request.life
+        if request.expired or life is None:
+            return TIMEOUT
+        self._clock.at(self._clock.now + wait_s, ARRIVAL, _pause_over, (life, life.waits + 1))
+        late: Failure | None = yield from self.news(request)
         return late
 
     def _try_over(self, item: tuple[ClientRequest, int]) -> None:
@@ -77,6 +76,6 @@ class Patience:
 
 
 def _pause_over(moment: Moment) -> None:
-    event: simpy.Event = moment.value
-    if not event.triggered:
-        event.succeed(None)
+    life, wait = moment.value
+    if life.waits == wait:
+        life.wake(None)

@@ -111,8 +111,9 @@ class Policies:
         """Ready servers that are not left out."""
         servers = self.ready() if pool is None else self._endpoints.of(pool)
         if self._outliers is not None:
-            servers = list(self._outliers.usable(servers, self._clock.now))
+            usable = self._outliers.usable(servers, self._clock.now)
             self._tell_ejections()
+            return usable
         return servers
 
     def _healthy(self) -> tuple[int, int]:
@@ -140,6 +141,8 @@ class Policies:
 
     def has_room(self) -> bool:
         """Whether a request need not wait: a replica may take one more, or all that are there are left out and it fails."""
+        if self._spec.queue.max_in_flight is None:
+            return bool(self.ready())
         return bool(self.candidates(None)) or (bool(self.ready()) and not self._usable(None))
 
     def least_waiting(self) -> int:

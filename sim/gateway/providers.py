@@ -44,7 +44,7 @@ class Providers:
         self._outliers = make_outliers(spec.outliers) if spec.outliers is not None else None
         self._jitter: np.random.Generator = stream(seed, "gateway", "api_jitter")
 
-    def ask(self, request: ClientRequest) -> Generator[Any, Any, Failure | tuple[str, Answer]]:
+    def ask(self, request: ClientRequest) -> Generator[None, Any, Failure | tuple[str, Answer]]:
         """The first answer and whose it is, or why there is none."""
         failure = Failure("unavailable", "no_api_takes_it")
         calls = 0
@@ -73,7 +73,7 @@ class Providers:
 
     def _await_reply(
         self, request: ClientRequest, provider: ApiProvider, reply: Reply
-    ) -> Generator[Any, Any, Failure | tuple[str, Answer]]:
+    ) -> Generator[None, Any, Failure | tuple[str, Answer]]:
         sent_s = self._clock.now
         self._clock.at(sent_s + reply.duration_s, ARRIVAL, self._arrives, (request, request.tries, reply))
         signal = yield from self._patience.news(request)

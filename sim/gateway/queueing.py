@@ -139,7 +139,7 @@ class PoolLines:
             for index, pool in enumerate(endpoints.pools)
         }
 
-    def reach(self, request: ClientRequest, pool: str, tokens: int) -> Generator[Any, Any, Failure | None]:
+    def reach(self, request: ClientRequest, pool: str, tokens: int) -> Generator[None, Any, Failure | None]:
         """Return once ``pool`` has a ready server, at once where it has; a failure where ``request`` stops waiting before.
 
         ``tokens``: what is to be sent there.

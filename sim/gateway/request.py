@@ -5,10 +5,9 @@ from __future__ import annotations
 from math import inf
 from typing import Any, NamedTuple, Protocol
 
-import simpy
-
 from sim.engine.request import Content, EngineRequest
 from sim.fleet.server import Server
+from sim.gateway.life import Life
 from sim.spec.gateway.retrying import FailureKind
 
 
@@ -84,8 +83,8 @@ class ClientRequest:
     """One client request. Satisfies ``RequestView``."""
 
     __slots__ = (
-        "arrival_s", "attempts", "content", "deadline_s", "expired", "hedges", "input_tokens", "live", "open", "passed",
-        "priority", "prompt_id", "route", "row", "session_id", "tenant", "tries", "wait", "withdrawn",
+        "arrival_s", "attempts", "content", "deadline_s", "expired", "hedges", "input_tokens", "life", "live", "open",
+        "passed", "priority", "prompt_id", "route", "row", "session_id", "tenant", "tries", "withdrawn",
     )  # fmt: skip
 
     def __init__(self, row: int, arrival_s: float, input_tokens: int, priority: int = 0) -> None:
@@ -108,8 +107,8 @@ class ClientRequest:
         """It has no outcome yet."""
         self.live: list[Attempt] = []
         """Attempts whose answer somebody waits for."""
-        self.wait: simpy.Event | None = None
-        """What its process waits for; triggered with an ``Attempt`` that answers, a ``Failure`` or an ``Answer``."""
+        self.life: Life | None = None
+        """What waits for an ``Attempt`` that answers, a ``Failure`` or an ``Answer``; None where no policy asks for one."""
         self.expired = False
         """The client's patience, for this try or for all of them, is over."""
         self.withdrawn: float | None = None
@@ -118,23 +117,25 @@ class ClientRequest:
         """The passes before serving are done."""
 
     def wake(self, signal: Any) -> bool:
-        """Let the request's process go on with ``signal``; False if it does not wait, or already has news."""
-        if self.wait is None or self.wait.triggered:
-            return False
-        self.wait.succeed(signal)
-        return True
+        """Let the request's life go on with ``signal``; False if it does not wait, or already has news."""
+        return self.life is not None and self.life.wake(signal)
+
+    @property
+    def has_news(self) -> bool:
+        """Whether its life is about to go on."""
+        return self.life is not None and self.life.has_news
 
 
 def still_trying(item: tuple[ClientRequest, int]) -> bool:
     """Whether a request is at the same try as when its timer was set, and has no news yet."""
     request, tries = item
-    return request.tries == tries and (request.wait is None or not request.wait.triggered)
+    return request.tries == tries and not request.has_news
 
 
 class Attempt:
     """One try at one server: the owner of an ``EngineRequest``."""
 
-    __slots__ = ("done", "engine", "live", "one_way_s", "request", "server")
+    __slots__ = ("engine", "live", "of_pass", "one_way_s", "request", "server")
 
     def __init__(self, request: ClientRequest, server: Server, one_way_s: float = 0.0) -> None:
         self.request = request
@@ -144,8 +145,8 @@ class Attempt:
         self.engine: EngineRequest
         self.live = True
         """Somebody waits for its answer."""
-        self.done: simpy.Event | None = None
-        """Set for the work of a pass: triggered with whether it was done."""
+        self.of_pass = False
+        """It is the work of a pass: its request learns whether it was done, and its answer is nobody's."""
 
     def begun(self, now_s: float) -> bool:
         """Whether its first token is with the client."""
