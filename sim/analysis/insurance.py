@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from sim.analysis.cost_tree import price, window_s
+from sim.analysis.cost_tree import CostNode, price, window_s
 from sim.analysis.steady import steady_replica
 from sim.cost import usd_per_gpu_hour
 from sim.perf.steady import POOLED, SteadyReplica
@@ -33,11 +33,12 @@ from sim.units import SECONDS_PER_HOUR
 BIN_S = 60.0
 
 
-def insurance(result: Result, holds: bool, bin_s: float = BIN_S) -> dict[str, Any]:
+def insurance(result: Result, holds: bool, bin_s: float = BIN_S, window: CostNode | None = None) -> dict[str, Any]:
     """Dollars of GPUs of the ``perfect_usd``, ``configured_usd`` and ``static_peak_usd`` fleets, and the closed form's size.
 
     ``holds``: whether the fleet meets its SLO. ``configured_usd`` is its own bill of compute in the window;
-    ``requests_per_s_per_replica`` the rate of the mean request that a replica was taken to sustain.
+    ``requests_per_s_per_replica`` the rate of the mean request that a replica was taken to sustain; ``window`` the window's
+    ``price``, where it is known.
     """
     names = (
         "perfect_usd", "configured_usd", "static_peak_usd", "perfect_replicas_mean", "perfect_replicas_max",
@@ -46,13 +47,14 @@ def insurance(result: Result, holds: bool, bin_s: float = BIN_S) -> dict[str, An
     replicas, seconds = result.replicas, window_s(result)
     if not len(replicas) or result.requests.empty or not seconds > 0:
         return dict.fromkeys(names, float("nan"))
-    compute = price(result, seconds).find("compute")
+    compute = (window or price(result, seconds)).find("compute")
     assert compute is not None, "a cost tree has the node compute"
     busy = compute.find("busy")
     assert busy is not None, "compute has the node busy"
     figures = {"perfect_usd": busy.usd if holds else float("nan"), "configured_usd": compute.usd}
     if len(result.scenario.fleet.all_pools()) == 1:
-        wanted, first, scenario = perfect_replicas(result, bin_s), replicas.iloc[0], result.scenario
+        steady, first, scenario = _steady(result), replicas.iloc[0], result.scenario
+        wanted = _wanted(result, steady, bin_s)
         hourly = int(first["gpus"]) * usd_per_gpu_hour(scenario.gpu, str(first["market"]), scenario.cost)
         closed = float(wanted.sum()) * bin_s * hourly / SECONDS_PER_HOUR
         figures |= {
@@ -60,14 +62,18 @@ def insurance(result: Result, holds: bool, bin_s: float = BIN_S) -> dict[str, An
             "static_peak_usd": float(wanted.max()) * len(wanted) * bin_s * hourly / SECONDS_PER_HOUR,
             "perfect_replicas_mean": float(wanted.mean()),
             "perfect_replicas_max": int(wanted.max()),
-            "requests_per_s_per_replica": POOLED * _steady(result).rate_per_s,
+            "requests_per_s_per_replica": POOLED * steady.rate_per_s,
         }
     return {name: figures.get(name, math.nan) for name in names}
 
 
 def perfect_replicas(result: Result, bin_s: float = BIN_S) -> np.ndarray:
     """Replicas that the work of each bin needs; bins from time 0 to the last arrival."""
-    requests, steady = result.requests, _steady(result)
+    return _wanted(result, _steady(result), bin_s)
+
+
+def _wanted(result: Result, steady: SteadyReplica, bin_s: float) -> np.ndarray:
+    requests = result.requests
     place = (requests["arrival_s"].to_numpy(dtype=float) // bin_s).astype(int)
     work_s = (
         steady.s_per_input_token * requests["computed_tokens"].to_numpy(dtype=float)

@@ -62,7 +62,9 @@ def summarize(result: Result, slo: Slo | None = None, cost: CostNode | None = No
     requests = result.requests
     measured = measured_requests(result)
     good = good_mask(measured, slo)
-    window_s = result.last_arrival_s - result.scenario.workload.warmup_s
+    steady_s = result.last_arrival_s - result.scenario.workload.warmup_s
+    repeats_s = window_s(result)
+    window = price(result, repeats_s) if repeats_s > 0 else None
     latency = latency_table(result)
     judged = judge(result, slo, latency, measured)
     summary: dict[str, Any] = {
@@ -75,7 +77,7 @@ def summarize(result: Result, slo: Slo | None = None, cost: CostNode | None = No
         "throughput": _steady_throughput(result),
         "throughput_total": _total_throughput(result),
         "goodput": {
-            "requests_per_s": _ratio(float(good.sum()), window_s),
+            "requests_per_s": _ratio(float(good.sum()), steady_s),
             "fraction": _ratio(float(good.sum()), float(len(measured))),
         },
         "slo": judged,
@@ -89,9 +91,9 @@ def summarize(result: Result, slo: Slo | None = None, cost: CostNode | None = No
             float(result.replicas["prefix_hits_tokens"].sum()), float(result.replicas["prefix_queries_tokens"].sum())
         ),
         "fleet": _fleet(result),
-        "insurance": insurance(result, judged["holds"]),
+        "insurance": insurance(result, judged["holds"], window=window),
         "cost": cost_numbers(result, tree, result.end_s, good, measured)
-        | {"window": window_numbers(result, good, measured)},
+        | {"window": window_numbers(result, window, good, measured)},
         "simulation": {
             "wall_s": result.wall_s,
             "cpu_s": result.cpu_s,
@@ -244,13 +246,14 @@ def cost_numbers(
     }
 
 
-def window_numbers(result: Result, good: np.ndarray, measured: pd.DataFrame) -> dict[str, float]:
-    """``cost.window``: ``cost_numbers`` of the window of arrivals; the month in which it repeats, by what moves it; and its
-    volume, tokens of answers a day."""
+def window_numbers(
+    result: Result, tree: CostNode | None, good: np.ndarray, measured: pd.DataFrame
+) -> dict[str, float]:
+    """``cost.window``: ``cost_numbers`` of the window of arrivals, which ``tree`` is the price of (None where it is empty);
+    the month in which it repeats, by what moves it; and its volume, tokens of answers a day."""
     seconds = window_s(result)
-    if not seconds > 0:
+    if tree is None:
         return {"window_s": seconds}
-    tree = price(result, seconds)
     monthly = per_month(tree, seconds)
     answered = result.requests[answered_mask(result.requests)]
     days = seconds / SECONDS_PER_DAY

@@ -94,7 +94,10 @@ class SaturationDetector:
     """Sheds while the replicas are full on average."""
 
     def __init__(self, spec: SaturationShedding, servers: Callable[[], Sequence[ScrapedServer]], signals: Signals) -> None:
-        self._spec = spec
+        self._queue_depth = spec.queue_depth
+        self._kv_share = spec.kv_share
+        self._protected_priority = spec.protected_priority
+        self._retry_after_s = spec.retry_after_s
         self._servers = servers
         self._signals = signals
         self._scrape = -1
@@ -103,7 +106,6 @@ class SaturationDetector:
 
     def saturation(self) -> float:
         """1 and more is full; 0 without servers: nothing is full, and the gateway's queue holds what comes."""
-        spec = self._spec
         servers = self._servers()
         if not servers:
             return 0.0
@@ -112,16 +114,16 @@ class SaturationDetector:
         total = 0.0
         for server in servers:
             snapshot = self._signals.of(server)
-            total += max(snapshot.waiting / spec.queue_depth, snapshot.kv_used / spec.kv_share)
+            total += max(snapshot.waiting / self._queue_depth, snapshot.kv_used / self._kv_share)
         self._scrape, self._seen, self._saturation = self._signals.scrapes, list(servers), total / len(servers)
         return self._saturation
 
     def refuse(self, request: RequestView, now_s: float) -> Refusal | None:
         """See ``AdmissionPolicy``."""
-        spec = self._spec
-        if spec.protected_priority is not None and request.priority <= spec.protected_priority:
+        protected = self._protected_priority
+        if protected is not None and request.priority <= protected:
             return None
-        return Refusal("saturated", spec.retry_after_s) if self.saturation() >= 1 else None
+        return Refusal("saturated", self._retry_after_s) if self.saturation() >= 1 else None
 
     def answered(self, request: RequestView, output_tokens: int, now_s: float) -> None:
         """See ``AdmissionPolicy``."""
@@ -132,10 +134,13 @@ class TenantBudgetCap:
 
     def __init__(self, spec: TenantBudgets) -> None:
         self._spec = spec
+        self._caps = bool(spec.usd) or spec.default_usd is not None
         self.spent_usd: dict[tuple[str, int], float] = {}
 
     def refuse(self, request: RequestView, now_s: float) -> Refusal | None:
         """See ``AdmissionPolicy``."""
+        if not self._caps:
+            return None
         spec = self._spec
         cap = spec.usd.get(request.tenant, spec.default_usd)
         period = int(now_s // spec.period_s)
@@ -145,6 +150,8 @@ class TenantBudgetCap:
 
     def answered(self, request: RequestView, output_tokens: int, now_s: float) -> None:
         """See ``AdmissionPolicy``."""
+        if not self._caps:
+            return
         spec = self._spec
         usd = (request.input_tokens * spec.input_usd_per_1m + output_tokens * spec.output_usd_per_1m) / 1e6
         key = (request.tenant, int(now_s // spec.period_s))

@@ -47,6 +47,7 @@ class EnvoyDetector:
 
     def __init__(self, spec: EnvoyOutliers) -> None:
         self._spec = spec
+        self._interval_s = spec.interval_s
         self._hosts: dict[int, _Host] = {}
         self._out = 0
         """How many of them are ejected."""
@@ -112,7 +113,7 @@ class EnvoyDetector:
 
     def _advance(self, targets: Sequence[Target], now_s: float) -> None:
         """Do what was due at the ends of intervals up to now, for the cluster as it was before."""
-        interval_s = self._spec.interval_s
+        interval_s = self._interval_s
         while self._tick * interval_s <= now_s:
             hosts = self._hosts.values()
             if not any(host.ended or (host.multiplier and host.out_s is None) for host in hosts):

@@ -56,7 +56,9 @@ class Gateway(AttemptListener, EndpointListener):
     def __init__(
         self, scenario: Scenario, trace: Trace, clock: Clock, recorder: Recorder, endpoints: Endpoints, plugins: Plugins
     ) -> None:
-        spec = self.spec = with_changes(scenario.gateway, scenario.timeline)
+        spec = with_changes(scenario.gateway, scenario.timeline)
+        self._queue_limit = spec.max_queue_requests
+        self._hedging = spec.hedging
         seed = scenario.seed
         self.clock = clock
         self.recorder = recorder
@@ -291,18 +293,20 @@ class Gateway(AttemptListener, EndpointListener):
             return self.policies.nobody(pool)
         server: Server = self.policies.router.choose(request, servers)
         scheduler = server.replica.scheduler
-        limit = self.spec.max_queue_requests
+        limit = self._queue_limit
         if limit is not None and server.replica.n_waiting >= limit and server.requests_in_flight:
             return self.policies.refused(server)
-        tokens = request.input_tokens + self._before.added_prompt_tokens(request)
+        tokens = request.input_tokens
+        if self._before.used:
+            tokens += self._before.added_prompt_tokens(request)
         refusal = scheduler.refusal(tokens, self._output[request.row])
         if refusal is not None:
             return Failure("rejected", refusal)
-        name = ("out", request.row) if request.content is not None else None
+        name = ("out", request.row)  # of a second attempt at the same prompt, too
         attempt = self.dispatcher.send(request, server, tokens, self._output[request.row], request.content, name)
         request.live.append(attempt)
         self.policies.attempt_sent(server)
-        hedging = self.spec.hedging
+        hedging = self._hedging
         if hedging is not None:
             attempt.engine.announces = True
             if request.hedges < hedging.max_hedges:
@@ -376,7 +380,7 @@ class Gateway(AttemptListener, EndpointListener):
 
     def _hedge(self, item: tuple[ClientRequest, int]) -> None:
         request = item[0]
-        hedging = self.spec.hedging
+        hedging = self._hedging
         waiting = [attempt for attempt in request.live if attempt.live]
         if hedging is None or not waiting or any(a.begun(self.clock.now) for a in waiting):
             return

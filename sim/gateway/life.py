@@ -50,5 +50,5 @@ class Life(Moment):
         self.has_news = False
         try:
             self._stretch.send(news)
-        except StopIteration:
-            pass
+        except StopIteration:  # it has come to its end
+            return

@@ -57,6 +57,7 @@ class Policies:
         seed: int,
     ) -> None:
         self._spec = spec
+        self._max_in_flight = spec.queue.max_in_flight
         self._clock = clock
         self._endpoints = endpoints
         self._recorder = recorder
@@ -123,7 +124,7 @@ class Policies:
     def candidates(self, pool: str | None, avoid: Collection[Server] = ()) -> Sequence[Server]:
         """Servers that may take an attempt now: not left out, with room, not among ``avoid``."""
         servers = self._usable(pool)
-        limit = self._spec.queue.max_in_flight
+        limit = self._max_in_flight
         if limit is not None and pool is None:
             servers = [server for server in servers if server.requests_in_flight < limit]
         if avoid:
@@ -141,8 +142,8 @@ class Policies:
 
     def has_room(self) -> bool:
         """Whether a request need not wait: a replica may take one more, or all that are there are left out and it fails."""
-        if self._spec.queue.max_in_flight is None:
-            return bool(self.ready())
+        if self._max_in_flight is None:
+            return bool(self._ordinary)
         return bool(self.candidates(None)) or (bool(self.ready()) and not self._usable(None))
 
     def least_waiting(self) -> int:
