@@ -32,7 +32,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 from sim.analysis.latency import answered_mask, measured_requests
 from sim.analysis.slo import split_target
@@ -80,7 +80,7 @@ def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> In
     mean = float(found.mean()) if len(found) else math.nan
     if len(found) < 2:
         return Interval(mean, math.nan, math.nan)
-    half = float(stats.t.ppf((1 + confidence) / 2, len(found) - 1) * found.std(ddof=1) / math.sqrt(len(found)))
+    half = float(stdtrit(len(found) - 1, (1 + confidence) / 2) * found.std(ddof=1) / math.sqrt(len(found)))
     return Interval(mean, mean - half, mean + half)
 
 
@@ -127,7 +127,7 @@ def share_interval(
     square = float(np.mean(residuals**2))
     error = max(math.sqrt(batches / (batches - 1) * batches * square), math.sqrt(p * (1 - p))) / n
     skewness = float(np.mean(residuals**3)) / square**1.5 if square > 0 else 0.0
-    t = float(stats.t.ppf((1 + confidence) / 2, max(batches - FREEDOM_LOST, 2)))
+    t = float(stdtrit(max(batches - FREEDOM_LOST, 2), (1 + confidence) / 2))
     down = (t + SKEW * max(skewness, 0.0) * (2 * t * t + 1) / (6 * math.sqrt(batches))) * error
     high = min(p + t * error, 1.0)
     if p - down >= 1.0 / n:
@@ -201,6 +201,6 @@ def sectioned(
             continue
         found = np.array([statistic(rows[place == section]) for section in range(sections)])
         error = math.sqrt(float(np.sum((found - value) ** 2)) / (sections * (sections - 1)))
-        half = float(stats.t.ppf((1 + confidence) / 2, sections - 1)) * error
+        half = float(stdtrit(sections - 1, (1 + confidence) / 2)) * error
         return Interval(value, value - half, value + half, confidence)
     return Interval(value, math.nan, math.nan, confidence)

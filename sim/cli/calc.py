@@ -30,8 +30,8 @@ from sim.perf.geometry import (
     state_bytes_per_sequence,
 )
 from sim.perf.rank_step import RankStepTime
-from sim.report.serve_line import serve_line
 from sim.spec import EngineSpec, GpuSpec, ModelSpec, Scenario
+from sim.spec.serve_line import serve_line
 
 
 def main(argv: Sequence[str]) -> int:

@@ -21,9 +21,9 @@ import yaml
 
 from sim.cli.compose import composed_scenario
 from sim.errors import ConfigError, OutputError
-from sim.report.serve_line import model_reference, serve_words
 from sim.spec import EngineSpec, ModelSpec, Scenario
 from sim.spec.releases import parse_version
+from sim.spec.serve_line import model_reference, serve_words
 
 _IMAGES = {
     "vllm": "vllm/vllm-openai:v{version}", "sglang": "lmsysorg/sglang:latest",

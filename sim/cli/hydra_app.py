@@ -17,7 +17,7 @@ from contextlib import contextmanager
 import hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from hydra_plugins.servecap import joblib_launcher, optuna_sweeper, slo_sweeper
+from hydra_plugins.servecap import grid_sweeper, joblib_launcher, optuna_sweeper, slo_sweeper
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -83,6 +83,7 @@ def _start(argv: list[str], *, multirun: bool) -> int:
         outcomes.append(outcome)  # reaches the caller only from jobs that ran in this process
         return outcome
 
+    grid_sweeper.register()
     slo_sweeper.register()
     optuna_sweeper.register()
     joblib_launcher.register()

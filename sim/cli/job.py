@@ -40,10 +40,10 @@ from sim.perf import resolve_engine
 from sim.report import clear_run, print_run_summary, write_json, write_parquet, write_run
 from sim.report.names import fleet_words
 from sim.report.run_folder import json_text
-from sim.report.serve_line import serve_line
 from sim.run.asked_of_traffic import check_asked_of_traffic
 from sim.search import Answer, Point, ScenarioEvaluator, Solve, Trial, replica_usd_per_hour, solve, trial_of
 from sim.spec import Scenario, scenario_to_dict
+from sim.spec.serve_line import serve_line
 
 _PLACE = re.compile(r"(?<=[=,:\[{'\" ])/(?!/)[^,'\"\]}]+")
 """What may be an absolute path within an override."""

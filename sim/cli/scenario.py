@@ -22,7 +22,6 @@ from sim.presets.packaged import packaged_presets
 from sim.presets.plain import scenario_from_plain
 from sim.spec import Scenario, scenario_to_dict
 from sim.spec.spot import SpotTrace
-from sim.workload.load import input_files
 
 
 def scenario_from(config: DictConfig, overrides: Sequence[str] = ()) -> Scenario:
@@ -55,6 +54,8 @@ def _preset(group: str, name: str, key: str) -> dict[str, Any]:
 
 def digest_of(scenario: Scenario) -> str:
     """A hash of everything a job's result depends on: the configuration, the content of its inputs, the version."""
+    from sim.workload.load import input_files  # readers of every format, which verbs that only compute do without
+
     parts = json.dumps(scenario_to_dict(scenario), sort_keys=True)
     digest = hashlib.sha256(f"{version()}\n{parts}".encode())
     for path in [*input_files(scenario.workload), *recorded_inputs(scenario)]:

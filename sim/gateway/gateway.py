@@ -83,20 +83,9 @@ class Gateway(AttemptListener, EndpointListener):
         self._patience = Patience(clock, spec)
         router = self.policies.router
         self._lines = PoolLines(clock, endpoints, spec.queue, self._patience)
-        self._before, self._after = (
-            Passes(
-                spec.passes_of(stage),
-                self._patience,
-                self._lines,
-                clock,
-                endpoints,
-                router,
-                self.dispatcher,
-                seed,
-                len(trace),
-            )
-            for stage in ("before", "after")
-        )
+        shared = (self._patience, self._lines, clock, endpoints, router, self.dispatcher, seed, len(trace))
+        self._before = Passes(spec.passes_of("before"), *shared)
+        self._after = Passes(spec.passes_of("after"), *shared)
         self._queue = GatewayQueue(clock, endpoints, spec.queue, self.policies, lambda request: self._send(request, None))
         self.providers = Providers(spec, self._output, clock, self._patience, recorder, self.counts, seed)
         self._plain = PlainPath(clock, spec, recorder, self.dispatcher, router)

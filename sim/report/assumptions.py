@@ -11,8 +11,8 @@ from sim.record.result import Result
 from sim.report.names import traffic_name
 from sim.report.page import paragraph, table
 from sim.report.scale import number
-from sim.report.serve_line import serve_line
 from sim.spec import Scenario
+from sim.spec.serve_line import serve_line
 from sim.workload.trace import left_out_sentences
 
 _TRUST = {

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from sim.search.point import Point
 
@@ -24,7 +24,7 @@ def over_seeds(judged: Mapping[str, Any], fresh: Sequence[Point]) -> dict[str, A
     tightness = np.array([point.tightness for point in fresh])
     upper = math.inf
     if np.isfinite(tightness).all():
-        half = stats.t.ppf(judged["confidence"], len(tightness) - 1) * tightness.std(ddof=1) / math.sqrt(len(tightness))
+        half = stdtrit(len(tightness) - 1, judged["confidence"]) * tightness.std(ddof=1) / math.sqrt(len(tightness))
         upper = float(tightness.mean() + half)
     claim = bool(all(held) and upper <= 1) if judged["targets"] and judged["needs_s"] is None else None
     return {

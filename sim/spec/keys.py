@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from sim.spec.attribute_docstrings import attribute_docstrings
 from sim.spec.key_units import flat, unit_of
 from sim.spec.legal_keys import kind_of, members, types_at, unknown_key
 
@@ -178,9 +179,9 @@ def _kind_key(owners: Sequence[type], place: str) -> Key:
 def _description(owner: type, name: str) -> str:
     """The attribute's docstring; where a class restates a field without one, its base's."""
     for base in owner.__mro__:
-        info = getattr(base, "__pydantic_fields__", {}).get(name)
-        if info is not None and info.description:
-            return _one_line(info.description)
+        text = attribute_docstrings(base).get(name) if is_dataclass(base) else None
+        if text:
+            return _one_line(text)
     return f"Which of the kinds it is: {_first_sentence(summary_of(owner))}" if name == "kind" else ""
 
 

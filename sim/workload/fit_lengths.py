@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import rankdata
 
 from sim.rng import stream
 from sim.spec.traffic import EmpiricalCopula, EmpiricalLengths, EmpiricalSeconds
@@ -32,7 +31,7 @@ def fit_copula(inputs: np.ndarray, outputs: np.ndarray) -> EmpiricalCopula:
     """Shares of requests by tenth of input rank and tenth of output rank; ties share their tenths evenly by chance."""
     rng = stream(0, "fit", "ties")
     parts = [
-        (rankdata(tokens + rng.uniform(0, 0.5, len(tokens)), method="ordinal") - 1) * _COPULA_PARTS // len(tokens)
+        np.argsort(np.argsort(tokens + rng.uniform(0, 0.5, len(tokens)), kind="stable")) * _COPULA_PARTS // len(tokens)
         for tokens in (inputs, outputs)
     ]
     mass = np.zeros((_COPULA_PARTS, _COPULA_PARTS))

@@ -14,8 +14,8 @@ from sim.cli.export import exported
 from sim.cli.lines import translate
 from sim.cli.overrides import as_hydra_reads
 from sim.errors import ConfigError, SimError
-from sim.report.serve_line import serve_line
 from sim.spec import EngineSpec
+from sim.spec.serve_line import serve_line
 from tests.presets import model
 
 

@@ -19,7 +19,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from sim.cli.sweep_axes import stated_overrides
+from sim.cli.sweep_axes import stated_overrides, telling_jobs
 from sim.search import CapWalk, Trial, cap_walk, refined_caps
 
 _CAP, _BUDGET = "engine.max_num_seqs", "search.max_usd_per_hour"
@@ -55,7 +55,7 @@ class SloSweeper(Sweeper):
         assert self.config is not None and self.hydra_context is not None, "Hydra calls setup first"
         overrides = stated_overrides(self.config, self.hydra_context, self._params, arguments)
         (grid,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
-        self.validate_batch_is_legal(grid)
+        self.validate_batch_is_legal(telling_jobs(grid, self.hydra_context))
         return self._run_grid(grid) if self._walk == "grid" else self._run_walks(grid)
 
     def _launch(self, jobs: list[list[str]]) -> Sequence[JobReturn]:

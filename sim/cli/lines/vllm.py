@@ -11,8 +11,8 @@ from dataclasses import fields
 from typing import Any
 
 from sim.cli.lines.features import speculative_config
-from sim.report.serve_line import VLLM_OPTIONS
 from sim.spec import EngineSpec
+from sim.spec.serve_line import VLLM_OPTIONS
 
 MODELLED = {field.name for field in fields(EngineSpec)} & {
     *VLLM_OPTIONS, "max_loras", "max_cpu_loras", "max_lora_rank", "fully_sharded_loras",
