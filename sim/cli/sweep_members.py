@@ -31,7 +31,7 @@ def membership(folder: Path) -> Callable[[Sequence[str]], bool]:
     except (ConfigError, AttributeError, KeyError, TypeError, HydraException, ValueError):
         return lambda overrides: True
     kind = str(sweeper.get("_target_", "")).rpartition(".")[2]
-    if kind not in ("BasicSweeper", "SloSweeper", "OptunaSweeper"):
+    if kind not in ("BasicSweeper", "GridSweeper", "SloSweeper", "OptunaSweeper"):
         return lambda overrides: True
     if kind == "OptunaSweeper":  # it draws values of its own
         parsed = [override for override in parsed if not override.is_sweep_override()]
