@@ -10,8 +10,8 @@ import json
 import re
 import shlex
 
-from sim.report.serve_features import feature_words
 from sim.spec import EngineSpec, ModelSpec
+from sim.spec.serve_features import feature_words
 from sim.spec.spellings import AUTO_LENGTH
 
 VLLM_OPTIONS = (

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sim.cli.lines.model_names import model_of
-from sim.report.serve_features import SAME_NAMES
+from sim.spec.serve_features import SAME_NAMES
 
 _METHODS = {
     "ngram": "ngram", "ngram_gpu": "ngram", "[ngram]": "ngram", "eagle": "eagle", "eagle3": "eagle3", "mtp": "mtp",
