@@ -1,7 +1,8 @@
 """``step_time_model``: the step-time model of one engine, with the regime its numbers belong to.
 
 - interpolated: a table fitted to kernels of exactly these matrices on this GPU (tensor parallel, weight type);
-- extrapolated: the roofline, on a GPU generation whose efficiencies were fitted;
+- extrapolated: the roofline, on a GPU generation whose efficiencies were fitted; also a table with all-reduces over PCIe,
+  whose rate is the host's;
 - uncalibrated: the roofline with pooled efficiencies, on a generation that nothing was fitted to.
 
 ``gpu.step_time_scale`` multiplies the shares: ``compute``, ``memory`` and ``host``. A time ``N(T)`` counts as memory
@@ -12,20 +13,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from sim.errors import ConfigError
 from sim.perf.activations import on_second_runner
+from sim.perf.collectives import beyond_table_s
 from sim.perf.constants import (
     ASYNC_GAP_S,
     BETWEEN_PIECES_PER_LAYER_S,
-    FIRST_RUNNER_GAP_PER_SEQ_S,
-    FIRST_RUNNER_PIECES_PER_SEQ_S,
+    FIRST_RUNNER,
     HOST_PER_SEQ_S,
     HOST_PER_STEP_S,
-    LAUNCH_KERNELS_PER_LAYER_S,
     LAUNCH_PIECES_PER_LAYER_S,
     REFILL_S,
-    SECOND_RUNNER_GAP_PER_SEQ_S,
-    SECOND_RUNNER_PIECES_PER_SEQ_S,
+    SECOND_RUNNER,
 )
 from sim.perf.cuda_graphs import capture_sizes
 from sim.perf.host import HostOverhead
@@ -87,17 +88,17 @@ def scaled_tables(tables: StepTables, gpu: GpuSpec) -> StepTables:
 def host_overhead(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> HostOverhead:
     """The CPU's part of a step of this engine."""
     scale = gpu.step_time_scale.get("host", 1.0)
-    second = on_second_runner(model, release_of(engine.version))
+    runner = SECOND_RUNNER if on_second_runner(model, release_of(engine.version)) else FIRST_RUNNER
     return HostOverhead(
         per_step_s=scale * HOST_PER_STEP_S,
         per_seq_s=scale * HOST_PER_SEQ_S,
         between_pieces_s=scale * BETWEEN_PIECES_PER_LAYER_S * model.layer_count,
-        between_pieces_per_seq_s=scale * (SECOND_RUNNER_PIECES_PER_SEQ_S if second else FIRST_RUNNER_PIECES_PER_SEQ_S),
+        between_pieces_per_seq_s=scale * runner.pieces_per_seq_s,
         pieces_s=scale * LAUNCH_PIECES_PER_LAYER_S * model.layer_count,
-        kernels_s=scale * LAUNCH_KERNELS_PER_LAYER_S * model.layer_count,
+        kernels_s=scale * runner.kernels_per_layer_s * model.layer_count,
         refill_s=scale * REFILL_S,
         gap_s=scale * ASYNC_GAP_S,
-        gap_per_seq_s=scale * (SECOND_RUNNER_GAP_PER_SEQ_S if second else FIRST_RUNNER_GAP_PER_SEQ_S),
+        gap_per_seq_s=scale * runner.gap_per_seq_s,
         captured_tokens=max(capture_sizes(engine, gpu), default=0),
         hidden=engine.async_scheduling,
     )
@@ -116,11 +117,15 @@ def _large_kernels(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> tuple[
     derived = whole_expert_tables(model, gpu, engine) if whole_experts else roofline_tables(model, gpu, engine)
     found = find_table(model, gpu, engine) if engine.step_time != "roofline" and not whole_experts else None
     if found is not None:
-        kernels, source = served(found[0]), found[1]
-        return replace(
-            derived, tokens=kernels.tokens, nonattention_s=kernels.nonattention_s, prefill_tokens=kernels.prefill_tokens,
-            prefill_pair_s=kernels.prefill_pair_s, window_tokens=0, prefill_window_pair_s=(),
-        ), source, "interpolated"  # fmt: skip
+        kernels, source = served(found[0], model.weight_dtype), found[1]
+        messages = np.array(kernels.tokens) * model.hidden_size * 2.0
+        waits = 2.0 * model.layer_count * beyond_table_s(messages, engine.tensor_parallel_size, gpu)
+        tables = replace(
+            derived, tokens=kernels.tokens, prefill_tokens=kernels.prefill_tokens, prefill_pair_s=kernels.prefill_pair_s,
+            nonattention_s=tuple(map(float, np.array(kernels.nonattention_s) + waits)), window_tokens=0,
+            prefill_window_pair_s=(),
+        )  # fmt: skip
+        return tables, source, "extrapolated" if waits.any() else "interpolated"
     _no_table(model, gpu, engine)
     regime: Regime = "extrapolated" if known_generation(gpu) else "uncalibrated"
     return derived, f"roofline {gpu.name} {model.name} TP{engine.tensor_parallel_size} {model.weight_dtype}", regime

@@ -9,7 +9,7 @@ from __future__ import annotations
 from sim.spec.layers import FullAttention
 from sim.spec.model import ModelSpec
 
-QK_NORM_S = 1.25e-5
+QK_NORM_S = 1.2e-5
 """Fitted by ``experiments/step_time_fit/fit_host.py`` (2026-11-26)."""
 
 
