@@ -161,7 +161,7 @@ class LockStep(Pace):
             for rank, batch in zip(self.ranks, over.batches, strict=True):
                 if batch is not None:
                     rank.take_in(now)
-                    released = released or (bool(batch.finishing) and rank.scheduler.books.waiting.size > 0)
+                    released = released or (bool(batch.finishing) and rank.scheduler.books.n_waiting > 0)
         if released:
             self._shorten(now)
 
@@ -204,7 +204,7 @@ class LockStep(Pace):
         held = 0
         for rank in self.ranks:
             books = rank.scheduler.books
-            held += len(books.running) + books.waiting.size
+            held += len(books.running) + books.n_waiting
         counter = self._counter
         if counter == 1 or (counter and counter % self._sync_interval == 0):
             for came in self._came:
@@ -242,12 +242,13 @@ class LockStep(Pace):
     def _set_times(self, one: Round, start: float) -> None:
         load, step_time = one.load, self._step_time
         if load.prefill:
-            longest = 0.0
+            longest = loading = 0.0
             for batch in one.batches:
                 if batch is not None:
+                    loading = max(loading, batch.load_time)
                     chunks = [(n, before) for _, n, before in batch.prefills]
                     longest = max(longest, step_time.attention_s(chunks, batch.n_decode, batch.context))
-            first, increment = step_time.round_s(longest, load), 0.0
+            first, increment = step_time.round_s(longest, load) + loading, 0.0
         else:
             first, increment, one.steps = self._run(one)
         if self._noise is not None:
@@ -282,7 +283,7 @@ class LockStep(Pace):
         for rank, batch in zip(self.ranks, one.batches, strict=True):
             if batch is not None:
                 longest = 1 if batch.number else rank.scheduler.longest_run()
-            elif rank.scheduler.books.waiting.size or rank.scheduler.books.prefilling:
+            elif rank.scheduler.books.n_waiting or rank.scheduler.books.prefilling:
                 return 1  # held back, it may go on in the next round
             else:
                 continue

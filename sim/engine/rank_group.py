@@ -67,6 +67,16 @@ class RankGroup:
         if not self.stopped:
             self.ranks[request.rank].abort(request)
 
+    # -- from sources of KV --------------------------------------------------------------------------------------------
+
+    def kv_loaded(self, request: EngineRequest, good_tokens: int | None = None) -> None:
+        """See ``Replica``."""
+        self.ranks[request.rank].kv_loaded(request, good_tokens)
+
+    def kv_released(self, request: EngineRequest) -> None:
+        """See ``Replica``."""
+        self.ranks[request.rank].kv_released(request)
+
     def stop(self) -> list[EngineRequest]:
         """The group dies now: what its ranks held is returned."""
         if self.lock_step is not None:
@@ -133,7 +143,7 @@ class RankGroup:
         for step in range(len(ranks)):
             number = (self._scan_from + step) % len(ranks)
             books = ranks[number].scheduler.books
-            in_flight = len(books.running) + books.waiting.size
+            in_flight = len(books.running) + books.n_waiting
             score = max(in_flight, self._counts[number]) + self._penalties[number]
             if score < least:
                 best, least = number, score
@@ -145,7 +155,7 @@ class RankGroup:
         self._counted_at = self.clock.now
         for number, rank in enumerate(self.ranks):
             books, pool = rank.scheduler.books, rank.scheduler.pool
-            waiting = books.waiting.size
+            waiting = books.n_waiting
             self._counts[number] = len(books.running) + waiting
             usage = (pool.usable - pool.free) / pool.usable
             self._penalties[number] = 6.0 * waiting * max(0.0, usage - 0.5)

@@ -341,7 +341,10 @@ class Replica(Loop):
         """What a paced engine schedules now; None = nothing."""
         if self._aborts:
             self._outputs.drop(self._aborts)
-        return self.scheduler.compose()
+        batch = self.scheduler.compose()
+        if batch is None and self._outputs.news(self.clock.now, not self._queue):
+            batch = self.scheduler.compose()
+        return batch
 
     def take_in(self, now: float) -> None:
         """Apply the outputs of a paced engine's batches that have ended."""
