@@ -9,10 +9,11 @@ counts is published).
 ``deepep_high_throughput``: a copy a token and machine (a GPU within one machine). Bandwidths measured with 4096 tokens.
 ``flashinfer_nvlink_one_sided``: a copy a token and GPU, where NVLink joins all GPUs (726-740 of 900 GB/s on SM100).
 
+Its kernels hold 24 of the H800's 132 multiprocessors; the low-latency ones none while they wait.
+
 Bandwidths scale with the GPU's link (one machine) or NIC (several) against the H800's 200 and 50 GB/s. Between measured
 numbers of GPUs times are interpolated in the logarithm; beyond the last they stay.
-Sources: deepseek-ai/DeepEP README and docs/legacy.md. Leaves out: group-limited routing (fewer machines a token), streaming
-multiprocessors that the kernels take from the computation.
+Sources: deepseek-ai/DeepEP README and docs/legacy.md. Leaves out: group-limited routing (fewer machines a token).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ _LOW_LATENCY_US = {8: (77, 114), 16: (118, 195), 32: (155, 273), 64: (173, 314),
 _MEASURED_MESSAGES = 128 * 8 * 7168
 _NORMAL_GB_S = {8: (153, 158), 16: (43, 43), 32: (58, 57), 64: (51, 50)}
 _NVLINK_SHARE = 0.8
+_HELD_SHARE = 24 / 132
 
 
 class AllToAll(NamedTuple):
@@ -43,6 +45,8 @@ class AllToAll(NamedTuple):
     latency_s: float
     s_per_token: float
     s_per_gathered_token: float = 0.0
+    held_share: float = 0.0
+    """Of the GPU's processors, by its kernels while they run beside a computation."""
 
     def layer_s(self, most_tokens: float, all_tokens: float, gpus: int, imbalance: float) -> float:
         """Seconds of a layer where the fullest of ``gpus`` GPUs has ``most_tokens`` and all have ``all_tokens``."""
@@ -71,7 +75,8 @@ def all_to_all(backend: All2AllBackend, gpus: int, gpu: GpuSpec, hidden: int, ac
         dispatch, combine = _interpolated(_NORMAL_GB_S, gpus)
         copies = _distinct(gpus if nodes == 1 else nodes, active) * hidden
         latency = 2.0 * (LATENCY_S if nodes == 1 else LATENCY_S + NIC_LATENCY_S)
-        return AllToAll(latency, copies * (_DISPATCH_BYTES / dispatch + _COMBINE_BYTES / combine) / (1e9 * scale))
+        moved = copies * (_DISPATCH_BYTES / dispatch + _COMBINE_BYTES / combine) / (1e9 * scale)
+        return AllToAll(latency, moved, held_share=_HELD_SHARE)
     copies = _distinct(gpus, active) * hidden
     rate = gpu.link_gb_s_per_direction * 1e9 * _NVLINK_SHARE
     return AllToAll(2.0 * LATENCY_S, copies * (_DISPATCH_BYTES + _COMBINE_BYTES) / rate)

@@ -8,8 +8,11 @@ CUDA graph, every rank is padded to it and carries as many; larger steps run eag
 runs one token. The host's part is that of the rank with most sequences; one chunk of a prompt anywhere takes all ranks out
 of the full graph (vLLM 0.33, ``v1/worker/dp_utils.py``).
 
-With dual batch overlap, where every rank has tokens enough, two halves take ``max(attention + 2 N(T/2) + 2 E(S/2),
-2 A(T/2, S/2))``: the first and last layer's edges are left out.
+With dual batch overlap, where every rank has tokens enough, two halves take
+
+    max(attention + 2 N(T/2) + 2 E(S/2) + held x 2 A(T/2, S/2), 2 A(T/2, S/2))
+
+where the all-to-all holds a share of the processors meanwhile; the first and last layer's edges are left out.
 
 As a ``StepTimeModel`` it answers for ranks that all carry the same.
 """
@@ -144,8 +147,9 @@ class RankStepTime:
         if self.halving is not None:
             enough = self.halving.prefill_tokens if load.prefill else self.halving.decode_tokens
             if load.least_tokens >= enough:
-                half = 2.0 * (self.own.nonattention_at(most / 2.0) + self.experts_s(everybody / 2.0))
-                return half, 2.0 * self.experts.carried_s(most / 2.0, everybody / 2.0)
+                computed = 2.0 * (self.own.nonattention_at(most / 2.0) + self.experts_s(everybody / 2.0))
+                carried = 2.0 * self.experts.carried_s(most / 2.0, everybody / 2.0)
+                return computed + self.experts.way.held_share * carried, carried
         computed = self.own.nonattention_at(most) + self.experts_s(everybody)
         return computed + self.experts.carried_s(most, everybody), -inf
 

@@ -218,6 +218,8 @@ class EngineSpec:
             raise ValueError("`num_redundant_experts` needs enable_expert_parallel and enable_eplb, which places copies")
         if self.enable_eplb and not self.enable_expert_parallel:
             raise ValueError("`enable_eplb` needs enable_expert_parallel: without it every GPU has a slice of every expert")
+        if self.enable_dbo and not self.all2all_backend.startswith("deepep"):
+            raise ValueError(f"`enable_dbo` needs a DeepEP all2all_backend, as in vLLM, but got {self.all2all_backend}")
         if self.waiting_served_ratio and self.batch_order != "prefill_first":
             raise ValueError("`waiting_served_ratio` needs batch_order=prefill_first: else decodes never pause")
         if (self.speculative.drafts or self.max_loras) and not self.decides_as_vllm:

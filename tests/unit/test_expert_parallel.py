@@ -181,7 +181,8 @@ def test_halving_hides_the_all_to_all_where_every_rank_has_enough() -> None:
 
 def test_lines_are_what_steps_take() -> None:
     for dbo in (False, True):
-        ranks = ranks_of("deepseek_v3", "h200", data_parallel_size=16, enable_dbo=dbo, **DEEPSEEK)
+        options = {"all2all_backend": "deepep_high_throughput", "enable_dbo": dbo, **DEEPSEEK}
+        ranks = ranks_of("deepseek_v3", "h200", data_parallel_size=16, **options)
         for n in (1, 40, 128):
             before = 0.0
             for context in range(n * 10, n * 12_000, n * 517):
@@ -233,7 +234,9 @@ def test_refused_with_the_arithmetic(name: str, card: str, options: dict[str, An
         step_time_model(*engine_of(name, card, **options))
 
 
-@pytest.mark.parametrize("options", [{"num_redundant_experts": 8, **EP}, {"enable_eplb": True}, {"data_parallel_size": 0}])
+@pytest.mark.parametrize("options", [
+    {"num_redundant_experts": 8, **EP}, {"enable_eplb": True}, {"data_parallel_size": 0}, {"enable_dbo": True},
+])  # fmt: skip
 def test_half_stated_expert_options_are_refused_at_the_key(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         EngineSpec(**options)
