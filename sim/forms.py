@@ -20,8 +20,8 @@ from pathlib import Path
 from types import ModuleType
 
 _WHOLE = ("engine", "gateway")
-_OPEN = ("__init__", "listener", "kv_source")
-"""Files that stay Python: anybody may derive from a listener, or from a source of KV."""
+_OPEN = ("__init__", "listener", "kv_source", "offloading")
+"""Files that stay Python: anybody may derive from a listener, or from a source of KV, as offloading does."""
 _PARTS = (
     "fleet.least_loaded", "fleet.loads", "fleet.server", "perf.front_end", "perf.host", "perf.rank_step", "perf.speculation",
     "perf.step_time", "perf.tabulated", "record.recorder", "rng",

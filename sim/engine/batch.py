@@ -25,8 +25,9 @@ class Batch:
 
     __slots__ = (
         "admitted", "announces", "committed", "context", "delivered", "drafts", "end", "finishing", "first", "held_blocks",
-        "increment", "load_time", "n_decode", "next_drafts", "number", "order", "padded", "preempted", "prefills",
-        "prompts", "sampled", "sched_at", "speculates", "start", "steps", "used_blocks", "verified", "verifying",
+        "increment", "load_time", "n_decode", "next_drafts", "not_before", "number", "order", "padded", "preempted",
+        "prefills", "prompts", "sampled", "sched_at", "speculates", "start", "steps", "used_blocks", "verified",
+        "verifying",
     )  # fmt: skip
 
     def __init__(self, n_decode: int, context: int) -> None:
@@ -56,6 +57,8 @@ class Batch:
         """Of these, requests whose drafts were made by nobody."""
         self.next_drafts = 0
         """Drafts that follow it."""
+        self.not_before = 0.0
+        """It starts no earlier."""
         self.load_time = 0.0
         """Time for which it waits for loads, of adapters or KV, before it computes."""
         self.verifying = 0

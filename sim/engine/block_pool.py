@@ -6,6 +6,7 @@ Source of the rules: vLLM 0.33 ``v1/core/block_pool.py``; of the blocks vLLM rep
 
 from __future__ import annotations
 
+from sim.engine.freed_blocks import FreedBlocks
 from sim.engine.request import EngineRequest
 
 Match = list[tuple[object, int, int]]
@@ -23,6 +24,8 @@ class CountingBlockPool:
         self.block_size = block_size
         self.usable = num_gpu_blocks - 1
         self.free = self.usable
+        self.freed: FreedBlocks | None = None
+        """Who wants to know which blocks of finished requests are handed out; None = nobody."""
 
     def match(self, request: EngineRequest) -> tuple[Match, int, int]:
         """Longest cached prefix: its pieces, its blocks, and how many of them are free now. Here: none."""
@@ -35,10 +38,14 @@ class CountingBlockPool:
     def admit(self, request: EngineRequest, pieces: Match, new_blocks: int) -> None:
         """Give an admitted request its hit blocks and ``new_blocks`` fresh ones (the caller checked that they exist)."""
         self.free -= new_blocks
+        if self.freed is not None:
+            self.freed.taken(new_blocks)
 
     def take(self, blocks: int) -> None:
         """Allocate ``blocks`` from the head of the free list."""
         self.free -= blocks
+        if self.freed is not None:
+            self.freed.taken(blocks)
 
     def register(self, request: EngineRequest, tokens: int) -> None:
         """Make the full blocks below ``tokens`` findable. Here: nothing to do."""
@@ -46,6 +53,8 @@ class CountingBlockPool:
     def release(self, request: EngineRequest, held_blocks: int) -> None:
         """Free everything a request holds."""
         self.free += held_blocks
+        if self.freed is not None:
+            self.freed.freed(request, held_blocks)
 
     def clear(self) -> None:
         """Forget what is cached; nobody holds a block. Here: nothing to do."""

@@ -156,6 +156,10 @@ class Books:
 
     def finish(self, request: EngineRequest) -> None:
         """The last token of ``request`` has returned: its blocks are free, or pinned, or put aside."""
+        if self.external is not None:
+            if self.pool.caching and request.running and request.drafts is None:
+                self.pool.register(request, request.computed)
+            self.external.source.over(request)
         if request.running:
             del self.running[request]
             request.running = False
@@ -178,17 +182,16 @@ class Books:
             external.aside.append((self.composed, request, blocks))
         else:
             return False
-        if self.pool.caching and request.drafts is None:
-            self.pool.register(request, request.computed)
         return True
 
     def drop(self, request: EngineRequest) -> None:
         """Nobody waits for ``request`` any more."""
-        if request.loading and self.external is not None and not self.external.loads[request].reported:
-            self.external.holding.remove(request)
-            self.external.loads[request].dropped = True  # its blocks are written to until the load ends
+        if self.external is not None:
             self.external.source.dropped(request)
-            return
+            if request.loading and not self.external.loads[request].reported:
+                self.external.holding.remove(request)
+                self.external.loads[request].dropped = True  # its blocks are written to until the load ends
+                return
         if request.holding:
             self.leave_holding(request)
             return

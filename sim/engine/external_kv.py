@@ -44,14 +44,16 @@ class Load:
 
 
 class Report:
-    """News of a load (``good`` tokens are there) or, with ``good`` < 0, of a pin that ends; told at ``time``."""
+    """What was told at ``time``: of the load of ``request`` (``good`` tokens are there) or, with ``good`` < 0, of its pin
+    that ends; or, without a request, ``news`` for the source itself."""
 
-    __slots__ = ("good", "request", "time")
+    __slots__ = ("good", "news", "request", "time")
 
-    def __init__(self, time: float, request: EngineRequest, good: int) -> None:
+    def __init__(self, time: float, request: EngineRequest | None, good: int, news: object = None) -> None:
         self.time = time
         self.request = request
         self.good = good
+        self.news = news
 
 
 class ExternalKv:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from sim.engine.batch import Batch
 from sim.engine.request import EngineRequest
 
 
@@ -27,6 +28,9 @@ NOTHING = Offer(0, False)
 class KvSource:
     """A prefill engine, a store, a tier: whoever holds KV for one engine, or wants what it computed."""
 
+    follows = False
+    """It is told of each call of the scheduler (``begins`` and ``composed``), and no steps are skipped."""
+
     def held(self, request: EngineRequest, local_tokens: int) -> Offer | None:
         """What it holds of ``request`` beyond ``local_tokens`` that the engine's own cache has; None = ask later."""
         return NOTHING
@@ -39,6 +43,28 @@ class KvSource:
     def keeps(self, request: EngineRequest) -> bool:
         """``request`` has its last token: whether its blocks stay, pinned, until ``Replica.kv_released``."""
         return False
+
+    def over(self, request: EngineRequest) -> None:
+        """``request`` has its last token; its blocks are about to be freed, or pinned."""
+
+    def begins(self) -> None:
+        """A call of the scheduler begins."""
+
+    def composed(self, batch: Batch, served: list[tuple[EngineRequest, int]]) -> float:
+        """It is over: ``batch`` serves the requests ``served``, in the scheduler's order, which then have that many tokens.
+        Returns the moment before which the step cannot start."""
+        return 0.0
+
+    def wants_call(self) -> bool:
+        """Whether an engine with nothing to schedule is to call its scheduler nevertheless."""
+        return False
+
+    def acted(self) -> bool:
+        """Whether the latest call did something, though it may have scheduled nothing."""
+        return False
+
+    def heard(self, news: object) -> None:
+        """``news``, which it told its replica (``Replica.kv_news``), has come out with a step's output."""
 
     def dropped(self, request: EngineRequest) -> None:
         """``request`` was aborted, or ended with an error: it loads no more."""

@@ -36,14 +36,22 @@ class LoadReports:
         """Told at ``now``: nobody wants the blocks of finished ``request`` any more."""
         self._external.reports.append(Report(now, request, -1))
 
+    def news(self, now: float, news: object) -> None:
+        """Told at ``now``: ``news`` for the source, which hears it with a step's output."""
+        self._external.reports.append(Report(now, None, 0, news))
+
     def due(self, upto: float) -> bool:
         """Whether something was told by ``upto``."""
         reports = self._external.reports
         return bool(reports) and reports[0].time <= upto
 
-    def begun(self) -> bool:
-        """Whether the latest call began a load."""
-        return bool(self._external.begun)
+    def acted(self) -> bool:
+        """Whether the latest call began a load, or made the source do something."""
+        return bool(self._external.begun) or self._external.source.acted()
+
+    def wants_call(self) -> bool:
+        """Whether the source wants the scheduler called though nothing is to be scheduled."""
+        return self._external.source.wants_call()
 
     def hear(self, upto: float) -> list[EngineRequest]:
         """Take in what was told by ``upto`` apart from any batch; requests that end with an error are returned."""
@@ -54,9 +62,9 @@ class LoadReports:
         """Take what was told by ``upto``; failed loads take effect, on the output of ``batch`` too."""
         external = self._external
         while external.aside and batch is not None and external.aside[0][0] <= batch.number:
-            _, request, blocks = external.aside.pop(0)
-            self._books.pool.release(request, blocks)
-            self._books.forget(request)
+            _, finished, blocks = external.aside.pop(0)
+            self._books.pool.release(finished, blocks)
+            self._books.forget(finished)
         external.loaded, external.failed, external.released = [], [], []
         self._taken = external.take_due(upto) if self.due(upto) else []
         external.ended = []
@@ -67,8 +75,8 @@ class LoadReports:
         broken: list[EngineRequest] = []
         for report in self._taken:
             request = report.request
-            load = external.loads.get(request)
-            if load is None or report.good < 0:
+            load = external.loads.get(request) if request is not None else None
+            if request is None or load is None or report.good < 0:
                 continue
             external.loaded.append(request)
             if report.good >= load.upto:
@@ -81,9 +89,7 @@ class LoadReports:
                 self._cut[request] = load.good
             elif external.fails and not load.dropped:
                 broken.append(request)
-        for request in external.holding.in_order() if broken else ():
-            if request in broken:
-                external.ended.append(request)
+        external.ended.extend([one for one in external.holding.in_order() if one in broken])
         if self._cut and batch is not None:
             self._fail_in_step(batch)
 
@@ -108,15 +114,18 @@ class LoadReports:
     def after_output(self) -> list[EngineRequest]:
         """Requests that end with an error leave (and are returned); loads are noted, pins end."""
         books, external = self._books, self._external
-        for request in external.ended:
-            if request in self._cut:
-                books.give_up(request, self._cut[request] // books.block_size)
+        for ended in external.ended:
+            if ended in self._cut:
+                books.give_up(ended, self._cut[ended] // books.block_size)
             else:
                 external.ready += 1
-                external.loads[request].reported = True
-                books.leave_holding(request)
+                external.loads[ended].reported = True
+                books.leave_holding(ended)
         for report in self._taken:
             request = report.request
+            if request is None:
+                external.source.heard(report.news)
+                continue
             if report.good < 0:
                 blocks = external.pinned.pop(request, 0)
                 if blocks:

@@ -80,11 +80,11 @@ class Outputs:
         if reports is None:
             return False
         due = idle and reports.due(now)
-        if self._steps is not None and (due or reports.begun()):
+        if self._steps is not None and (due or reports.acted()):
             self._steps.looked(self._scheduler, now)
         if due:
             self.hear(now)
-        return due
+        return due or (idle and reports.wants_call())
 
     def drop(self, aborts: list[EngineRequest]) -> None:
         """Nobody waits for the requests ``aborts`` any more; the list is empty then."""

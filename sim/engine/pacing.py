@@ -39,4 +39,4 @@ class Pacing:
             increment = slope * n
         if self._noise is not None:
             first *= self._noise.factor()
-        batch.set_times(start, first + batch.load_time, increment)
+        batch.set_times(start if start > batch.not_before else batch.not_before, first + batch.load_time, increment)

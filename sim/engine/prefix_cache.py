@@ -27,6 +27,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 
 from sim.engine.block_pool import CountingBlockPool, Match
+from sim.engine.freed_blocks import FreedBlocks
 from sim.engine.request import EngineRequest
 from sim.spec import EngineSpec
 
@@ -70,13 +71,15 @@ class ContentNode:
 class Run:
     """Blocks [lo, hi) of one node with one fate: held by the same ``owners``, or together in the free list."""
 
-    __slots__ = ("after", "before", "hi", "lo", "node", "owners")
+    __slots__ = ("after", "before", "hi", "lo", "node", "owners", "readers")
 
     def __init__(self, node: ContentNode, lo: int, hi: int) -> None:
         self.node = node
         self.lo = lo
         self.hi = hi
         self.owners: set[EngineRequest] = set()
+        self.readers: list[EngineRequest] | None = None
+        """Finished requests whose blocks these were, where somebody may still read them."""
         self.before: Run = self
         self.after: Run = self
 
@@ -96,6 +99,8 @@ class PrefixBlockPool:
         self.findable = findable
         """``findable(writer, reader)``: tokens of a live request whose full blocks another one can find now."""
         self.usable = num_gpu_blocks - 1
+        self.freed: FreedBlocks | None = None
+        """See ``CountingBlockPool``."""
         self.unhashed = self.usable
         """Free blocks without a hash: the head of the free list."""
         self.free = self.usable
@@ -197,6 +202,8 @@ class PrefixBlockPool:
                 run = self._split(run, lo)
             if run.hi > hi:
                 self._split(run, hi)
+            if run.readers is not None:
+                self._hand_out(run, lo, hi)
             if not run.owners:
                 self._unlink(run)
                 self.free -= hi - lo
@@ -216,6 +223,8 @@ class PrefixBlockPool:
         while blocks:
             run = self._list.after
             size = run.hi - run.lo
+            if run.readers is not None:
+                self._hand_out(run, max(run.lo, run.hi - blocks), run.hi)
             if size > blocks:
                 run.hi -= blocks
                 return
@@ -223,6 +232,10 @@ class PrefixBlockPool:
             self._unlink(run)
             run.node.runs.remove(run)
             run.node.unpin()
+
+    def _hand_out(self, run: Run, lo: int, hi: int) -> None:
+        if self.freed is not None and run.readers is not None:
+            self.freed.handed.extend([(request, lo, hi) for request in run.readers])
 
     def register(self, request: EngineRequest, tokens: int) -> None:
         """Make the full blocks below ``tokens`` findable."""
@@ -328,6 +341,7 @@ class PrefixBlockPool:
     def _split(self, run: Run, at: int) -> Run:
         """Cut ``run`` at block ``at``; returns the deep part. Owners, registration order and list place are kept."""
         deep = Run(run.node, at, run.hi)
+        deep.readers = run.readers
         run.hi = at
         runs = run.node.runs
         runs.insert(runs.index(run) + 1, deep)
@@ -358,5 +372,5 @@ def block_keys(engine: EngineSpec) -> tuple[int, bool]:
     ahead = engine.speculative.prefill_lookahead() if engine.enable_prefix_caching else 0
     if not ahead:
         return 0, False
-    covered = not engine.speculative.disable_lookahead_block_hashes and engine.kv_connector.role == "none"
+    covered = not engine.speculative.disable_lookahead_block_hashes and not engine.exchanges_kv
     return (ahead, False) if covered else (0, True)

@@ -133,6 +133,13 @@ class Replica(Loop):
             reports.released(self.clock.now, request)
             self.look_again()
 
+    def kv_news(self, news: object) -> None:
+        """The source of KV is to hear ``news`` with a step's output."""
+        reports = self._outputs.reports
+        if reports is not None:
+            reports.news(self.clock.now, news)
+            self.look_again()
+
     def look_again(self) -> None:
         """A source would answer otherwise from now on."""
         if self.stopped:

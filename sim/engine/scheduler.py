@@ -72,10 +72,10 @@ class Scheduler:
         self.books = Books(engine, num_gpu_blocks, grouped, drafts, adapters)
         self.limits = self.books.limits
         self.pool = self.books.pool
-        connector = engine.kv_connector
-        if source is not None and connector.role != "none":
-            fails = connector.load_failure_policy == "fail"
-            self.books.external = ExternalKv(source, connector.role, fails, engine.async_scheduling, self.limits.by_priority)
+        if source is not None:
+            role = "consumer" if engine.kv_connector.role == "none" else engine.kv_connector.role
+            fails = engine.kv_connector.load_failure_policy == "fail"
+            self.books.external = ExternalKv(source, role, fails, engine.async_scheduling, self.limits.by_priority)
         self.cadence = Cadence(interval) if cadence is None and interval > 1 else cadence
         self.serving = Serving(self.books)
         self.admission = Admission(self.books, self.cadence, reserve)
@@ -120,7 +120,10 @@ class Scheduler:
             n_waiting += external.holding.size
             external.begun = []
             external.put_off = 0
+            external.source.begins()
         if not decodes.size and not books.prefilling and not n_waiting and (books.drafts is None or not books.running):
+            if external is not None:
+                external.source.composed(Batch(0, 0), [])
             return None
         if books.drafts is not None:
             books.drafts.begin()
@@ -136,12 +139,15 @@ class Scheduler:
         budget = self.serving.in_aggregate(batch, limits.budget, longest, hold)
         if budget < 0:
             budget = self.serving.in_order(batch, limits.budget, longest, hold)
-        order = in_order(books.running, tick, batch, books.held_back) if self.record_order else None
+        follows = external is not None and external.source.follows
+        order = in_order(books.running, tick, batch, books.held_back) if self.record_order or follows else None
         if (n_waiting or self.cadence is not None) and not batch.preempted and not (limits.prefills_apart and books.running):
             self.admission.admit(batch, budget, longest, hold)
         if order is not None:
             order.extend(batch.prefills[len(batch.prefills) - len(batch.admitted) :])
             batch.order = order
+            if follows and external is not None:
+                batch.not_before = external.source.composed(batch, [(r, before + n) for r, n, before in order])
         if not batch.n_decode and not batch.prefills:
             return None
         if batch.prefills or batch.preempted or books.held_back:
@@ -197,7 +203,7 @@ class Scheduler:
         books = self.books
         if not self.skip_decode or self.record_order or books.prefilling:
             return 1
-        if books.external is not None and books.external.put_off:
+        if books.external is not None and (books.external.put_off or books.external.source.follows):
             return 1  # whoever was told to ask later asks at each step
         if books.waiting.size and (
             self.cadence is not None or books.waiting.any_stale(books.returned) or self._head_follows()

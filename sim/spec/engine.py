@@ -162,6 +162,11 @@ class EngineSpec:
     """How many times as long such a step takes; the default is an assumption."""
 
     @property
+    def exchanges_kv(self) -> bool:
+        """KV comes from, or goes to, somewhere else than its own GPU memory."""
+        return self.kv_connector.role != "none"
+
+    @property
     def decides_as_vllm(self) -> bool:
         """Order, admission and victims are vLLM's."""
         return (self.batch_order, self.admission_reserve, self.victim) == ("decode_first", "prompt", "last_admitted")

@@ -34,7 +34,7 @@ from sim.perf.step_time import AffineStepTime
 from sim.spec import EngineSpec
 from sim.spec.kv_connector import KvConnectorSpec
 from sim.trust import rank_recording, recorded_requests
-from sim.trust.scripted_source import ScriptedSource
+from sim.trust.scripted_source import RecordedOffload, ScriptedSource
 from sim.watch import watch_of_this_job
 
 _DEFAULTS: dict[str, Any] = {
@@ -44,6 +44,7 @@ _COMPARED = (
     "sched_ns", "arrived", "preempted", "new", "resumed", "scheduled", "start_ns", "end_ns", "sampled", "finished",
     "new_tokens", "context_tokens", "running", "waiting", "free_blocks", "free_blocks_end", "held", "drafts", "padded",
     "tokens", "loras", "loads", "loaded", "failed", "pinned", "released",
+    "stores", "flushed", "jobs_done", "ask_later", "cpu_used", "cpu_evicted", "store_dropped",
 )  # fmt: skip
 
 
@@ -80,6 +81,8 @@ def engine_of(options: dict[str, Any]) -> tuple[EngineSpec, int]:
     options.pop("kv_groups", None)
     options.pop("prefix_cache_retention_interval", None)
     connector = options.pop("kv_connector", None)
+    if options.pop("kv_offload", None) is not None:
+        connector = {"kv_role": "kv_consumer"}
     if connector is not None:
         options["kv_connector"] = KvConnectorSpec(
             role=connector["kv_role"], load_failure_policy=connector.get("kv_load_failure_policy", "fail")
@@ -115,8 +118,10 @@ class Recording(EngineListener, StepListener):
         drafts = Drafts(spec, time) if spec.speculative.drafts else None
         adapters = Adapters(spec.max_loras, spec.max_loras, time) if spec.max_loras else None
         self.clock = Clock(initial_time=0)
-        self.source: ScriptedSource | None = None
-        if spec.kv_connector.role != "none":
+        self.source: ScriptedSource | RecordedOffload | None = None
+        if case["engine"].get("kv_offload") is not None:
+            self.source = RecordedOffload(self.clock, case["engine"]["kv_offload"])
+        elif spec.kv_connector.role != "none":
             self.source = ScriptedSource(self.clock, {row["id"]: row for row in case["requests"]})
         self.scheduler = (
             WatchedScheduler(
@@ -240,6 +245,7 @@ class Recording(EngineListener, StepListener):
         self._row_of[id(batch)] = row
         if self.source is not None:
             row["loads"] = self._begun(scheduler)
+            row |= self.source.of_the_call()
         self.n_steps += 1
         self.rows.append(row)
         self._arrivals_by_step()
@@ -256,17 +262,22 @@ class Recording(EngineListener, StepListener):
         external = scheduler.books.external
         assert external is not None
         assert self.source is not None
-        return [[r.request_id, local, tokens, self.source.done_ns[r.request_id]] for r, local, tokens in external.begun]
+        return [[r.request_id, local, tokens, self.source.done_at(r)] for r, local, tokens in external.begun]
 
     def looked(self, scheduler: Scheduler, now: float) -> None:
         """See ``StepListener``."""
         books = scheduler.books
-        row: dict[str, Any] = {"step": None, "sched_ns": now, "start_ns": now, "end_ns": now, "arrived": self._arrived}
+        if self.rows and self.rows[-1]["step"] is None and self.rows[-1]["sched_ns"] < now == self.rows[-1]["end_ns"]:
+            return  # what was flushed without a step is reported with the row of that call
+        start = max(now, self.source.start) if self.source is not None else now
+        row: dict[str, Any] = {"step": None, "sched_ns": now, "start_ns": start, "end_ns": start, "arrived": self._arrived}
         for field in ("scheduled", "new", "resumed", "preempted", "sampled", "finished"):
             row[field] = []
         row |= {"new_tokens": 0, "context_tokens": 0, "running": len(books.running), "loads": self._begun(scheduler)}
         row |= {"free_blocks": scheduler.pool.free, "waiting": books.n_waiting, "free_blocks_end": scheduler.pool.free}
         row |= {field: [] for field in ("loaded", "failed", "released", "pinned", "drafts", "padded", "tokens", "loras")}
+        if self.source is not None:
+            row |= self.source.of_the_call() | self.source.of_the_output()
         if row["loads"]:
             self._arrived = []  # else the recordings show here, too, who arrives before the next row
         self.rows.append(row)
@@ -283,9 +294,8 @@ class Recording(EngineListener, StepListener):
         row["loaded"] = [r.request_id for r in external.loaded]
         row["failed"] = [r.request_id for r in external.failed]
         row["released"] = [r.request_id for r in external.released]
-        row["pinned"] = self.source.pinned
         row["free_blocks_end"] = scheduler.pool.free
-        self.source.pinned = []
+        row |= self.source.of_the_output()
 
     def finished(self, request: EngineRequest) -> None:
         """See ``EngineListener``."""

@@ -1,11 +1,13 @@
-"""``ScriptedSource``: the external KV that a recorded case states, request by request."""
+"""External KV as a recorded case states it: ``ScriptedSource``, request by request, or a CPU tier, ``RecordedOffload``."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from sim.engine.clock import REPORT, Clock, Moment
+from sim.engine.cpu_tier import CpuTier
 from sim.engine.kv_source import NOTHING, KvSource, Offer
+from sim.engine.offloading import Copying, Job, Offloading
 from sim.engine.replica import Replica
 from sim.engine.request import EngineRequest
 
@@ -18,9 +20,10 @@ class ScriptedSource(KvSource):
         self._rows = rows
         self._replica: Replica | None = None
         self._used: set[str] = set()
-        self.done_ns: dict[str, float | None] = {}
-        """When the latest load of a request ends; None = within its step."""
-        self.pinned: list[str] = []
+        self.start = 0.0
+        """Nothing is flushed: no step waits."""
+        self._done_ns: dict[str, float | None] = {}
+        self._pinned: list[str] = []
 
     def attach(self, replica: Replica) -> None:
         """Whom it tells."""
@@ -29,6 +32,19 @@ class ScriptedSource(KvSource):
             known = (row.get("external") or {}).get("unknown_until_ns")
             if known is not None:
                 self._clock.at(known, REPORT, self._known)
+
+    def done_at(self, request: EngineRequest) -> float | None:
+        """When the latest load of ``request`` ends; None = within its step."""
+        return self._done_ns[request.request_id]
+
+    def of_the_call(self) -> dict[str, Any]:
+        """Fields of a row that tell what the latest call did."""
+        return {}
+
+    def of_the_output(self) -> dict[str, Any]:
+        """Likewise of what came out since the row before."""
+        pinned, self._pinned = self._pinned, []
+        return {"pinned": pinned}
 
     def _known(self, moment: Moment) -> None:
         assert self._replica is not None
@@ -53,10 +69,10 @@ class ScriptedSource(KvSource):
         self._used.add(request.request_id)
         if external["mode"] == "async":
             done = self._clock.now + external["load_ns"]
-            self.done_ns[request.request_id] = done
+            self._done_ns[request.request_id] = done
             self._clock.at(done, REPORT, self._loaded, (request, good))
             return 0.0
-        self.done_ns[request.request_id] = None
+        self._done_ns[request.request_id] = None
         self._clock.at(self._clock.now, REPORT, self._loaded, (request, good))
         return float(external["load_ns"])
 
@@ -70,7 +86,7 @@ class ScriptedSource(KvSource):
         pin_ns = self._rows[request.request_id].get("pin_ns")
         if pin_ns is None:
             return False
-        self.pinned.append(request.request_id)
+        self._pinned.append(request.request_id)
         assert self._replica is not None
         self._clock.at(self._replica.output_time + pin_ns, REPORT, self._released, request)
         return True
@@ -78,3 +94,46 @@ class ScriptedSource(KvSource):
     def _released(self, moment: Moment) -> None:
         assert self._replica is not None
         self._replica.kv_released(moment.value)
+
+
+class RecordedOffload(Offloading):
+    """``kv_offload`` of a case, with what its rows tell."""
+
+    def __init__(self, clock: Clock, options: dict[str, Any]) -> None:
+        arc = options.get("eviction_policy", "lru") == "arc"
+        tier = CpuTier(options.get("cpu_chunks", 1000), arc, options.get("store_threshold", 0))
+        copying = Copying(
+            float(options.get("transfer_base_ns", 200_000)),
+            float(options.get("store_ns_per_block", 100_000)),
+            float(options.get("load_ns_per_block", 100_000)),
+        )
+        super().__init__(clock, tier, copying, options.get("offload_prompt_only", False))
+        self._done: list[int] = []
+        self._evicted = self._refused = 0
+
+    def heard(self, news: object) -> None:
+        """See ``KvSource``."""
+        super().heard(news)
+        assert isinstance(news, Job)
+        self._done.append(news.number)
+
+    def done_at(self, request: EngineRequest) -> float | None:
+        """When the latest load of ``request`` ends."""
+        return next(job.end for job in self.begun if job.request is request)
+
+    def of_the_call(self) -> dict[str, Any]:
+        """See ``ScriptedSource``."""
+        evicted, refused = self.tier.evicted - self._evicted, self.tier.refused - self._refused
+        self._evicted, self._refused = self.tier.evicted, self.tier.refused
+        return {
+            "stores": [[job.number, job.request.request_id, job.blocks] for job in self.stored],
+            "flushed": [job.number for job in self.flushed],
+            "ask_later": [request.request_id for request in self.asked_later],
+            "cpu_evicted": evicted,
+            "store_dropped": refused,
+        }
+
+    def of_the_output(self) -> dict[str, Any]:
+        """See ``ScriptedSource``."""
+        done, self._done = self._done, []
+        return {"jobs_done": done, "cpu_used": self.tier.used}

@@ -24,7 +24,8 @@ NAMES = [
     "sA4_eagle_multi_turn", "sA5_eagle_async_kv", "sA6_limits_dynamic", "sA7_mtp_modules", "sB1_one_slot",
     "sB2_prefix_key", "sB3_priority_kv", "sB4_async", "sC1_decode_side", "sC2_kv_pressure", "sC3_prefix_and_ask_later",
     "sC4_failures_recompute", "sC5_async_spec", "sC6_failures_fail", "sC7_slow_link", "sD1_lease", "sD2_pinned_pressure",
-    "sD3_both_roles", "sD4_async_producer", "sG1_full_and_window", "sG2_window_hits", "sG3_pressure_dense", "sG4_async",
+    "sD3_both_roles", "sD4_async_producer", "sE1_multi_turn", "sE2_lru_evict", "sE3_slow_stores", "sE4_preemption",
+    "sE5_whole_hits", "sG1_full_and_window", "sG2_window_hits", "sG3_pressure_dense", "sG4_async",
     "sG5_mamba_slots",
 ]  # fmt: skip
 
