@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
-from sim.perf import memory_plan, resolve_engine, step_time_model
+from sim.perf import memory_plan, resolve_engine
 from sim.perf.steady import MeanRequest, SteadyReplica, steady_engine
+from sim.perf.verification import mean_step_time
 from sim.spec import Scenario
 
 
@@ -16,7 +17,7 @@ def steady_replica(scenario: Scenario, prompt: float, answer: float) -> SteadyRe
     plan, mean = memory_plan(model, gpu, engine), max(1, round(prompt + answer))
     targets = scenario.slo.targets()
     rank = steady_engine(
-        step_time_model(model, gpu, engine),
+        mean_step_time(model, gpu, engine),
         plan.streams(mean) * mean if plan.simulated_groups else plan.one_group_tokens,
         engine.max_num_seqs or 1,
         MeanRequest(prompt, answer),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from typing import NamedTuple
 
 from sim.engine.batch import Batch
@@ -18,6 +18,9 @@ class EngineView(NamedTuple):
     waiting_tokens: int
     used_blocks: int
     usable_blocks: int
+    adapters: tuple[Hashable, ...] = ()
+    """LoRA adapters of running requests."""
+    max_loras: int = 0
 
 
 def view_of(scheduler: Scheduler, batches: Iterable[Batch], plan: Batch | None, composed: int, waiting: int) -> EngineView:
@@ -45,4 +48,7 @@ def view_of(scheduler: Scheduler, batches: Iterable[Batch], plan: Batch | None, 
     n_waiting = books.waiting.size
     if books.external is not None:
         n_waiting += books.external.holding.size
-    return EngineView(n_waiting, len(books.running), context, waiting, used, pool.usable)
+    view = EngineView(n_waiting, len(books.running), context, waiting, used, pool.usable)
+    if books.adapters is not None:
+        return view._replace(adapters=tuple(books.adapters.running), max_loras=books.adapters.max_loras)
+    return view

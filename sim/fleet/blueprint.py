@@ -9,7 +9,7 @@ from sim.engine.adapters import Adapters
 from sim.engine.drafts import Drafts
 from sim.perf import memory_plan, resolve_engine, step_time_model
 from sim.perf.lora import disk_load_s, slot_load_s
-from sim.perf.verification import verification_time
+from sim.perf.verification import mean_step_time, verification_time
 from sim.spec import EngineSpec, GpuSpec, ModelSpec
 
 
@@ -39,6 +39,8 @@ class Blueprint:
         self.engine_name = f"engine of {self.weights_name}"
         """What a machine's compile cache knows the engine by; its options are taken to make no difference."""
         self.step_time = step_time_model(model, gpu, self.engine)
+        self.mean_step_time = mean_step_time(model, gpu, self.engine)
+        """The same for who plans by means: with speculation, per token."""
         self.version = version
 
     @property

@@ -9,10 +9,14 @@ number of segments.
                 load unbalanced ((max - min) > abs and max > rel x min): the fewest unfinished requests
     weighted    argmax of queue_weight x (max waiting - waiting) / (max waiting - min waiting)
                 + kv_weight x (1 - KV used) + prefix_weight x blocks matched / blocks of the prompt (at most 256)
+                + lora_weight x (1 if the adapter runs there, 0.8 if it has room for one more, else 0)
+    adapter     the first replica in the adapter's own order (rendezvous hashing) that has at most ``balance`` x the mean of
+                unfinished requests; the base model: the fewest
 
 Sources: sgl-router ``src/policies/cache_aware.rs``; gateway-api-inference-extension
 ``pkg/epp/framework/plugins/scheduling/scorer`` (``queuedepth/queue.go``: 1 for all where queues are equal;
-``kvcacheutilization``; ``prefix/plugin.go``, the approximate index: an LRU a replica), picker: a random one of the best.
+``kvcacheutilization``; ``loraaffinity``; ``prefix/plugin.go``, the approximate index: an LRU a replica), picker: a random
+one of the best; consistent hashing with bounded loads, Mirrokni, Thorup and Zadimoghaddam 2016.
 Left out: SGLang's separate eviction thread (ours evicts at insertion).
 """
 
@@ -27,7 +31,7 @@ import numpy as np
 
 from sim.gateway.request import RequestView
 from sim.gateway.signals import ScrapedServer, ServerView, Signals, Snapshot
-from sim.spec.gateway.routing import SglangCacheAware, WeightedScore
+from sim.spec.gateway.routing import AdapterAffinity, SglangCacheAware, WeightedScore
 
 S = TypeVar("S", bound=ServerView)
 C = TypeVar("C", bound=ScrapedServer)
@@ -41,7 +45,7 @@ def path_of(request: RequestView) -> Path:
     if request.content is None:
         return [(("row", request.row), request.input_tokens)]
     path: Path = []
-    key: Hashable = None
+    key: Hashable = request.lora or None
     end = 0
     for name, tokens in request.content:
         key = hash((key, end, name))
@@ -150,6 +154,7 @@ class WeightedScoreRouter:
                 spec.queue_weight * ((longest - snapshot.waiting) / spread if spread else 1.0)
                 + spec.kv_weight * (1 - snapshot.kv_used)
                 + spec.prefix_weight * (matched / blocks if blocks else 0.0)
+                + (spec.lora_weight * _adapter_score(request.lora, snapshot) if request.lora else 0.0)
             )
             if score > best_score:
                 best, best_seen, best_score = server, snapshot, score
@@ -162,6 +167,32 @@ class WeightedScoreRouter:
             index = PrefixIndex(self._spec.block_tokens, self._spec.lru_blocks_per_replica or seen.kv_blocks)
             self._indices[server.name] = index
         return index
+
+
+def _adapter_score(lora: str, seen: Snapshot) -> float:
+    """llm-d's lora-affinity score of a replica."""
+    if lora in seen.adapters:
+        return 1.0
+    return 0.8 if len(seen.adapters) < seen.max_loras else 0.0
+
+
+class AdapterAffinityRouter:
+    """See the module's head: an adapter stays where it is loaded, and goes on to its next replica where that one is full."""
+
+    def __init__(self, spec: AdapterAffinity) -> None:
+        self._balance = spec.balance
+
+    def choose(self, request: RequestView, servers: Sequence[S]) -> S:
+        """See ``Router``."""
+        if not request.lora:
+            return min(servers, key=lambda server: server.requests_in_flight)
+        total = 1
+        for server in servers:
+            total += server.requests_in_flight
+        most = self._balance * total / len(servers)
+        lora = request.lora
+        order = sorted(servers, key=lambda server: _rank(lora, server.name), reverse=True)
+        return next((server for server in order if server.requests_in_flight + 1 <= most), order[0])
 
 
 class SessionAffinityRouter:

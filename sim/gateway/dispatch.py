@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
+from sim.engine.acceptance import AcceptancePath
 from sim.engine.clock import ARRIVAL, COMPLETION, Clock, Moment
 from sim.engine.listener import EngineListener
 from sim.engine.request import Content, EngineRequest
@@ -52,9 +53,10 @@ class Dispatcher(EngineListener):
         output_tokens: int,
         content: Content | None,
         output_name: Hashable | None,
+        lora: str = "",
     ) -> Attempt:
         """``request`` goes to ``server`` now; the engine will answer with ``output_tokens``, named ``output_name``
-        (None: nobody will ask for it)."""
+        (None: nobody will ask for it), by the adapter ``lora`` ("" = the base model)."""
         one_way_s = 0.0
         if self._one_way_s:
             one_way_s = self._one_way_s.get(server.pool, self._one_way_s.get(server.zone, 0.0))
@@ -63,6 +65,10 @@ class Dispatcher(EngineListener):
             request.row, input_tokens, output_tokens, self._clock.now, request.priority, content, output_name, attempt
         )
         engine.deadline = request.deadline_s
+        engine.lora = lora
+        engine.route = request.route
+        if request.accept:
+            engine.accept = AcceptancePath(request.accept)
         attempt.engine = engine
         server.take(input_tokens)
         self._counts.out += 1

@@ -137,10 +137,12 @@ class Gateway(AttemptListener, EndpointListener):
 
     def _label(self, request: ClientRequest) -> None:
         labels, row = self._labels, request.row
-        for name in ("route", "tenant", "session_id", "prompt_id"):
+        for name in ("route", "tenant", "session_id", "prompt_id", "lora", "accept"):
             column = labels.get(name)
             if column is not None:
                 setattr(request, name, column[row])
+        if request.lora and request.prompt_id:
+            request.prompt_id = f"{request.lora}|{request.prompt_id}"  # another adapter answers otherwise
         request.content = self._contents.of(row, request.input_tokens, self._output[row])
 
     # -- the life of a request -----------------------------------------------------------------------------------------
@@ -292,7 +294,8 @@ class Gateway(AttemptListener, EndpointListener):
         if refusal is not None:
             return Failure("rejected", refusal)
         name = ("out", request.row)  # of a second attempt at the same prompt, too
-        attempt = self.dispatcher.send(request, server, tokens, self._output[request.row], request.content, name)
+        output, lora = self._output[request.row], request.lora
+        attempt = self.dispatcher.send(request, server, tokens, output, request.content, name, lora)
         request.live.append(attempt)
         self.policies.attempt_sent(server)
         hedging = self._hedging

@@ -42,7 +42,8 @@ class PlainPath:
             self._recorder.lost(row, request.arrival_s, REJECTED, refusal)
             return
         name = ("out", row) if request.content is not None else None
-        attempt = self._dispatcher.send(request, server, request.input_tokens, output_tokens, request.content, name)
+        tokens = request.input_tokens
+        attempt = self._dispatcher.send(request, server, tokens, output_tokens, request.content, name, request.lora)
         if self._timeout_s is not None:
             self._deadlines.add(request.arrival_s + self._timeout_s, attempt)
 

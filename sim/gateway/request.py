@@ -55,6 +55,11 @@ class RequestView(Protocol):
         ...
 
     @property
+    def lora(self) -> str:
+        """LoRA adapter that it asks for; "" = the base model."""
+        ...
+
+    @property
     def content(self) -> Content | None:
         """What the prompt consists of; None = shares nothing with anybody."""
         ...
@@ -83,8 +88,8 @@ class ClientRequest:
     """One client request. Satisfies ``RequestView``."""
 
     __slots__ = (
-        "arrival_s", "attempts", "content", "deadline_s", "expired", "hedges", "input_tokens", "life", "live", "open",
-        "passed", "priority", "prompt_id", "route", "row", "session_id", "tenant", "tries", "withdrawn",
+        "accept", "arrival_s", "attempts", "content", "deadline_s", "expired", "hedges", "input_tokens", "life", "live",
+        "lora", "open", "passed", "priority", "prompt_id", "route", "row", "session_id", "tenant", "tries", "withdrawn",
     )  # fmt: skip
 
     def __init__(self, row: int, arrival_s: float, input_tokens: int, priority: int = 0) -> None:
@@ -96,6 +101,9 @@ class ClientRequest:
         self.tenant = ""
         self.session_id = ""
         self.prompt_id = ""
+        self.lora = ""
+        self.accept: tuple[int, ...] = ()
+        """Drafts that its verifications accept, where the trace says so."""
         self.content: Content | None = None
         self.deadline_s = inf
         """When its first token is due by the objective."""

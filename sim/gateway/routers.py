@@ -13,13 +13,14 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from sim.fleet.least_loaded import LeastLoaded, Load
-from sim.gateway.affinity import SessionAffinityRouter, SglangCacheAwareRouter, WeightedScoreRouter
+from sim.gateway.affinity import AdapterAffinityRouter, SessionAffinityRouter, SglangCacheAwareRouter, WeightedScoreRouter
 from sim.gateway.request import RequestView
 from sim.gateway.signals import ScrapedServer, ServerView, Signals
 from sim.gateway.static_weights import StaticWeightsRouter
 from sim.plugins import ROUTERS, Plugins
 from sim.rng import Uniforms
 from sim.spec.gateway.routing import (
+    AdapterAffinity,
     LeastKv,
     LeastRequests,
     LeastTokensInFlight,
@@ -131,6 +132,8 @@ def make_router(
             return PowerOfTwoRouter(spec.choices, _load_of(spec.signal, signals(spec.staleness_s)), rng)
         case SessionAffinity():
             return SessionAffinityRouter()
+        case AdapterAffinity():
+            return AdapterAffinityRouter(spec)
         case SglangCacheAware():
             return SglangCacheAwareRouter(spec)
         case StaticWeights():

@@ -7,7 +7,7 @@ the same numbers. With ``staleness_s`` = 0 they are read at the moment they are 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple, Protocol
 
 from sim.engine.clock import DEADLINE, Clock, Moment
@@ -42,13 +42,19 @@ class Snapshot(NamedTuple):
     """Share of KV blocks in use."""
     kv_blocks: int
     """How many there are."""
+    adapters: tuple[Hashable, ...] = ()
+    """LoRA adapters of running requests, and how many there may be (``vllm:lora_requests_info``)."""
+    max_loras: int = 0
 
 
 def read(server: ScrapedServer) -> Snapshot:
     """The state of ``server`` now."""
     view = server.replica.view()
     kv_used = view.used_blocks / view.usable_blocks
-    return Snapshot(server.requests_in_flight, server.tokens_in_flight, view.waiting, kv_used, view.usable_blocks)
+    return Snapshot(
+        server.requests_in_flight, server.tokens_in_flight, view.waiting, kv_used, view.usable_blocks, view.adapters,
+        view.max_loras,
+    )  # fmt: skip
 
 
 class Signals:

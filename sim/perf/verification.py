@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,10 +16,12 @@ from sim.perf.host import HostOverhead
 from sim.perf.roofline import compute_rate, efficiencies, roofline_tables
 from sim.perf.served import served_model
 from sim.perf.speculation import LOGIT_PASSES, Proposing, Rows, SpeculativeStepTime
+from sim.perf.step_time import DecodeLine, StepTimeModel, Verified
 from sim.perf.tabulated import TabulatedStepTime
 from sim.spec.engine import EngineSpec
 from sim.spec.gpu import GpuSpec
 from sim.spec.model import ModelSpec
+from sim.spec.speculative import rates_of
 
 PASS_GAP_S = 1.0e-4
 """Before each pass of a draft: launches that are not hidden and the choice of its tokens. Assumed, not fitted: a third to
@@ -54,3 +57,41 @@ def verification_time(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec, adapte
     beside = 2.0 * drafting.beside_parameters / (bandwidth * shared)
     gap = PASS_GAP_S * scale.get("host", 1.0)
     return SpeculativeStepTime(target, rows, Proposing(1 if spec.parallel_drafting else spec.drafts, beside, gap), draft)
+
+
+class StepTimePerToken:
+    """A ``StepTimeModel`` of an engine that speculates, for fluid models: the time in which each sequence gets one token,
+    when every verification brings ``length`` of them.
+
+    Args:
+        time: of its steps.
+        drafts: of a verification.
+        length: acceptance length.
+    """
+
+    def __init__(self, time: SpeculativeStepTime, drafts: int, length: float) -> None:
+        self._time = time
+        self._drafts = drafts
+        self._length = length
+
+    def step(self, prefills: Sequence[tuple[int, int]], n_decode: int, decode_context: int) -> float:
+        """See ``StepTimeModel``."""
+        prompts = self._time.verification(prefills, None) if prefills else 0.0
+        if not n_decode:
+            return prompts
+        verified = Verified(n_decode, n_decode * (1 + self._drafts), decode_context, True)
+        return prompts + self._time.verification((), verified) / self._length
+
+    def decode_line(self, n_decode: int, decode_context: int) -> DecodeLine:
+        """See ``StepTimeModel``; of this context alone."""
+        return DecodeLine(self.step((), n_decode, decode_context), 0.0, decode_context)
+
+
+def mean_step_time(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> StepTimeModel:
+    """What a fluid model of a resolved ``engine`` asks: without adapters; with speculation, time per token at the mean
+    acceptance of requests without a route of their own."""
+    spec = engine.speculative
+    if not spec.drafts or spec.method is None:
+        return step_time_model(model, gpu, engine)
+    length = 1.0 + sum(rates_of(spec.acceptance, spec.method, spec.drafts))
+    return StepTimePerToken(verification_time(model, gpu, engine), spec.drafts, length)

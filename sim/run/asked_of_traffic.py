@@ -31,3 +31,22 @@ def check_asked_of_traffic(scenario: Scenario, trace: Trace | None = None) -> No
                 raise ConfigError(
                     f"slo.{label}s.{value}: no request has this {label}; the trace's {label}s are: {there}"
                 )
+
+
+def check_adapters(scenario: Scenario, trace: Trace) -> None:
+    """Compare the LoRA adapters that ``trace`` asks for with the engines.
+
+    Raises:
+        ConfigError: a pool that serves has no slot for any.
+    """
+    asked = sorted({str(name) for name in trace.labels.get("lora", ())} - {""})
+    if not asked:
+        return
+    passes = {spec.pool for stage in ("before", "after") for spec in scenario.gateway.passes_of(stage)}
+    for name, pool in scenario.fleet.all_pools().items():
+        engine = pool.engine or scenario.engine
+        if not engine.max_loras and name not in passes:
+            raise ConfigError(
+                f"engine.max_loras: requests ask for {len(asked)} LoRA adapters ({', '.join(asked[:3])}"
+                f"{', ...' if len(asked) > 3 else ''}), but pool {name} has no slot for any; set it to 1 or more"
+            )

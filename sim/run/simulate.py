@@ -23,7 +23,7 @@ from sim.plugins import Plugins, Policies
 from sim.record import Recorder, Result
 from sim.record.recorder import FAILED, GiveUp
 from sim.record.result import TIMESERIES_COLUMNS
-from sim.run.asked_of_traffic import check_asked_of_traffic
+from sim.run.asked_of_traffic import check_adapters, check_asked_of_traffic
 from sim.run.sampler import Sampler, grid_s
 from sim.run.step_records import StepRecords
 from sim.spec import Scenario
@@ -64,6 +64,7 @@ def simulate(
     if trace is None:
         trace = load_trace(scenario)
         check_asked_of_traffic(scenario, trace)
+    check_adapters(scenario, trace)
     clock = Clock()
     recorder = Recorder(len(trace), (*scenario.fleet.all_pools(), *answering_pools(scenario.gateway)), give_up)
     roster = Roster(clock, scenario, recorder)

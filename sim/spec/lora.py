@@ -24,9 +24,9 @@ class LoraSpec:
     """Share by which a step with an adapter in it is longer outside attention, for each unit of ``engine.max_lora_rank``.
     0.5 % a unit: measured 4 % at rank 8 (vLLM pull request 11613), 8 to 24 % at unknown ranks (15655); ranks of 64 and more
     are an extrapolation."""
-    disk_gib_per_s: float = Field(default=1.0, gt=0, le=1000)
+    disk_gib_per_s: float = Field(default=1.0, gt=0, le=1e12)
     """Reading an adapter that is not in host memory; the whole engine waits. An assumption: one SSD or a fast share."""
-    host_gib_per_s: float = Field(default=20.0, gt=0, le=1000)
+    host_gib_per_s: float = Field(default=20.0, gt=0, le=1e12)
     """Copying an adapter from host memory into its slot on each GPU. An assumption: pageable memory over PCIe 4."""
     load_s: float = Field(default=0.02, ge=0, le=600)
     """Added to each read from disk: opening files, building tensors. An assumption."""

@@ -75,6 +75,20 @@ class Mix:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class Adapters:
+    """Gives every request (every session as a whole) a LoRA adapter by chance; the i-th most popular of ``count`` is asked
+    for in proportion to i^-exponent (Zipf)."""
+
+    kind: Literal["adapters"] = "adapters"
+    count: int = Field(ge=1, le=100_000)
+    """Adapters that are asked for."""
+    exponent: float = Field(default=1.0, ge=0, le=5)
+    """How skewed their popularity is; 0 = all alike. 1, Zipf's law, is an assumption."""
+    base_share: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the requests that ask for the base model; the default, none, is an assumption."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Filter:
     """Keeps the requests whose tokens and labels are within."""
 
@@ -95,7 +109,7 @@ class Filter:
     """Only requests of these tenants; empty = all."""
 
 
-Transform = Annotated[Dequantise | Stretch | ScaleContext | Mix | Filter, Field(discriminator="kind")]
+Transform = Annotated[Dequantise | Stretch | ScaleContext | Mix | Adapters | Filter, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -108,6 +108,22 @@ def hash_lists(column: pa.Array) -> np.ndarray:
     )  # fmt: skip
 
 
+_MOST_DRAFTS = 64
+
+
+def count_lists(column: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """Object array of tuples of counts from ``|``-separated numbers or lists (empty is the empty tuple), and the mask of
+    values that are none."""
+    found: list[tuple[int, ...]] = []
+    wrong = np.zeros(len(column), dtype=bool)
+    for place, value in enumerate(column.to_pylist()):
+        parts = value if isinstance(value, list) else [] if value is None or value == "" else str(value).split("|")
+        counts = [as_number(part) for part in parts]
+        wrong[place] = any(not (0 <= count <= _MOST_DRAFTS and count == int(count)) for count in counts)
+        found.append(() if wrong[place] else tuple(map(int, counts)))
+    return tuples(found), wrong
+
+
 def tuples(values: Iterable[tuple[int, ...]]) -> np.ndarray:
     """One-dimensional object array of tuples (numpy would make a matrix of tuples of equal length)."""
     return np.fromiter(values, dtype=object)

@@ -10,11 +10,14 @@ import numpy as np
 
 OPTIONAL_COLUMNS = (
     "route", "feature", "tenant", "priority", "session_id", "turn", "prefix_id", "prefix_tokens", "prompt_id",
-    "block_hashes", "max_output_tokens",
+    "block_hashes", "max_output_tokens", "lora", "accept",
 )  # fmt: skip
 
 INTEGER_LABELS = {"priority": 0, "turn": -1, "prefix_tokens": -1, "max_output_tokens": -1}
 """Label columns of whole numbers, and what stands for a missing one (a request without priority has the default, 0)."""
+
+TUPLE_LABELS = ("block_hashes", "accept")
+"""Label columns of lists of whole numbers, written with | between them."""
 
 
 def missing_column(name: str, n: int) -> np.ndarray:
@@ -22,7 +25,7 @@ def missing_column(name: str, n: int) -> np.ndarray:
     if name in INTEGER_LABELS:
         return np.full(n, INTEGER_LABELS[name], dtype=np.int64)
     column = np.empty(n, dtype=object)
-    column.fill(() if name == "block_hashes" else "")
+    column.fill(() if name in TUPLE_LABELS else "")
     return column
 
 
@@ -32,7 +35,8 @@ class Trace:
 
     ``labels`` holds the optional columns of the native format that are present, each as an array; missing text is "",
     missing numbers are as ``INTEGER_LABELS`` says. ``block_hashes`` is an object array of tuples of ints
-    (prefix-chained block ids), with ``block_tokens`` tokens to a block.
+    (prefix-chained block ids), with ``block_tokens`` tokens to a block. ``lora`` names the LoRA adapter that a request asks
+    for; ``accept``, likewise tuples of ints, says how many drafts its verifications accept, used again and again.
     """
 
     arrival_s: np.ndarray

@@ -1,7 +1,7 @@
 """What a workload's ``transforms`` do: each keeps the structure it does not name.
 
 Dequantise and stretch move requests in time, scale_context and mix change columns, filter leaves requests out. A
-session is treated as a whole by mix; filter may take turns out of it, which a prefix cache sees as turns sent
+session is treated as a whole by mix and adapters; filter may take turns out of it, which a prefix cache sees as turns sent
 elsewhere.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from sim.errors import TraceError
 from sim.rng import stream
-from sim.spec.workload import Dequantise, Filter, Mix, ScaleContext, Stretch
+from sim.spec.workload import Adapters, Dequantise, Filter, Mix, ScaleContext, Stretch
 from sim.workload.arrivals import inverse_clock, operational_clock
 from sim.workload.columns import tuples
 from sim.workload.merge import merged
@@ -93,17 +93,32 @@ def _scale_context(step: ScaleContext, trace: Trace, period_s: float, seed: int,
     return _with(trace, **columns), period_s
 
 
-@transformed.register
-def _mix(step: Mix, trace: Trace, period_s: float, seed: int, place: int) -> tuple[Trace, float]:
+def _uniforms(trace: Trace, seed: int, place: int) -> np.ndarray:
+    """One uniform number a request, the same for all of a session."""
     uniforms = stream(seed, "workload", "transform", place).random(len(trace))
     sessions = trace.labels.get("session_id")
-    if sessions is not None:
-        _, first, inverse = np.unique(sessions.astype(str), return_index=True, return_inverse=True)
-        uniforms = np.where(sessions != "", uniforms[first][inverse], uniforms)
+    if sessions is None:
+        return uniforms
+    _, first, inverse = np.unique(sessions.astype(str), return_index=True, return_inverse=True)
+    return np.where(sessions != "", uniforms[first][inverse], uniforms)
+
+
+@transformed.register
+def _mix(step: Mix, trace: Trace, period_s: float, seed: int, place: int) -> tuple[Trace, float]:
+    uniforms = _uniforms(trace, seed, place)
     weights = np.array(list(step.shares.values()))
     names = np.array(list(step.shares), dtype=object)
     column = names[np.searchsorted(np.cumsum(weights) / weights.sum(), uniforms, side="right")]
     return _with(trace, **{step.label: column}), period_s
+
+
+@transformed.register
+def _adapters(step: Adapters, trace: Trace, period_s: float, seed: int, place: int) -> tuple[Trace, float]:
+    popularity = np.arange(1, step.count + 1, dtype=float) ** -step.exponent
+    weights = np.concatenate([[step.base_share], (1.0 - step.base_share) * popularity / popularity.sum()])
+    names = np.array(["", *(f"adapter-{number}" for number in range(1, step.count + 1))], dtype=object)
+    drawn = np.searchsorted(np.cumsum(weights)[:-1], _uniforms(trace, seed, place), side="right")
+    return _with(trace, lora=names[drawn]), period_s
 
 
 @transformed.register

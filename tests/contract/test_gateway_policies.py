@@ -18,6 +18,7 @@ from sim.plugins import ROUTERS, Plugins
 from sim.run import simulate
 from sim.spec import parse_scenario
 from sim.spec.gateway.routing import (
+    AdapterAffinity,
     LeastKv,
     LeastRequests,
     LeastTokensInFlight,
@@ -71,7 +72,7 @@ def request(row: int = 0, **known: Any) -> ClientRequest:
 
 SPECS = [
     RoundRobin(), RandomRouter(), PowerOfTwo(), LeastRequests(), LeastTokensInFlight(), LeastKv(), WeightedScore(),
-    SessionAffinity(), SglangCacheAware(),
+    SessionAffinity(), SglangCacheAware(), AdapterAffinity(),
 ]  # fmt: skip
 
 

@@ -59,7 +59,7 @@ def make_autoscaler(
         case SlaPlanner():
             return SlaPlannerScaler(
                 spec,
-                EngineProfile(blueprint.step_time, blueprint.engine, blueprint.kv_tokens),
+                EngineProfile(blueprint.mean_step_time, blueprint.engine, blueprint.kv_tokens),
                 spec.ttft_s or _tightest_s(slo, ("ttft",), DYNAMO_TTFT_S),
                 spec.itl_s or _tightest_s(slo, ("tpot", "itl"), DYNAMO_ITL_S),
             )
@@ -85,7 +85,7 @@ def tokens_target(blueprint: Blueprint, slo: Slo, mean: MeanRequest, tolerance: 
     limit_s = _tightest_s(slo, ("tpot", "itl"), math.inf)
     most = blueprint.engine.max_num_seqs or 1
     ranks = blueprint.engine.data_parallel_size
-    held = ranks * pooled_tokens(blueprint.step_time, blueprint.kv_tokens // ranks, most, mean, limit_s)
+    held = ranks * pooled_tokens(blueprint.mean_step_time, blueprint.kv_tokens // ranks, most, mean, limit_s)
     return held / (1 + tolerance)
 
 

@@ -79,6 +79,9 @@ class WeightedScore:
     """Weight of an empty KV cache (``kv-cache-utilization-scorer``)."""
     prefix_weight: float = Field(default=3.0, ge=0)
     """Weight of the prompt's cached part (``prefix-cache-scorer``)."""
+    lora_weight: float = Field(default=1.0, ge=0)
+    """Weight of an adapter that runs there (1) or finds a free slot (0.8), for requests that ask for one
+    (``lora-affinity-scorer``)."""
     block_tokens: int = Field(default=16, ge=1)
     """Tokens of a block of prompt that is matched; 16 is the scorer's default, and what vLLM tells it."""
     max_prefix_blocks: int = Field(default=256, ge=1)
@@ -94,6 +97,17 @@ class SessionAffinity:
     """A session stays on the replica of its first turn (consistent hashing, so that few move when replicas change)."""
 
     kind: Literal["session_affinity"] = "session_affinity"
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class AdapterAffinity:
+    """A LoRA adapter keeps to the first replicas of an order of its own, as many as its load takes (consistent hashing with
+    bounded loads); requests for the base model go where fewest are."""
+
+    kind: Literal["adapter_affinity"] = "adapter_affinity"
+    balance: float = Field(default=1.25, ge=1, le=100)
+    """A replica with more than so many times the mean of unfinished requests is passed over; 1.25 is the usual choice
+    (HAProxy's ``hash-balance-factor`` of 125)."""
 
 
 Weight = Annotated[float, Field(ge=0)]
@@ -143,6 +157,6 @@ class PluginRouter:
 
 Router = Annotated[
     RoundRobin | RandomRouter | PowerOfTwo | LeastRequests | LeastTokensInFlight | LeastKv | WeightedScore
-    | SessionAffinity | SglangCacheAware | StaticWeights | PluginRouter,
+    | SessionAffinity | AdapterAffinity | SglangCacheAware | StaticWeights | PluginRouter,
     Field(discriminator="kind"),
 ]  # fmt: skip

@@ -18,13 +18,13 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from sim.errors import OutputError, TraceError
-from sim.workload.columns import hash_lists, integers, numbers, texts
+from sim.workload.columns import count_lists, hash_lists, integers, numbers, texts
 from sim.workload.delimited import csv_header, decimal_of
 from sim.workload.formats.batches import table_batches, table_names
 from sim.workload.instants import date_in_numbers
 from sim.workload.rows import Chunk, Reading
 from sim.workload.source import PARQUET_MAGIC, json_keys
-from sim.workload.trace import INTEGER_LABELS, OPTIONAL_COLUMNS, Trace
+from sim.workload.trace import INTEGER_LABELS, OPTIONAL_COLUMNS, TUPLE_LABELS, Trace
 
 REQUIRED = ("arrival_s", "input_tokens", "output_tokens")
 
@@ -96,6 +96,9 @@ def _add_labels(chunk: Chunk, raw: dict[str, pa.Array], reading: Reading, decima
     for name in (name for name in OPTIONAL_COLUMNS if name in raw):
         if name == "block_hashes":
             chunk.labels[name] = hash_lists(raw[name])
+        elif name == "accept":
+            chunk.labels[name], wrong = count_lists(raw[name])
+            refuse(wrong, name, "whole numbers from 0 to 64 with | between them")
         elif name in INTEGER_LABELS:
             values, empty, no_integer = integers(raw[name], INTEGER_LABELS[name], decimal)
             least = {"priority": -(2**53), "max_output_tokens": 1}.get(name, 0)
@@ -126,7 +129,7 @@ def write_trace(trace: Trace, path: str | Path) -> None:
     columns: dict[str, pa.Array] = {name: pa.array(getattr(trace, name)) for name in REQUIRED}
     for name in (name for name in OPTIONAL_COLUMNS if name in trace.labels):
         values = trace.labels[name]
-        if name == "block_hashes":
+        if name in TUPLE_LABELS:
             columns[name] = pa.array(["|".join(map(str, ids)) or None for ids in values], pa.string())
         elif name in INTEGER_LABELS:
             columns[name] = pa.array(values, pa.int64(), mask=values == INTEGER_LABELS[name])

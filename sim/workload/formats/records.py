@@ -14,7 +14,7 @@ from sim.measured.json_keys import each_key_once
 from sim.workload.columns import as_number, tuples
 from sim.workload.rows import Chunk, Reading
 from sim.workload.source import head_of, text_lines, whole_text
-from sim.workload.trace import INTEGER_LABELS, missing_column
+from sim.workload.trace import INTEGER_LABELS, TUPLE_LABELS, missing_column
 
 __all__ = ["Record", "as_number", "json_document", "json_lines", "parsed_json", "record_chunks"]
 
@@ -98,7 +98,7 @@ def _chunk(batch: list[Record], columns: tuple[str, ...]) -> Chunk:
     for name in columns:
         missing = missing_column(name, 1)[0]
         values = [record.labels.get(name, missing) for record in batch]
-        if name == "block_hashes":
+        if name in TUPLE_LABELS:
             labels[name] = tuples(values)
         elif name in INTEGER_LABELS:
             labels[name] = np.array(values, dtype=np.int64)

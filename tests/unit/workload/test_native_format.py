@@ -36,6 +36,22 @@ def test_columns_in_any_order_with_labels(tmp_path):
     assert trace.provenance["files"][str(path)]["bytes"] == path.stat().st_size
 
 
+def test_adapters_and_accepted_drafts_come_back(tmp_path):
+    path = file_with(tmp_path, HEADER + ",lora,accept\n0,10,5,law,2|0|3\n1,10,5,,\n2,10,5,chat,1\n")
+    trace = read_trace(path)
+    assert trace.labels["lora"].tolist() == ["law", "", "chat"]
+    assert trace.labels["accept"].tolist() == [(2, 0, 3), (), (1,)]
+    for name in ("again.csv", "again.parquet"):
+        write_trace(trace, tmp_path / name)
+        again = read_trace(tmp_path / name)
+        assert {label: column.tolist() for label, column in again.labels.items()} == {
+            label: column.tolist() for label, column in trace.labels.items()
+        }
+    for wrong in ("-1", "1.5|2", "many", "65"):
+        with pytest.raises(TraceError, match=r"accept is .*; legal is whole numbers from 0 to 64"):
+            read_trace(file_with(tmp_path, HEADER + f",accept\n0,10,5,{wrong}\n", "wrong.csv"))
+
+
 @pytest.mark.parametrize(
     ("rows", "where", "found"),
     [

@@ -141,6 +141,18 @@ def test_scale_context_grows_prompts_and_their_blocks_from_a_moment_on(tmp_path)
     assert {ids[:2] for ids in doubled.labels["block_hashes"]} == {(0, 1)}
 
 
+def test_adapters_are_asked_for_by_zipfs_law(tmp_path):
+    trace = Trace(np.arange(20_000) / 100.0, np.full(20_000, 10), np.full(20_000, 10))
+    lora = after(trace, tmp_path, {"kind": "adapters", "count": 10, "exponent": 1.0, "base_share": 0.2}).labels["lora"]
+    shares = {name: float((lora == name).mean()) for name in set(lora)}
+    assert len(shares) == 11 and shares[""] == pytest.approx(0.2, abs=0.01)
+    for place in range(1, 11):
+        assert shares[f"adapter-{place}"] == pytest.approx(0.8 / place / 2.928968, abs=0.01)
+    sessions = np.array([f"s{i // 4}" for i in range(20_000)], dtype=object)
+    whole = after(dataclasses.replace(trace, labels={"session_id": sessions}), tmp_path, {"kind": "adapters", "count": 10})
+    assert (whole.labels["lora"].reshape(-1, 4) == whole.labels["lora"].reshape(-1, 4)[:, :1]).all()
+
+
 def test_mix_labels_sessions_as_a_whole_and_filter_keeps_what_it_names(tmp_path):
     trace = hand_made(session_id=np.array([f"s{i % 8}" for i in range(40)], dtype=object))
     mix = {"kind": "mix", "label": "route", "shares": {"chat": 1, "code": 1}}
