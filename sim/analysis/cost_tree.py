@@ -9,6 +9,7 @@
         draining                 told to stop, finishing (when not busy)
         dead                     failed, still billed
         unused GPUs              paid for because GPUs are sold by the instance
+      power                      of machines of one's own whose watts are not stated (``sim.analysis.energy``)
       api                        tokens bought from providers
       overhead, safety passes, evaluation, engineering, storage, egress     as ``CostSpec`` states them
 
@@ -31,12 +32,14 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
+from sim.analysis.billing import billed_interval, gpu_of_pool
+from sim.analysis.energy import energy_j
 from sim.analysis.latency import answered_mask
 from sim.cost import covered_gpu_seconds, paid_gpu_seconds, usd_per_gpu_hour
 from sim.cost.api_terms import contract_terms
 from sim.record.result import Result
-from sim.spec import GpuSpec, Scenario
-from sim.units import GIB, HOURS_PER_MONTH, SECONDS_PER_HOUR
+from sim.spec import Scenario
+from sim.units import GIB, HOURS_PER_MONTH, JOULES_PER_KWH, SECONDS_PER_HOUR
 
 BUSY_PARTS = (
     "prompt tokens", "output tokens", "recomputed after preemption", "retries and abandoned work", "background work",
@@ -45,7 +48,7 @@ ON_TOP = ("overhead", "safety passes")
 """Nodes that are a share of compute."""
 FIXED = ("evaluation and batch", "engineering", "commitment")
 """Nodes that do not grow with volume."""
-BY_VOLUME = ("api", "storage of traces and logs", "egress")
+BY_VOLUME = ("api", "power", "storage of traces and logs", "egress")
 """Nodes that do; compute grows by whole replicas."""
 TIME_PARTS = ("idle", "cold start", "draining", "dead", "unused GPUs")
 
@@ -82,12 +85,6 @@ class CostNode:
         return {"name": self.name, "usd": self.usd, "children": [child.as_dict() for child in self.children]}
 
 
-def gpu_of_pool(scenario: Scenario, pool: str) -> GpuSpec:
-    """The GPU of ``pool``; pools that the scenario does not name run on its own GPU."""
-    spec = scenario.fleet.all_pools().get(pool)
-    return (spec.gpu if spec else None) or scenario.gpu
-
-
 def price(result: Result, until_s: float | None = None) -> CostNode:
     """The cost tree of a run; see the module's head. Its ``usd`` is ``summary.cost.total_usd``.
 
@@ -105,7 +102,7 @@ def price(result: Result, until_s: float | None = None) -> CostNode:
 def _beside(result: Result, compute_usd: float, end_s: float, compute: CostNode) -> list[CostNode]:
     """``compute`` and what stands beside it."""
     assumed = _assumed(result, result.scenario, compute_usd, end_s)
-    return [compute, *_commitment(result, end_s), *_api(result, end_s), *assumed]
+    return [compute, *_power(result, end_s), *_commitment(result, end_s), *_api(result, end_s), *assumed]
 
 
 def window_s(result: Result) -> float:
@@ -130,6 +127,15 @@ def _api(result: Result, end_s: float) -> list[CostNode]:
         terms = contract_terms(result.scenario.gateway.apis[name], math.fsum(bill.values()), tokens, months)
         providers.append(CostNode.of(name, [CostNode(part, usd) for part, usd in (bill | terms).items()]))
     return [CostNode.of("api", providers)] if providers else []
+
+
+def _power(result: Result, end_s: float) -> list[CostNode]:
+    """Electricity of bought machines, as simulated; nothing where their watts are stated and so in their hourly price."""
+    bought = result.scenario.cost.purchase
+    if bought is None or bought.machine_w is not None:
+        return []
+    kwh = energy_j(result, result.scenario.gpu.name, until_s=end_s) * (1 + bought.beside_gpus_fraction) / JOULES_PER_KWH
+    return [CostNode("power", kwh * bought.pue * bought.usd_per_kwh)]
 
 
 def _commitment(result: Result, end_s: float) -> list[CostNode]:
@@ -178,18 +184,6 @@ def _price_pool(result: Result, pool: str, replicas: pd.DataFrame, until_s: floa
     for part, share in _busy_shares(result, pool, replicas).items():
         usd[part] = busy_usd * share
     return pool, usd
-
-
-def billed_interval(
-    replicas: pd.DataFrame, end_s: float, until_s: float = math.inf
-) -> tuple[np.ndarray, np.ndarray]:
-    """Start and stop of each replica's bill, seconds, as far as it lies before ``until_s``; one that was never stopped is
-    billed to ``end_s``."""
-    start_s = replicas["billed_start_s"].to_numpy(dtype=float)
-    stop_s = replicas["billed_stop_s"].to_numpy(dtype=float)
-    start_s = np.minimum(np.where(np.isfinite(start_s), start_s, 0.0), until_s)
-    stop_s = np.minimum(np.where(np.isfinite(stop_s), stop_s, end_s), until_s)
-    return start_s, np.maximum(stop_s, start_s)
 
 
 def _time_parts(rows: pd.DataFrame, billed_s: np.ndarray) -> dict[str, np.ndarray]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from sim.analysis.cost_tree import billed_interval
+from sim.analysis.billing import billed_interval
 from sim.analysis.latency import answered_mask
 from sim.record.result import OUTCOMES, REQUEST_COLUMNS, Result
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sim.analysis.cost_tree import gpu_of_pool
+from sim.analysis.billing import gpu_of_pool
 from sim.cost import usd_per_gpu_hour
 from sim.record.result import Result
 from sim.units import SECONDS_PER_HOUR

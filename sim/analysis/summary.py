@@ -2,7 +2,7 @@
 
 Over what each is taken:
 
-    requests, tokens, amplification, fleet, cost, throughput_total    the whole run, warm-up and drain included
+    requests, tokens, amplification, fleet, cost, energy, throughput_total    the whole run, warm-up and drain included
     cost.window                                               the bill without the tail after the last arrival, and the
                                                               month in which this traffic repeats (``cost_tree.month``)
     latency, goodput, slo                                             requests that arrived at or after ``warmup_s``
@@ -16,6 +16,7 @@ prompt counts at the first token. Utilisations:
     kv       = KV blocks in use / KV blocks                   (likewise)
     token    = tokens delivered / tokens at the SLO's capacity  (only a capacity search knows it: else None)
 
+    energy: joules of the GPUs' boards, CO2 at ``cost.co2_g_per_kwh`` (``sim.analysis.energy``)
     insurance: dollars of the perfect, the configured and the static peak fleet
     why_missed: what the tail of each missed target waited for; by_route, by_tenant: ``by_label``
 
@@ -31,9 +32,11 @@ import numpy as np
 import pandas as pd
 
 from sim.analysis.attribution import why_missed
+from sim.analysis.billing import billed_interval
 from sim.analysis.by_label import by_label
 from sim.analysis.closed_formula import closed_formula
-from sim.analysis.cost_tree import BY_VOLUME, FIXED, ON_TOP, CostNode, billed_interval, per_month, price, window_s
+from sim.analysis.cost_tree import BY_VOLUME, FIXED, ON_TOP, CostNode, per_month, price, window_s
+from sim.analysis.energy import energy_figures
 from sim.analysis.insurance import insurance
 from sim.analysis.judge import judge
 from sim.analysis.latency import answered_mask, latency_table, measured_requests
@@ -94,6 +97,7 @@ def summarize(result: Result, slo: Slo | None = None, cost: CostNode | None = No
         "insurance": insurance(result, judged["holds"], window=window),
         "cost": cost_numbers(result, tree, result.end_s, good, measured)
         | {"window": window_numbers(result, window, good, measured)},
+        "energy": energy_figures(result),
         "simulation": {
             "wall_s": result.wall_s,
             "cpu_s": result.cpu_s,

@@ -3,8 +3,8 @@
     $ a machine-hour = price / (years x 8,760 h) + W / 1000 x PUE x $ per kWh + hosting a month / 730 h
     $ a GPU-hour     = that x (1 - share that others use and pay) / GPUs
 
-The power is stated (a machine draws less when idle). Left out: interest, resale, spare parts, staff
-(``cost.engineers_fte``).
+The power is stated, or left out here and taken from the run (``sim.analysis.energy``). Left out: interest, resale, spare
+parts, staff (``cost.engineers_fte``).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ HOURS_PER_YEAR = 8760.0
 
 
 def purchase_parts(purchase: PurchaseSpec) -> dict[str, float]:
-    """US$ a machine-hour by part."""
+    """US$ a machine-hour by part; no power where it is not stated."""
     return {
         "amortisation": purchase.machine_usd / (purchase.years * HOURS_PER_YEAR),
-        "power": purchase.machine_w / 1000 * purchase.pue * purchase.usd_per_kwh,
+        "power": (purchase.machine_w or 0.0) / 1000 * purchase.pue * purchase.usd_per_kwh,
         "hosting": purchase.hosting_usd_per_month / HOURS_PER_MONTH,
     }
 
@@ -35,11 +35,15 @@ def usd_per_owned_gpu_hour(purchase: PurchaseSpec) -> float:
 def purchase_words(purchase: PurchaseSpec) -> str:
     """The arithmetic, in one line."""
     parts = purchase_parts(purchase)
+    stated = f"{purchase.machine_w:,.0f} W" if purchase.machine_w is not None else "power as simulated,"
+    power = f"{stated} x {purchase.pue:g} x ${purchase.usd_per_kwh:g}/kWh"
+    if purchase.machine_w is not None:
+        power += f" ${parts['power']:.3f}/h"
     shared = f" x {1 - purchase.used_elsewhere_fraction:.0%} of its time" if purchase.used_elsewhere_fraction else ""
+    amortised = f"${purchase.machine_usd:,.0f} over {purchase.years:g} years ${parts['amortisation']:.3f}/h"
     return (
-        f"purchase: ${purchase.machine_usd:,.0f} over {purchase.years:g} years ${parts['amortisation']:.3f}/h + "
-        f"{purchase.machine_w:,.0f} W x {purchase.pue:g} x ${purchase.usd_per_kwh:g}/kWh ${parts['power']:.3f}/h + hosting "
-        f"${parts['hosting']:.3f}/h = ${sum(parts.values()):.3f} a machine-hour{shared} / {purchase.machine_gpus} GPUs"
+        f"purchase: {amortised} + {power} + hosting ${parts['hosting']:.3f}/h = ${sum(parts.values()):.3f} a machine-hour"
+        f"{shared} / {purchase.machine_gpus} GPUs"
     )
 
 

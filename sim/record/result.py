@@ -55,10 +55,12 @@ that it made with nothing to schedule, while others of its group worked or nobod
 TIMESERIES_COLUMNS = (
     "time_s", "arrivals", "waiting", "running", "tokens_in_flight", "kv_used", "batch", "replicas_ready",
     "replicas_starting", "replicas_draining", "replicas_dead", "ttft_p95_s", "e2e_p95_s", "usd_per_hour",
+    "watts",
 )  # fmt: skip
 """Columns of ``Result.timeseries`` on a regular grid: ``arrivals`` in the interval that ends at ``time_s``, the rest as
 the last completed step boundary before ``time_s`` left it; ``kv_used`` is a share of the fleet's blocks, ``batch`` the
-mean running per ready replica, the p95s roll over the requests finished in the last 60 s (NaN when none)."""
+mean running per ready replica, the p95s roll over the requests finished in the last 60 s (NaN when none); ``watts`` is
+the mean of all GPUs in that interval (``sim.analysis.energy``)."""
 
 STEP_COLUMNS = (
     "replica", "step", "start_s", "end_s", "new_tokens", "context_tokens", "running", "waiting", "free_blocks",

@@ -18,6 +18,7 @@ from sim.report.assumptions import assumptions, regime_badge
 from sim.report.bars import Bar, bar_figure
 from sim.report.chart import Chart, Series, figure
 from sim.report.decision import decision_section
+from sim.report.energy_words import energy_words
 from sim.report.first_screen import first_screen, page_title
 from sim.report.fleet_sizes import fleet_sizes
 from sim.report.labels import label_section
@@ -42,7 +43,7 @@ def run_page(
             section("Perfect, configured, static", fleet_sizes(summary)),
             extra,
             section("Latency", _latency(result, summary)),
-            section("The run over time", charts(*time_figures(result))),
+            section("The run over time", charts(*time_figures(result)), _energy(summary)),
             section("Why the tail waits", _why(summary), _tail(result)),
             section("By route and tenant", _labels(result, summary)),
             section("What happened", *(paragraph(note) for note in notes_of(result)), _events(result)),
@@ -52,6 +53,11 @@ def run_page(
         "Percentiles are linear-interpolated over answered requests; TTFT from the client's send, queue and retries "
         "included; TPOT without the first token.",
     )
+
+
+def _energy(summary: Mapping[str, Any]) -> str:
+    words = energy_words(summary.get("energy"))
+    return paragraph(f"Energy: {words}.") if words else ""
 
 
 def leaves(node: CostNode, prefix: str = "") -> list[tuple[str, float]]:

@@ -14,6 +14,7 @@ from rich.table import Table
 from sim.analysis.attribution import why_words
 from sim.analysis.closed_formula import formula_words
 from sim.analysis.judge import verdict_words
+from sim.report.energy_words import energy_words
 from sim.report.fleet_sizes import monthly_fleets
 from sim.report.frontier import Row, cheapest, passes, percent, pool_name, value
 from sim.report.labels import label_cells
@@ -120,6 +121,9 @@ def print_run_summary(summary: Mapping[str, Any], console: Console | None = None
         f"${number(cost.get('usd_per_1m_output_tokens'))} per 1M output tokens, "
         f"${number(cost.get('usd_per_1m_tokens'))} per 1M tokens",
     )
+    drawn = energy_words(summary.get("energy"))
+    if drawn:
+        facts.add_row("energy", drawn)
     fleets = monthly_fleets(summary)
     if fleets is not None:
         facts.add_row(

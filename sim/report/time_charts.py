@@ -21,7 +21,7 @@ def _thin(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def time_figures(result: Result) -> list[str]:
-    """Arrivals, requests in the engines, KV, batch, replicas and the rolling p95, over the run."""
+    """Arrivals, requests in the engines, KV, batch, replicas, power and the rolling p95, over the run."""
     series = result.timeseries
     if series.empty:
         return []
@@ -51,5 +51,6 @@ def time_figures(result: Result) -> list[str]:
             "Replicas", "replicas", ("ready", "replicas_ready"), ("starting", "replicas_starting"),
             ("draining", "replicas_draining"), ("dead", "replicas_dead"), kind="step",
         ),
+        draw("Power of the GPUs", "kilowatts", ("power", "watts"), scale=1e-3),
         draw("Rolling p95 of the last minute", "seconds", ("TTFT p95", "ttft_p95_s"), ("E2E p95", "e2e_p95_s")),
     ]  # fmt: skip

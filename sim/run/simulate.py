@@ -5,10 +5,12 @@ from __future__ import annotations
 import gc
 import math
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
+from sim.analysis.energy import watts_over_time
 from sim.analysis.laws import violations
 from sim.engine.clock import DEADLINE, Clock
 from sim.engine.gaps import GapHistogram
@@ -123,6 +125,8 @@ def simulate(
         inputs=dict(trace.provenance.get("files", {})),
         left_out=trace.left_out(),
     )
+    if sampler is not None:
+        result = replace(result, timeseries=result.timeseries.assign(watts=watts_over_time(result)))
     if scenario.check_invariants and (broken := violations(result)):
         raise InvariantError("\n".join(broken))
     return result

@@ -20,8 +20,12 @@ class PurchaseSpec:
     """GPUs in one machine; 8 is a usual server's."""
     years: float = Field(default=4.0, gt=0)
     """Over which it is written off; 3 to 5 is usual."""
-    machine_w: float = Field(default=0.0, ge=0)
-    """Power of the whole machine under this load, W; stated, not simulated."""
+    machine_w: float | None = Field(default=None, ge=0)
+    """Power of the whole machine under this load, W; null = what the run's GPUs draw (``energy``), ``beside_gpus_fraction``
+    and the site on top, as a node of its own."""
+    beside_gpus_fraction: float = Field(default=0.4, ge=0, le=3)
+    """CPUs, memory, fans and network as a share of the GPUs' power, where ``machine_w`` is null; an assumption: at most 0.8
+    by the datasheet of a DGX H100 (10.2 kW for 5.6 kW of GPUs)."""
     pue: float = Field(default=1.3, ge=1)
     """Power of the site over power of its machines; 1.1 to 1.6 is usual."""
     usd_per_kwh: float = Field(default=0.12, ge=0)
@@ -94,6 +98,9 @@ class CostSpec:
     """The scenario's own GPU is bought, not rented: replaces its price."""
     commitment: CommitmentSpec | None = None
     """GPUs that are paid for whether or not they run."""
+    co2_g_per_kwh: float = Field(default=445.0, ge=0, le=2000)
+    """CO2 of a kilowatt-hour where the machines stand, grams; the default is an assumption, the world's mean of 2024 (IEA,
+    Electricity 2025): 20-60 is hydro or nuclear power, 700-900 coal."""
     assumed_tokens_per_s: float | None = Field(default=None, gt=0)
     """Output tokens a second that a spreadsheet assumes of this fleet: the closed formula is set beside the simulation."""
     source: str = ""
