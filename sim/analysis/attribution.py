@@ -6,7 +6,9 @@ The tail is the slowest 5 % of measured answers by TTFT (or E2E). The wait of ea
     cold start  part of the queue time in which some replica was starting
     KV          queue time while the fleet's KV cache was over 95 % full
     queue       the rest of the time before an engine scheduled it
-    prefill     first scheduled to first token: its own prompt, chunked between other requests' work
+    hand-over   from the end of its prefill at another replica until its blocks were reserved: proxy, decode replica's queue
+    transfer    its KV cache on the way from there
+    prefill     the rest of first scheduled to first token: its own prompt, chunked between other requests' work
     decode      first token to last (E2E only)
 
 Overlaps go to the first cause in this order. The state of the fleet is read from the time series, so a cause shorter
@@ -27,7 +29,7 @@ from sim.analysis.slo import lost_mask, split_target
 from sim.record.result import Result
 from sim.spec import Slo
 
-CAUSES = ("retry", "cold start", "KV", "queue", "prefill")
+CAUSES = ("retry", "cold start", "KV", "queue", "hand-over", "transfer", "prefill")
 TAIL = 0.95
 KV_FULL = 0.95
 _WORTH_SAYING = 0.05
@@ -81,6 +83,8 @@ def tail_attribution(result: Result, requests: pd.DataFrame | None = None, metri
     waited = tail["ttft_s"].to_numpy(dtype=float)
     queue = np.clip(np.nan_to_num(tail["queue_s"].to_numpy(dtype=float)), 0.0, waited)
     retried = tail["attempts"].to_numpy() > 1
+    handed = np.clip(np.nan_to_num(tail["handover_s"].to_numpy(dtype=float)), 0.0, waited - queue)
+    moving = np.minimum(np.nan_to_num(tail["transfer_s"].to_numpy(dtype=float)), handed)
     starting, full = _state_time(result, arrival, arrival + queue)
     cold = np.where(retried, 0.0, np.minimum(starting, queue))
     kv = np.where(retried, 0.0, np.minimum(full, queue - cold))
@@ -89,7 +93,8 @@ def tail_attribution(result: Result, requests: pd.DataFrame | None = None, metri
         "cold start": cold.sum(),
         "KV": kv.sum(),
         "queue": np.where(retried, 0.0, queue - cold - kv).sum(),
-        "prefill": (waited - queue).sum(),
+        **({"hand-over": (handed - moving).sum(), "transfer": moving.sum()} if handed.any() else {}),
+        "prefill": (waited - queue - handed).sum(),
     }
     if metric == "e2e_s":
         seconds["decode"] = (tail["e2e_s"].to_numpy(dtype=float) - waited).sum()

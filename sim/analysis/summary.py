@@ -17,6 +17,7 @@ prompt counts at the first token. Utilisations:
     token    = tokens delivered / tokens at the SLO's capacity  (only a capacity search knows it: else None)
 
     energy: joules of the GPUs' boards, CO2 at ``cost.co2_g_per_kwh`` (``sim.analysis.energy``)
+    disaggregation: KV caches handed over between replicas (``handovers``); None without prefill replicas
     insurance: dollars of the perfect, the configured and the static peak fleet
     why_missed: what the tail of each missed target waited for; by_route, by_tenant: ``by_label``
 
@@ -37,6 +38,7 @@ from sim.analysis.by_label import by_label
 from sim.analysis.closed_formula import closed_formula
 from sim.analysis.cost_tree import BY_VOLUME, FIXED, ON_TOP, CostNode, per_month, price, window_s
 from sim.analysis.energy import energy_figures
+from sim.analysis.handovers import handovers
 from sim.analysis.insurance import insurance
 from sim.analysis.judge import judge
 from sim.analysis.latency import answered_mask, latency_table, measured_requests
@@ -94,6 +96,7 @@ def summarize(result: Result, slo: Slo | None = None, cost: CostNode | None = No
             float(result.replicas["prefix_hits_tokens"].sum()), float(result.replicas["prefix_queries_tokens"].sum())
         ),
         "fleet": _fleet(result),
+        "disaggregation": handovers(result),
         "insurance": insurance(result, judged["holds"], window=window),
         "cost": cost_numbers(result, tree, result.end_s, good, measured)
         | {"window": window_numbers(result, window, good, measured)},

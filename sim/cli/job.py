@@ -38,10 +38,20 @@ from sim.decision.table import answer_words
 from sim.errors import ConfigError, InfeasibleError, SimError
 from sim.perf import resolve_engine
 from sim.report import clear_run, print_run_summary, write_json, write_parquet, write_run
-from sim.report.names import fleet_words
+from sim.report.names import fleet_of, fleet_words
 from sim.report.run_folder import json_text
 from sim.run.asked_of_traffic import check_asked_of_traffic
-from sim.search import Answer, Point, ScenarioEvaluator, Solve, Trial, replica_usd_per_hour, solve, trial_of
+from sim.search import (
+    Answer,
+    Point,
+    ScenarioEvaluator,
+    Solve,
+    Trial,
+    gpu_usd_per_hour,
+    prefill_and_decode,
+    solve,
+    trial_of,
+)
 from sim.spec import Scenario, scenario_to_dict
 from sim.spec.serve_line import serve_line
 
@@ -65,6 +75,10 @@ class JobOutcome:
     gpu: str = ""
     max_num_seqs: int | None = None
     replicas: int | None = None
+    pools: dict[str, int] = field(default_factory=dict)
+    """Replicas by pool, where these were searched for."""
+    fleet: str = ""
+    """The fleet in words."""
     gpus_per_replica: int = 1
     rate_scale: float | None = None
     verdict: str = ""
@@ -128,7 +142,7 @@ class JobOutcome:
     def sentence(self) -> str:
         """The solved answer in one sentence."""
         cost = f"at ${self.usd_per_1m_output_tokens:.3g} per 1M output tokens"
-        fleet = f"{fleet_words(self.gpu, self.replicas or 0, self.gpus_per_replica)} with max_num_seqs={self.max_num_seqs}"
+        fleet = f"{self.fleet} with max_num_seqs={self.max_num_seqs}"
         if self.solve == "load":
             return f"The highest load within the SLO is {self.rate_scale:.4g} times the trace's, on {fleet}, {cost}."
         return f"The fewest replicas within the SLO: {fleet}, {cost}."
@@ -204,7 +218,8 @@ def how_to_solve(scenario: Scenario, *, multirun: bool, axes: Sequence[str]) -> 
         return "none"  # an autoscaled fleet sizes itself: ``fleet.replicas`` is only where it starts
     if asked != "auto":
         return asked
-    if not multirun or "fleet.replicas" in axes or scenario.fleet.pools or scales(scenario):
+    sized = not scenario.fleet.pools or prefill_and_decode(scenario) is not None
+    if not multirun or "fleet.replicas" in axes or not sized or scales(scenario):
         return "none"
     return "replicas"
 
@@ -264,6 +279,7 @@ def _outcome(answer: Answer, folder: Path, overrides: tuple[str, ...], digest: s
     scenario, point = answer.scenario, answer.point
     missed = str(answer.summary["slo"].get("missed_by") or point.verdict)
     infeasible = not answer.feasible and answer.solve != "none"
+    gpus = gpus_per_replica(scenario.engine)
     return JobOutcome(
         status="infeasible" if infeasible else "done",
         folder=str(folder),
@@ -275,13 +291,15 @@ def _outcome(answer: Answer, folder: Path, overrides: tuple[str, ...], digest: s
         gpu=scenario.gpu.name,
         max_num_seqs=resolve_engine(scenario.engine, scenario.model, scenario.gpu).max_num_seqs,
         replicas=point.replicas,
-        gpus_per_replica=gpus_per_replica(scenario.engine),
+        pools=dict(point.pools),
+        fleet=fleet_of(scenario) if point.pools else fleet_words(scenario.gpu.name, point.replicas, gpus),
+        gpus_per_replica=gpus,
         rate_scale=point.rate_scale,
         verdict=str(answer.summary["slo"]["verdict"]),
         holds=point.holds,
         usd_per_1m_output_tokens=point.usd_per_1m_output_tokens,
         usd_per_hour=point.usd_per_hour,
-        gpu_usd_per_hour=point.replicas * replica_usd_per_hour(scenario),
+        gpu_usd_per_hour=gpu_usd_per_hour(scenario, point),
         trial=trial_of(point),
         confidence=confidence_of(answer.summary["slo"]),
         one_replica=_one_replica(answer.one_replica),

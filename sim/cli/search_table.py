@@ -20,13 +20,14 @@ _LAST = ("verdict", "missed", "usd_per_hour", "usd_per_1m_output_tokens", "engin
 def write_search_table(path: Path, points: Sequence[Point]) -> None:
     """Write ``points`` to ``path``; undefined numbers (the percentiles of a run given up early) are empty."""
     targets = sorted({name for point in points for name in point.targets})
-    rows: list[list[Any]] = [["replicas", "rate_scale", "seed", *targets, *_LAST]]
+    rows: list[list[Any]] = [["replicas", "rate_scale", "seed", *targets, *_LAST, "pools"]]
     for point in points:
         readable = point.stopped_early is None and point.verdict != "overloaded"
         percentiles = [point.attained.get(name, math.nan) if readable else math.nan for name in targets]
         rows.append([
             point.replicas, point.rate_scale, point.seed, *percentiles, point.verdict, "; ".join(point.missed),
             point.usd_per_hour, point.usd_per_1m_output_tokens, point.engine_steps, point.stopped_early or "",
+            " ".join(f"{name}={count}" for name, count in point.pools),
         ])  # fmt: skip
     write_text(path, csv_text(rows))
 

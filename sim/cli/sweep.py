@@ -303,7 +303,8 @@ def _best(job: Job) -> dict[str, Any]:
 def reproducing_overrides(outcome: JobOutcome) -> list[str]:
     """Overrides with which ``python -m sim`` runs exactly this point, once."""
     budget = "search.max_usd_per_hour"
-    solved = {"fleet.replicas": f"{outcome.replicas}", "search.solve": "none", "hydra.mode": "RUN"}
+    sizes = {f"fleet.pools.{name}.replicas": f"{count}" for name, count in outcome.pools.items()}
+    solved = {**(sizes or {_REPLICAS: f"{outcome.replicas}"}), "search.solve": "none", "hydra.mode": "RUN"}
     if outcome.solve != "none" and outcome.seed:
         solved["seed"] = str(outcome.seed)
     replaced = {budget, *solved}
@@ -329,11 +330,18 @@ def cheaper_rejected(folder: Path, jobs: Sequence[Job], best: Job | None) -> lis
         if not candidates:
             continue
         nearest = max(candidates, key=lambda row: float(row["usd_per_hour"]))
-        left_out = (_REPLICAS, "search.solve", "search.max_usd_per_hour")
+        sizes = [f"fleet.pools.{name}.replicas={count}" for name, count in map(_size, (nearest.get("pools") or "").split())]
+        sizes = sizes or [f"{_REPLICAS}={nearest['replicas']}"]
+        left_out = (*(one.partition("=")[0] for one in sizes), "search.solve", "search.max_usd_per_hour")
         kept = [o for o in job.outcome.overrides if o.partition("=")[0] not in left_out]
-        overrides = [*kept, f"{_REPLICAS}={nearest['replicas']}"]
+        overrides = [*kept, *sizes]
         rejected.append({"overrides": overrides, "reason": nearest["missed"] or nearest["verdict"]})
     return rejected
+
+
+def _size(stated: str) -> tuple[str, str]:
+    name, _, count = stated.partition("=")
+    return name, count
 
 
 def answer_sentence(jobs: Sequence[Job], best: Job | None) -> str:
@@ -342,7 +350,7 @@ def answer_sentence(jobs: Sequence[Job], best: Job | None) -> str:
         return "No cell could run: " + jobs[0].outcome.reason.splitlines()[0]
     outcome, summary = best.outcome, best.summary
     limits = ", ".join(f"{name} <= {limit:g}" for name, limit in outcome.targets.items()) or "no target"
-    fleet = fleet_words(outcome.gpu, outcome.replicas or 0, outcome.gpus_per_replica)
+    fleet = outcome.fleet or fleet_words(outcome.gpu, outcome.replicas or 0, outcome.gpus_per_replica)
     pool = " ".join([fleet, *_others(best, axes_of(jobs))])
     if not best.holds:
         missed = outcome.reason or summary["slo"]["missed_by"] or summary["slo"]["verdict"]

@@ -14,7 +14,7 @@ from sim.cost.prices import ApiPrice
 from sim.decision.break_even import BreakEven, find_break_even
 from sim.decision.options import Kind, Option, has_machines
 from sim.errors import SimError
-from sim.search import Answer, ScenarioEvaluator, Solve, solve
+from sim.search import Answer, ScenarioEvaluator, Solve, prefill_and_decode, solve
 from sim.spec import Scenario
 from sim.watch import watch_of_this_job
 
@@ -114,10 +114,12 @@ def decide_options(options: Sequence[Option], on_row: Callable[[Row], None] = la
 
 
 def how_to_size(scenario: Scenario) -> Solve:
-    """An equal, static fleet is sized; what scales by itself, has pools of its own or no machine runs as it stands."""
+    """An equal, static fleet is sized, and one of a prefill and a decode pool; what scales by itself, has other pools or no
+    machine runs as it stands."""
     pools = scenario.fleet.all_pools().values()
     scaled = any(scenario.scales(pool) for pool in pools)
-    if scenario.fleet.pools or scaled or not has_machines(scenario) or scenario.search.solve == "none":
+    mixed = bool(scenario.fleet.pools) and prefill_and_decode(scenario) is None
+    if mixed or scaled or not has_machines(scenario) or scenario.search.solve == "none":
         return "none"
     return "replicas"
 

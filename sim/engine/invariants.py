@@ -153,6 +153,8 @@ class WatchedScheduler(Scheduler):
             return
         if drafts is not None and (drafts.extra_rows or drafts.read_ahead > 1):
             return  # the input buffer may be full, or a chunk would leave too short a rest
+        if self.books.external is not None and self.books.external.defers:
+            return  # a victim whose step is in flight is refused, and phase A ends
         served = {request for request, _, _ in order}
         for request in self.books.running:
             if request not in served and (request.decoding or request in self.books.prefilling):

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import inf
-
-import simpy
+from typing import Any
 
 from sim.engine.clock import REPLICA, Clock, Moment
 from sim.links.transfers import Link, Transfer, Transfers
+
+
+class Load:
+    """Something that travels, and is told of its arrival."""
+
+    def arrived(self) -> None:
+        """All of it is there."""
 
 
 class Traffic:
@@ -22,8 +28,14 @@ class Traffic:
 
     def carry(self, size_bytes: float, path: Sequence[Link], limit_bytes_per_s: float = inf) -> Transfer:
         """Send ``size_bytes`` over ``path``; wait for it with ``yield transfer.owner``, an event."""
-        event = self._clock.event()
-        transfer = self._transfers.start(self._clock.now, size_bytes, path, limit_bytes_per_s, owner=event)
+        return self._start(size_bytes, path, limit_bytes_per_s, self._clock.event())
+
+    def send(self, size_bytes: float, path: Sequence[Link], limit_bytes_per_s: float, load: Load) -> Transfer:
+        """Likewise; ``load`` is told of its arrival."""
+        return self._start(size_bytes, path, limit_bytes_per_s, load)
+
+    def _start(self, size_bytes: float, path: Sequence[Link], limit_bytes_per_s: float, owner: Any) -> Transfer:
+        transfer = self._transfers.start(self._clock.now, size_bytes, path, limit_bytes_per_s, owner)
         self._plan_next()
         return transfer
 
@@ -42,6 +54,9 @@ class Traffic:
         if moment.value != self._plan:
             return
         for transfer in self._transfers.take_finished(self._clock.now):
-            event: simpy.Event = transfer.owner
-            event.succeed()
+            owner = transfer.owner
+            if isinstance(owner, Load):
+                owner.arrived()
+            else:
+                owner.succeed()
         self._plan_next()

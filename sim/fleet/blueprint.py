@@ -8,19 +8,27 @@ from sim.engine.acceptance import AcceptancePaths
 from sim.engine.adapters import Adapters
 from sim.engine.drafts import Drafts
 from sim.perf import memory_plan, resolve_engine, step_time_model
+from sim.perf.geometry import kv_bytes_per_token_per_gpu
 from sim.perf.lora import disk_load_s, slot_load_s
 from sim.perf.verification import mean_step_time, verification_time
 from sim.spec import EngineSpec, GpuSpec, ModelSpec
+from sim.spec.fleet import Role
 
 
 class Blueprint:
     """Model, GPU and engine of a pool, with what follows from them computed once."""
 
-    def __init__(self, pool: str, model: ModelSpec, gpu: GpuSpec, engine: EngineSpec, version: int = 0) -> None:
+    def __init__(
+        self, pool: str, model: ModelSpec, gpu: GpuSpec, engine: EngineSpec, version: int = 0, role: Role = "both"
+    ) -> None:
         self.pool = pool
+        self.role = role
         self.model = model
         self.gpu = gpu
         self.stated = engine
+        if role != "both" and engine.kv_connector.role == "none":
+            connector = replace(engine.kv_connector, role="producer" if role == "prefill" else "consumer")
+            engine = replace(engine, kv_connector=connector)
         self.engine = resolve_engine(engine, model, gpu)
         plan = memory_plan(model, gpu, self.engine)
         if plan.most_sequences is not None and not plan.simulated_groups:  # each running sequence keeps a recurrent state
@@ -41,6 +49,9 @@ class Blueprint:
         self.step_time = step_time_model(model, gpu, self.engine)
         self.mean_step_time = mean_step_time(model, gpu, self.engine)
         """The same for who plans by means: with speculation, per token."""
+        ranks = self.engine.tensor_parallel_size
+        self.kv_token_bytes = ranks * kv_bytes_per_token_per_gpu(model, self.engine.kv_cache_dtype, ranks)
+        """Of all GPUs of a replica, a stage's layers counted once."""
         self.version = version
 
     @property
@@ -68,4 +79,6 @@ class Blueprint:
 
     def next_version(self, model: ModelSpec | None, engine: EngineSpec | None) -> Blueprint:
         """What a deploy of ``model`` and ``engine`` (None = as before) makes of it."""
-        return Blueprint(self.pool, model or self.model, self.gpu, engine or self.stated, self.version + 1)
+        return Blueprint(
+            self.pool, model or self.model, self.gpu, engine or self.stated, self.version + 1, self.role
+        )

@@ -43,6 +43,10 @@ class Books:
         now = self._clock.now
         return sum(s.usd_per_hour * self._prices.factor(s, now) for s in billed)
 
+    def received_bytes(self) -> float:
+        """KV caches that servers have read from others so far; what is on its way counts as far as it was looked at."""
+        return sum((server.nic_in.carried_bytes for server in self._roster.servers if server.role == "decode"), 0.0)
+
     def close(self, end_s: float) -> pd.DataFrame:
         """``Result.replicas``: the run ends at ``end_s``, and with it what still runs."""
         return pd.DataFrame([self._row(server, end_s) for server in self._roster.servers], columns=list(REPLICA_COLUMNS))
@@ -91,6 +95,9 @@ class Books:
             "preemptions": sum(books.preemptions for books in ranks),
             "prefix_queries_tokens": sum(books.prefix_queries_tokens for books in ranks),
             "prefix_hits_tokens": sum(books.prefix_hits_tokens for books in ranks),
+            "role": server.role,
+            "sent_bytes": server.nic_out.carried_bytes if server.role != "both" else 0.0,
+            "received_bytes": server.nic_in.carried_bytes if server.role != "both" else 0.0,
         }
 
     def _billed_until(self, start_s: float, used_until_s: float) -> float:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from sim.engine.cadence import Cadence, RankCadence
 from sim.engine.gaps import GapHistogram
+from sim.engine.kv_source import KvSource
 from sim.engine.listener import EngineListener, StepListener
 from sim.engine.lock_step import LockStep
 from sim.engine.noise import StepNoise
@@ -14,8 +17,18 @@ from sim.fleet.blueprint import Blueprint
 from sim.fleet.machine import Machine
 from sim.fleet.roster import Roster
 from sim.fleet.server import Server
+from sim.links.transfers import Link
 from sim.perf.rank_step import RankStepTime
 from sim.spec import Scenario
+
+
+class Handover(NamedTuple):
+    """What engines of pools with a role get."""
+
+    source: KvSource
+    """Where KV caches come from, and who keeps them pinned."""
+    chunks: StepListener | None
+    """Told of every step of prefill replicas."""
 
 
 class ServerFactory:
@@ -29,6 +42,7 @@ class ServerFactory:
         listener: EngineListener,
         gaps: GapHistogram,
         steps: StepListener | None = None,
+        handover: Handover | None = None,
     ) -> None:
         self.roster = roster
         self.listener = listener
@@ -36,6 +50,8 @@ class ServerFactory:
         self._check_invariants = scenario.check_invariants
         self._gaps = gaps
         self._steps = steps
+        self._handover = handover
+        self._wires = scenario.fleet.kv_transfer
 
     def build(self, blueprint: Blueprint, machine: Machine) -> Server:
         """A server of ``blueprint`` on ``machine``, its engine idle, in the roster from now on."""
@@ -48,21 +64,34 @@ class ServerFactory:
             index, blueprint.pool, pool_index, replica, blueprint.engine, blueprint.gpu, machine, blueprint.blocks
         )
         server.version = blueprint.version
+        if self._handover is not None and blueprint.role != "both":
+            self._wire(server, blueprint)
         roster.add(server)
         return server
+
+    def _wire(self, server: Server, blueprint: Blueprint) -> None:
+        """``server`` hands KV caches over, or takes them."""
+        server.role = blueprint.role
+        server.kv_token_bytes, server.kv_layers = blueprint.kv_token_bytes, blueprint.model.layer_count
+        bytes_per_s = self._wires.nic_gb_per_s * 1e9 * self._wires.nics_per_gpu * server.gpus
+        server.nic_in, server.nic_out = Link(f"{server.name} in", bytes_per_s), Link(f"{server.name} out", bytes_per_s)
 
     def _engine(self, blueprint: Blueprint, name: str, cadence: Cadence | None = None) -> Replica:
         """One engine; ``cadence`` as ``Scheduler`` has it."""
         clock, engine = self.roster.clock, blueprint.engine
+        source, steps = None, self._steps
+        if self._handover is not None and blueprint.role != "both":
+            source = self._handover.source
+            steps = (self._handover.chunks if blueprint.role == "prefill" else None) or steps
         scheduler = make_scheduler(
             engine, blueprint.blocks, name, lambda: clock.now, self._check_invariants, blueprint.groups, cadence,
-            blueprint.drafts(self._seed), blueprint.adapters(),
+            blueprint.drafts(self._seed), blueprint.adapters(), source,
         )  # fmt: skip
         noise = StepNoise(engine, self._seed, name) if engine.noisy else None
         if self._steps is not None or noise is not None:
             scheduler.skip_decode = False
         return Replica(
-            clock, scheduler, blueprint.step_time, engine.async_scheduling, self.listener, self._steps,
+            clock, scheduler, blueprint.step_time, engine.async_scheduling, self.listener, steps,
             gaps=self._gaps, name=name, noise=noise,
         )  # fmt: skip
 

@@ -18,7 +18,7 @@ from sim.fleet.background import Background
 from sim.fleet.blueprint import Blueprint
 from sim.fleet.closing import Closing
 from sim.fleet.coming import Coming
-from sim.fleet.factory import ServerFactory
+from sim.fleet.factory import Handover, ServerFactory
 from sim.fleet.failures import Failures
 from sim.fleet.going import Going
 from sim.fleet.outages import Outages, RandomOutages
@@ -48,6 +48,7 @@ class Fleet:
         mean: lengths of the requests that are to come, which default targets follow from.
         plugins: where autoscalers of one's own come from.
         steps: told of every step (engines then step every token).
+        handover: what engines of pools with a role get.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Fleet:
         mean: MeanRequest,
         plugins: Plugins,
         steps: StepListener | None = None,
+        handover: Handover | None = None,
     ) -> None:
         spec = scenario.fleet
         scalers = {name: pool.autoscaler or scenario.autoscaler for name, pool in spec.all_pools().items()}
@@ -66,7 +68,7 @@ class Fleet:
         if any(not isinstance(scaler, NoAutoscaler) for scaler in scalers.values()):
             listener = observations = Observations(len(scalers), listener)
         background = Background(roster, spec.background, listener) if spec.background is not None else None
-        self._factory = ServerFactory(roster, scenario, background or listener, gaps, steps)
+        self._factory = ServerFactory(roster, scenario, background or listener, gaps, steps, handover)
         self._going = Going(roster, spec)
         self._traffic = Traffic(roster.clock)
         roster.listen(Failures(self._going, spec.failures, scenario.seed))
@@ -106,7 +108,7 @@ class Fleet:
 
     def _pool(self, scenario: Scenario, name: str, pool: PoolSpec) -> Pool:
         blueprint = Blueprint(
-            name, pool.model or scenario.model, pool.gpu or scenario.gpu, pool.engine or scenario.engine
+            name, pool.model or scenario.model, pool.gpu or scenario.gpu, pool.engine or scenario.engine, role=pool.role
         )
         market = scenario.cost.market or pool.market
         members = self._factory.roster.pools[name]

@@ -44,7 +44,11 @@ class Going:
 
     def _drain(self, server: Server) -> Generator[simpy.Event, Any, None]:
         deadline_s = self._clock.now + self._drain_timeout_s
-        while server.requests_in_flight and self._clock.now < deadline_s and server.state == "draining":
+        while (
+            (server.requests_in_flight or server.handoffs)
+            and self._clock.now < deadline_s
+            and server.state == "draining"
+        ):
             yield self._clock.timeout(DRAIN_CHECK_S)
         if server.state != "draining":
             return

@@ -9,8 +9,10 @@ from sim.engine.rank_group import RankGroup
 from sim.engine.replica import Replica
 from sim.fleet.loads import LoadIndex
 from sim.fleet.machine import Machine
+from sim.links.transfers import Link
 from sim.perf import FrontEnd
 from sim.spec import EngineSpec, GpuSpec, Market
+from sim.spec.fleet import Role
 
 State = Literal["provisioning", "image", "weights", "engine_start", "waking", "ready", "draining", "asleep", "dead", "gone"]
 
@@ -23,9 +25,10 @@ class Server:
 
     __slots__ = (
         "_busy_since", "_since_s", "attempts", "background", "background_tokens", "billed_start_s", "billed_stop_s",
-        "broken", "doomed", "engine", "engines", "front_end", "gpu", "gpus", "index", "machine", "name", "num_gpu_blocks",
-        "pool", "pool_index", "ready_s", "replica", "request_index", "requested_s", "requests_in_flight", "seconds", "state",
-        "stopped_s", "token_index", "tokens_in_flight", "version", "wasted_tokens",
+        "broken", "doomed", "engine", "engines", "front_end", "gpu", "gpus", "handoffs", "index", "kv_layers",
+        "kv_token_bytes", "machine", "name", "nic_in", "nic_out", "num_gpu_blocks", "pool", "pool_index", "ready_s",
+        "replica", "request_index", "requested_s", "requests_in_flight", "role", "seconds", "state", "stopped_s",
+        "token_index", "tokens_in_flight", "version", "wasted_tokens",
     )  # fmt: skip
 
     def __init__(
@@ -63,6 +66,15 @@ class Server:
         """Background tasks in it; no part of the two above."""
         self.background_tokens = 0
         """Output tokens of finished background tasks."""
+        self.role: Role = "both"
+        self.nic_in: Link
+        self.nic_out: Link
+        """What carries KV caches to it and from it, where its pool has a role."""
+        self.kv_token_bytes = 0.0
+        """KV bytes of one token on all its GPUs."""
+        self.kv_layers = 1
+        self.handoffs = 0
+        """Prompts that wait in it for another server to read them."""
         self.wasted_tokens = 0
         self.version = 0
         """Deploy it was built by."""
@@ -113,6 +125,16 @@ class Server:
             self.token_index.put(self.index, self.tokens_in_flight)
         if self.request_index is not None:
             self.request_index.put(self.index, self.requests_in_flight)
+
+    def pinned_blocks(self) -> int:
+        """KV blocks that wait for another server to read them."""
+        pinned = 0
+        for engine in self.engines:
+            external = engine.scheduler.books.external
+            if external is not None:
+                for blocks in external.pinned.values():
+                    pinned += blocks
+        return pinned
 
     def enter(self, state: State, now: float) -> None:
         """Change state; the billed time in the old one goes into ``seconds``."""

@@ -20,8 +20,25 @@ class Counts:
         self.retries = 0
         self.hedges = 0
         self.ejections = 0
+        self.split = 0
+        """Attempts whose prompt another server computes."""
+        self.kept_whole = 0
+        """Attempts at a decode replica that the decider left there."""
+        self.without_prefill = 0
+        """Likewise because no prefill replica was there, or none takes such a prompt."""
+        self.handed_over = 0
+        """Prompts whose KV cache arrived."""
+        self.not_handed_over = 0
+        """Prompts whose KV cache could not be read."""
+        self.leases_ended = 0
+        """Pinned prompts that nobody read in time."""
         self.pass_tokens = 0
         """Tokens that engines sampled for safety and rewriting passes."""
+
+    def of_handovers(self) -> dict[str, float]:
+        """What became of prompts at decode replicas; for ``Result.gateway``."""
+        names = ("handed_over", "not_handed_over", "kept_whole", "without_prefill", "leases_ended")
+        return {name: getattr(self, name) for name in names}
 
     def retry(self, request: ClientRequest) -> None:
         """``request`` is tried once more."""

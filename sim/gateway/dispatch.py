@@ -4,6 +4,7 @@ to its request is decided by who listens."""
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from typing import Any
 
 from sim.engine.acceptance import AcceptancePath
 from sim.engine.clock import ARRIVAL, COMPLETION, Clock, Moment
@@ -57,18 +58,9 @@ class Dispatcher(EngineListener):
     ) -> Attempt:
         """``request`` goes to ``server`` now; the engine will answer with ``output_tokens``, named ``output_name``
         (None: nobody will ask for it), by the adapter ``lora`` ("" = the base model)."""
-        one_way_s = 0.0
-        if self._one_way_s:
-            one_way_s = self._one_way_s.get(server.pool, self._one_way_s.get(server.zone, 0.0))
+        one_way_s = self._one_way_to(server) if self._one_way_s else 0.0
         attempt = Attempt(request, server, one_way_s)
-        engine = EngineRequest(
-            request.row, input_tokens, output_tokens, self._clock.now, request.priority, content, output_name, attempt
-        )
-        engine.deadline = request.deadline_s
-        engine.lora = lora
-        engine.route = request.route
-        if request.accept:
-            engine.accept = AcceptancePath(request.accept)
+        engine = engine_request(request, input_tokens, output_tokens, self._clock.now, content, output_name, lora, attempt)
         attempt.engine = engine
         server.take(input_tokens)
         self._counts.out += 1
@@ -79,6 +71,9 @@ class Dispatcher(EngineListener):
         else:
             server.replica.submit(engine)
         return attempt
+
+    def _one_way_to(self, server: Server) -> float:
+        return self._one_way_s.get(server.pool, self._one_way_s.get(server.zone, 0.0))
 
     def _enter(self, moment: Moment) -> None:
         attempt: Attempt = moment.value
@@ -198,11 +193,29 @@ class Dispatcher(EngineListener):
 
     def _worked(self, attempt: Attempt) -> None:
         engine = attempt.engine
-        self._recorder.worked(
-            attempt.server.pool, attempt.request.row, engine.prompt_tokens_computed(), engine.sampled
-        )
+        self._recorder.worked(attempt.server.pool, attempt.request.row, engine.prompt_tokens_computed(), engine.sampled)
 
     def waste(self, attempt: Attempt) -> None:
         """What the engine sampled for ``attempt`` reaches nobody."""
         self._recorder.wasted_tokens[attempt.request.row] += attempt.engine.sampled
         attempt.server.wasted_tokens += attempt.engine.sampled
+
+
+def engine_request(
+    request: ClientRequest,
+    input_tokens: int,
+    output_tokens: int,
+    now_s: float,
+    content: Content | None,
+    output_name: Hashable | None,
+    lora: str,
+    owner: Any,
+) -> EngineRequest:
+    """What an engine gets of ``request``; see ``Dispatcher.send``."""
+    engine = EngineRequest(request.row, input_tokens, output_tokens, now_s, request.priority, content, output_name, owner)
+    engine.deadline = request.deadline_s
+    engine.lora = lora
+    engine.route = request.route
+    if request.accept:
+        engine.accept = AcceptancePath(request.accept)
+    return engine

@@ -25,7 +25,7 @@ from sim.gateway.changes import with_changes
 from sim.gateway.contents import Contents
 from sim.gateway.counts import Counts
 from sim.gateway.deadlines import DeadlineQueue
-from sim.gateway.dispatch import Dispatcher
+from sim.gateway.disaggregation import make_dispatcher
 from sim.gateway.hybrid import HybridRule
 from sim.gateway.life import Life
 from sim.gateway.listener import AttemptListener
@@ -75,11 +75,11 @@ class Gateway(AttemptListener, EndpointListener):
         self._plain_routes = frozenset(spec.plain_routes)
         self._routes: dict[str, str] = dict(spec.routes)
         """Route -> pool that serves it at home."""
-        self.dispatcher = Dispatcher(
-            clock, recorder, self.counts, self, spec.abort_on_disconnect, dict(spec.network_one_way_s)
-        )
-        """Whom engines tell."""
-        self.policies = Policies(spec, clock, endpoints, recorder, self.counts, plugins, seed)
+        prefill = scenario.fleet.pools_of_role("prefill")
+        self.policies = Policies(spec, clock, endpoints, recorder, self.counts, plugins, seed, prefill)
+        transfer, splitting = scenario.fleet.kv_transfer, self.policies.splitting
+        self.dispatcher, self.wires = make_dispatcher(spec, clock, recorder, self.counts, self, transfer, splitting)
+        """Whom engines tell, and what KV caches travel over between servers, where any do."""
         self._patience = Patience(clock, spec)
         router = self.policies.router
         self._lines = PoolLines(clock, endpoints, spec.queue, self._patience)
@@ -112,6 +112,7 @@ class Gateway(AttemptListener, EndpointListener):
             "api_calls": sum(provider.calls for provider in self.providers.all),
             "pass_tokens": counts.pass_tokens,
             "unfinished_attempts": counts.out,
+            **counts.of_handovers(),
         }
 
     # -- arrivals ------------------------------------------------------------------------------------------------------
@@ -321,12 +322,11 @@ class Gateway(AttemptListener, EndpointListener):
     ) -> None:
         """The client has its answer."""
         row = request.row
-        engine = attempt.engine if attempt is not None else None
-        scheduled = engine.scheduled_at if engine is not None else None
+        scheduled = attempt.scheduled_at() if attempt is not None else None
         self.recorder.answered(
             row, request.arrival_s, answer.first_token_s, answer.finish_s, _NAN if scheduled is None else scheduled,
-            answer.output_tokens, 0 if engine is None else min(engine.cached_tokens, request.input_tokens),
-            0 if engine is None else engine.preemptions, self.recorder.pools.index(pool),
+            answer.output_tokens, 0 if attempt is None else min(attempt.cached_tokens(), request.input_tokens),
+            0 if attempt is None else attempt.preemptions(), self.recorder.pools.index(pool),
             -1 if attempt is None else attempt.server.index, outcome,
         )  # fmt: skip
         self._close(request)
@@ -365,7 +365,7 @@ class Gateway(AttemptListener, EndpointListener):
         if not request.tries:
             self._plain.lost(attempt)
             return
-        evicted = Failure("evicted", "evicted", None, attempt.server.index)
+        evicted = Failure("evicted", attempt.reason, None, attempt.server.index)
         self.policies.attempt_ended(attempt.server, evicted)
         if not any(other.live for other in request.live):
             request.wake(evicted)

@@ -46,9 +46,7 @@ class Passes:
         self._dispatcher = dispatcher
         self._endpoints = endpoints
         self._router = router
-        self._uniforms = [
-            uniforms(seed, f"block_{place}_{spec.stage}", requests) for place, spec in enumerate(specs)
-        ]
+        self._uniforms = [uniforms(seed, f"block_{place}_{spec.stage}", requests) for place, spec in enumerate(specs)]
         self.used = bool(specs)
 
     def added_prompt_tokens(self, request: ClientRequest) -> int:

@@ -17,9 +17,7 @@ from sim.spec import GatewaySpec
 class PlainPath:
     """Arrive, route, answer, timeout or rejection; an attempt that is lost with its server fails its request."""
 
-    def __init__(
-        self, clock: Clock, spec: GatewaySpec, recorder: Recorder, dispatcher: Dispatcher, router: Router
-    ) -> None:
+    def __init__(self, clock: Clock, spec: GatewaySpec, recorder: Recorder, dispatcher: Dispatcher, router: Router) -> None:
         self._recorder = recorder
         self._dispatcher = dispatcher
         self._router = router
@@ -52,16 +50,17 @@ class PlainPath:
         request, engine, server = attempt.request, attempt.engine, attempt.server
         assert engine.first_token_at is not None
         assert engine.finished_at is not None
-        assert engine.scheduled_at is not None
+        scheduled_at = attempt.scheduled_at()
+        assert scheduled_at is not None
         self._recorder.answered(
             request.row, request.arrival_s, engine.first_token_at + attempt.one_way_s,
-            engine.finished_at + attempt.one_way_s, engine.scheduled_at,
-            engine.sampled, engine.cached_tokens, engine.preemptions, server.pool_index, server.index,
+            engine.finished_at + attempt.one_way_s, scheduled_at,
+            engine.sampled, attempt.cached_tokens(), attempt.preemptions(), server.pool_index, server.index,
         )  # fmt: skip
 
     def lost(self, attempt: Attempt) -> None:
-        """Its server died, and no policy allows a retry."""
-        self._recorder.lost(attempt.request.row, self._clock.now, FAILED, "evicted")
+        """Its server died, or could not read its prompt's KV, and no policy allows a retry."""
+        self._recorder.lost(attempt.request.row, self._clock.now, FAILED, attempt.reason)
 
     def _time_out(self, attempt: Attempt) -> None:
         self._recorder.lost(attempt.request.row, self._clock.now, TIMED_OUT, "client_timeout")

@@ -19,11 +19,13 @@ from sim.gateway.retries import make_retries
 from sim.gateway.retry_budgets import make_budget
 from sim.gateway.routers import make_router
 from sim.gateway.signals import Signals
+from sim.gateway.splitting import Splitting
 from sim.gateway.waiting import WaitingRoom
 from sim.plugins import Plugins
 from sim.record.recorder import Recorder
 from sim.rng import stream
 from sim.spec import GatewaySpec
+from sim.spec.gateway.disaggregation import AlwaysSplit
 from sim.spec.gateway.retrying import BackoffRetries
 
 _SHARED_ANSWERS = ("cache", "dedupe")
@@ -55,9 +57,11 @@ class Policies:
         counts: Counts,
         plugins: Plugins,
         seed: int,
+        prefill_pools: Collection[str] = (),
     ) -> None:
         self._spec = spec
         self._max_in_flight = spec.queue.max_in_flight
+        self._prefill_pools = frozenset(prefill_pools)
         self._clock = clock
         self._endpoints = endpoints
         self._recorder = recorder
@@ -78,6 +82,14 @@ class Policies:
             return LeastLoaded(endpoints, ordinary, load)
 
         self.router = make_router(spec.router, signals, stream(seed, "gateway", "router"), plugins, ranking)
+        self.splitting: Splitting | None = None
+        if prefill_pools:
+            split = spec.disaggregation or AlwaysSplit()
+            rng = stream(seed, "gateway", "prefill_router")
+            chooser = make_router(
+                split.prefill_router, signals, rng, plugins, lambda load: LeastLoaded(endpoints, prefill_pools, load)
+            )
+            self.splitting = Splitting(split, chooser, endpoints.among(prefill_pools), counts)
         retries = spec.retries
         self._retries = self._budget = None
         if retries is not None:
@@ -96,7 +108,7 @@ class Policies:
     # -- who may take a request ----------------------------------------------------------------------------------------
 
     def _ordinary_pools(self) -> frozenset[str]:
-        spec, everybody = self._spec, frozenset(self._endpoints.pools)
+        spec, everybody = self._spec, frozenset(self._endpoints.pools) - self._prefill_pools
         if spec.pools:
             return frozenset(spec.pools)
         special = {p.pool for p in spec.passes if p.pool is not None} | set(spec.routes.values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import inf
 from typing import Any, NamedTuple, Protocol
 
+from sim.engine.clock import Moment
 from sim.engine.request import Content, EngineRequest
 from sim.fleet.server import Server
 from sim.gateway.life import Life
@@ -143,7 +144,7 @@ def still_trying(item: tuple[ClientRequest, int]) -> bool:
 class Attempt:
     """One try at one server: the owner of an ``EngineRequest``."""
 
-    __slots__ = ("engine", "live", "of_pass", "one_way_s", "request", "server")
+    __slots__ = ("engine", "handoff", "leg", "live", "of_pass", "one_way_s", "reason", "request", "server")
 
     def __init__(self, request: ClientRequest, server: Server, one_way_s: float = 0.0) -> None:
         self.request = request
@@ -155,11 +156,80 @@ class Attempt:
         """Somebody waits for its answer."""
         self.of_pass = False
         """It is the work of a pass: its request learns whether it was done, and its answer is nobody's."""
+        self.reason = "evicted"
+        """Why it failed, once it has."""
+        self.handoff: Handoff | None = None
+        """Set while another server computes the prompt, or has it."""
+        self.leg: EngineRequest | None = None
+        """The prompt there."""
+
+    def scheduled_at(self) -> float | None:
+        """When an engine first scheduled it; None = not yet."""
+        return self.engine.scheduled_at if self.leg is None else self.leg.scheduled_at
+
+    def cached_tokens(self) -> int:
+        """Tokens of the prompt that no engine had to compute for it."""
+        return self.engine.cached_tokens if self.leg is None else self.leg.cached_tokens
+
+    def preemptions(self) -> int:
+        """Times that engines took its place away."""
+        return self.engine.preemptions + (0 if self.leg is None else self.leg.preemptions)
 
     def begun(self, now_s: float) -> bool:
         """Whether its first token is with the client."""
         first_s = self.engine.first_token_at
         return first_s is not None and first_s + self.one_way_s <= now_s
+
+
+class Handoff:
+    """A prompt that one server computes for an attempt at another: the owner of the first one's ``EngineRequest``, and the
+    KV cache on its way from there to here."""
+
+    __slots__ = (
+        "attempt", "begun_s", "chunk_from_s", "chunk_to_s", "chunk_tokens", "computed_tokens", "entered_s", "first_token",
+        "given_up", "leg", "loaded", "lost", "parts", "pinned", "prefilled_s", "reserved", "sent_bytes", "server",
+        "size_bytes", "token_taken", "wanted_tokens",
+    )  # fmt: skip
+
+    def __init__(self, attempt: Attempt, server: Server) -> None:
+        self.attempt = attempt
+        self.server = server
+        """Who computes the prompt."""
+        self.leg: EngineRequest
+        self.prefilled_s: float | None = None
+        """When the prompt was computed."""
+        self.pinned = False
+        """Its blocks stay where they were computed."""
+        self.lost = False
+        """They are there no longer."""
+        self.given_up = False
+        """Nobody waits for them any more."""
+        self.reserved: Moment | None = None
+        """What is to happen one hop after the reader has reserved its blocks."""
+        self.entered_s = inf
+        """When the reader got the request: it sends heartbeats from then on."""
+        self.begun_s = 0.0
+        """When it had reserved its blocks."""
+        self.first_token = 0
+        """Tokens of the prompt that it has cached."""
+        self.wanted_tokens = 0
+        """Tokens after these that it waits for; 0 = it has not reserved yet."""
+        self.loaded = False
+        """It was told that they are there, or will not come."""
+        self.size_bytes = 0.0
+        """Of these, whole blocks."""
+        self.sent_bytes = 0.0
+        """Sent, or on their way."""
+        self.parts: list[Any] = []
+        """Transfers under way."""
+        self.computed_tokens = 0
+        """Tokens of the prompt that are computed, as far as somebody watched."""
+        self.chunk_tokens = 0
+        self.chunk_from_s = 0.0
+        self.chunk_to_s = 0.0
+        """The chunk under way: tokens of the prompt when it ends, and when it is computed; where somebody watches."""
+        self.token_taken = False
+        """The first token of the answer is the one that was sampled with the prompt."""
 
 
 class Answer(NamedTuple):

@@ -111,6 +111,10 @@ class Transfers:
 
     def _share(self, now_s: float) -> None:
         """New rates, and with them new ends."""
+        if len(self.under_way) == 1:
+            alone = self.under_way[0]
+            self._let_run(alone, now_s, min([alone.limit_bytes_per_s, *(link.bytes_per_s for link in alone.path)]))
+            return
         links: dict[Link, int] = {}
         for transfer in self.under_way:
             for link in transfer.path:
@@ -119,9 +123,13 @@ class Transfers:
         limits = [transfer.limit_bytes_per_s for transfer in self.under_way]
         shares = max_min([link.bytes_per_s for link in links], paths, limits)
         for transfer, share in zip(self.under_way, shares, strict=True):
-            if share != transfer.bytes_per_s or transfer.end_s == inf:
-                transfer.bytes_per_s = share
-                transfer.end_s = now_s + transfer.remaining_bytes / share
+            self._let_run(transfer, now_s, share)
+
+    @staticmethod
+    def _let_run(transfer: Transfer, now_s: float, share: float) -> None:
+        if share != transfer.bytes_per_s or transfer.end_s == inf:
+            transfer.bytes_per_s = share
+            transfer.end_s = now_s + transfer.remaining_bytes / share
 
 
 def _carry(transfer: Transfer, carried_bytes: float) -> None:

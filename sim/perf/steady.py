@@ -28,6 +28,8 @@ class MeanRequest(NamedTuple):
 
     prompt: float
     answer: float
+    computed: float = 1.0
+    """Part of the prompt that the engine computes itself: 0 where another one does."""
 
 
 class SteadyReplica(NamedTuple):
@@ -76,12 +78,17 @@ def pooled_tokens(
     return low * (mean.prompt + mean.answer / 2)
 
 
+def prefill_tokens_per_s(steps: StepTimeModel, mean: MeanRequest) -> float:
+    """Prompt tokens a second of an engine that computes one prompt after the other, and nothing else."""
+    return mean.prompt / steps.step([(round(mean.prompt), 0)], 0, 0)
+
+
 def _rate_per_s(steps: StepTimeModel, batch: int, mean: MeanRequest) -> float:
     return (batch / mean.answer) / _step_s(steps, batch, mean)
 
 
 def _step_s(steps: StepTimeModel, batch: int, mean: MeanRequest) -> float:
-    return _decode_s(steps, batch, mean) + batch / mean.answer * _prefill_s(steps, mean)
+    return _decode_s(steps, batch, mean) + batch / mean.answer * mean.computed * _prefill_s(steps, mean)
 
 
 def _prefill_s(steps: StepTimeModel, mean: MeanRequest) -> float:

@@ -53,6 +53,11 @@ class Recorder:
         self.reason = array("h", [0]) * requests
         self.pool = array("h", [-1]) * requests
         self.replica = array("i", [-1]) * requests
+        self.transfer_s = array("d")
+        self.handover_s = array("d")
+        self.transfer_bytes = array("d")
+        self.prefill_replica = array("i")
+        """Of the last handover of each request; empty where there was none at all."""
         self.work: dict[str, tuple[array[int], array[int]]] = {}
         """Pool of the fleet -> prompt tokens computed and tokens sampled there for each request, all its attempts and passes
         together, answered or not."""
@@ -100,6 +105,20 @@ class Recorder:
             self.on_outcome(row)
         if self.give_up is not None and self.stopped_early is None:
             self.stopped_early = self.give_up(_NAN, _NAN, _NAN, False, reason, outcome == REJECTED)
+
+    def moved(self, row: int, transfer_s: float, handover_s: float, size_bytes: float, replica: int) -> None:
+        """The KV cache of request ``row`` has come from ``replica``: ``transfer_s`` after it could, ``handover_s`` after it
+        was computed."""
+        if not self.transfer_s:
+            requests = len(self.outcome)
+            self.transfer_s = array("d", [_NAN]) * requests
+            self.handover_s = array("d", [_NAN]) * requests
+            self.transfer_bytes = array("d", [0.0]) * requests
+            self.prefill_replica = array("i", [-1]) * requests
+        self.transfer_s[row] = transfer_s
+        self.handover_s[row] = handover_s
+        self.transfer_bytes[row] = size_bytes
+        self.prefill_replica[row] = replica
 
     def worked(self, pool: str, row: int, prompt_tokens: int, sampled: int) -> None:
         """An attempt for request ``row`` has left an engine of ``pool``, which did so much for it."""
@@ -159,6 +178,12 @@ class Recorder:
             "queue_s": np.frombuffer(self.queue_s),
             "cost_usd": np.full(n, _NAN),
             "api_usd": np.frombuffer(self.api_usd),
+            "transfer_s": np.frombuffer(self.transfer_s) if self.transfer_s else np.full(n, _NAN),
+            "handover_s": np.frombuffer(self.handover_s) if self.handover_s else np.full(n, _NAN),
+            "transfer_bytes": np.frombuffer(self.transfer_bytes) if self.transfer_bytes else np.zeros(n),
+            "prefill_replica": _labels(
+                np.frombuffer(self.prefill_replica or array("i", [-1]) * n, dtype=np.int32), replica_names
+            ),
         }
         for name in ("route", "feature", "tenant", "session_id"):
             values = labels.get(name)

@@ -20,6 +20,7 @@ REQUEST_COLUMNS = (
     "request_id", "route", "feature", "tenant", "session_id", "turn", "arrival_s", "first_token_s", "finish_s",
     "input_tokens", "output_tokens", "cached_tokens", "wasted_tokens", "attempts", "preemptions", "outcome", "reason",
     "pool", "replica", "ttft_s", "tpot_s", "e2e_s", "queue_s", "cost_usd", "api_usd", "computed_tokens", "sampled_tokens",
+    "transfer_s", "handover_s", "transfer_bytes", "prefill_replica",
 )  # fmt: skip
 """Columns of ``Result.requests`` and of ``requests.parquet``, one row a client request, in order of arrival.
 
@@ -27,14 +28,17 @@ REQUEST_COLUMNS = (
 first token; TPOT of a one-token answer). ``queue_s``: from the client's send to the first time an engine scheduled it.
 ``cost_usd`` is NaN until ``sim.analysis`` prices the run; ``api_usd`` is what providers billed for the request, abandoned
 calls included. ``computed_tokens`` and ``sampled_tokens`` are the prompt tokens that engines computed and the tokens that
-they sampled for it, all its attempts and passes together, answered or not."""
+they sampled for it, all its attempts and passes together, answered or not. ``prefill_replica`` computed its prompt where
+that was another than ``replica``; ``transfer_bytes`` of KV cache came from there in ``transfer_s`` (from when both the
+prompt was computed and the blocks for it reserved), ``handover_s`` after the prompt was computed; NaN where none came."""
 
 REPLICA_COLUMNS = (
     "pool", "replica", "gpu", "gpus", "market", "zone", "requested_s", "ready_s", "stopped_s", "billed_start_s",
     "billed_stop_s", "busy_s", "idle_s", "starting_s", "draining_s",
     "dead_s", "price_factor", "seq_s", "kv_block_s", "max_num_seqs",
     "kv_blocks", "engine_steps", "input_tokens", "output_tokens", "cached_tokens", "recomputed_tokens", "wasted_tokens",
-    "background_tokens", "preemptions", "prefix_queries_tokens", "prefix_hits_tokens",
+    "background_tokens", "preemptions", "prefix_queries_tokens", "prefix_hits_tokens", "role", "sent_bytes",
+    "received_bytes",
 )  # fmt: skip
 """Columns of ``Result.replicas``, one row a replica that ever existed. ``busy_s``: time in which a step ran (also while
 draining); busy, idle, starting, draining and dead are billed time and add up to it, but for a bill's rounding;
@@ -42,7 +46,7 @@ draining); busy, idle, starting, draining and dead are billed time and add up to
 ``seq_s`` integrates scheduled sequences and ``kv_block_s`` used KV blocks over time (occupancy = integral / (time x
 capacity)); ``input_tokens`` are prompt tokens computed (cache hits not counted), ``output_tokens`` tokens sampled, of
 which ``wasted_tokens`` reached no client and ``background_tokens`` were batch work's; ``recomputed_tokens`` were computed
-again after preemption."""
+again after preemption. ``sent_bytes`` and ``received_bytes`` of KV caches went to and came from other replicas."""
 
 RANK_COLUMNS = (
     "pool", "replica", "rank", "steps", "dummy_steps", "busy_s", "dummy_s", "seq_s", "input_tokens", "output_tokens",
@@ -55,12 +59,13 @@ that it made with nothing to schedule, while others of its group worked or nobod
 TIMESERIES_COLUMNS = (
     "time_s", "arrivals", "waiting", "running", "tokens_in_flight", "kv_used", "batch", "replicas_ready",
     "replicas_starting", "replicas_draining", "replicas_dead", "ttft_p95_s", "e2e_p95_s", "usd_per_hour",
-    "watts",
+    "watts", "kv_pinned", "transfer_bytes",
 )  # fmt: skip
 """Columns of ``Result.timeseries`` on a regular grid: ``arrivals`` in the interval that ends at ``time_s``, the rest as
 the last completed step boundary before ``time_s`` left it; ``kv_used`` is a share of the fleet's blocks, ``batch`` the
 mean running per ready replica, the p95s roll over the requests finished in the last 60 s (NaN when none); ``watts`` is
-the mean of all GPUs in that interval (``sim.analysis.energy``)."""
+the mean of all GPUs in that interval (``sim.analysis.energy``); ``kv_pinned`` is the share of the blocks that wait for
+another replica to read them, ``transfer_bytes`` of KV were read in the interval."""
 
 STEP_COLUMNS = (
     "replica", "step", "start_s", "end_s", "new_tokens", "context_tokens", "running", "waiting", "free_blocks",

@@ -11,6 +11,7 @@ from sim.analysis import CostNode, month
 from sim.analysis.attribution import tail_attribution, why_words
 from sim.analysis.by_label import by_label
 from sim.analysis.economics import decide
+from sim.analysis.handovers import handover_words
 from sim.analysis.intervals import Interval, slo_intervals
 from sim.analysis.notes import notes_of
 from sim.record.result import Result
@@ -42,7 +43,7 @@ def run_page(
             section("Where the dollars go", charts(_cost_figure(tree), _month_table(tree, month(result)))),
             section("Perfect, configured, static", fleet_sizes(summary)),
             extra,
-            section("Latency", _latency(result, summary)),
+            section("Latency", _latency(result, summary), _handovers(summary)),
             section("The run over time", charts(*time_figures(result)), _energy(summary)),
             section("Why the tail waits", _why(summary), _tail(result)),
             section("By route and tenant", _labels(result, summary)),
@@ -148,6 +149,11 @@ def _distribution(result: Result) -> Chart:
         x_log=True,
         limits=[(95.0, "p95")],
     )
+
+
+def _handovers(summary: Mapping[str, Any]) -> str:
+    found = summary.get("disaggregation")
+    return paragraph(f"{handover_words(found)}.") if found else ""
 
 
 def _why(summary: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from sim.analysis.attribution import why_words
 from sim.analysis.closed_formula import formula_words
+from sim.analysis.handovers import handover_words
 from sim.analysis.judge import verdict_words
 from sim.report.energy_words import energy_words
 from sim.report.fleet_sizes import monthly_fleets
@@ -108,6 +109,8 @@ def print_run_summary(summary: Mapping[str, Any], console: Console | None = None
         f"{number(summary['throughput']['requests_per_s'])} requests/s",
     )
     shares = summary["utilisation"]
+    if summary.get("disaggregation"):
+        facts.add_row("hand-overs", handover_words(summary["disaggregation"]))
     facts.add_row(
         "utilisation",
         ", ".join(

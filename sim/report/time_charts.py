@@ -28,7 +28,9 @@ def time_figures(result: Result) -> list[str]:
     step_s = float(series["time_s"].diff().median()) if len(series) > 1 else 1.0
     every = max(1, -(-len(series) // _MOST_POINTS))
     rates = series["arrivals"].rolling(every, min_periods=1).mean() / (step_s or 1.0)
-    view = _thin(series.assign(rate=rates))
+    handing = series["transfer_bytes"].fillna(0.0)
+    read = handing.rolling(every, min_periods=1).mean() / (step_s or 1.0) / 1e9
+    view = _thin(series.assign(rate=rates, gb_per_s=read))
     time = view["time_s"].tolist()
 
     def draw(title: str, y_label: str, *lines: tuple[str, str], scale: float = 1.0, kind: Any = "line") -> str:
@@ -42,10 +44,13 @@ def time_figures(result: Result) -> list[str]:
         )
         return figure(Chart(title, "seconds into the run", y_label, drawn, f"{title}: {peaks}.", height=220), table=False)
 
+    handed = [draw("KV caches read from other replicas", "GB a second", ("read", "gb_per_s"))] if handing.any() else []
+    pinned = [("pinned for others", "kv_pinned")] if handing.any() else []
     return [
         draw("Arrivals", "requests per second", ("arrivals", "rate")),
         draw("Requests in the engines", "requests", ("running", "running"), ("waiting", "waiting")),
-        draw("KV cache in use", "% of the blocks", ("KV", "kv_used"), scale=100.0),
+        draw("KV cache in use", "% of the blocks", ("KV", "kv_used"), *pinned, scale=100.0),
+        *handed,
         draw("Batch per replica", "sequences", ("batch", "batch")),
         draw(
             "Replicas", "replicas", ("ready", "replicas_ready"), ("starting", "replicas_starting"),

@@ -51,6 +51,7 @@ class Sampler:
         self._recorder = recorder
         self.every_s = every_s
         self._arrived = 0
+        self._received = 0.0
         self._rows: list[dict[str, Any]] = []
         clock.at(every_s, DEADLINE, self._sample, 1)
 
@@ -58,7 +59,7 @@ class Sampler:
         servers = [server for server in self._servers if server.state == "ready"]
         views = [server.replica.view() for server in servers]
         usable = sum(view.usable_blocks for view in views)
-        arrived = self._counts.arrived
+        arrived, received = self._counts.arrived, self._books.received_bytes()
         self._rows.append(
             {
                 "time_s": self._clock.now,
@@ -70,9 +71,11 @@ class Sampler:
                 "batch": sum(view.running for view in views) / len(views) if views else np.nan,
                 **{f"replicas_{state}": count for state, count in self._books.states().items()},
                 "usd_per_hour": self._books.usd_per_hour(),
+                "kv_pinned": sum(server.pinned_blocks() for server in servers) / usable if usable else np.nan,
+                "transfer_bytes": received - self._received,
             }
         )
-        self._arrived = arrived
+        self._arrived, self._received = arrived, received
         if self._recorder.open_requests and self._recorder.stopped_early is None:
             self._clock.at(self.every_s * (moment.value + 1), DEADLINE, self._sample, moment.value + 1)
 

@@ -16,6 +16,7 @@ from sim.engine.clock import DEADLINE, Clock
 from sim.engine.gaps import GapHistogram
 from sim.errors import InvariantError
 from sim.fleet.books import Books
+from sim.fleet.factory import Handover
 from sim.fleet.fleet import Fleet
 from sim.fleet.roster import Roster
 from sim.gateway.gateway import Gateway
@@ -74,7 +75,9 @@ def simulate(
     gateway = Gateway(scenario, trace, clock, recorder, roster.endpoints, plugins)
     gaps = GapHistogram()
     steps = StepRecords() if scenario.output.steps else None
-    Fleet(scenario, roster, gateway.dispatcher, gaps, _mean_request(trace), plugins, steps)
+    wires = gateway.wires
+    handover = Handover(wires, wires.chunks(steps)) if wires is not None else None
+    Fleet(scenario, roster, gateway.dispatcher, gaps, _mean_request(trace), plugins, steps, handover)
     books = Books(roster, scenario)
     sampler = None
     if scenario.output.timeseries:

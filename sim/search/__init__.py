@@ -6,11 +6,11 @@ from sim.search.evaluator import ScenarioEvaluator, with_point
 from sim.search.load import highest_load
 from sim.search.point import Evaluate, Point, Solution, nearest_miss
 from sim.search.replicas import fewest_replicas
-from sim.search.solve import Answer, Solve, replica_usd_per_hour, solve
+from sim.search.solve import Answer, Solve, gpu_usd_per_hour, prefill_and_decode, replica_usd_per_hour, solve
 from sim.search.walk import CapWalk, Trial, cap_walk, trial_of
 
 __all__ = [
     "DEFAULT_CAPS", "Answer", "CapWalk", "CertainMiss", "Evaluate", "Point", "ScenarioEvaluator", "Solution", "Solve",
-    "Trial", "cap_walk", "feasible_caps", "fewest_replicas", "highest_load", "nearest_miss", "refined_caps",
-    "replica_usd_per_hour", "solve", "trial_of", "with_point",
+    "Trial", "cap_walk", "feasible_caps", "fewest_replicas", "gpu_usd_per_hour", "highest_load", "nearest_miss",
+    "prefill_and_decode", "refined_caps", "replica_usd_per_hour", "solve", "trial_of", "with_point",
 ]  # fmt: skip

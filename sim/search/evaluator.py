@@ -24,10 +24,17 @@ from sim.workload import Trace
 from sim.workload.load import load_as_scale
 from sim.workload.timeline import load_trace
 
+Sizes = tuple[tuple[str, int], ...]
+"""Replicas by pool."""
 
-def with_point(scenario: Scenario, replicas: int, rate_scale: float) -> Scenario:
-    """``scenario`` on a plain fleet of ``replicas``, under its load times ``rate_scale``; nothing left to solve."""
+
+def with_point(scenario: Scenario, replicas: int, rate_scale: float, pools: Sizes = ()) -> Scenario:
+    """``scenario`` on a plain fleet of ``replicas``, or with ``pools`` of these sizes, under its load times ``rate_scale``;
+    nothing left to solve."""
     fleet = scenario.fleet if scenario.fleet.pools else replace(scenario.fleet, replicas=replicas)
+    if pools:
+        sized = {name: replace(fleet.pools[name], replicas=count) for name, count in pools}
+        fleet = replace(fleet, pools={**fleet.pools, **sized})
     return replace(
         scenario,
         fleet=fleet,
@@ -43,16 +50,17 @@ class ScenarioEvaluator:
         self.scenario = replace(scenario, workload=load_as_scale(scenario.workload, scenario.seed))
         self.points: list[Point] = []
         self._on_point = on_point
-        self._known: dict[tuple[int, float], Point] = {}
+        self._known: dict[tuple[int, float, Sizes], Point] = {}
         self._traces: dict[float, Trace] = {}
         self._kept: tuple[Point, Result] | None = None
         self._system_is_random: bool | None = None
 
-    def __call__(self, *, replicas: int, rate_scale: float) -> Point:
-        """The point at ``replicas`` and ``rate_scale``; with ``search.early_stop`` a certain miss is given up."""
-        key = (replicas, rate_scale)
+    def __call__(self, *, replicas: int, rate_scale: float, pools: Sizes = ()) -> Point:
+        """The point at ``replicas`` (in ``pools``) and ``rate_scale``; with ``search.early_stop`` a certain miss is given
+        up."""
+        key = (replicas, rate_scale, pools)
         if key not in self._known:
-            point, result = self._replicated(replicas, rate_scale)
+            point, result = self._replicated(replicas, rate_scale, pools)
             self._known[key] = point
             if point.holds or self._kept is None:
                 self._kept = (point, result)  # searches end on the holding point they saw last
@@ -74,7 +82,7 @@ class ScenarioEvaluator:
         """``point`` and its result, run to the end if it was given up before."""
         if self._kept is not None and self._kept[0] == point and point.stopped_early is None:
             return self._kept
-        return self._run(point.replicas, point.rate_scale, point.seed, early_stop=False)
+        return self._run(point.replicas, point.rate_scale, point.seed, point.pools, early_stop=False)
 
     def fresh(self, point: Point, searched: bool = True) -> tuple[Point, ...]:
         """``point`` under ``search.replications`` seeds that no search has seen; none where nothing is random. A run that
@@ -85,7 +93,7 @@ class ScenarioEvaluator:
             return ()
         first = self.scenario.seed + self.scenario.search.max_replications
         seeds = range(first, first + max(2, self.scenario.search.replications))
-        return tuple(self._run(point.replicas, point.rate_scale, seed, early_stop=False)[0] for seed in seeds)
+        return tuple(self._run(point.replicas, point.rate_scale, seed, point.pools, early_stop=False)[0] for seed in seeds)
 
     @property
     def system_is_random(self) -> bool:
@@ -99,27 +107,29 @@ class ScenarioEvaluator:
         """Whether another seed would give another run."""
         return traffic_is_random(self.scenario) or self.system_is_random
 
-    def _replicated(self, replicas: int, rate_scale: float) -> tuple[Point, Result]:
+    def _replicated(self, replicas: int, rate_scale: float, pools: Sizes) -> tuple[Point, Result]:
         search, seed = self.scenario.search, self.scenario.seed
-        runs = [self._run(replicas, rate_scale, seed, early_stop=search.early_stop)]
+        runs = [self._run(replicas, rate_scale, seed, pools, early_stop=search.early_stop)]
         if not self.random:
             return runs[0]
         for number in range(1, max(search.replications, search.max_replications)):
             agreed = len({point.holds for point, _ in runs}) == 1
             if len(runs) >= search.replications and agreed:
                 break
-            runs.append(self._run(replicas, rate_scale, seed + number, early_stop=search.early_stop))
+            runs.append(self._run(replicas, rate_scale, seed + number, pools, early_stop=search.early_stop))
         runs.sort(key=lambda run: (not run[0].holds, run[0].tightness))
         return runs[len(runs) // 2]
 
-    def _run(self, replicas: int, rate_scale: float, seed: int, *, early_stop: bool) -> tuple[Point, Result]:
-        scenario = replace(with_point(self.scenario, replicas, rate_scale), seed=seed)
+    def _run(
+        self, replicas: int, rate_scale: float, seed: int, pools: Sizes, *, early_stop: bool
+    ) -> tuple[Point, Result]:
+        scenario = replace(with_point(self.scenario, replicas, rate_scale, pools), seed=seed)
         trace = self.trace(rate_scale) if seed == self.scenario.seed else load_trace(scenario)
         watch = watch_of_this_job()
         watch.points, watch.doing = len(self.points), f"{replicas} replicas at {rate_scale:.4g} times the load"
         give_up = CertainMiss(scenario.slo, len(trace)) if early_stop else None
         result = simulate(scenario, trace, give_up=give_up)
-        point = point_of(result, replicas, rate_scale)
+        point = replace(point_of(result, replicas, rate_scale), pools=pools)
         self.points.append(point)
         self._on_point(point)
         return point, result

@@ -20,6 +20,7 @@ class Point:
     """One evaluated candidate."""
 
     replicas: int
+    """Of all pools together."""
     rate_scale: float
     """Multiplier on the trace's arrival rate (``workload.rate_scale``)."""
     verdict: Verdict
@@ -38,6 +39,8 @@ class Point:
     seed: int = 0
     stopped_early: str | None = None
     """Why the run was given up before its end (its miss was certain), or None."""
+    pools: tuple[tuple[str, int], ...] = ()
+    """Replicas by pool, where a search sizes pools."""
     summary: Mapping[str, Any] = field(default_factory=dict)
     """The whole ``summary.json`` of the run; empty when it was given up early."""
 

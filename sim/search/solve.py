@@ -18,9 +18,10 @@ from sim.errors import ConfigError, InfeasibleError
 from sim.record import Result
 from sim.search.alone import missed_alone
 from sim.search.evaluator import ScenarioEvaluator, with_point
-from sim.search.guess import ALONE, pooled_rate_per_s
+from sim.search.guess import ALONE, guessed_pair, pooled_rate_per_s
 from sim.search.load import highest_load
 from sim.search.over_seeds import over_seeds
+from sim.search.pair import cheapest_pair
 from sim.search.point import Point, Solution
 from sim.search.replicas import fewest_replicas
 from sim.spec import Scenario
@@ -63,10 +64,14 @@ def solve(scenario: Scenario, how: Solve, evaluator: ScenarioEvaluator | None = 
     evaluate = evaluator or ScenarioEvaluator(scenario)
     scenario = evaluate.scenario  # its load is a scale
     rate_scale = scenario.workload.rate_scale
+    pair = prefill_and_decode(scenario) if how == "replicas" else None
+    if pair is not None:
+        found = _pair(scenario, evaluate, *pair)
+        return _answer(how, found.nearest, evaluate, None, found.note)
     if how == "replicas" and scenario.fleet.pools:
         raise ConfigError(
-            f"search.solve: replicas needs a plain fleet (fleet.replicas), but got {len(scenario.fleet.pools)} "
-            "fleet.pools; use none or load"
+            "search.solve: replicas needs a plain fleet (fleet.replicas), or one pool of role prefill and one of role "
+            f"decode, but got {len(scenario.fleet.pools)} fleet.pools; use none or load"
         )
     one: Solution | None = None
     if how == "none":
@@ -111,6 +116,59 @@ def capacity_points(decided: Sequence[Point], at: Point) -> list[dict[str, Any]]
 def replica_usd_per_hour(scenario: Scenario) -> float:
     """What the GPUs of one replica cost an hour, before instances are rounded up."""
     return gpus_per_replica(scenario.engine) * usd_per_gpu_hour(scenario.gpu, scenario.fleet.market, scenario.cost)
+
+
+def prefill_and_decode(scenario: Scenario) -> tuple[str, str] | None:
+    """The names of the fleet's two pools, prefill and decode, where these are all; else None."""
+    fleet = scenario.fleet
+    prefill, decode = fleet.pools_of_role("prefill"), fleet.pools_of_role("decode")
+    if len(fleet.all_pools()) != 2 or not (len(prefill) == len(decode) == 1):
+        return None
+    return prefill[0], decode[0]
+
+
+def _pair(scenario: Scenario, evaluate: ScenarioEvaluator, prefill: str, decode: str) -> Solution:
+    """The cheapest sizes of the two pools at the scenario's load."""
+    rate_scale = scenario.workload.rate_scale
+    usd = (pool_usd_per_hour(scenario, prefill), pool_usd_per_hour(scenario, decode))
+    search = scenario.search
+    most = search.max_replicas - 1
+    if search.max_usd_per_hour is not None and min(usd) > 0:
+        if sum(usd) > search.max_usd_per_hour * (1 + 1e-9):
+            raise InfeasibleError(
+                f"search.max_usd_per_hour={search.max_usd_per_hour:g} does not pay for one prefill and one decode replica "
+                f"at ${usd[0]:g} + ${usd[1]:g} an hour"
+            )
+        most = min(most, *(int((search.max_usd_per_hour - usd[1 - kind]) / usd[kind] * (1 + 1e-9)) for kind in (0, 1)))
+
+    def at(prefills: int, decodes: int) -> Point:
+        sizes = ((prefill, prefills), (decode, decodes))
+        return evaluate(replicas=prefills + decodes, rate_scale=rate_scale, pools=sizes)
+
+    split = scenario.gateway.disaggregation
+    alone = split is None or split.kind == "always"
+    start = guessed_pair(scenario, evaluate.trace(rate_scale), prefill, decode)
+    found = cheapest_pair(at, usd=usd, start=start, most=most, decode_alone=alone)
+    best, limit = found.best, search.max_usd_per_hour
+    spent = sum(each * count for each, (_, count) in zip(usd, best.pools, strict=True)) if best is not None else 0.0
+    if limit is not None and spent > limit * (1 + 1e-9):
+        note = f"search.max_usd_per_hour={limit:g} does not pay for the cheapest pair that holds, at ${spent:g} an hour"
+        return Solution(None, found.nearest, found.points, note)
+    return found
+
+
+def pool_usd_per_hour(scenario: Scenario, name: str) -> float:
+    """What the GPUs of one replica of pool ``name`` cost an hour, before instances are rounded up."""
+    pool = scenario.fleet.pools[name]
+    gpu, engine = pool.gpu or scenario.gpu, pool.engine or scenario.engine
+    return gpus_per_replica(engine) * usd_per_gpu_hour(gpu, pool.market, scenario.cost)
+
+
+def gpu_usd_per_hour(scenario: Scenario, point: Point) -> float:
+    """What the GPUs of ``point`` cost an hour, before instances are rounded up."""
+    if point.pools:
+        return sum(count * pool_usd_per_hour(scenario, name) for name, count in point.pools)
+    return point.replicas * replica_usd_per_hour(scenario)
 
 
 def _check_budget(scenario: Scenario) -> None:
@@ -168,7 +226,7 @@ def _answer(how: Solve, end: Point, evaluate: ScenarioEvaluator, one: Solution |
         summary["utilisation"] = {**summary["utilisation"], "token": delivered / capacity}
     if how != "none":
         summary["capacity"] = capacity_points(evaluate.decided, point)
-    solved = replace(with_point(evaluate.scenario, point.replicas, point.rate_scale), seed=point.seed)
+    solved = replace(with_point(evaluate.scenario, point.replicas, point.rate_scale, point.pools), seed=point.seed)
     fresh = evaluate.fresh(point, searched=how != "none") if point.holds else ()
     if fresh:
         summary["slo"] = over_seeds(summary["slo"], fresh)

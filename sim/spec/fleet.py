@@ -11,12 +11,15 @@ from sim.spec.autoscaler import Autoscaler
 from sim.spec.coldstart import BillingSpec, ColdStartSpec
 from sim.spec.engine import EngineSpec
 from sim.spec.gpu import GpuSpec, Market
+from sim.spec.kv_transfer import KvTransferSpec
 from sim.spec.model import ModelSpec
 from sim.spec.spot import SpotSpec
 from sim.spec.strict import STRICT
 
 Replicas = Annotated[int, Field(ge=0, le=10_000)]
 """More is no fleet of anybody's, and would not end."""
+
+Role = Literal["both", "prefill", "decode"]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -68,6 +71,9 @@ class PoolSpec:
     """Identical replicas. What is None is taken from the scenario's own ``model``, ``gpu``, ``engine``, and from the
     fleet's ``autoscaler`` and ``spot``."""
 
+    role: Role = "both"
+    """prefill: its replicas compute prompts and hand their KV cache over; decode: they take it and answer
+    (``gateway.disaggregation`` says for which requests); both: whole requests (vLLM's default)."""
     replicas: Replicas = 1
     """At the start, all ready."""
     min_replicas: Replicas = 1
@@ -142,6 +148,8 @@ class FleetSpec:
     """When machines cost money."""
     failures: FailureSpec = Field(default_factory=FailureSpec)
     """What breaks."""
+    kv_transfer: KvTransferSpec = Field(default_factory=KvTransferSpec)
+    """How KV caches get from prefill to decode replicas."""
     drain_timeout_s: float = Field(default=300.0, ge=0)
     """A replica that is told to stop finishes what it has for so long, s; then the rest is evicted (an assumption;
     Kubernetes' terminationGracePeriodSeconds is 30 by default, too short for long answers)."""
@@ -155,6 +163,10 @@ class FleetSpec:
                 f"`min_replicas <= max_replicas` must hold, but got {self.min_replicas} and {self.max_replicas}"
             )
         return self
+
+    def pools_of_role(self, role: Role) -> tuple[str, ...]:
+        """Names of the pools with ``role``."""
+        return tuple(name for name, pool in self.all_pools().items() if pool.role == role)
 
     def all_pools(self) -> dict[str, PoolSpec]:
         """The pools by name; a plain fleet is the single pool ``main``."""

@@ -26,3 +26,6 @@ class KvConnectorSpec:
     lease_s: float = Field(default=30.0, gt=0)
     """How long a producer keeps the blocks of a finished request that nobody fetches, seconds (vLLM's NIXL connector:
     ``kv_lease_duration`` 30, renewed by heartbeats)."""
+    heartbeats: bool = True
+    """Whoever is to fetch blocks renews their lease six times within ``lease_s`` while the request waits there (vLLM's NIXL
+    connector does); false = a lease is never renewed."""

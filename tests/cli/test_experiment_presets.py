@@ -22,11 +22,16 @@ def test_composes(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "group", ["model", "gpu", "engine", "fleet", "workload", "gateway", "autoscaler", "spot", "slo", "cost", "api", "search"]
-)
+    "group",
+    [
+        "model", "gpu", "engine", "fleet", "kv_transfer", "workload", "gateway", "autoscaler", "spot", "slo", "cost", "api",
+        "search",
+    ],
+)  # fmt: skip
 def test_every_preset_of_a_group_is_legal(group: str) -> None:
     for name in presets.names(group):
         with_it = ["spot=aws"] if (group, name) == ("fleet", "spot") else []  # a spot price alone is refused
+        with_it += ["fleet=disaggregated"] if group == "gateway" and name.endswith("_pd") else []  # so are deciders without
         assert composed_scenario([f"{group}={name}", *with_it]).seed == 0
 
 

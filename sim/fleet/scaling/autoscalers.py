@@ -11,7 +11,7 @@ from sim.fleet.scaling.keda import KedaScaler
 from sim.fleet.scaling.knative import KnativeScaler
 from sim.fleet.scaling.signals import FleetWindow
 from sim.fleet.scaling.sla_planner import EngineProfile, SlaPlannerScaler
-from sim.perf.steady import MeanRequest, pooled_tokens
+from sim.perf.steady import MeanRequest, pooled_tokens, prefill_tokens_per_s
 from sim.plugins import AUTOSCALERS, Plugins
 from sim.spec import Slo
 from sim.spec.autoscaler import (
@@ -59,7 +59,7 @@ def make_autoscaler(
         case SlaPlanner():
             return SlaPlannerScaler(
                 spec,
-                EngineProfile(blueprint.mean_step_time, blueprint.engine, blueprint.kv_tokens),
+                EngineProfile(blueprint.mean_step_time, blueprint.engine, blueprint.kv_tokens, blueprint.role),
                 spec.ttft_s or _tightest_s(slo, ("ttft",), DYNAMO_TTFT_S),
                 spec.itl_s or _tightest_s(slo, ("tpot", "itl"), DYNAMO_ITL_S),
             )
@@ -81,11 +81,18 @@ def make_autoscaler(
 
 def tokens_target(blueprint: Blueprint, slo: Slo, mean: MeanRequest, tolerance: float) -> float:
     """Tokens in flight that a replica may hold within the SLO: what it holds at the load that it sustains, less the
-    tolerance, because nothing is done before that is used up."""
-    limit_s = _tightest_s(slo, ("tpot", "itl"), math.inf)
-    most = blueprint.engine.max_num_seqs or 1
+    tolerance, because nothing is done before that is used up. A prefill replica: what it computes within half of the TTFT
+    target (an assumption: the other half is for bursts), at least one prompt."""
     ranks = blueprint.engine.data_parallel_size
-    held = ranks * pooled_tokens(blueprint.mean_step_time, blueprint.kv_tokens // ranks, most, mean, limit_s)
+    if blueprint.role == "prefill":
+        wait_s = _tightest_s(slo, ("ttft",), DYNAMO_TTFT_S) / 2
+        held = max(mean.prompt, ranks * wait_s * prefill_tokens_per_s(blueprint.mean_step_time, mean))
+    else:
+        if blueprint.role == "decode":
+            mean = mean._replace(computed=0.0)
+        limit_s = _tightest_s(slo, ("tpot", "itl"), math.inf)
+        most = blueprint.engine.max_num_seqs or 1
+        held = ranks * pooled_tokens(blueprint.mean_step_time, blueprint.kv_tokens // ranks, most, mean, limit_s)
     return held / (1 + tolerance)
 
 

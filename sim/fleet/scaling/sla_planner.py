@@ -11,17 +11,21 @@ mean gap between tokens or the time to first token would exceed its target:
     TTFT(x) = the steps that compute x prompt / answer + prompt new tokens beside these decodes
     rate(x) = x / (answer x step)
 
+A pool that prefills for others: one prompt after the other, 1 / the time of a lone one, TTFT's correction alone. A pool
+that only decodes: x / (answer x ITL(x)) with no prompt tokens in the step, ITL's target and correction alone. Each decides
+on what its own replicas report; the same requests reach both, which is what couples them.
+
 ``x`` ends where the KV cache, ``max_num_seqs`` or the token budget does. The corrections are what was observed over what
 the model expects: ITL at the batch that Little's law gives; TTFT as min(1, observed / a lone prompt's), which scales the
 prompts (prefix hits), as a wait in a queue is not the model's error. Dynamo fits its engine model to profiles or to steps it
 observes; here it is the scenario's own step-time model.
 
-Source: ai-dynamo/dynamo components/src/dynamo/planner core/throughput_scaling.py (``_throughput_agg``) and
-core/perf_model/agg.py (``find_best_engine_agg_rps``, ``estimate_next_ttft``); the corrections and the defaults (180 s, TTFT
-0.5 s, ITL 0.05 s, 50 intervals) from components/planner/src/dynamo/planner utils/planner_core.py and defaults.py; read
-2026-11-26. Dynamo's default predictor is auto-ARIMA; ``trend`` stands for it: the straight line through the last
-``predictor_window`` intervals, read one interval ahead. Left out: load-based scaling, the GPU budget's rescaling
-(``fleet.gpu_budget`` refuses instead).
+Source: ai-dynamo/dynamo components/src/dynamo/planner core/throughput_scaling.py (``_throughput_agg``,
+``_compute_prefill_replicas``, ``_compute_decode_replicas``) and core/perf_model/agg.py (``find_best_engine_agg_rps``,
+``estimate_next_ttft``); the corrections and the defaults (180 s, TTFT 0.5 s, ITL 0.05 s, 50 intervals) from
+components/planner/src/dynamo/planner utils/planner_core.py and defaults.py; read 2026-11-26. Dynamo's default predictor is
+auto-ARIMA; ``trend`` stands for it: the straight line through the last ``predictor_window`` intervals, read one interval
+ahead. Left out: load-based scaling, the GPU budget's rescaling (``fleet.gpu_budget`` refuses instead).
 """
 
 from __future__ import annotations
@@ -33,6 +37,7 @@ from sim.fleet.scaling.signals import FleetWindow
 from sim.perf import StepTimeModel
 from sim.spec import EngineSpec
 from sim.spec.autoscaler import SlaPlanner
+from sim.spec.fleet import Role
 
 _ROUNDING = 1e-9
 
@@ -40,7 +45,8 @@ _ROUNDING = 1e-9
 class EngineProfile:
     """What profiling an engine would have told: latencies and rates of one replica, whose ranks all carry the same."""
 
-    def __init__(self, steps: StepTimeModel, engine: EngineSpec, kv_tokens: int) -> None:
+    def __init__(self, steps: StepTimeModel, engine: EngineSpec, kv_tokens: int, role: Role = "both") -> None:
+        self.role = role
         self._steps = steps
         self._ranks = engine.data_parallel_size
         self._kv_tokens = kv_tokens // self._ranks
@@ -60,6 +66,10 @@ class EngineProfile:
         self, prompt: float, answer: float, computed: float, ttft_target_s: float, itl_target_s: float
     ) -> float:
         """Requests a second of the largest batch within both targets; of a batch of one where that misses them."""
+        if self.role == "prefill":
+            return 1.0 / self.lone_ttft_s(computed)
+        if self.role == "decode":
+            computed, ttft_target_s = 0.0, math.inf
         context = prompt + answer / 2
         most = min(self._max_num_seqs, self._budget - 1, int(self._kv_tokens / context))
         best = 0.0
@@ -118,10 +128,12 @@ class SlaPlannerScaler:
 
     def _correct(self, window: FleetWindow) -> None:
         seen = window.latencies
-        self._prefill_correction = min(1.0, seen.ttft_s / self._profile.lone_ttft_s(seen.input_tokens))
-        if not math.isnan(seen.itl_s):
+        role = self._profile.role
+        if role != "decode":
+            self._prefill_correction = min(1.0, seen.ttft_s / self._profile.lone_ttft_s(seen.input_tokens))
+        if role != "prefill" and not math.isnan(seen.itl_s):
             batch = window.arrivals_per_s * seen.e2e_s / max(window.ready, 1)  # Little's law
-            computed = seen.input_tokens * self._prefill_correction
+            computed = seen.input_tokens * self._prefill_correction if role == "both" else 0.0
             expected_s = self._profile.itl_s(batch, seen.input_tokens, seen.output_tokens, computed)
             self._itl_correction = seen.itl_s / expected_s
 

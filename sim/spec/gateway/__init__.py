@@ -9,6 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from sim.spec.gateway.admission import Admission, QueueSpec
 from sim.spec.gateway.answers import ApiSpec, Hybrid, PassSpec, ResponseCache
+from sim.spec.gateway.disaggregation import Disaggregation
 from sim.spec.gateway.retrying import Hedging, Outliers, Retries
 from sim.spec.gateway.routing import LeastTokensInFlight, RoundRobin, Router, StaticWeights
 from sim.spec.gateway.users import OpenLoop, Users
@@ -25,6 +26,9 @@ class GatewaySpec:
     """What pages call it."""
     router: Router = Field(default_factory=LeastTokensInFlight)
     """Which replica gets a request."""
+    disaggregation: Disaggregation | None = None
+    """Which requests a prefill and a decode replica serve together, where pools of the fleet have these roles; null = all of
+    them then (kind always)."""
     users: Users = Field(default_factory=OpenLoop)
     """Who sends: at the trace's times, or when the last answer is there."""
     client_timeout_s: float | None = Field(default=None, gt=0)

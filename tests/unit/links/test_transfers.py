@@ -61,7 +61,9 @@ def test_a_cancelled_transfer_leaves_its_share() -> None:
         pytest.param(lambda t: t.start(0.0, -1.0, [Link("l", 1.0)]), id="negative_size"),
         pytest.param(lambda t: t.start(0.0, math.nan, [Link("l", 1.0)]), id="nan_size"),
         pytest.param(lambda t: t.start(0.0, 1.0, []), id="neither_link_nor_limit"),
-        pytest.param(lambda t: (t.start(5.0, 1.0, [Link("l", 1.0)]), t.start(4.0, 1.0, [Link("l", 1.0)])), id="time_runs_back"),
+        pytest.param(
+            lambda t: (t.start(5.0, 1.0, [Link("l", 1.0)]), t.start(4.0, 1.0, [Link("l", 1.0)])), id="time_runs_back"
+        ),
         pytest.param(lambda t: Link("l", 0.0), id="a_link_without_a_rate"),
     ],
 )
