@@ -41,6 +41,7 @@ VERBS = {
     "calibrate": ("sim.trust.calibrate:main", "fit step times to measurements of your own server"),
     "conformance": ("sim.trust.conformance:main", "replay recorded scheduler cases step by step"),
     "validate": ("sim.trust.validate:main", "predict measured cases and print the error"),
+    "mock": ("sim.mock.main:main", "an OpenAI-compatible endpoint that answers as the simulated fleet would"),
     "export": ("sim.cli.export:main", "the deployment that a configuration means: Kubernetes, llm-d, Dynamo"),
     "completion": ("sim.cli.front.complete:main", "the script with which bash, zsh or fish complete all this"),
     "report": ("sim.cli.rewrite_report:main", "write the page of a run or sweep folder again"),

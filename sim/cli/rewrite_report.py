@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,8 @@ from sim.cli.stored import stored_cost, stored_events, stored_frame, stored_mani
 from sim.cli.sweep import finish_sweep
 from sim.errors import ConfigError, reading
 from sim.record.result import ItlHistogram, Result
-from sim.report import write_report_html
+from sim.report import write_report_html, write_text
+from sim.report.openmetrics import dashboard, metrics_of, openmetrics
 from sim.report.run_folder import json_text
 
 _NEEDED = (
@@ -35,11 +38,18 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="servecap report", description=__doc__)
     parser.add_argument("folder", type=Path, help="a run folder or a sweep folder")
     parser.add_argument("--json", action="store_true", help="one JSON object: the answer of a sweep, the summary of a run")
+    parser.add_argument(
+        "--prometheus", metavar="FILE", type=Path, help="write a run as OpenMetrics text under vLLM's metric names"
+    )
+    parser.add_argument("--start", type=float, metavar="UNIX_S", help="when that run began (default: so that it ends now)")
+    parser.add_argument("--grafana", metavar="FILE", type=Path, help="write the Grafana dashboard that shows these metrics")
     options = parser.parse_args(list(argv))
     folder: Path = options.folder
     if not folder.is_dir():
         raise ConfigError(f"{folder}: no such folder; runs lie in outputs/DATE/TIME, sweeps in multirun/DATE/TIME")
     if any(folder.glob("*/job.json")):
+        if options.prometheus is not None:
+            raise ConfigError(f"{folder}: --prometheus writes one run; name a job's folder, e.g. {folder / '0'}")
         with claimed(folder), reading(folder, "a sweep folder"):
             return finish_sweep(folder, as_json=options.json)
     missing = [name for name in _NEEDED if not (folder / name).is_file()]
@@ -51,8 +61,22 @@ def main(argv: Sequence[str]) -> int:
         command = str(stored_manifest(folder).get("decide", "servecap decide"))
         extra = load_section_of(folder, result, summary)
         write_report_html(folder, result, summary, tree, extra=extra, command=command)
+    for path, words in _metrics(options, result).items():
+        write_text(path, words)
+        print(f"Written to {path}", file=sys.stderr if options.json else sys.stdout)
     print(json_text(summary) if options.json else f"Written to {folder / 'report.html'}")
     return 0
+
+
+def _metrics(options: argparse.Namespace, result: Result) -> dict[Path, str]:
+    """What ``--prometheus`` and ``--grafana`` ask for, by file."""
+    found: dict[Path, str] = {}
+    if options.prometheus is not None:
+        start_s = time.time() - result.end_s if options.start is None else options.start
+        found[options.prometheus] = openmetrics(metrics_of(result, start_s), result.scenario.model.name)
+    if options.grafana is not None:
+        found[options.grafana] = dashboard()
+    return found
 
 
 def stored_result(folder: Path) -> tuple[Result, dict[str, Any]]:

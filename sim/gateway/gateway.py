@@ -120,10 +120,14 @@ class Gateway(AttemptListener, EndpointListener):
     def _arrive(self, _: Moment) -> None:
         self._receive(self.counts.arrived)
 
+    def take(self, row: int, input_tokens: int, output_tokens: int) -> None:
+        """The request of ``row`` comes now, of these lengths, whatever the trace says: somebody outside has sent it."""
+        self._input[row], self._output[row] = input_tokens, output_tokens
+        self._receive(row)
+
     def _receive(self, row: int) -> None:
         self.counts.arrived += 1
-        now = self.clock.now
-        self.arrival_s[row] = now
+        now = self.arrival_s[row] = self.clock.now
         request = ClientRequest(row, now, self._input[row], 0 if self._priority is None else self._priority[row])
         if self._labels or self._contents.shared:
             self._label(request)
@@ -139,9 +143,8 @@ class Gateway(AttemptListener, EndpointListener):
     def _label(self, request: ClientRequest) -> None:
         labels, row = self._labels, request.row
         for name in ("route", "tenant", "session_id", "prompt_id", "lora", "accept"):
-            column = labels.get(name)
-            if column is not None:
-                setattr(request, name, column[row])
+            if name in labels:
+                setattr(request, name, labels[name][row])
         if request.lora and request.prompt_id:
             request.prompt_id = f"{request.lora}|{request.prompt_id}"  # another adapter answers otherwise
         request.content = self._contents.of(row, request.input_tokens, self._output[row])

@@ -120,6 +120,10 @@ class Recorder:
         self.transfer_bytes[row] = size_bytes
         self.prefill_replica[row] = replica
 
+    def reason_of(self, row: int) -> str:
+        """Why request ``row`` has no answer; "" where it has one."""
+        return next(text for text, code in self._reasons.items() if code == self.reason[row])
+
     def worked(self, pool: str, row: int, prompt_tokens: int, sampled: int) -> None:
         """An attempt for request ``row`` has left an engine of ``pool``, which did so much for it."""
         work = self.work.get(pool)

@@ -39,7 +39,7 @@ def imported(folder: Path) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize(("folder", "extras"), [("sim", ["ray", "slurm", "optuna", "prices", "aic", "formats"]), ("tests", ["dev"])])
+@pytest.mark.parametrize(("folder", "extras"), [("sim", ["ray", "slurm", "optuna", "prices", "aic", "web", "formats"]), ("tests", ["dev"])])
 def test_every_imported_package_is_declared(folder: str, extras: list[str]) -> None:
     optional = PROJECT["optional-dependencies"]
     declared = distributions([*PROJECT["dependencies"], *(one for extra in extras for one in optional.get(extra, []))])

@@ -26,7 +26,7 @@ from sim.presets.packaged import packaged_presets
 SHELLS = ("bash", "zsh", "fish")
 SUBVERBS = {"traces": ("stats", "convert", "synth", "fit", "fetch"), "prices": ("list", "refresh"), "completion": SHELLS}
 _PATHS = {"workload.path", "model.hf_config", "cost.price_folder", "engine.step_time_file", "workload.tokenizer"}
-_PATH_FLAGS = {"--out", "--config-dir", "-cd", "--folder", "--picture", "--markdown"}
+_PATH_FLAGS = {"--out", "--config-dir", "-cd", "--folder", "--picture", "--markdown", "--prometheus", "--grafana"}
 _HYDRA = {
     "hydra/launcher": ("basic", "joblib", "ray", "submitit_slurm"), "hydra/sweeper": ("basic", "slo", "optuna"),
     "hydra.sweep.dir": (), "hydra.run.dir": (),
