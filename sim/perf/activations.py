@@ -3,7 +3,8 @@
     forward     tokens x 2 B x (width + 1.3 H)      width: gate, up and their product of the widest dense part over the TP
                                                     ranks; of a mixture, what ``fused_moe`` keeps of a token's k experts:
                                                     k (max(2 I / TP, H) + I / TP)
-    sampler     sequences x vocabulary x the release's bytes: logits in 32 bits, sorted copy, indices, probabilities
+    sampler     sequences x vocabulary x the release's bytes: logits in 32 bits, sorted copy, indices, probabilities; of
+                vLLM's profiling pass alone (``engine.runtime``)
     towers      the largest picture (or clip) through its encoder: patches x 2 B x (3.5 I + 10 H), as far as it exceeds
                 the two above: the passes follow one another
     runtime     0.20 GiB: CUDA context growth, workspaces
@@ -60,7 +61,9 @@ def terms(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> tuple[Term, ...
     tensor = engine.tensor_parallel_size
     width = widest_feed_forward(model, tensor, routed_tokens(tokens, engine) / tokens, expert_slices(engine))
     forward = tokens * 2.0 * (width + _HIDDEN_COPIES * model.hidden_size)
-    sampler = seqs * model.vocab_size * sampler_bytes_per_logit(model, gpu, engine)
+    sampler = 0.0
+    if engine.runtime == "vllm":
+        sampler = seqs * model.vocab_size * sampler_bytes_per_logit(model, gpu, engine)
     found = [Term("forward pass", forward, 0.25), Term("sampler", sampler, 0.25)]
     if model.towers and not engine.language_model_only:
         largest = max(tower.largest_input * 2.0 * (3.5 * tower.inner_width + 10 * tower.width) for tower in model.towers)

@@ -19,14 +19,13 @@ from sim.errors import ConfigError
 from sim.perf.activations import on_second_runner
 from sim.perf.collectives import beyond_table_s
 from sim.perf.constants import (
-    ASYNC_GAP_S,
-    BETWEEN_PIECES_PER_LAYER_S,
     FIRST_RUNNER,
     HOST_PER_SEQ_S,
     HOST_PER_STEP_S,
-    LAUNCH_PIECES_PER_LAYER_S,
-    REFILL_S,
     SECOND_RUNNER,
+    SGLANG,
+    TENSORRT_LLM,
+    RunnerTimes,
 )
 from sim.perf.cuda_graphs import capture_sizes
 from sim.perf.host import HostOverhead
@@ -87,21 +86,30 @@ def scaled_tables(tables: StepTables, gpu: GpuSpec) -> StepTables:
 
 def host_overhead(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> HostOverhead:
     """The CPU's part of a step of this engine."""
-    scale = gpu.step_time_scale.get("host", 1.0)
-    runner = SECOND_RUNNER if on_second_runner(model, release_of(engine.version)) else FIRST_RUNNER
+    scale, layers = gpu.step_time_scale.get("host", 1.0), model.layer_count
+    runner, captured = _runner(model, engine), max(capture_sizes(engine, gpu), default=0)
     return HostOverhead(
         per_step_s=scale * HOST_PER_STEP_S,
         per_seq_s=scale * HOST_PER_SEQ_S,
-        between_pieces_s=scale * BETWEEN_PIECES_PER_LAYER_S * model.layer_count,
-        between_pieces_per_seq_s=scale * runner.pieces_per_seq_s,
-        pieces_s=scale * LAUNCH_PIECES_PER_LAYER_S * model.layer_count,
-        kernels_s=scale * runner.kernels_per_layer_s * model.layer_count,
-        refill_s=scale * REFILL_S,
-        gap_s=scale * ASYNC_GAP_S,
+        between_pieces_s=scale * runner.between_pieces_per_layer_s * layers,
+        between_pieces_per_seq_s=scale * runner.between_pieces_per_seq_s,
+        pieces_s=scale * runner.pieces_per_layer_s * layers,
+        kernels_s=scale * runner.kernels_per_layer_s * layers,
+        refill_s=scale * runner.refill_s,
+        gap_s=scale * runner.gap_s,
         gap_per_seq_s=scale * runner.gap_per_seq_s,
-        captured_tokens=max(capture_sizes(engine, gpu), default=0),
+        captured_tokens=captured,
+        captured_prefill_tokens=captured if runner.graphs_with_prefill else 0,
         hidden=engine.async_scheduling,
     )
+
+
+def _runner(model: ModelSpec, engine: EngineSpec) -> RunnerTimes:
+    if engine.runtime == "sglang":
+        return SGLANG
+    if engine.runtime == "tensorrt_llm":
+        return TENSORRT_LLM
+    return SECOND_RUNNER if on_second_runner(model, release_of(engine.version)) else FIRST_RUNNER
 
 
 def _tables(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> tuple[StepTables, str, Regime]:

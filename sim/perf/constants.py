@@ -11,23 +11,35 @@ from typing import NamedTuple
 
 
 class RunnerTimes(NamedTuple):
-    """What a model runner takes, seconds."""
+    """What a model runner takes besides composing a step, seconds."""
 
-    gap_per_seq_s: float
-    pieces_per_seq_s: float
-    """Metadata of a step with prefill, a sequence."""
-    kernels_per_layer_s: float
-    """Launching a layer without a graph."""
+    gap_s: float = 2.4e-4
+    gap_per_seq_s: float = 6.0e-6
+    between_pieces_per_layer_s: float = 2.4e-5
+    between_pieces_per_seq_s: float = 3.0e-6
+    """Metadata of a step with prefill."""
+    pieces_per_layer_s: float = 1.8e-4
+    kernels_per_layer_s: float = 4.0e-4
+    """Launching a layer without a graph, eager or beyond the largest one."""
+    refill_s: float = 1.9e-3
+    graphs_with_prefill: bool = True
+    """Steps with prefill run in captured pieces as far as one is large enough."""
 
 
-FIRST_RUNNER = RunnerTimes(gap_per_seq_s=6.0e-6, pieces_per_seq_s=3.0e-6, kernels_per_layer_s=4.0e-4)
-SECOND_RUNNER = RunnerTimes(gap_per_seq_s=5.0e-6, pieces_per_seq_s=1.1e-5, kernels_per_layer_s=5.4e-4)
+FIRST_RUNNER = RunnerTimes()
+SECOND_RUNNER = RunnerTimes(gap_per_seq_s=5.0e-6, between_pieces_per_seq_s=1.1e-5, kernels_per_layer_s=5.4e-4)
+SGLANG = RunnerTimes(
+    gap_per_seq_s=3.0e-6, between_pieces_per_layer_s=0.0, kernels_per_layer_s=2.5e-4, refill_s=0.0,
+    graphs_with_prefill=False,
+)  # fmt: skip
+"""An assumption: its overlap scheduler prepares a prefill batch while the decodes before it run; prefill has no graph."""
+TENSORRT_LLM = RunnerTimes(
+    gap_s=1.5e-4, gap_per_seq_s=2.0e-6, between_pieces_per_layer_s=0.0, between_pieces_per_seq_s=1.0e-6,
+    kernels_per_layer_s=1.2e-4, refill_s=1.0e-3, graphs_with_prefill=False,
+)  # fmt: skip
+"""An assumption: overlapped, fused kernels, few launches a layer; prefill has no graph."""
 HOST_PER_STEP_S = 0.80e-3
 HOST_PER_SEQ_S = 2.8e-5
-BETWEEN_PIECES_PER_LAYER_S = 2.4e-5
-LAUNCH_PIECES_PER_LAYER_S = 1.8e-4
-REFILL_S = 1.9e-3
-ASYNC_GAP_S = 2.4e-4
 FRONT_END_PER_REQUEST_S = 6.8e-3
 FRONT_END_PER_TOKEN_S = 1.2e-6
 FRONT_END_BUSY_SHARE = 0.25

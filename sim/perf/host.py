@@ -55,11 +55,13 @@ class HostOverhead:
     gap_per_seq_s: float = 0.0
     captured_tokens: int = 0
     """Largest batch that has a graph; 0 = eager."""
+    captured_prefill_tokens: int = 0
+    """Largest batch with prefill whose pieces are captured."""
     hidden: bool = False
 
     def mixed_step(self, gpu_s: float, tokens: int, seqs: int, *, pipeline_empty: bool) -> float:
         """Seconds of a step with prefill, ``tokens`` new ones of ``seqs``; ``pipeline_empty``: nothing decodes in it."""
-        captured = tokens <= self.captured_tokens
+        captured = tokens <= self.captured_prefill_tokens
         launch = self.pieces_s if captured else self.kernels_s
         prepare = self.per_step_s + self.per_seq_s * seqs
         gpu_s += self.between_pieces_s + self.between_pieces_per_seq_s * seqs

@@ -25,7 +25,7 @@ from sim.spec.speculative import rates_of
 
 PASS_GAP_S = 1.0e-4
 """Before each pass of a draft: launches that are not hidden and the choice of its tokens. Assumed, not fitted: a third to
-two thirds of a step's own gap (``sim.perf.constants.ASYNC_GAP_S``); range 0.05 to 0.3 ms."""
+two thirds of a step's own gap (``sim.perf.constants.RunnerTimes.gap_s``); range 0.05 to 0.3 ms."""
 
 
 def verification_time(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec, adapters: bool = False) -> SpeculativeStepTime:

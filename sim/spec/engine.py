@@ -34,6 +34,9 @@ class EngineSpec:
 
     name: str = "vllm"
     """Which engine it is: its preset's name."""
+    runtime: Literal["vllm", "sglang", "tensorrt_llm", "tgi"] = "vllm"
+    """Whose CPU runs the steps: how much of launching and preparing hides behind the GPU (assumptions for all but vLLM), and
+    whether the sampler's profile is subtracted from memory, as vLLM alone does. Its preset states it."""
     version: str = f"{NEWEST[0]}.{NEWEST[1]}"
     """vLLM release, 0.10 to 0.33, whose defaults, memory accounting and admission rule hold; null = the newest modelled."""
     max_num_seqs: int | None = Field(default=None, ge=1)
