@@ -240,30 +240,35 @@ class LockStep(Pace):
             self._listener.composed(one)
 
     def _set_times(self, one: Round, start: float) -> None:
-        load, step_time = one.load, self._step_time
+        load, step_time, loading = one.load, self._step_time, 0.0
         if load.prefill:
-            longest = loading = 0.0
+            longest = 0.0
             for batch in one.batches:
                 if batch is not None:
-                    loading = max(loading, batch.load_time)
                     chunks = [(n, before) for _, n, before in batch.prefills]
                     longest = max(longest, step_time.attention_s(chunks, batch.n_decode, batch.context))
-            first, increment = step_time.round_s(longest, load) + loading, 0.0
+            first, increment = step_time.round_s(longest, load), 0.0
         else:
             first, increment, one.steps = self._run(one)
         if self._noise is not None:
             first *= max([self._noise.factor() for _ in self.ranks])
-        one.set_times(start, first, increment)
+        for batch in one.batches:
+            if batch is not None:
+                loading = max(loading, batch.load_time)
+        one.set_times(start, first + loading, increment)
 
     def _run(self, one: Round) -> tuple[float, float, int]:
-        """First duration of a decode-only round, what each further one takes longer, and how many follow alike."""
+        """First duration of a round of rows alone, what each further one takes longer, and how many follow alike."""
         load, step_time = one.load, self._step_time
         steps = self._longest_run(one)
+        rows = [_rows(batch) for batch in one.batches]
+        if steps == 1:  # the largest attention decides
+            n, context = max(rows, key=lambda row: step_time.attention_s((), row[0], row[1]))
+            line = step_time.round_lines([(n, context)], load)[0]
+            return line.intercept + line.slope * context, 0.0, 1
         slowest, growth = -inf, 0.0
         times: list[tuple[float, float]] = []
-        for batch in one.batches:
-            n, context = (0, 0) if batch is None else (batch.n_decode, batch.context)
-            line = step_time.round_line(n, context, load)
+        for (n, context), line in zip(rows, step_time.round_lines(rows, load), strict=True):
             if n and context + n * (steps - 1) > line.last_context:
                 steps = max(1, int((line.last_context - context) // n) + 1)
             now, each = line.intercept + line.slope * context, line.slope * n
@@ -293,6 +298,16 @@ class LockStep(Pace):
         return 1 if self._counter == 0 else self._sync_interval - self._counter % self._sync_interval
 
 
+def _rows(batch: Batch | None) -> tuple[int, int]:
+    """Rows of one token each that a rank without longer chunks has, and the tokens computed before them."""
+    if batch is None:
+        return 0, 0
+    context = batch.context
+    for _, _, before in batch.prefills:
+        context += before
+    return batch.n_decode + len(batch.prefills), context
+
+
 def load_of(batches: list[Batch | None]) -> RankLoad:
     """What the ranks carry; a dummy forward is one token of nobody."""
     most = everybody = seqs = 0
@@ -304,7 +319,7 @@ def load_of(batches: list[Batch | None]) -> RankLoad:
             tokens = batch.n_decode
             for _, n, _ in batch.prefills:
                 tokens += n
-            prefill = prefill or bool(batch.prefills)
+                prefill = prefill or n > 1
             seqs = max(seqs, batch.n_decode + len(batch.prefills))
         most, least, everybody = max(most, tokens), min(least, tokens), everybody + tokens
     return RankLoad(most, least, everybody, seqs, prefill)

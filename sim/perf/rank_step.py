@@ -22,13 +22,16 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from math import inf
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sim.perf.all_to_all import AllToAll
 from sim.perf.cuda_graphs import padded_tokens
 from sim.perf.host import HostOverhead
 from sim.perf.step_time import AffineStepTime, DecodeLine
 from sim.perf.tabulated import Regime, TabulatedStepTime, interpolate, window_pairs
+
+_MOST_KEPT: Final = 4096
+"""Answers that are remembered at once."""
 
 
 class RankLoad(NamedTuple):
@@ -41,7 +44,7 @@ class RankLoad(NamedTuple):
     most_seqs: int
     """Sequences of the rank that has most."""
     prefill: bool
-    """Some rank has a chunk of a prompt."""
+    """Some rank has a chunk of more than one token of a prompt: one is a row like a decode's."""
 
 
 class ExpertTimes(NamedTuple):
@@ -94,8 +97,8 @@ class RankStepTime:
         self.tables = own.tables
         self.regime: Regime = own.regime
         self.source: str = own.source
-        self._apart: dict[RankLoad, tuple[float, float]] = {}
-        self._lines: dict[tuple[int, RankLoad], tuple[list[float], list[DecodeLine]]] = {}
+        self._apart: dict[tuple[float, float, bool], tuple[float, float]] = {}
+        self._lines: dict[tuple[int, int, float, float], tuple[list[float], list[DecodeLine]]] = {}
 
     # -- of one rank ---------------------------------------------------------------------------------------------------
 
@@ -121,35 +124,45 @@ class RankStepTime:
         gpu_s = max(attention_s + computed, carried)
         return self.host.mixed_step(gpu_s, load.most_tokens, load.most_seqs, pipeline_empty=False)
 
-    def round_line(self, n_decode: int, decode_context: int, load: RankLoad) -> DecodeLine:
-        """A decode-only step where a rank of ``n_decode`` sequences and ``decode_context`` tokens has most attention."""
-        key = (n_decode, load)
-        pieces = self._lines.get(key)
-        if pieces is None:
-            computed, carried = self._parts(load)
-            breaks, lines = _raised(*self.own.attention(n_decode), carried - computed)
-            pieces = self._lines[key] = self.host.decode_lines(breaks, lines, computed, load.most_seqs)
-        return pieces[1][bisect_left(pieces[0], decode_context)]
+    def round_lines(self, rows: Sequence[tuple[int, int]], load: RankLoad) -> list[DecodeLine]:
+        """The time of a step of rows of one token, were each of ``rows``, a rank's (rows, tokens before them), the one with
+        most attention: the largest is the step's."""
+        computed, carried = self._parts(load)
+        lines = []
+        for n, context in rows:
+            key = (n, load.most_seqs, computed, carried)
+            pieces = self._lines.get(key)
+            if pieces is None:
+                if len(self._lines) > _MOST_KEPT:
+                    self._lines.clear()
+                raised = _raised(*self.own.attention(n), carried - computed)
+                pieces = self._lines[key] = self.host.decode_lines(*raised, computed, load.most_seqs)
+            lines.append(pieces[1][bisect_left(pieces[0], context)])
+        return lines
 
     def _parts(self, load: RankLoad) -> tuple[float, float]:
         """Seconds of what is computed beside attention, all-to-all included where nothing hides it, and the least time that
         an all-to-all beside the computation leaves (-inf: there is none)."""
-        parts = self._apart.get(load)
-        if parts is None:
-            parts = self._apart[load] = self._computed(load)
-        return parts
-
-    def _computed(self, load: RankLoad) -> tuple[float, float]:
         sizes = self.own.capture_sizes
         most, everybody = float(padded_tokens(load.most_tokens, sizes)), float(load.all_tokens)
         if sizes and load.most_tokens <= sizes[-1]:
             everybody = most * self.ranks
+        halved = False
         if self.halving is not None:
-            enough = self.halving.prefill_tokens if load.prefill else self.halving.decode_tokens
-            if load.least_tokens >= enough:
-                computed = 2.0 * (self.own.nonattention_at(most / 2.0) + self.experts_s(everybody / 2.0))
-                carried = 2.0 * self.experts.carried_s(most / 2.0, everybody / 2.0)
-                return computed + self.experts.way.held_share * carried, carried
+            halved = load.least_tokens >= (self.halving.prefill_tokens if load.prefill else self.halving.decode_tokens)
+        key = (most, everybody, halved)
+        parts = self._apart.get(key)
+        if parts is None:
+            if len(self._apart) > _MOST_KEPT:
+                self._apart.clear()
+            parts = self._apart[key] = self._computed(most, everybody, halved)
+        return parts
+
+    def _computed(self, most: float, everybody: float, halved: bool) -> tuple[float, float]:
+        if halved:
+            computed = 2.0 * (self.own.nonattention_at(most / 2.0) + self.experts_s(everybody / 2.0))
+            carried = 2.0 * self.experts.carried_s(most / 2.0, everybody / 2.0)
+            return computed + self.experts.way.held_share * carried, carried
         computed = self.own.nonattention_at(most) + self.experts_s(everybody)
         return computed + self.experts.carried_s(most, everybody), -inf
 
@@ -163,13 +176,13 @@ class RankStepTime:
         """See ``StepTimeModel``; seconds."""
         load = self._alike(prefills, n_decode)
         if not prefills:
-            line = self.round_line(n_decode, decode_context, load)
+            line = self.round_lines([(n_decode, decode_context)], load)[0]
             return line.intercept + line.slope * decode_context
         return self.round_s(self.attention_s(prefills, n_decode, decode_context), load)
 
     def decode_line(self, n_decode: int, decode_context: int) -> DecodeLine:
         """See ``StepTimeModel``."""
-        return self.round_line(n_decode, decode_context, self._alike((), n_decode))
+        return self.round_lines([(n_decode, decode_context)], self._alike((), n_decode))[0]
 
     def parts(self, n_decode: int, decode_context: int) -> StepParts:
         """A decode step of ``n_decode`` sequences on every rank, taken apart."""
@@ -207,11 +220,11 @@ class AffineRankStepTime:
         affine = self._affine
         return affine.base + affine.per_new_token * load.most_tokens + attention_s + affine.per_seq * load.most_seqs
 
-    def round_line(self, n_decode: int, decode_context: int, load: RankLoad) -> DecodeLine:
+    def round_lines(self, rows: Sequence[tuple[int, int]], load: RankLoad) -> list[DecodeLine]:
         """See ``RankStepTime``."""
         affine = self._affine
         intercept = affine.base + affine.per_new_token * load.most_tokens + affine.per_seq * load.most_seqs
-        return DecodeLine(intercept, affine.per_context_token if n_decode else 0.0, inf)
+        return [DecodeLine(intercept, affine.per_context_token if n else 0.0, inf) for n, _ in rows]
 
 
 def _raised(breaks: list[float], lines: list[DecodeLine], least: float) -> tuple[list[float], list[DecodeLine]]:

@@ -164,7 +164,7 @@ def test_a_loaded_rank_sets_the_step_of_all() -> None:
     ranks = ranks_of("deepseek_v3", "h200", data_parallel_size=8, **DEEPSEEK)
     alike = RankLoad(64, 64, 8 * 64, 64, prefill=False)
     skewed = RankLoad(64, 1, 64 + 7, 64, prefill=False)  # padded: the others carry as many rows
-    assert ranks.round_line(64, 100_000, alike) == ranks.round_line(64, 100_000, skewed)
+    assert ranks.round_lines([(64, 100_000)], alike) == ranks.round_lines([(64, 100_000)], skewed)
     eager = RankLoad(8192, 1, 8192 + 7, 1, prefill=True)
     full = RankLoad(8192, 8192, 8 * 8192, 1, prefill=True)
     assert ranks.round_s(0.01, eager) < ranks.round_s(0.01, full)
@@ -176,7 +176,7 @@ def test_halving_hides_the_all_to_all_where_every_rank_has_enough() -> None:
     assert halved.step((), 96, 96 * 4000) < 0.8 * plain.step((), 96, 96 * 4000)
     assert halved.step((), 8, 8 * 4000) == plain.step((), 8, 8 * 4000)
     one_idle = RankLoad(64, 1, 64 * 63 + 1, 64, prefill=False)
-    assert halved.round_line(64, 1000, one_idle) == plain.round_line(64, 1000, one_idle)
+    assert halved.round_lines([(64, 1000)], one_idle) == plain.round_lines([(64, 1000)], one_idle)
 
 
 def test_lines_are_what_steps_take() -> None:
