@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from sim.analysis.ranks import rank_sentences
+from sim.analysis.tiers import tier_sentences
 from sim.record import Result
 from sim.record.result import ANSWERED
 from sim.spec.spot import ExponentialHazard, SpotSpec, TimeOfDayHazard, WeibullHazard, ZoneRuns
@@ -33,7 +34,7 @@ def notes_of(result: Result) -> list[str]:
             f"The GPU budget ({result.scenario.fleet.gpu_budget}) refused servers {_times(len(refused))}, first at "
             f"{refused[0]['time_s']:,.0f} s ({refused[0]['cause']})."
         )
-    return [*found, *rank_sentences(result), *too_short(result)]
+    return [*found, *rank_sentences(result), *tier_sentences(result), *too_short(result)]
 
 
 _ENOUGH = 3.0

@@ -44,6 +44,7 @@ from sim.analysis.judge import judge
 from sim.analysis.latency import answered_mask, latency_table, measured_requests
 from sim.analysis.ranks import rank_figures
 from sim.analysis.slo import good_mask
+from sim.analysis.tiers import tier_figures
 from sim.record.result import OUTCOMES, Result
 from sim.spec import Slo
 from sim.units import SECONDS_PER_DAY, SECONDS_PER_HOUR, TOKENS_PER_MILLION
@@ -113,6 +114,9 @@ def summarize(result: Result, slo: Slo | None = None, cost: CostNode | None = No
     ranks = rank_figures(result)
     if ranks is not None:
         summary["ranks"] = ranks
+    tiers = tier_figures(result)
+    if tiers is not None:
+        summary["kv_in_host_memory"] = tiers
     summary["closed_formula"] = closed_formula(result.scenario, summary)
     cleaned: dict[str, Any] = undefined_to_none(summary)
     return cleaned

@@ -4,8 +4,8 @@
 * A block has several owners only through a hash hit: all but the one who computed it found it when they were admitted.
 * Tokens: a request is given prompt + output - 1 - cached at its first admission + recomputed (net of later hits), each
   token right after the one before.
-* A running request that gets nothing has a reason: the budget is used up, its last token is in flight, or prefills are
-  deferred in this step.
+* A running request that gets nothing has a reason: the budget is used up, its last token is in flight, prefills are
+  deferred in this step, or the victim's blocks could not be freed.
 * Nobody overtakes the head of the waiting queue, except one whose stale output is still in flight, whose adapter is one too
   many, whose last chunk would be too short for the layers that draft, or whose KV is loading or was asked for in vain.
 * Running requests have at most ``max_loras`` adapters among them, each counted right.

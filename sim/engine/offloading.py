@@ -109,6 +109,9 @@ class Offloading(KvSource):
         self.flushed: list[Job] = []
         self.asked_later: list[EngineRequest] = []
         """Requests whose look-up the latest call put off."""
+        self.storing = 0.0
+        """Time in which each stream was busy."""
+        self.loading = 0.0
         self.stored_blocks = 0
         self.loaded_blocks = 0
 
@@ -260,11 +263,13 @@ class Offloading(KvSource):
 
     def _begin(self, job: Job, now: float) -> None:
         if job.loads:
-            job.end = max(now, self._loads_free) + self._copying.base + len(job.blocks) * self._copying.load
-            self._loads_free = job.end
+            time = self._copying.base + len(job.blocks) * self._copying.load
+            job.end = self._loads_free = max(now, self._loads_free) + time
+            self.loading += time
         else:
-            job.end = max(now, self._stores_free) + self._copying.base + len(job.blocks) * self._copying.store
-            self._stores_free = job.end
+            time = self._copying.base + len(job.blocks) * self._copying.store
+            job.end = self._stores_free = max(now, self._stores_free) + time
+            self.storing += time
         self._clock.at(job.end, REPORT, self._ended, job)
 
     def _ended(self, moment: Moment) -> None:

@@ -20,6 +20,7 @@ from math import inf
 from sim.engine.batch import Batch
 from sim.engine.clock import COMPLETION, SCHEDULE, Clock
 from sim.engine.gaps import GapHistogram
+from sim.engine.kv_source import KvSource
 from sim.engine.listener import EngineListener, StepListener
 from sim.engine.noise import StepNoise
 from sim.engine.outputs import Outputs
@@ -178,6 +179,12 @@ class Replica(Loop):
         """Time in which a step ran, up to ``now`` (not before the clock's)."""
         self.catch_up()
         return self.work.busy_by(now, self._queue, self._open)
+
+    @property
+    def source(self) -> KvSource | None:
+        """Who holds KV for it, or wants what it computes."""
+        external = self.scheduler.books.external
+        return external.source if external is not None else None
 
     @property
     def waiting_tokens(self) -> int:

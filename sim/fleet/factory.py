@@ -13,6 +13,7 @@ from sim.engine.noise import StepNoise
 from sim.engine.policies import make_scheduler
 from sim.engine.rank_group import RankGroup
 from sim.engine.replica import Replica
+from sim.errors import ConfigError
 from sim.fleet.blueprint import Blueprint
 from sim.fleet.machine import Machine
 from sim.fleet.roster import Roster
@@ -61,8 +62,9 @@ class ServerFactory:
         replica = self._engine(blueprint, name) if blueprint.engine.data_parallel_size == 1 else self._ranks(blueprint, name)
         pool_index = roster.pools[blueprint.pool].index
         server = Server(
-            index, blueprint.pool, pool_index, replica, blueprint.engine, blueprint.gpu, machine, blueprint.blocks
-        )
+            index, blueprint.pool, pool_index, replica, blueprint.engine, blueprint.gpu, machine, blueprint.blocks,
+            blueprint.offload,
+        )  # fmt: skip
         server.version = blueprint.version
         if self._handover is not None and blueprint.role != "both":
             self._wire(server, blueprint)
@@ -79,10 +81,17 @@ class ServerFactory:
     def _engine(self, blueprint: Blueprint, name: str, cadence: Cadence | None = None) -> Replica:
         """One engine; ``cadence`` as ``Scheduler`` has it."""
         clock, engine = self.roster.clock, blueprint.engine
-        source, steps = None, self._steps
+        offloading = blueprint.offloading(clock)
+        source: KvSource | None = offloading
+        steps = self._steps
         if self._handover is not None and blueprint.role != "both":
             source = self._handover.source
             steps = (self._handover.chunks if blueprint.role == "prefill" else None) or steps
+            if offloading is not None:
+                raise ConfigError(
+                    f"engine.kv_offloading_size_gib={engine.kv_offloading_size_gib:g}: host memory behind the cache of a "
+                    f"{blueprint.role} pool is not modelled"
+                )
         scheduler = make_scheduler(
             engine, blueprint.blocks, name, lambda: clock.now, self._check_invariants, blueprint.groups, cadence,
             blueprint.drafts(self._seed), blueprint.adapters(), source,
@@ -90,10 +99,13 @@ class ServerFactory:
         noise = StepNoise(engine, self._seed, name) if engine.noisy else None
         if self._steps is not None or noise is not None:
             scheduler.skip_decode = False
-        return Replica(
+        replica = Replica(
             clock, scheduler, blueprint.step_time, engine.async_scheduling, self.listener, steps,
             gaps=self._gaps, name=name, noise=noise,
         )  # fmt: skip
+        if offloading is not None:
+            offloading.attach(replica)
+        return replica
 
     def _ranks(self, blueprint: Blueprint, name: str) -> RankGroup:
         """The ranks of one server: in lock step where they share experts."""

@@ -11,6 +11,7 @@ from sim.fleet.loads import LoadIndex
 from sim.fleet.machine import Machine
 from sim.links.transfers import Link
 from sim.perf import FrontEnd
+from sim.perf.kv_offload import OffloadPlan
 from sim.spec import EngineSpec, GpuSpec, Market
 from sim.spec.fleet import Role
 
@@ -26,8 +27,8 @@ class Server:
     __slots__ = (
         "_busy_since", "_since_s", "attempts", "background", "background_tokens", "billed_start_s", "billed_stop_s",
         "broken", "doomed", "engine", "engines", "front_end", "gpu", "gpus", "handoffs", "index", "kv_layers",
-        "kv_token_bytes", "machine", "name", "nic_in", "nic_out", "num_gpu_blocks", "pool", "pool_index", "ready_s",
-        "replica", "request_index", "requested_s", "requests_in_flight", "role", "seconds", "state", "stopped_s",
+        "kv_token_bytes", "machine", "name", "nic_in", "nic_out", "num_gpu_blocks", "offload", "pool", "pool_index",
+        "ready_s", "replica", "request_index", "requested_s", "requests_in_flight", "role", "seconds", "state", "stopped_s",
         "token_index", "tokens_in_flight", "version", "wasted_tokens",
     )  # fmt: skip
 
@@ -41,6 +42,7 @@ class Server:
         gpu: GpuSpec,
         machine: Machine,
         num_gpu_blocks: int,
+        offload: OffloadPlan | None = None,
     ) -> None:
         self.index = index
         self.name = replica.name
@@ -55,6 +57,8 @@ class Server:
         self.gpus = engine.gpus
         self.machine = machine
         self.num_gpu_blocks = num_gpu_blocks
+        self.offload = offload
+        """KV in host memory; None = none."""
         self.tokens_in_flight = 0
         self.requests_in_flight = 0
         self.attempts = 0

@@ -56,6 +56,14 @@ RANK_COLUMNS = (
 that it made with nothing to schedule, while others of its group worked or nobody had noticed that all was done, and
 ``dummy_s`` their time; they are in the replica's busy time. The rest as in ``REPLICA_COLUMNS``."""
 
+TIER_COLUMNS = (
+    "pool", "replica", "capacity_bytes", "used_bytes", "stored_bytes", "loaded_bytes", "loaded_tokens", "evicted_bytes",
+    "refused_stores", "storing_s", "loading_s",
+)  # fmt: skip
+"""Columns of ``Result.tiers``, one row a replica with KV in host memory. ``loaded_tokens``: tokens of prompts that came out
+of it instead of being computed; ``refused_stores``: offers for which there was no room; ``storing_s`` and ``loading_s``:
+time in which each direction of the host link was busy."""
+
 TIMESERIES_COLUMNS = (
     "time_s", "arrivals", "waiting", "running", "tokens_in_flight", "kv_used", "batch", "replicas_ready",
     "replicas_starting", "replicas_draining", "replicas_dead", "ttft_p95_s", "e2e_p95_s", "usd_per_hour",
@@ -106,6 +114,8 @@ class Result:
     """Process CPU from the first event to the last with records filled; imports, reading, analysis, writing apart."""
     ranks: pd.DataFrame | None = None
     """``RANK_COLUMNS``, when a replica has several ranks."""
+    tiers: pd.DataFrame | None = None
+    """``TIER_COLUMNS``, when a replica has KV in host memory."""
     steps: pd.DataFrame | None = None
     """``STEP_COLUMNS``, when ``output.steps`` is on."""
     stopped_early: str | None = None

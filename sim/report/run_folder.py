@@ -54,6 +54,8 @@ def write_run(
         write_parquet(folder / "timeseries.parquet", result.timeseries)
     if result.ranks is not None:
         write_parquet(folder / "ranks.parquet", result.ranks)
+    if result.tiers is not None:
+        write_parquet(folder / "tiers.parquet", result.tiers)
     if output.steps and result.steps is not None:
         write_parquet(folder / "steps.parquet", result.steps)
     if output.report:

@@ -120,6 +120,7 @@ def simulate(
         wall_s=wall_s,
         cpu_s=cpu_s,
         ranks=books.ranks(),
+        tiers=books.tiers(),
         steps=steps.frame() if steps is not None else None,
         stopped_early=recorder.stopped_early,
         gateway=gateway.figures(),

@@ -87,6 +87,9 @@ class CostSpec:
     """How long stored bytes are kept; an assumption."""
     storage_usd_per_gib_month: float = Field(default=0.0, ge=0)
     """Of stored traces and logs; a standard tier of object storage lists 0.023."""
+    host_memory_usd_per_gib_hour: float = Field(default=0.0, ge=0)
+    """Of host memory that holds KV (``engine.kv_offloading_size_gib``), while its replica is billed. 0: it comes with the
+    GPU server, as in most offers; rented apart, 0.003 to 0.005 a GiB-hour is usual (an assumption)."""
     egress_bytes_per_output_token: float = Field(default=0.0, ge=0)
     """Bytes sent out for each token delivered; streamed as server-sent events 150-250."""
     egress_usd_per_gib: float = Field(default=0.0, ge=0)

@@ -15,6 +15,7 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import ArgsKwargs
 
 from sim.spec.kv_connector import KvConnectorSpec
+from sim.spec.kv_offload import KvOffloadSpec
 from sim.spec.layers import WeightDtype
 from sim.spec.lora import LoraSpec
 from sim.spec.releases import NEWEST, OPTIONS, parse_version, release_of
@@ -93,6 +94,11 @@ class EngineSpec:
     """Steps from one admission of prompts to the next while something decodes."""
     kv_connector: KvConnectorSpec = KvConnectorSpec()
     """KV exchanged with other engines."""
+    kv_offloading_size_gib: float = Field(default=0.0, ge=0)
+    """Host memory for KV behind the prefix cache, GiB over all GPUs of a replica (vLLM: ``--kv-offloading-size``); 0 = none.
+    The engine steps then."""
+    kv_offload: KvOffloadSpec = KvOffloadSpec()
+    """How that memory is used."""
     async_scheduling: bool = True
     """Compose a step while the one before runs; null = the release's (true since 0.14)."""
     enforce_eager: bool = False
@@ -167,7 +173,7 @@ class EngineSpec:
     @property
     def exchanges_kv(self) -> bool:
         """KV comes from, or goes to, somewhere else than its own GPU memory."""
-        return self.kv_connector.role != "none"
+        return self.kv_connector.role != "none" or self.kv_offloading_size_gib > 0
 
     @property
     def decides_as_vllm(self) -> bool:
@@ -222,6 +228,11 @@ class EngineSpec:
         tokens, seqs = self.max_num_batched_tokens, self.max_num_seqs
         if tokens is not None and seqs is not None and tokens < seqs:
             raise ValueError(f"`max_num_batched_tokens >= max_num_seqs` must hold, but got {tokens} and {seqs}")
+        if self.kv_offloading_size_gib and self.kv_connector.role != "none":
+            raise ValueError(
+                "`kv_offloading_size_gib` beside kv_connector is not modelled: an engine has host memory behind its cache, "
+                f"or exchanges KV with others, but got {self.kv_offloading_size_gib:g} and role {self.kv_connector.role}"
+            )
         if self.num_redundant_experts and not (self.enable_eplb and self.enable_expert_parallel):
             raise ValueError("`num_redundant_experts` needs enable_expert_parallel and enable_eplb, which places copies")
         if self.enable_eplb and not self.enable_expert_parallel:

@@ -15,7 +15,8 @@ NOT_MODELLED = {
     option: reason
     for reason, options in {
         "prefill/decode disaggregation": ("kv_transfer_config",),
-        "KV offload": ("cpu_offload_gb", "swap_space", "kv_offloading_size", "kv_offloading_backend"),
+        "weights on the CPU": ("cpu_offload_gb",),
+        "swapping of preempted requests (vLLM has not since 0.9)": ("swap_space",),
     }.items()
     for option in options
 }

@@ -6,7 +6,9 @@ import json
 from dataclasses import fields
 
 from sim.spec import EngineSpec
+from sim.spec.kv_offload import KvOffloadSpec
 from sim.spec.speculative import SpeculativeSpec
+from sim.units import GIB
 
 SAME_NAMES = tuple(
     field.name
@@ -14,6 +16,19 @@ SAME_NAMES = tuple(
     if field.name not in ("method", "acceptance", "model", "draft_vocab_size")
 )
 """Keys of ``engine.speculative`` that vLLM has under the same names."""
+
+
+def _offloading(engine: EngineSpec) -> list[str]:
+    """vLLM's own flag, or the connector's options where they are not all usual."""
+    used, usual = engine.kv_offload, KvOffloadSpec()
+    names = {"eviction_policy": "eviction_policy", "store_threshold": "store_threshold"}
+    names |= {"prompt_only": "offload_prompt_only"}
+    extra = {theirs: getattr(used, ours) for ours, theirs in names.items() if getattr(used, ours) != getattr(usual, ours)}
+    if not extra:
+        return ["--kv-offloading-size", f"{engine.kv_offloading_size_gib:g}", "--kv-offloading-backend", "native"]
+    extra = {"cpu_bytes_to_use": int(engine.kv_offloading_size_gib * GIB), **extra}
+    config = {"kv_connector": "OffloadingConnector", "kv_role": "kv_both", "kv_connector_extra_config": extra}
+    return ["--kv-transfer-config", json.dumps(config)]
 
 
 def feature_words(engine: EngineSpec) -> list[str]:
@@ -25,6 +40,8 @@ def feature_words(engine: EngineSpec) -> list[str]:
         stated = {name: getattr(spec, name) for name in SAME_NAMES if getattr(spec, name) != getattr(usual, name)}
         model = {"model": spec.model.name} if spec.model is not None else {}
         words += ["--speculative-config", json.dumps({"method": spec.method, **model, **stated})]
+    if engine.kv_offloading_size_gib:
+        words += _offloading(engine)
     if engine.max_loras:
         words += ["--enable-lora", "--max-loras", str(engine.max_loras), "--max-lora-rank", str(engine.max_lora_rank)]
         words += ["--max-cpu-loras", str(engine.max_cpu_loras)] if engine.max_cpu_loras is not None else []

@@ -15,6 +15,7 @@ from sim.cli.lines import translate
 from sim.cli.overrides import as_hydra_reads
 from sim.errors import ConfigError, SimError
 from sim.spec import EngineSpec
+from sim.spec.kv_offload import KvOffloadSpec
 from sim.spec.serve_line import serve_line
 from tests.presets import model
 
@@ -45,6 +46,10 @@ from tests.presets import model
          {"max_loras": 1, "max_lora_rank": 64, "max_cpu_loras": 8}),
         ("vllm serve org/M --enable-lora --max-loras 4 --fully-sharded-loras", {"max_loras": 4, "fully_sharded_loras": True}),
         ("vllm serve org/M --max-loras 4", {}),
+        ("vllm serve org/M --kv-offloading-size 20 --kv-offloading-backend native", {"kv_offloading_size_gib": 20.0}),
+        ("""vllm serve org/M --kv-transfer-config '{"kv_connector": "OffloadingConnector", "kv_role": "kv_both",
+         "kv_connector_extra_config": {"cpu_bytes_to_use": 21474836480, "eviction_policy": "arc"}}'""",
+         {"kv_offloading_size_gib": 20.0, "kv_offload": {"eviction_policy": "arc"}}),
         ("python -m sglang.launch_server --model-path org/M --tp 2 --mem-fraction-static 0.85 --chunked-prefill-size 4096",
          {"tensor_parallel_size": 2, "gpu_memory_utilization": 0.85, "max_num_batched_tokens": 4096}),
         ("trtllm-serve org/M --tp_size 8 --max_batch_size 256 --max_num_tokens 8192 --backend pytorch",
@@ -59,8 +64,12 @@ def test_options_are_keys_of_the_engine(line: str, engine: dict[str, Any]) -> No
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("vllm serve org/M --kv-offloading-size 20 --cpu-offload-gb 4 --made-up 3 --port 1",
-         ["kv-offloading-size", "cpu-offload-gb", "made-up"]),
+        ("vllm serve org/M --kv-offloading-size 20 --kv-offloading-backend lmcache --cpu-offload-gb 4 --made-up 3 --port 1",
+         ["lmcache", "cpu-offload-gb", "made-up"]),
+        ("""vllm serve org/M --kv-transfer-config '{"kv_connector": "NixlConnector", "kv_role": "kv_both"}'""",
+         ["NixlConnector", "roles"]),
+        ("""vllm serve org/M --kv-transfer-config '{"kv_connector": "OffloadingConnector", "kv_role": "kv_both",
+         "kv_connector_extra_config": {"cpu_bytes_to_use": 1000, "secondary_tiers": []}}'""", ["secondary_tiers"]),
         ("""vllm serve org/M --speculative-config '{"method": "medusa"}'""", ["speculative-config", "medusa", "eagle3"]),
         ("""vllm serve org/M -sc '{"method": "eagle", "speculative_token_tree": "x"}'""", ["speculative_token_tree"]),
         ("vllm serve org/M --dtype float32", ["dtype", "32-bit"]),
@@ -98,6 +107,8 @@ def test_a_line_is_a_configuration_and_what_is_stated_besides_wins(capsys: pytes
     [
         EngineSpec(), EngineSpec(version="0.12", tensor_parallel_size=2, max_num_seqs=64, max_model_len="auto"),
         EngineSpec(kv_cache_dtype="fp8", enable_prefix_caching=False, quantization="fp8", gpu_memory_utilization=0.8),
+        EngineSpec(kv_offloading_size_gib=20),
+        EngineSpec(kv_offloading_size_gib=0.5, kv_offload=KvOffloadSpec(store_threshold=2, prompt_only=True)),
     ],
 )  # fmt: skip
 def test_the_line_of_an_answer_means_the_same_engine(engine: EngineSpec) -> None:

@@ -1,4 +1,4 @@
-"""``--speculative-config`` and the LoRA options of ``vllm serve`` as keys of ``engine``.
+"""``--speculative-config``, ``--kv-transfer-config`` and the LoRA options of ``vllm serve`` as keys of ``engine``.
 
 Source: vLLM 0.33 ``vllm/config/speculative.py`` (a method that is not stated follows from the draft's name), ``lora.py``.
 """
@@ -11,6 +11,7 @@ from typing import Any
 
 from sim.cli.lines.model_names import model_of
 from sim.spec.serve_features import SAME_NAMES
+from sim.units import GIB
 
 _METHODS = {
     "ngram": "ngram", "ngram_gpu": "ngram", "[ngram]": "ngram", "eagle": "eagle", "eagle3": "eagle3", "mtp": "mtp",
@@ -56,6 +57,46 @@ def _method(value: Mapping[str, Any]) -> str:
         known = ", ".join(sorted(set(_METHODS.values())))
         raise ValueError(f"method {stated} of speculative decoding; {known} are modelled")
     return method
+
+
+_OFFLOAD = {"eviction_policy": "eviction_policy", "store_threshold": "store_threshold", "offload_prompt_only": "prompt_only"}
+_OFFLOAD_SIZE = "cpu_bytes_to_use"
+
+
+def kv_transfer_config(value: Any) -> dict[str, Any]:
+    """``--kv-transfer-config``: the OffloadingConnector's host memory. What connects servers needs pools that have roles,
+    which no line of one server states.
+
+    Raises:
+        ValueError: another connector, or a key that is not modelled.
+    """
+    if value in (None, "", {}):
+        return {}
+    if not isinstance(value, Mapping):
+        raise ValueError(f"expected JSON, but got {value!r}")
+    connector = str(value.get("kv_connector", ""))
+    if connector != "OffloadingConnector":
+        raise ValueError(f"kv_connector {connector}: state pools with roles; OffloadingConnector alone is a server's own")
+    extra = value.get("kv_connector_extra_config", {})
+    strange = sorted(set(extra) - set(_OFFLOAD) - {_OFFLOAD_SIZE, "num_cpu_blocks", "block_size"})
+    if strange or "num_cpu_blocks" in extra:
+        raise ValueError(f"{', '.join(strange or ['num_cpu_blocks'])} of KV offload; {_OFFLOAD_SIZE} is modelled")
+    if _OFFLOAD_SIZE not in extra:
+        raise ValueError(f"OffloadingConnector without {_OFFLOAD_SIZE}")
+    used = {ours: extra[name] for name, ours in _OFFLOAD.items() if name in extra}
+    size = {"kv_offloading_size_gib": float(extra[_OFFLOAD_SIZE]) / GIB}
+    return {**size, "kv_offload": used} if used else size
+
+
+def kv_offloading_backend(value: Any) -> dict[str, Any]:
+    """``--kv-offloading-backend``: vLLM's own; LMCache's rules are known in part only.
+
+    Raises:
+        ValueError: another backend.
+    """
+    if value not in (None, "", "native"):
+        raise ValueError(f"KV offload by {value}; native is modelled")
+    return {}
 
 
 def with_lora(options: Mapping[str, Any], engine: dict[str, Any]) -> dict[str, Any]:

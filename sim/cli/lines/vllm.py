@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
-from sim.cli.lines.features import speculative_config
+from sim.cli.lines.features import kv_offloading_backend, kv_transfer_config, speculative_config
 from sim.spec import EngineSpec
 from sim.spec.serve_line import VLLM_OPTIONS
 
@@ -71,9 +71,6 @@ UNMODELLED: dict[str, tuple[str, tuple[Any, ...]]] = {
     "prefill_context_parallel_size": ("context parallelism", _OFF),
     "cpu_offload_gb": ("weights on the CPU", (None, 0, "0", "0.0")),
     "offload_backend": ("weights on the CPU", (None, "auto")),
-    "kv_offloading_size": ("KV offload", (None, 0, "0")),
-    "kv_offloading_backend": ("KV offload", (None,)),
-    "kv_transfer_config": ("KV transfer between servers", (None, {}, "")),
     "ec_transfer_config": ("encoders as servers of their own", (None, {}, "")),
     "enable_prompt_adapter": ("prompt adapters", (None, False)),
     "max_num_partial_prefills": ("concurrent partial prefills (removed from vLLM by 0.28)", _OFF),
@@ -128,6 +125,7 @@ def eplb_config(value: Any) -> dict[str, Any]:
 READ: dict[str, Callable[[Any], dict[str, Any]]] = {
     "dtype": dtype, "limit_mm_per_prompt": limit_mm_per_prompt, "compilation_config": compilation_config,
     "cuda_graph_sizes": lambda value: {}, "speculative_config": speculative_config, "enable_lora": lambda value: {},
-    "eplb_config": eplb_config,
+    "eplb_config": eplb_config, "kv_transfer_config": kv_transfer_config, "kv_offloading_backend": kv_offloading_backend,
+    "kv_offloading_size": lambda value: {"kv_offloading_size_gib": float(value)} if value else {},
 }  # fmt: skip
 """Options with a meaning of their own; ``ValueError`` says what of them is not modelled."""
