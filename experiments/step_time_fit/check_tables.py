@@ -17,13 +17,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from fit_tables import DTYPES, GPUS, MODELS, known_bad
-from presets import load_gpu, load_model
 
 from sim.perf.host import HostOverhead
-from sim.perf.table import find_table
+from sim.perf.table import kernel_tables
 from sim.perf.tabulated import TabulatedStepTime
-from sim.spec import EngineSpec
 
+ROOT = Path(__file__).parents[2]
 STEPS = 150
 
 
@@ -50,17 +49,18 @@ def truth_ms(lut: dict, chunk: tuple[int, int] | None, batch: int, context: int)
 def main(folder: Path) -> None:
     draw = np.random.default_rng(0)
     rows = []
+    entries = {
+        (e["gpu"], e["model"], e["tensor_parallel"], e["weight_dtype"], e["kv_dtype"]): e
+        for e in json.loads((ROOT / "sim" / "perf" / "step_tables.json").read_text())["entries"]
+    }
     for line in (folder / "aic_step_lut.jsonl").read_text().splitlines():
         lut = json.loads(line)
         tp, dtype = int(lut["tp"]), lut["dtype"]
         if lut["backend"] != "vllm" or lut["model"] not in MODELS or dtype not in DTYPES or known_bad(lut["system"], tp):
             continue
         weights, kv = DTYPES[dtype]
-        model, gpu = load_model(MODELS[lut["model"]], weight_dtype=weights), load_gpu(GPUS[lut["system"]])
-        engine = EngineSpec(tensor_parallel_size=tp, kv_cache_dtype="fp8" if kv == "fp8" else "auto")
-        found = find_table(model, gpu, engine)
-        assert found is not None, lut["model"]
-        time = TabulatedStepTime(found[0], HostOverhead())
+        name, gpu = MODELS[lut["model"]], GPUS[lut["system"]]
+        time = TabulatedStepTime(kernel_tables(entries[gpu, name, tp, weights, kv]), HostOverhead())
         for kind in ("decode", "prefill", "mixed"):
             errors = []
             for _ in range(STEPS):
@@ -71,7 +71,7 @@ def main(folder: Path) -> None:
                 errors.append(guess / truth_ms(lut, chunk, batch, context) - 1)
             absolute = np.abs(errors)
             rows.append({
-                "gpu": gpu.name, "model": model.name, "tp": tp, "dtype": dtype, "step": kind,
+                "gpu": gpu, "model": name, "tp": tp, "dtype": dtype, "step": kind,
                 "median_pct": round(100 * float(np.median(absolute)), 1),
                 "p95_pct": round(100 * float(np.quantile(absolute, 0.95)), 1),
             })  # fmt: skip

@@ -89,9 +89,18 @@ def main() -> None:
     host["E2E"] = (100 * host.e2e_error.abs()).round(1)
     left = host.groupby("left_out", as_index=False)[["TTFT", "TPOT", "E2E"]].median().round(1)
     share = pd.read_csv(HERE / "front_end_share.csv")
+    steps = pd.read_csv(HERE / "step_errors.csv")
+    order = steps.steps.drop_duplicates().tolist()
+    wide = steps.assign(case=steps.case.str.rsplit("-", n=1).str[-1]).pivot_table(index="steps", columns="case", values="error_pct")
+    wide = wide.reindex([*(name for name in order if name != "all"), "all"]).reset_index().astype(object).where(lambda t: t.notna(), "")
+    drawn = pd.read_csv(HERE / "power_errors.csv")
+    for column in ("joules_error", "itl_error", "step_error"):
+        drawn[column] = 100 * drawn[column].abs()
+    drawn = drawn.groupby(["left_out", "name", "gpu"], as_index=False)[["joules_error", "itl_error", "step_error"]].median().round(1)
     text = (HERE / "page.md").read_text()
     for name, table in (
         ("TABLES", tables), ("ROOFLINE", held), ("GPUS", by_gpu), ("MODELS", by_model), ("HOST", left), ("SHARE", share),
+        ("STEPS", wide), ("POWER", drawn),
     ):  # fmt: skip
         text = text.replace(f"<!-- {name} -->", markdown(table))
     (HERE / "README.md").write_text(text)

@@ -20,11 +20,11 @@ import numpy as np
 import pandas as pd
 
 from sim.perf import FrontEnd, memory_plan, model_from_hf_config, resolve_engine, step_time_model
+from sim.presets.read import preset_gpu
 from sim.spec import EngineSpec, GpuSpec, ModelSpec
 from sim.trust.calibrate import Calibration, fit_multipliers
 from sim.trust.cases import read_case
 from sim.trust.observations import Observations, read_observations
-from sim.trust.presets import preset_gpu
 from sim.trust.replay import Replay, replay
 from sim.workload.trace import Trace
 

@@ -125,15 +125,16 @@ def _large_kernels(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> tuple[
     derived = whole_expert_tables(model, gpu, engine) if whole_experts else roofline_tables(model, gpu, engine)
     found = find_table(model, gpu, engine) if engine.step_time != "roofline" and not whole_experts else None
     if found is not None:
-        kernels, source = served(found[0], model.weight_dtype), found[1]
+        kernels = found.times if found.served else served(found.times, model.weight_dtype)
         messages = np.array(kernels.tokens) * model.hidden_size * 2.0
         waits = 2.0 * model.layer_count * beyond_table_s(messages, engine.tensor_parallel_size, gpu)
+        attention = kernels if found.own_attention else derived
         tables = replace(
-            derived, tokens=kernels.tokens, prefill_tokens=kernels.prefill_tokens, prefill_pair_s=kernels.prefill_pair_s,
-            nonattention_s=tuple(map(float, np.array(kernels.nonattention_s) + waits)), window_tokens=0,
-            prefill_window_pair_s=(),
+            kernels, nonattention_s=tuple(map(float, np.array(kernels.nonattention_s) + waits)),
+            decode_seqs=attention.decode_seqs, decode_context_tokens=attention.decode_context_tokens,
+            decode_attention_s=attention.decode_attention_s,
         )  # fmt: skip
-        return tables, source, "extrapolated" if waits.any() else "interpolated"
+        return tables, found.source, "extrapolated" if waits.any() else "interpolated"
     _no_table(model, gpu, engine)
     regime: Regime = "extrapolated" if known_generation(gpu) else "uncalibrated"
     return derived, f"roofline {gpu.name} {model.name} TP{engine.tensor_parallel_size} {model.weight_dtype}", regime

@@ -16,7 +16,7 @@ from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sim.errors import ConfigError
 from sim.perf.geometry import head_bytes, stored_kv_dtype
@@ -47,16 +47,33 @@ def table_keys() -> list[tuple[str, str, int, str]]:
     return sorted(_entries())
 
 
-def find_table(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> tuple[StepTables, str] | None:
-    """The table of kernel times made for this combination and its source, or None."""
+class Table(NamedTuple):
+    """A table made for a combination of GPU, matrices and parallelism."""
+
+    times: StepTables
+    source: str
+    served: bool
+    """Its times are those of served steps; False = sums of kernels."""
+    own_attention: bool
+    """Its decode attention holds here: a table of one's own, for this type of cache."""
+
+
+def find_table(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> Table | None:
+    """The table made for this combination, or None."""
     if engine.pipeline_parallel_size > 1 or not _geometry(model) or model.stack[0].weights != PartWeights():
         return None
-    entry = _stated(model, gpu, engine) or _shipped(model, gpu, engine)
+    stated = _stated(model, gpu, engine)
+    entry = stated or _shipped(model, gpu, engine)
     if entry is None:
         return None
     tables = kernel_tables(entry)
     more_s = _head_difference_s(model, gpu, engine, entry)
-    return replace(tables, nonattention_s=tuple(seconds + more_s for seconds in tables.nonattention_s)), _source(entry)
+    return Table(
+        replace(tables, nonattention_s=tuple(seconds + more_s for seconds in tables.nonattention_s)),
+        _source(entry),
+        bool(entry.get("served", False)),
+        stated is not None and entry["kv_dtype"] == entry_key(model, gpu, engine)["kv_dtype"],
+    )
 
 
 def _head_difference_s(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec, entry: dict[str, Any]) -> float:

@@ -10,7 +10,9 @@ import pytest
 
 from sim.cli.compose import composed_scenario
 from sim.errors import ConfigError
+from sim.perf import resolve_engine, step_time_model
 from sim.perf.table import entry_key, find_table
+from sim.perf.tabulated import StepTables
 from tests.laws.test_engine import asked
 
 SCENARIO = asked()
@@ -38,6 +40,20 @@ def test_ones_own_table_is_asked_before_the_shipped_one(tmp_path: Path) -> None:
     table = find_table(SCENARIO.model, SCENARIO.gpu, replace(SCENARIO.engine, step_time_file=written(tmp_path)))
     assert table is not None
     assert table[0].nonattention_s[-1] == pytest.approx(0.5)
+
+
+def test_all_of_ones_own_table_is_used(tmp_path: Path) -> None:
+    """Its decode attention, too; times of served steps are taken as they are."""
+
+    def steps(path: str) -> StepTables:
+        engine = replace(SCENARIO.engine, step_time_file=path)
+        return step_time_model(SCENARIO.model, SCENARIO.gpu, resolve_engine(engine, SCENARIO.model, SCENARIO.gpu)).tables
+
+    kernels = steps(written(tmp_path))
+    assert kernels.decode_context_tokens == (100, 1000)
+    assert kernels.decode_attention_s[0][1] == pytest.approx(1e-3)
+    assert steps(written(tmp_path, served=True)).nonattention_s[0] == pytest.approx(0.050)
+    assert kernels.nonattention_s[0] != pytest.approx(0.050)
 
 
 def test_a_table_made_for_another_geometry_or_parallelism_is_left_alone(tmp_path: Path) -> None:
