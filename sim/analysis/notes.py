@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from sim.analysis.features import feature_sentences
 from sim.analysis.ranks import rank_sentences
 from sim.analysis.tiers import tier_sentences
 from sim.record import Result
@@ -34,7 +35,7 @@ def notes_of(result: Result) -> list[str]:
             f"The GPU budget ({result.scenario.fleet.gpu_budget}) refused servers {_times(len(refused))}, first at "
             f"{refused[0]['time_s']:,.0f} s ({refused[0]['cause']})."
         )
-    return [*found, *rank_sentences(result), *tier_sentences(result), *too_short(result)]
+    return [*found, *rank_sentences(result), *feature_sentences(result), *tier_sentences(result), *too_short(result)]
 
 
 _ENOUGH = 3.0

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -50,14 +51,20 @@ def rank_sentences(result: Result) -> list[str]:
 
 def _dummy_usd(result: Result) -> float:
     assert result.ranks is not None
-    scenario, total = result.scenario, 0.0
+    each = result.ranks.groupby("replica", observed=True)["dummy_s"].mean()
+    return usd_of_seconds(result, {str(name): float(seconds) for name, seconds in each.items()})
+
+
+def usd_of_seconds(result: Result, seconds: Mapping[str, float]) -> float:
+    """What replicas cost for so many ``seconds`` each, by name; NaN where a price is not known."""
+    total = 0.0
     for _, server in result.replicas.iterrows():
-        mine = result.ranks[(result.ranks["replica"].astype(object) == server["replica"]).to_numpy(dtype=bool)]
-        if not len(mine):
+        spent_s = seconds.get(str(server["replica"]), 0.0)
+        if not spent_s:
             continue
-        gpu = gpu_of_pool(scenario, str(server["pool"]))
+        gpu = gpu_of_pool(result.scenario, str(server["pool"]))
         if not gpu.price.known:
             return float("nan")
-        usd = usd_per_gpu_hour(gpu, str(server["market"]), scenario.cost) * float(server["price_factor"])
-        total += float(mine["dummy_s"].sum()) / SECONDS_PER_HOUR * float(server["gpus"]) / len(mine) * usd
+        usd = usd_per_gpu_hour(gpu, str(server["market"]), result.scenario.cost) * float(server["price_factor"])
+        total += spent_s / SECONDS_PER_HOUR * float(server["gpus"]) * usd
     return total

@@ -38,6 +38,7 @@ from sim.analysis.by_label import by_label
 from sim.analysis.closed_formula import closed_formula
 from sim.analysis.cost_tree import BY_VOLUME, FIXED, ON_TOP, CostNode, per_month, price, window_s
 from sim.analysis.energy import energy_figures
+from sim.analysis.features import feature_figures
 from sim.analysis.handovers import handovers
 from sim.analysis.insurance import insurance
 from sim.analysis.judge import judge
@@ -117,6 +118,7 @@ def summarize(result: Result, slo: Slo | None = None, cost: CostNode | None = No
     tiers = tier_figures(result)
     if tiers is not None:
         summary["kv_in_host_memory"] = tiers
+    summary |= feature_figures(result)
     summary["closed_formula"] = closed_formula(result.scenario, summary)
     cleaned: dict[str, Any] = undefined_to_none(summary)
     return cleaned

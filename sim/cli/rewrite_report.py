@@ -94,6 +94,7 @@ def stored_result(folder: Path) -> tuple[Result, dict[str, Any]]:
         timeseries=stored_frame(folder / "timeseries.parquet"),
         ranks=stored_frame(folder / "ranks.parquet") if (folder / "ranks.parquet").is_file() else None,
         tiers=stored_frame(folder / "tiers.parquet") if (folder / "tiers.parquet").is_file() else None,
+        features=stored_frame(folder / "features.parquet") if (folder / "features.parquet").is_file() else None,
         events=events,
         itl=ItlHistogram(np.array([1e-3, 1e-2]), np.array([0])),
         end_s=simulation["simulated_s"],

@@ -44,6 +44,8 @@ class Adapters:
         self._host: dict[Hashable, None] = {}
         """Likewise in host memory."""
         self._stall = 0.0
+        self.served: set[Hashable] = set()
+        """All that have run."""
         self.set_aside = False
         """Somebody was set aside when requests were last admitted: others may pass."""
         self.disk_loads = 0
@@ -65,6 +67,7 @@ class Adapters:
         self.running[adapter] = count + 1
         if count:
             return
+        self.served.add(adapter)
         if adapter not in self._slots:
             if adapter not in self._host:
                 self._make_room(self._host, self._max_cpu_loras)

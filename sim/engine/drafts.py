@@ -183,6 +183,12 @@ class Drafts:
         """How long ``batch`` takes; ``adapted``: a running request has an adapter."""
         return (self.with_adapters if adapted else self.time).verification(batch.prompts, batch.verified)
 
+    @property
+    def drafting_s(self) -> float:
+        """Time that drafting took so far."""
+        others = 0.0 if self.with_adapters is self.time else self.with_adapters.drafting_s
+        return self.time.drafting_s + others
+
     # -- when it is composed, and when it returns ----------------------------------------------------------------------
 
     def book(self, batch: Batch, prefilling: dict[EngineRequest, None], number: int) -> None:

@@ -13,7 +13,7 @@ from sim.engine.rank_group import RankGroup
 from sim.fleet.prices import PriceHistory
 from sim.fleet.roster import Roster
 from sim.fleet.server import Server
-from sim.record.result import RANK_COLUMNS, REPLICA_COLUMNS, TIER_COLUMNS
+from sim.record.result import FEATURE_COLUMNS, RANK_COLUMNS, REPLICA_COLUMNS, TIER_COLUMNS
 from sim.spec import Scenario
 
 _ROUNDING = 1e-9
@@ -61,6 +61,11 @@ class Books:
         """``Result.tiers``, after ``close``."""
         rows = [_tier_row(server) for server in self._roster.servers if server.offload is not None]
         return pd.DataFrame(rows, columns=list(TIER_COLUMNS)) if rows else None
+
+    def features(self) -> pd.DataFrame | None:
+        """``Result.features``, after ``close``."""
+        rows = [_feature_row(server) for server in self._roster.servers if has_features(server)]
+        return pd.DataFrame(rows, columns=list(FEATURE_COLUMNS)) if rows else None
 
     def _row(self, server: Server, end_s: float) -> dict[str, Any]:
         server.settle(end_s)
@@ -134,6 +139,30 @@ def _tier_row(server: Server) -> dict[str, Any]:
         "refused_stores": sum(one.tier.refused for one in sources),
         "storing_s": math.fsum(one.storing for one in sources),
         "loading_s": math.fsum(one.loading for one in sources),
+    }
+
+
+def has_features(server: Server) -> bool:
+    """Whether its engines speculate or have LoRA slots."""
+    books = server.engines[0].scheduler.books
+    return books.drafts is not None or books.adapters is not None
+
+
+def _feature_row(server: Server) -> dict[str, Any]:
+    all_books = [engine.scheduler.books for engine in server.engines]
+    drafts = [books.drafts for books in all_books if books.drafts is not None]
+    adapters = [books.adapters for books in all_books if books.adapters is not None]
+    return {
+        "pool": server.pool,
+        "replica": server.name,
+        "verifications": sum(one.verified for one in drafts),
+        "drafted_tokens": sum(one.drafted for one in drafts),
+        "accepted_tokens": sum(one.accepted for one in drafts),
+        "drafting_s": sum(one.drafting_s for one in drafts),
+        "adapters": len(set().union(*(one.served for one in adapters))),
+        "adapter_slot_loads": sum(one.slot_loads for one in adapters),
+        "adapter_disk_loads": sum(one.disk_loads for one in adapters),
+        "adapter_wait_s": sum(one.stalled for one in adapters),
     }
 
 

@@ -75,6 +75,8 @@ class SpeculativeStepTime:
         self._rows = rows
         self._proposing = proposing
         self._draft = draft
+        self.drafting_s = 0.0
+        """Time that the drafts of all steps so far took."""
 
     def verification(self, prefills: Sequence[tuple[int, int]], verified: Verified | None) -> float:
         """Time of a step with these prefill chunks, ``(tokens, computed before)``, and ``verified`` beside them."""
@@ -95,7 +97,9 @@ class SpeculativeStepTime:
         seqs = len(prefills) + requests
         batches = min(target.stages, seqs)
         seconds += target.nonattention(tokens, batches) + attention / batches
-        seconds += self._drafting(prefills, tokens, seqs, requests, context)
+        drafting = self._drafting(prefills, tokens, seqs, requests, context)
+        self.drafting_s += drafting
+        seconds += drafting
         if verified is not None and verified.uniform:
             return target.host.uniform_step(seconds, tokens, seqs)
         return target.host.mixed_step(seconds, tokens, seqs, pipeline_empty=verified is None)

@@ -51,6 +51,9 @@ class StepTimeModel(Protocol):
 class VerificationTime(Protocol):
     """How long a step of an engine that speculates takes."""
 
+    drafting_s: float
+    """Time that the drafts of all steps so far took."""
+
     def verification(self, prefills: Sequence[tuple[int, int]], verified: Verified | None) -> float:
         """Time of a step with these prefill chunks and ``verified`` beside them (None = nobody)."""
         ...
@@ -69,6 +72,7 @@ class AffineStepTime:
         self.per_new_token = per_new_token
         self.per_context_token = per_context_token
         self.per_seq = per_seq
+        self.drafting_s = 0.0
 
     def step(self, prefills: Sequence[tuple[int, int]], n_decode: int, decode_context: int) -> float:
         """See ``StepTimeModel``."""

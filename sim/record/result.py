@@ -64,6 +64,14 @@ TIER_COLUMNS = (
 of it instead of being computed; ``refused_stores``: offers for which there was no room; ``storing_s`` and ``loading_s``:
 time in which each direction of the host link was busy."""
 
+FEATURE_COLUMNS = (
+    "pool", "replica", "verifications", "drafted_tokens", "accepted_tokens", "drafting_s", "adapters",
+    "adapter_slot_loads", "adapter_disk_loads", "adapter_wait_s",
+)  # fmt: skip
+"""Columns of ``Result.features``, one row a replica with speculation or LoRA slots: verifications of drafts, drafts in them
+and accepted ones, and the time that drafting took; distinct adapters served, loads into a slot, those of them that began on
+disk, and the time that the engine waited for both. The times are in the replica's busy time."""
+
 TIMESERIES_COLUMNS = (
     "time_s", "arrivals", "waiting", "running", "tokens_in_flight", "kv_used", "batch", "replicas_ready",
     "replicas_starting", "replicas_draining", "replicas_dead", "ttft_p95_s", "e2e_p95_s", "usd_per_hour",
@@ -74,6 +82,10 @@ the last completed step boundary before ``time_s`` left it; ``kv_used`` is a sha
 mean running per ready replica, the p95s roll over the requests finished in the last 60 s (NaN when none); ``watts`` is
 the mean of all GPUs in that interval (``sim.analysis.energy``); ``kv_pinned`` is the share of the blocks that wait for
 another replica to read them, ``transfer_bytes`` of KV were read in the interval."""
+
+FEATURE_SERIES = ("acceptance_length", "adapters_running")
+"""Columns that the time series has besides, where engines speculate or have LoRA slots: tokens a verification in the
+interval (NaN without one), and distinct adapters that run, summed over replicas."""
 
 STEP_COLUMNS = (
     "replica", "step", "start_s", "end_s", "new_tokens", "context_tokens", "running", "waiting", "free_blocks",
@@ -116,6 +128,8 @@ class Result:
     """``RANK_COLUMNS``, when a replica has several ranks."""
     tiers: pd.DataFrame | None = None
     """``TIER_COLUMNS``, when a replica has KV in host memory."""
+    features: pd.DataFrame | None = None
+    """``FEATURE_COLUMNS``, when a replica speculates or has LoRA slots."""
     steps: pd.DataFrame | None = None
     """``STEP_COLUMNS``, when ``output.steps`` is on."""
     stopped_early: str | None = None

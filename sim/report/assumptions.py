@@ -13,6 +13,7 @@ from sim.report.page import paragraph, table
 from sim.report.scale import number
 from sim.spec import Scenario
 from sim.spec.serve_line import serve_line
+from sim.spec.speculative import MEASURED_RATES, rates_of
 from sim.workload.trace import left_out_sentences
 
 _TRUST = {
@@ -61,6 +62,11 @@ def assumptions(result: Result) -> str:
         ["Other costs", f"{cost.name}: overhead {cost.overhead_fraction:.0%} of compute", cost.source],
         ["SLO", targets, scenario.slo.source],
     ]
+    spec = scenario.engine.speculative
+    if spec.drafts and spec.method is not None:
+        rates = ", ".join(f"{rate:.2f}" for rate in rates_of(spec.acceptance, spec.method, spec.drafts))
+        measured = spec.acceptance.source if spec.acceptance.stated else MEASURED_RATES[spec.method][1]
+        rows.append(["Acceptance of drafts", f"{rates} by position, {spec.acceptance.schedule}", measured or "stated"])
     rows += [["Traffic, as read", sentence, ""] for sentence in left_out_sentences(result.left_out)]
     warning = stated_price_warning(gpu.name, gpu.price.date, date.today())
     return table(["what", "value", "source"], rows, text=(0, 1, 2)) + (paragraph(f"Note: {warning}.") if warning else "")

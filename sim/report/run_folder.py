@@ -22,7 +22,7 @@ from sim.report.run_page import run_page
 
 _FILES = (
     "job.json", "summary.json", "config.yaml", "manifest.json", "cost.json", "events.jsonl", "search.csv", "report.html",
-    "requests.parquet", "replicas.parquet", "timeseries.parquet", "ranks.parquet", "steps.parquet",
+    "requests.parquet", "replicas.parquet", "timeseries.parquet", "ranks.parquet", "features.parquet", "steps.parquet",
 )  # fmt: skip
 """What a job leaves, in the order in which a rerun removes it."""
 
@@ -56,6 +56,8 @@ def write_run(
         write_parquet(folder / "ranks.parquet", result.ranks)
     if result.tiers is not None:
         write_parquet(folder / "tiers.parquet", result.tiers)
+    if result.features is not None:
+        write_parquet(folder / "features.parquet", result.features)
     if output.steps and result.steps is not None:
         write_parquet(folder / "steps.parquet", result.steps)
     if output.report:

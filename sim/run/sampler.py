@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from sim.engine.clock import DEADLINE, Clock, Moment
-from sim.fleet.books import Books
+from sim.engine.view import EngineView
+from sim.fleet.books import Books, has_features
 from sim.fleet.endpoints import Endpoints
+from sim.fleet.server import Server
 from sim.gateway.counts import Counts
 from sim.record import Recorder
-from sim.record.result import TIMESERIES_COLUMNS
+from sim.record.result import FEATURE_SERIES, TIMESERIES_COLUMNS
 
 ROLLING_S = 60.0
 """Window of the rolling p95s."""
@@ -52,6 +55,7 @@ class Sampler:
         self.every_s = every_s
         self._arrived = 0
         self._received = 0.0
+        self._verified = self._accepted = 0
         self._rows: list[dict[str, Any]] = []
         clock.at(every_s, DEADLINE, self._sample, 1)
 
@@ -73,11 +77,24 @@ class Sampler:
                 "usd_per_hour": self._books.usd_per_hour(),
                 "kv_pinned": sum(server.pinned_blocks() for server in servers) / usable if usable else np.nan,
                 "transfer_bytes": received - self._received,
+                **self._features(servers, views),
             }
         )
         self._arrived, self._received = arrived, received
         if self._recorder.open_requests and self._recorder.stopped_early is None:
             self._clock.at(self.every_s * (moment.value + 1), DEADLINE, self._sample, moment.value + 1)
+
+    def _features(self, servers: Sequence[Server], views: Sequence[EngineView]) -> dict[str, float]:
+        """``FEATURE_SERIES``; nothing where no engine has them."""
+        if not any(has_features(server) for server in servers):
+            return {}
+        drafts = [engine.scheduler.books.drafts for server in servers for engine in server.engines]
+        verified = sum(one.verified for one in drafts if one is not None)
+        accepted = sum(one.accepted for one in drafts if one is not None)
+        new, taken = verified - self._verified, accepted - self._accepted
+        self._verified, self._accepted = verified, accepted
+        length = 1.0 + taken / new if new > 0 else np.nan
+        return {"acceptance_length": length, "adapters_running": float(sum(len(view.adapters) for view in views))}
 
     def frame(self, requests: pd.DataFrame) -> pd.DataFrame:
         """``Result.timeseries``, the rolling p95s filled in from the finished requests."""
@@ -90,4 +107,5 @@ class Sampler:
         for name in ("ttft_s", "e2e_s"):
             values = answered[name].to_numpy()
             frame[f"{name[:-2]}_p95_s"] = [p95(values[low:high]) for low, high in zip(lows, highs, strict=True)]
-        return frame.reindex(columns=list(TIMESERIES_COLUMNS))
+        own = [name for name in FEATURE_SERIES if name in frame]
+        return frame.reindex(columns=[*TIMESERIES_COLUMNS, *own])

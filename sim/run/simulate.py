@@ -121,6 +121,7 @@ def simulate(
         cpu_s=cpu_s,
         ranks=books.ranks(),
         tiers=books.tiers(),
+        features=books.features(),
         steps=steps.frame() if steps is not None else None,
         stopped_early=recorder.stopped_early,
         gateway=gateway.figures(),
