@@ -63,7 +63,7 @@ def extensions() -> list[Extension]:
 
 
 ROOMS = find_packages(include=["sim", "sim.*"], exclude=["sim.cli.hydra_plugin"])
-MAPPED = ["sim.configs", "sim.traces", "hydra_plugins.servecap"]
+MAPPED = ["sim.configs", "sim.traces", "sim.guide", "hydra_plugins.servecap"]
 """Packages that lie elsewhere in the tree (``package-dir`` of pyproject.toml)."""
 
 setup(packages=[*ROOMS, *MAPPED], ext_modules=extensions())

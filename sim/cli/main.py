@@ -43,6 +43,7 @@ VERBS = {
     "validate": ("sim.trust.validate:main", "predict measured cases and print the error"),
     "mock": ("sim.mock.main:main", "an OpenAI-compatible endpoint that answers as the simulated fleet would"),
     "export": ("sim.cli.export:main", "the deployment that a configuration means: Kubernetes, llm-d, Dynamo"),
+    "guide": ("sim.cli.guide:main", "the reading pages: concepts, first half hour, own trace, own server, questions ..."),
     "completion": ("sim.cli.front.complete:main", "the script with which bash, zsh or fish complete all this"),
     "report": ("sim.cli.rewrite_report:main", "write the page of a run or sweep folder again"),
 }

@@ -21,6 +21,7 @@ from sim.cli.front.flags import flag_table, key_of
 from sim.cli.front.reference import plain_keys, reference_rows
 from sim.cli.front.verbs import HYDRA_VERBS, PARSED_VERBS, TAKE_OVERRIDES, USUAL, own_flags
 from sim.cli.front.words import HYDRA_VALUES
+from sim.cli.guide import pages
 from sim.presets.packaged import packaged_presets
 
 SHELLS = ("bash", "zsh", "fish")
@@ -90,6 +91,8 @@ def _all(before: Sequence[str], word: str, verbs: Mapping[str, str]) -> Iterator
 
 def _bare(verb: str, before: Sequence[str], word: str) -> Iterator[Candidate]:
     """A word that is no flag and holds no value yet."""
+    if verb == "guide":
+        yield from ((one, "") for one in pages())
     if verb in SUBVERBS and len(before) == 1:
         yield from ((one, "") for one in SUBVERBS[verb])
         return
@@ -97,7 +100,7 @@ def _bare(verb: str, before: Sequence[str], word: str) -> Iterator[Candidate]:
         yield from ((row.key, row.meaning) for row in reference_rows())
     elif verb in TAKE_OVERRIDES:
         yield from _keys(word)
-    if verb in PARSED_VERBS and verb not in ("keys", "explain", "calc", "export"):
+    if verb in PARSED_VERBS and verb not in ("keys", "explain", "calc", "export", "guide"):
         yield from _files(word)
 
 

@@ -61,6 +61,7 @@ PARSED_VERBS: dict[str, frozenset[str]] = {
         "--seed", "--sessions-per-s", "--sha256", "--start-s", "--time-format", "--tokenizer", "--tokens-per-day", "--url",
     }),
     "prices": frozenset({"--folder", "--gpu", "--json", "--only", "--out"}),
+    "guide": frozenset({"--json"}),
     "completion": frozenset({"--json"}),
     "conformance": frozenset({"--json"}),
     "validate": frozenset({"--json"}),

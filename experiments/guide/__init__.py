@@ -1,0 +1,1 @@
+"""The reading pages, as package data of a wheel (``servecap guide``)."""
