@@ -3,7 +3,7 @@
     python experiments/step_time_fit/fit_power.py ../shared/measured/batch_energy.csv     # power_errors.csv, and figures
 
 Assumed, since the rows do not say it: prompts of 130 tokens (chat), 250 (questions of GPQA), 500 (code to fill in); top-p
-sampling, which the first runner does by sorting the logits: 0.19 ns a logit at the H100's bandwidth. Rows with expert parallelism and those of Qwen3-8B and Nemotron on B200 with GPQA (four times as slow
+sampling, for which this release sorts the logits (``engine.sampling=sorted``). Rows with expert parallelism and those of Qwen3-8B and Nemotron on B200 with GPQA (four times as slow
 as the same models with other prompts) are left out. A share of time is fitted, so a row counts by its error in watts.
 """
 
@@ -24,8 +24,6 @@ from sim.perf.power import Work, joules, steps_work
 from sim.spec import EngineSpec, GpuSpec, ModelSpec
 
 PROMPT_TOKENS = {"lm-arena-chat": 130, "gpqa": 250, "sourcegraph-fim": 500}
-SORT_S_PER_LOGIT = 0.19e-9 * 3350e9
-"""Bytes over bandwidth: a logit's share of the sort."""
 NANO_9B = {
     "model_type": "nemotron_h", "hidden_size": 4480, "intermediate_size": 15680, "vocab_size": 131072,
     "num_hidden_layers": 56, "hybrid_override_pattern": "M-M-M-MM-M-M-M*-M-M-M*-M-M-M-M*-M-M-M-M*-M-MM-M-M-M-M-M-",
@@ -78,16 +76,18 @@ def point(row: object) -> Point:
     name, gpu = row.model_id.split("/")[1], load_gpu(row.gpu_model.lower())
     model = model_of(name)
     engine = resolve_engine(
-        EngineSpec(version="0.11", tensor_parallel_size=row.tensor_parallel, max_num_seqs=row.max_num_seqs, max_model_len=16384),
+        EngineSpec(
+            version="0.11", sampling="sorted", tensor_parallel_size=row.tensor_parallel, max_num_seqs=row.max_num_seqs,
+            max_model_len=16384,
+        ),
         model, gpu,
     )  # fmt: skip
     time, batch, prompt = step_time_model(model, gpu, engine), row.avg_batch_size, PROMPT_TOKENS[row.task]
     context, n = prompt + row.avg_output_len / 2, max(1, round(batch))
-    sort_s = SORT_S_PER_LOGIT * model.vocab_size * batch / (gpu.bandwidth_gb_s * 1e9)
     prompts = batch / row.avg_output_len  # a step
     chunks = max(1, round(prompts))
-    decode_s = sort_s + time.step((), n, round(n * context))
-    mixed_s = sort_s + time.step([(prompt, 0)] * chunks, n, round(n * context))
+    decode_s = time.step((), n, round(n * context))
+    mixed_s = time.step([(prompt, 0)] * chunks, n, round(n * context))
     share = prompts if prompts >= 1 else 1 - math.exp(-prompts)
     step_s = batch / row.output_throughput_tokens_per_sec
     memory_s, compute_s = steps_work(

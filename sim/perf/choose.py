@@ -35,6 +35,7 @@ from sim.perf.ranks import rank_step_time, whole_expert_tables, with_hand_overs
 from sim.perf.roofline import known_generation, roofline_tables
 from sim.perf.served import served_model
 from sim.perf.served_kernels import served
+from sim.perf.small_kernels import sort_s
 from sim.perf.table import find_table, table_keys
 from sim.perf.tabulated import Regime, StepTables, TabulatedStepTime, scaled
 from sim.perf.whole_step import whole_step
@@ -85,19 +86,20 @@ def scaled_tables(tables: StepTables, gpu: GpuSpec) -> StepTables:
 
 
 def host_overhead(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> HostOverhead:
-    """The CPU's part of a step of this engine."""
+    """The CPU's part of a step of this engine; the sampler's sort, on the GPU, goes with the sequences as it does."""
+    sort = sort_s(model, gpu, engine)
     scale, layers = gpu.step_time_scale.get("host", 1.0), model.layer_count
     runner, captured = _runner(model, engine), max(capture_sizes(engine, gpu), default=0)
     return HostOverhead(
         per_step_s=scale * HOST_PER_STEP_S,
-        per_seq_s=scale * HOST_PER_SEQ_S,
+        per_seq_s=scale * HOST_PER_SEQ_S + (0.0 if engine.async_scheduling else sort),
         between_pieces_s=scale * runner.between_pieces_per_layer_s * layers,
         between_pieces_per_seq_s=scale * runner.between_pieces_per_seq_s,
         pieces_s=scale * runner.pieces_per_layer_s * layers,
         kernels_s=scale * runner.kernels_per_layer_s * layers,
         refill_s=scale * runner.refill_s,
         gap_s=scale * runner.gap_s,
-        gap_per_seq_s=scale * runner.gap_per_seq_s,
+        gap_per_seq_s=scale * runner.gap_per_seq_s + sort,
         captured_tokens=captured,
         captured_prefill_tokens=captured if runner.graphs_with_prefill else 0,
         hidden=engine.async_scheduling,

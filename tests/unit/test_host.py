@@ -93,3 +93,11 @@ def test_an_all_reduce_over_pcie_is_no_measured_rate() -> None:
     message_s = 64 * 8192 * 4096 * 2 / 32e9  # all of a step's all-reduces at the link's own rate
     at = two.tables.tokens.index(8192)
     assert two.tables.nonattention_s[at] - one.tables.nonattention_s[one.tables.tokens.index(8192)] / 2 > 2 * message_s
+
+
+def test_sampling_from_the_top_sorts_the_logits_in_older_releases() -> None:
+    """Qwen3-8B on an H100, vLLM 0.11.1 with top-p (ML.ENERGY leaderboard): 20.7 ms at 128 sequences, 17 without the sort."""
+    n, context = 128, 128 * 450
+    for version, costs in (("0.11", True), ("0.15", True), ("0.16", False), ("0.26", False)):
+        plain, top = (steps(version=version, sampling=kind).step((), n, context) for kind in ("plain", "sorted"))
+        assert (top - plain > 2e-3) == costs
