@@ -24,6 +24,8 @@ class LoadReports:
         self._books = books
         self._external = external
         self._taken: list[Report] = []
+        self._nothing = True
+        """Nothing was told, and nothing is left of what was told before."""
         self._cut: dict[EngineRequest, int] = {}
         """Failed loads within a step, and where they are cut."""
 
@@ -45,6 +47,10 @@ class LoadReports:
         reports = self._external.reports
         return bool(reports) and reports[0].time <= upto
 
+    def only_pins_due(self, upto: float) -> bool:
+        """Whether something was told by ``upto``, and nothing but pins that ended: nobody outside is concerned."""
+        return self.due(upto) and all(report.good < 0 for report in self._external.reports)
+
     def acted(self) -> bool:
         """Whether the latest call began a load, or made the source do something."""
         return bool(self._external.begun) or self._external.source.acted()
@@ -61,6 +67,12 @@ class LoadReports:
     def before_output(self, batch: Batch | None, upto: float) -> None:
         """Take what was told by ``upto``; failed loads take effect, on the output of ``batch`` too."""
         external = self._external
+        self._nothing = not (self._taken or external.aside or external.ended or self.due(upto))
+        if self._nothing:
+            if batch is not None and external.drops:
+                external.filter(batch.sampled, batch.number)
+                external.filter(batch.finishing, batch.number)
+            return
         while external.aside and batch is not None and external.aside[0][0] <= batch.number:
             _, finished, blocks = external.aside.pop(0)
             self._books.pool.release(finished, blocks)
@@ -114,6 +126,8 @@ class LoadReports:
     def after_output(self) -> list[EngineRequest]:
         """Requests that end with an error leave (and are returned); loads are noted, pins end."""
         books, external = self._books, self._external
+        if self._nothing:
+            return []
         for ended in external.ended:
             if ended in self._cut:
                 books.give_up(ended, self._cut[ended] // books.block_size)

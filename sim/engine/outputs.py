@@ -74,6 +74,17 @@ class Outputs:
             if self._steps is not None:
                 self._steps.heard(self._scheduler)
 
+    def matter(self) -> bool:
+        """Whether sources of KV may have a say before an open plan ends: they told something, or somebody waits."""
+        books = self._scheduler.books
+        external = books.external
+        return external is not None and bool(external.reports or external.ready or books.waiting.size)
+
+    def hear_pins(self, now: float, idle: bool) -> None:
+        """An ``idle`` engine takes in, unasked, which pins have ended."""
+        if idle and self.reports is not None and self._steps is None and self.reports.only_pins_due(now):
+            self.hear(now)
+
     def news(self, now: float, idle: bool) -> bool:
         """Nothing was composed at ``now``: whether an ``idle`` engine has news to take in, and must look again."""
         reports = self.reports

@@ -132,7 +132,8 @@ class Replica(Loop):
         reports = self._outputs.reports
         if reports is not None:
             reports.released(self.clock.now, request)
-            self.look_again()
+            if self.scheduler.books.n_waiting or self._step_listener is not None:
+                self.look_again()
 
     def kv_news(self, news: object) -> None:
         """The source of KV is to hear ``news`` with a step's output."""
@@ -205,10 +206,9 @@ class Replica(Loop):
     def view(self) -> EngineView:
         """What its metrics say now."""
         self.catch_up()
+        self._outputs.hear_pins(self.clock.now, not self._queue)
         plan = self._open
-        composed = 0
-        if plan is not None:
-            composed = min(plan.steps, plan.steps_started(self.clock.now) + self.depth - 1)
+        composed = 0 if plan is None else min(plan.steps, plan.steps_started(self.clock.now) + self.depth - 1)
         return view_of(self.scheduler, self._queue, plan, composed, self._outputs.waiting_tokens)
 
     # -- the engine loop -----------------------------------------------------------------------------------------------
@@ -237,9 +237,9 @@ class Replica(Loop):
         wake_at = newest.end
         if self.depth == 2 and self._open is newest:
             self._due = max(newest.time_after(newest.steps - 1), self.clock.now)
-            if self._aborts or self._outputs.reports is not None:
+            if self._aborts or self._outputs.matter():
                 wake_at = self._due  # who sent them is told when the engine looks; a load begins when it is composed
-        told = oldest.finishing or oldest.announces or self._open is None or self._outputs.reports is not None
+        told = oldest.finishing or oldest.announces or self._open is None or self._outputs.matter()
         if told and oldest.end < wake_at:
             wake_at = oldest.end
         if wake_at != self._wake_at:
@@ -339,6 +339,7 @@ class Replica(Loop):
                 self._outputs.hear(now)
             if len(queue) >= self.depth:
                 break
+            self._outputs.hear_pins(now, not queue)
             if self._aborts:
                 self._outputs.drop(self._aborts)
             preemptions = scheduler.books.preemptions

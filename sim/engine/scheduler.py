@@ -120,9 +120,10 @@ class Scheduler:
             n_waiting += external.holding.size
             external.begun = []
             external.put_off = 0
-            external.source.begins()
+            if external.source.follows:
+                external.source.begins()
         if not decodes.size and not books.prefilling and not n_waiting and (books.drafts is None or not books.running):
-            if external is not None:
+            if external is not None and external.source.follows:
                 external.source.composed(Batch(0, 0), [])
             return None
         if books.drafts is not None:
