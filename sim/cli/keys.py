@@ -1,6 +1,7 @@
 """``servecap keys`` and ``servecap explain``: the configuration's keys, as the spec classes state them.
 
     servecap keys [PATTERN] [--json]
+    servecap keys [GROUP] --schema > GROUP.schema.json
     servecap explain gateway.retries [--json]
 
 PATTERN is a part of a key, or a pattern with ``*``; where no key has it, descriptions are searched.
@@ -18,6 +19,7 @@ from typing import Any
 
 from sim.errors import ConfigError
 from sim.presets.packaged import packaged_presets, stated_by_presets
+from sim.spec.json_schema import json_schema
 from sim.spec.keys import Key, all_keys, keys_told, own_keys, summary_of
 from sim.spec.legal_keys import did_you_mean, kind_of
 from sim.spec.scenario import Scenario
@@ -49,7 +51,16 @@ def main(argv: Sequence[str]) -> int:
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true", help="a list: key, type, unit, default, legal, description, source")
     shape.add_argument("--markdown", action="store_true", help="the reference (configs/REFERENCE.md)")
+    shape.add_argument(
+        "--schema", action="store_true", help="JSON Schema for editors: of a preset of the group PATTERN, else of all groups"
+    )
     options = parser.parse_args(list(argv))
+    if options.schema:
+        try:
+            print(json.dumps(json_schema(options.pattern), indent=1))
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+        return 0
     found = matching(options.pattern)
     if options.json:
         print(json.dumps([asdict(key) for key in found], indent=1))

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
@@ -19,6 +20,7 @@ from sim.cli.plain_yaml import read_plain_yaml
 from sim.errors import ConfigError, OutputError, SimError
 from sim.spec import GeneratorSpec, WorkloadSpec
 from sim.workload import Trace, generate, load_workload, write_trace
+from sim.workload.cautions import cautions
 from sim.workload.columns import as_number
 from sim.workload.fetch import PUBLIC_TRACES, cache_folder, fetch
 from sim.workload.fit import fit_generator
@@ -26,6 +28,8 @@ from sim.workload.formats import FORMATS
 from sim.workload.picture import trace_picture
 from sim.workload.statistics import trace_statistics
 from sim.workload.trace import left_out_sentences
+
+_BARS = " ▁▂▃▄▅▆▇█"
 
 
 def main(argv: list[str]) -> int:
@@ -149,10 +153,11 @@ def _parsed(kind: type[Any], data: Any) -> Any:
 def _stats(arguments: argparse.Namespace) -> None:
     trace = _load(arguments)
     found = trace_statistics(trace)
+    careful = cautions(trace, found)
     if arguments.picture is not None:
         _write_text(arguments.picture, trace_picture(trace, found, Path(arguments.path).name))
     if arguments.json:
-        print(json.dumps(_without_nan(found), indent=1))
+        print(json.dumps(_without_nan(found) | {"warnings": [*left_out_sentences(trace.left_out()), *careful]}, indent=1))
         return
     table = Table(title=f"{arguments.path} ({trace.provenance.get('format', 'generated')})")
     table.add_column("figure")
@@ -160,6 +165,15 @@ def _stats(arguments: argparse.Namespace) -> None:
     for name, value in _flat(found):
         table.add_row(name, f"{value:,.4g}" if isinstance(value, float) else f"{value:,}")
     Console().print(table)
+    print(f"arrivals  {_sparkline(trace)}  0 to {trace.duration_s:,.0f} s")
+    for sentence in careful:
+        print(f"Note: {sentence}.")
+
+
+def _sparkline(trace: Trace) -> str:
+    """Arrivals over the trace's time, the busiest of 60 parts full."""
+    counts = np.histogram(trace.arrival_s, bins=60)[0]
+    return "".join(_BARS[int(np.ceil(count / counts.max() * (len(_BARS) - 1)))] for count in counts)
 
 
 def _flat(data: dict[str, Any], prefix: str = "") -> list[tuple[str, float | int]]:

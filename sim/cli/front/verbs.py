@@ -53,7 +53,7 @@ PARSED_VERBS: dict[str, frozenset[str]] = {
     "export": frozenset({"--format", "--out", "--config-dir", "--json"}),
     "mock": frozenset({"--config-dir", "--for-s", "--host", "--json", "--most-requests", "--port", "--speed"}),
     "calibrate": frozenset({"--out", "--name", "--fix", "--concurrency", "--interval-s", "--json"}),
-    "keys": frozenset({"--json", "--markdown"}),
+    "keys": frozenset({"--json", "--markdown", "--schema"}),
     "explain": frozenset({"--json"}),
     "traces": frozenset({
         "--block-tokens", "--characters-per-token", "--columns", "--decimal", "--dequantise", "--duration-s", "--folder",
