@@ -169,7 +169,7 @@ def run_job(config: DictConfig) -> JobOutcome:
             return _decided(scenario, folder, overrides, digest)
         how = how_to_solve(scenario, multirun=multirun, axes=tuple(hydra.sweeper.get("params") or ()))
         with left_in(folder) if multirun else nullcontext():
-            outcome = _solve_and_write(scenario, how, folder, overrides, digest)
+            outcome = solve_and_write(scenario, how, folder, overrides, digest)
     except InfeasibleError as error:  # not even tried: the budget pays for nothing
         outcome = JobOutcome("infeasible", str(folder), overrides, reason=str(error))
     except SimError as error:
@@ -249,9 +249,10 @@ def _decided(scenario: Scenario, folder: Path, overrides: tuple[str, ...], diges
     return JobOutcome(status, str(folder), overrides, digest=digest, solve="decide", holds=holds, reason=answer_words(rows))
 
 
-def _solve_and_write(
+def solve_and_write(
     scenario: Scenario, how: Solve, folder: Path, overrides: tuple[str, ...], digest: str
 ) -> JobOutcome:
+    """Solve ``scenario`` and write the run folder of its answer (beside it the points that were searched)."""
     wall_s, cpu_s = time.perf_counter(), time.process_time()
     evaluate = ScenarioEvaluator(scenario)
     try:

@@ -41,6 +41,7 @@ VERBS = {
     "calibrate": ("sim.trust.calibrate:main", "fit step times to measurements of your own server"),
     "conformance": ("sim.trust.conformance:main", "replay recorded scheduler cases step by step"),
     "validate": ("sim.trust.validate:main", "predict measured cases and print the error"),
+    "explore": ("sim.explore.main:main", "the scenario in the browser: turn knobs, see verdict, bill and p95 at once"),
     "mock": ("sim.mock.main:main", "an OpenAI-compatible endpoint that answers as the simulated fleet would"),
     "export": ("sim.cli.export:main", "the deployment that a configuration means: Kubernetes, llm-d, Dynamo"),
     "guide": ("sim.cli.guide:main", "the reading pages: concepts, first half hour, own trace, own server, questions ..."),

@@ -10,18 +10,14 @@ how long answers are where a request does not. Loopback alone is listened on unl
 from __future__ import annotations
 
 import argparse
-import asyncio
-import ipaddress
 import json
 import math
-import sys
 from collections.abc import Sequence
 
 from sim.cli.compose import composed_scenario
+from sim.cli.listening import check_port, names_of, serve
 from sim.errors import ConfigError
 from sim.workload.timeline import load_trace
-
-_MOST_CONNECTIONS = 10_000
 
 
 def main(argv: Sequence[str]) -> int:
@@ -38,8 +34,6 @@ def main(argv: Sequence[str]) -> int:
     options = parser.parse_intermixed_args(list(argv))
     _check(options)
     try:
-        import uvicorn
-
         from sim.mock.api import Api
     except ImportError as error:
         raise ConfigError(f"{error.name} is not installed: pip install 'servecap[web]'") from None
@@ -47,52 +41,21 @@ def main(argv: Sequence[str]) -> int:
 
     scenario = composed_scenario([*options.overrides, *(f"--config-dir={folder}" for folder in options.config_dir)])
     stand_in = StandIn(scenario, load_trace(scenario), options.speed, options.most_requests)
-    hosts = ["127.0.0.1", "localhost", "::1", "[::1]"] if _is_loopback(options.host) else None
-    app = Api(stand_in, scenario.model.name, scenario.workload.characters_per_token).app(hosts)
-    config = uvicorn.Config(
-        app, host=options.host, port=options.port, log_level="warning", limit_concurrency=_MOST_CONNECTIONS,
-        timeout_keep_alive=30, ws="none", access_log=False,
-    )  # fmt: skip
-    if hosts is None:
-        print(f"servecap: --host {options.host}: whoever reaches this machine reaches the mock", file=sys.stderr)
-    asyncio.run(_serve(uvicorn.Server(config), options))
+    app = Api(stand_in, scenario.model.name, scenario.workload.characters_per_token)
+
+    def said(base: str) -> None:
+        if options.json:
+            print(json.dumps({"base_url": f"{base}/v1", "metrics": f"{base}/metrics", "speed": options.speed}), flush=True)
+        else:
+            print(f"Listening at {base}/v1 (OpenAI-compatible), metrics at {base}/metrics. Ctrl-C ends it.", flush=True)
+
+    serve(app.app(names_of(options.host, "the mock")), options.host, options.port, said, options.for_s)
     return 0
 
 
-async def _serve(server: object, options: argparse.Namespace) -> None:
-    """Run ``server`` (uvicorn's), and say where it listens once it does."""
-    import uvicorn
-
-    assert isinstance(server, uvicorn.Server)
-    running = asyncio.create_task(server.serve())
-    while not server.started and not running.done():
-        await asyncio.sleep(0.01)
-    if running.done():
-        raise ConfigError(f"--port {options.port}: cannot listen on {options.host}:{options.port}; is it taken?")
-    port = server.servers[0].sockets[0].getsockname()[1]
-    host = f"[{options.host}]" if ":" in options.host else options.host
-    base = f"http://{host}:{port}"
-    if options.json:
-        print(json.dumps({"base_url": f"{base}/v1", "metrics": f"{base}/metrics", "speed": options.speed}), flush=True)
-    else:
-        print(f"Listening at {base}/v1 (OpenAI-compatible), metrics at {base}/metrics. Ctrl-C ends it.", flush=True)
-    if options.for_s is not None:
-        await asyncio.wait([running], timeout=options.for_s)
-        server.should_exit = True
-    await running
-
-
 def _check(options: argparse.Namespace) -> None:
-    if not 0 <= options.port <= 65_535:
-        raise ConfigError(f"--port: a number from 0 to 65535, but got {options.port}")
+    check_port(options.port)
     if not (math.isfinite(options.speed) and 0 < options.speed <= 1e4):
         raise ConfigError(f"--speed: a number above 0, at most 10000, but got {options.speed}")
     if not 1 <= options.most_requests <= 10_000_000:
         raise ConfigError(f"--most-requests: a number from 1 to 10,000,000, but got {options.most_requests}")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

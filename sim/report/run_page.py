@@ -34,26 +34,34 @@ def run_page(
     """The page of a run. ``extra`` is HTML of a further section (cost against load: only a search knows more than one);
     ``command`` finds the capacity of what ran."""
     scenario = result.scenario
-    decisions = decide(scenario, summary)
     return page(
         page_title(scenario),
-        [
-            first_screen(result, summary, decisions),
-            decision_section(decisions, command),
-            section("Where the dollars go", charts(_cost_figure(tree), _month_table(tree, month(result)))),
-            section("Perfect, configured, static", fleet_sizes(summary)),
-            extra,
-            section("Latency", _latency(result, summary), _handovers(summary)),
-            section("The run over time", charts(*time_figures(result)), _energy(summary)),
-            section("Why the tail waits", _why(summary), _tail(result)),
-            section("By route and tenant", _labels(result, summary)),
-            section("What happened", *(paragraph(note) for note in notes_of(result)), _events(result)),
-            section("Assumptions", assumptions(result), paragraph(regime_badge(scenario), quiet=True)),
-        ],
+        run_parts(result, summary, tree, extra=extra, command=command),
         f"Simulated {result.end_s:,.0f} s with {result.engine_steps:,} engine steps, seed {scenario.seed}. "
         "Percentiles are linear-interpolated over answered requests; TTFT from the client's send, queue and retries "
         "included; TPOT without the first token.",
     )
+
+
+def run_parts(
+    result: Result, summary: Mapping[str, Any], tree: CostNode, *, extra: str = "", command: str = "servecap decide"
+) -> list[str]:
+    """What ``run_page`` shows, as HTML: the first screen, then section by section."""
+    scenario = result.scenario
+    decisions = decide(scenario, summary)
+    return [
+        first_screen(result, summary, decisions),
+        decision_section(decisions, command),
+        section("Where the dollars go", charts(_cost_figure(tree), _month_table(tree, month(result)))),
+        section("Perfect, configured, static", fleet_sizes(summary)),
+        extra,
+        section("Latency", _latency(result, summary), _handovers(summary)),
+        section("The run over time", charts(*time_figures(result)), _energy(summary)),
+        section("Why the tail waits", _why(summary), _tail(result)),
+        section("By route and tenant", _labels(result, summary)),
+        section("What happened", *(paragraph(note) for note in notes_of(result)), _events(result)),
+        section("Assumptions", assumptions(result), paragraph(regime_badge(scenario), quiet=True)),
+    ]
 
 
 def _energy(summary: Mapping[str, Any]) -> str:

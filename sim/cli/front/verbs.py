@@ -51,6 +51,7 @@ PARSED_VERBS: dict[str, frozenset[str]] = {
     }),
     "compare": frozenset({"--seeds", "--json", "--markdown"}),
     "export": frozenset({"--format", "--out", "--config-dir", "--json"}),
+    "explore": frozenset({"--config-dir", "--for-s", "--host", "--json", "--no-browser", "--port", "--workers"}),
     "mock": frozenset({"--config-dir", "--for-s", "--host", "--json", "--most-requests", "--port", "--speed"}),
     "calibrate": frozenset({"--out", "--name", "--fix", "--concurrency", "--interval-s", "--json"}),
     "keys": frozenset({"--json", "--markdown", "--schema"}),
@@ -68,7 +69,7 @@ PARSED_VERBS: dict[str, frozenset[str]] = {
     "report": frozenset({"--grafana", "--json", "--prometheus", "--start"}),
 }  # fmt: skip
 """Verb with a parser of its own -> its flags; a test holds them against the parser."""
-TAKE_OVERRIDES = frozenset({*HYDRA_VERBS, "calc", "compare", "export", "calibrate", "mock"})
+TAKE_OVERRIDES = frozenset({*HYDRA_VERBS, "calc", "compare", "export", "calibrate", "explore", "mock"})
 """Verbs on whose line any key may stand."""
 USUAL: dict[str, tuple[Flag, ...]] = {
     "Traffic": (
