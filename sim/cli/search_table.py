@@ -14,7 +14,7 @@ from sim.report.loads import LoadPoint, load_section
 from sim.search import Point
 
 _USD = "usd_per_1m_output_tokens"
-_LAST = ("verdict", "missed", "usd_per_hour", "usd_per_1m_output_tokens", "engine_steps", "stopped_early")
+_LAST = ("verdict", "missed", "usd_per_hour", "usd_per_1m_output_tokens", "engine_steps", "stopped_early", "part")
 
 
 def write_search_table(path: Path, points: Sequence[Point]) -> None:
@@ -27,7 +27,7 @@ def write_search_table(path: Path, points: Sequence[Point]) -> None:
         rows.append([
             point.replicas, point.rate_scale, point.seed, *percentiles, point.verdict, "; ".join(point.missed),
             point.usd_per_hour, point.usd_per_1m_output_tokens, point.engine_steps, point.stopped_early or "",
-            " ".join(f"{name}={count}" for name, count in point.pools),
+            point.part, " ".join(f"{name}={count}" for name, count in point.pools),
         ])  # fmt: skip
     write_text(path, csv_text(rows))
 

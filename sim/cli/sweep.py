@@ -72,7 +72,7 @@ def finish_sweep(folder: Path, *, interrupted: bool = False, as_json: bool = Fal
     write_json(folder / "answer.json", answer | facts)
     targets = next((job.outcome.targets for job in jobs if job.outcome.targets), {})
     one_a_price = {_priced_by(job): folder / str(job.number) for job in jobs if job.summary}
-    traffic = _traffic_notes(jobs)
+    traffic = [*_traffic_notes(jobs), *_search_notes(best)]
     notes = [*traffic, *price_notes(one_a_price.values(), date.today())]
     against = decision_section(decisions)
     write_text(folder / "frontier.html", frontier_html(rows, answer=sentence, targets=targets, notes=notes, extra=against))
@@ -109,6 +109,12 @@ def _traffic_notes(jobs: Sequence[Job]) -> list[str]:
     """What was left out of the jobs' traces, sorted or assumed, each said once."""
     told = [f"Traffic: {one}." for job in jobs for one in left_out_sentences(job.summary.get("left_out") or {})]
     return list(dict.fromkeys(told))
+
+
+def _search_notes(best: Job | None) -> list[str]:
+    """What was simulated for the answer, where that was not all of the traffic at every point."""
+    reason = best.outcome.reason if best is not None and best.outcome.status == "done" else ""
+    return [f"Search: {reason}."] if reason else []
 
 
 def _decisions(folder: Path, best: Job | None) -> list[Decision]:

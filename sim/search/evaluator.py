@@ -4,6 +4,8 @@ Every point replays the same trace under the same streams (common random numbers
 uniforms: two candidates differ by what they are, not by luck. Where something is random, a point is run under
 ``search.replications`` seeds, and under more where these disagree; its replication of median tightness stands for it,
 so that it holds when most of its replications do.
+
+Of a long trace the decisive hours are run (``sim.search.decisive``), and only the answer's candidates whole (``proved``).
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from sim.analysis import price, summarize
 from sim.record import Result
 from sim.run import simulate
 from sim.search.certain_miss import CertainMiss
+from sim.search.decisive import Decisive, decisive_hours
 from sim.search.point import Point
 from sim.search.randomness import system_is_random, traffic_is_random
 from sim.spec import Scenario
@@ -52,6 +55,7 @@ class ScenarioEvaluator:
         self._on_point = on_point
         self._known: dict[tuple[int, float, Sizes], Point] = {}
         self._traces: dict[float, Trace] = {}
+        self._decisive: dict[float, Decisive | None] = {}
         self._kept: tuple[Point, Result] | None = None
         self._system_is_random: bool | None = None
 
@@ -80,9 +84,21 @@ class ScenarioEvaluator:
 
     def whole_run(self, point: Point) -> tuple[Point, Result]:
         """``point`` and its result, run to the end if it was given up before."""
-        if self._kept is not None and self._kept[0] == point and point.stopped_early is None:
+        if self._kept is not None and self._kept[0] == point and point.stopped_early is None and not point.part:
             return self._kept
         return self._run(point.replicas, point.rate_scale, point.seed, point.pools, early_stop=False)
+
+    def proved(self, point: Point) -> Point:
+        """``point`` as its whole run shows it, where only a part of the trace was run; what is asked later is this one."""
+        if not point.part:
+            return point
+        whole, result = self._run(
+            point.replicas, point.rate_scale, point.seed, point.pools, early_stop=True, whole=True
+        )
+        self._known[point.replicas, point.rate_scale, point.pools] = whole
+        if whole.holds:
+            self._kept = (whole, result)
+        return whole
 
     def fresh(self, point: Point, searched: bool = True) -> tuple[Point, ...]:
         """``point`` under ``search.replications`` seeds that no search has seen; none where nothing is random. A run that
@@ -93,7 +109,8 @@ class ScenarioEvaluator:
             return ()
         first = self.scenario.seed + self.scenario.search.max_replications
         seeds = range(first, first + max(2, self.scenario.search.replications))
-        return tuple(self._run(point.replicas, point.rate_scale, seed, point.pools, early_stop=False)[0] for seed in seeds)
+        long = self.decisive(point.rate_scale) is not None
+        return tuple(self._run(point.replicas, point.rate_scale, seed, point.pools, early_stop=long)[0] for seed in seeds)
 
     @property
     def system_is_random(self) -> bool:
@@ -110,7 +127,7 @@ class ScenarioEvaluator:
     def _replicated(self, replicas: int, rate_scale: float, pools: Sizes) -> tuple[Point, Result]:
         search, seed = self.scenario.search, self.scenario.seed
         runs = [self._run(replicas, rate_scale, seed, pools, early_stop=search.early_stop)]
-        if not self.random:
+        if runs[0][0].part or not self.random:  # a trace so long is its own replication
             return runs[0]
         for number in range(1, max(search.replications, search.max_replications)):
             agreed = len({point.holds for point, _ in runs}) == 1
@@ -120,16 +137,31 @@ class ScenarioEvaluator:
         runs.sort(key=lambda run: (not run[0].holds, run[0].tightness))
         return runs[len(runs) // 2]
 
+    def decisive(self, rate_scale: float) -> Decisive | None:
+        """The hours that decide at ``rate_scale``; None where the whole trace is run."""
+        if not self.scenario.search.early_stop or self.scenario.search.solve == "none":
+            return None
+        if rate_scale not in self._decisive:
+            self._decisive[rate_scale] = decisive_hours(self.scenario, self.trace(rate_scale))
+        return self._decisive[rate_scale]
+
     def _run(
-        self, replicas: int, rate_scale: float, seed: int, pools: Sizes, *, early_stop: bool
+        self, replicas: int, rate_scale: float, seed: int, pools: Sizes, *, early_stop: bool, whole: bool = False
     ) -> tuple[Point, Result]:
         scenario = replace(with_point(self.scenario, replicas, rate_scale, pools), seed=seed)
         trace = self.trace(rate_scale) if seed == self.scenario.seed else load_trace(scenario)
         watch = watch_of_this_job()
         watch.points, watch.doing = len(self.points), f"{replicas} replicas at {rate_scale:.4g} times the load"
         give_up = CertainMiss(scenario.slo, len(trace)) if early_stop else None
-        result = simulate(scenario, trace, give_up=give_up)
-        point = replace(point_of(result, replicas, rate_scale), pools=pools)
+        part = None
+        if early_stop and not whole:
+            own = seed == self.scenario.seed
+            part = self.decisive(rate_scale) if own else decisive_hours(scenario, trace)
+        result = simulate(scenario, trace if part is None else part.trace, give_up=give_up)
+        if part is None:
+            point = replace(point_of(result, replicas, rate_scale), pools=pools)
+        else:
+            point = replace(part.point(result, replicas, rate_scale), pools=pools)
         self.points.append(point)
         self._on_point(point)
         return point, result

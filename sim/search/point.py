@@ -41,6 +41,8 @@ class Point:
     """Why the run was given up before its end (its miss was certain), or None."""
     pools: tuple[tuple[str, int], ...] = ()
     """Replicas by pool, where a search sizes pools."""
+    part: str = ""
+    """The part of the trace that was simulated, in words; "" = all of it."""
     summary: Mapping[str, Any] = field(default_factory=dict)
     """The whole ``summary.json`` of the run; empty when it was given up early."""
 

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -66,7 +66,8 @@ def solve(scenario: Scenario, how: Solve, evaluator: ScenarioEvaluator | None = 
     rate_scale = scenario.workload.rate_scale
     pair = prefill_and_decode(scenario) if how == "replicas" else None
     if pair is not None:
-        found = _pair(scenario, evaluate, *pair)
+        prefill, decode = pair
+        found = _proved(evaluate, lambda: _pair(scenario, evaluate, prefill, decode))
         return _answer(how, found.nearest, evaluate, None, found.note)
     if how == "replicas" and scenario.fleet.pools:
         raise ConfigError(
@@ -85,17 +86,35 @@ def solve(scenario: Scenario, how: Solve, evaluator: ScenarioEvaluator | None = 
             replicas = min(max(math.ceil(rate_scale / guess), scenario.search.min_replicas), _most_replicas(scenario))
         return _answer(how, evaluate(replicas=replicas, rate_scale=rate_scale), evaluate, one, hopeless)
     if how == "replicas":
-        if scenario.search.one_replica_load:
+        if scenario.search.one_replica_load and evaluate.decisive(rate_scale) is None:
             one = _load(scenario, evaluate, 1, guess * ALONE)
         per_replica = max(guess, one.best.rate_scale if one is not None and one.best is not None else 0.0)
-        found = fewest_replicas(
+        found = _proved(evaluate, lambda: fewest_replicas(
             evaluate, low=scenario.search.min_replicas, high=_most_replicas(scenario),
             start=math.ceil(rate_scale / per_replica), rate_scale=rate_scale,
-        )  # fmt: skip
+        ))  # fmt: skip
     else:
         alone = ALONE if scenario.fleet.replicas == 1 else 1.0
-        found = _load(scenario, evaluate, scenario.fleet.replicas, guess * alone * scenario.fleet.replicas)
-    return _answer(how, found.nearest, evaluate, one, found.note)
+        start = guess * alone * scenario.fleet.replicas
+        found = _proved(evaluate, lambda: _load(scenario, evaluate, scenario.fleet.replicas, start))
+    part = evaluate.decisive(rate_scale)
+    searched = ""
+    if part is not None:
+        searched = f"searched in {part.words}; the answer was run whole"
+        if how == "replicas" and scenario.search.one_replica_load:
+            searched += "; how much one replica carries was not searched"
+    return _answer(how, found.nearest, evaluate, one, "; ".join(filter(None, (found.note, searched))))
+
+
+def _proved(evaluate: ScenarioEvaluator, search: Callable[[], Solution]) -> Solution:
+    """What ``search`` finds once its answer also holds in a whole run; what does not sends it on."""
+    while True:
+        found = search()
+        if found.best is None:
+            return found
+        whole = evaluate.proved(found.best)
+        if whole.holds:
+            return replace(found, best=whole, nearest=whole)
 
 
 def capacity_points(decided: Sequence[Point], at: Point) -> list[dict[str, Any]]:
@@ -200,6 +219,9 @@ def _most_replicas(scenario: Scenario) -> int:
 def _guess(scenario: Scenario, evaluate: ScenarioEvaluator) -> float:
     trace = evaluate.trace(scenario.workload.rate_scale)
     rate_per_s = len(trace) / trace.duration_s if trace.duration_s > 0 else float(len(trace))
+    part = evaluate.decisive(scenario.workload.rate_scale)
+    if part is not None:
+        rate_per_s = part.rate_per_s
     return scenario.workload.rate_scale * pooled_rate_per_s(scenario, trace) / rate_per_s
 
 
