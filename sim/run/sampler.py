@@ -98,14 +98,19 @@ class Sampler:
 
     def frame(self, requests: pd.DataFrame) -> pd.DataFrame:
         """``Result.timeseries``, the rolling p95s filled in from the finished requests."""
-        frame = pd.DataFrame(self._rows)
-        answered = requests.dropna(subset=["e2e_s"]).sort_values("finish_s")
-        finish = answered["finish_s"].to_numpy()
-        times_s = frame["time_s"].to_numpy() if len(frame) else np.zeros(0)
-        lows = np.searchsorted(finish, times_s - ROLLING_S, side="right").tolist()
-        highs = np.searchsorted(finish, times_s, side="right").tolist()
-        for name in ("ttft_s", "e2e_s"):
-            values = answered[name].to_numpy()
-            frame[f"{name[:-2]}_p95_s"] = [p95(values[low:high]) for low, high in zip(lows, highs, strict=True)]
+        frame = with_rolling_p95s(pd.DataFrame(self._rows), requests)
         own = [name for name in FEATURE_SERIES if name in frame]
         return frame.reindex(columns=[*TIMESERIES_COLUMNS, *own])
+
+
+def with_rolling_p95s(frame: pd.DataFrame, requests: pd.DataFrame) -> pd.DataFrame:
+    """``frame`` with the p95s of the requests that finished in the minute before each row."""
+    answered = requests.dropna(subset=["e2e_s"]).sort_values("finish_s")
+    finish = answered["finish_s"].to_numpy()
+    times_s = frame["time_s"].to_numpy() if len(frame) else np.zeros(0)
+    lows = np.searchsorted(finish, times_s - ROLLING_S, side="right").tolist()
+    highs = np.searchsorted(finish, times_s, side="right").tolist()
+    for name in ("ttft_s", "e2e_s"):
+        values = answered[name].to_numpy()
+        frame[f"{name[:-2]}_p95_s"] = [p95(values[low:high]) for low, high in zip(lows, highs, strict=True)]
+    return frame

@@ -11,7 +11,7 @@ after it, and counts their misses against what the whole trace may miss:
 
 A stretch begins with an empty fleet, so that it misses a little less than in the whole run: a failure is one, a success has
 to be proved. Left out (such scenarios are always run whole): what follows the clock, an autoscaler, a timeline, spot
-machines, failures, users that wait for answers, and targets of single routes or of gaps between tokens.
+machines, failures, users that wait for answers, a fleet in cells, and targets of single routes or of gaps between tokens.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def decisive_hours(scenario: Scenario, trace: Trace) -> Decisive | None:
 def _follows_the_clock(scenario: Scenario) -> bool:
     pools, failures = scenario.fleet.all_pools().values(), scenario.fleet.failures
     return bool(
-        scenario.timeline or scenario.workload.warmup_s or scenario.gateway.users.kind != "open"
+        scenario.fleet.cells > 1 or scenario.timeline or scenario.workload.warmup_s or scenario.gateway.users.kind != "open"
         or scenario.fleet.background is not None
         or failures.gpu_mtbf_h is not None or failures.link_mtbf_h is not None or failures.zone_mtbf_h is not None
         or any(pool.market == "spot" or scenario.scales(pool) for pool in pools)

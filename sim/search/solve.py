@@ -86,11 +86,11 @@ def solve(scenario: Scenario, how: Solve, evaluator: ScenarioEvaluator | None = 
             replicas = min(max(math.ceil(rate_scale / guess), scenario.search.min_replicas), _most_replicas(scenario))
         return _answer(how, evaluate(replicas=replicas, rate_scale=rate_scale), evaluate, one, hopeless)
     if how == "replicas":
-        if scenario.search.one_replica_load and evaluate.decisive(rate_scale) is None:
+        if scenario.search.one_replica_load and evaluate.decisive(rate_scale) is None and scenario.fleet.cells == 1:
             one = _load(scenario, evaluate, 1, guess * ALONE)
         per_replica = max(guess, one.best.rate_scale if one is not None and one.best is not None else 0.0)
         found = _proved(evaluate, lambda: fewest_replicas(
-            evaluate, low=scenario.search.min_replicas, high=_most_replicas(scenario),
+            evaluate, low=max(scenario.search.min_replicas, scenario.fleet.cells), high=_most_replicas(scenario),
             start=math.ceil(rate_scale / per_replica), rate_scale=rate_scale,
         ))  # fmt: skip
     else:

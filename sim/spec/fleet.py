@@ -140,6 +140,14 @@ class FleetSpec:
     """Replicas of the plain fleet are spread over these, as a pool's; empty = zone_a."""
     pools: dict[str, PoolSpec] = Field(default_factory=dict)
     """Name -> pool, for a mixed fleet."""
+    cells: int = Field(default=1, ge=1, le=10_000)
+    """The fleet stands in so many cells that share nothing: each has a gateway of its own with all its policies, an even
+    share of every pool's replicas, and the requests that ``cells_by`` gives it; the default is one fleet. Large deployments
+    are built so, to bound what a failure takes (a cell of AWS's cell-based architecture). Limits, budgets, caches and queues
+    of the gateway are each cell's own, as they are stated."""
+    cells_by: Literal["session", "tenant", "route", "feature"] = "session"
+    """What is hashed to a cell: the session (a request without one alone), or a label of the trace, all of whose requests
+    then share a cell (a zone or a region is such a label); the default spreads evenly, servecap's own choice."""
     gpu_budget: int | None = Field(default=None, ge=1)
     """GPUs that all pools together may hold, at the start and later; None = any number."""
     cold_start: ColdStartSpec = Field(default_factory=ColdStartSpec)

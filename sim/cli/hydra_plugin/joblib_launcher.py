@@ -105,7 +105,8 @@ def _slot() -> ProcessPoolExecutor:
 
 
 def _end_with_parent(parent: int) -> None:
-    """In a new process: Ctrl-C is the parent's business, and its end is ours."""
+    """In a new process: Ctrl-C is the parent's business, and its end is ours; other cores are other jobs'."""
+    os.environ["LOKY_MAX_CPU_COUNT"] = "1"
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:

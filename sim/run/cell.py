@@ -1,0 +1,128 @@
+"""``simulate_cell``: builds the house for one fleet behind one gateway, lets time pass, returns the columns."""
+
+from __future__ import annotations
+
+import gc
+import math
+import time
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from sim.analysis.energy import watts_over_time
+from sim.analysis.laws import violations
+from sim.engine.clock import DEADLINE, Clock
+from sim.engine.gaps import GapHistogram
+from sim.errors import InvariantError
+from sim.fleet.books import Books
+from sim.fleet.factory import Handover
+from sim.fleet.fleet import Fleet
+from sim.fleet.roster import Roster
+from sim.gateway.gateway import Gateway
+from sim.gateway.policies import answering_pools
+from sim.perf.steady import MeanRequest
+from sim.plugins import Plugins, Policies
+from sim.record import Recorder, Result
+from sim.record.recorder import FAILED, GiveUp
+from sim.record.result import TIMESERIES_COLUMNS
+from sim.run.sampler import Sampler
+from sim.run.step_records import StepRecords
+from sim.spec import Scenario
+from sim.watch import watch_of_this_job
+from sim.workload import Trace
+
+_PATIENCE_S = 7 * 86_400.0
+"""A request that has no outcome so long after the last arrival never gets one: its fleet does not come up."""
+
+
+def simulate_cell(
+    scenario: Scenario, trace: Trace, every_s: float, *, give_up: GiveUp | None = None, policies: Policies | None = None
+) -> Result:
+    """One fleet behind one gateway; the rest as ``simulate`` has it. ``every_s``: the time series' grid."""
+    clock = Clock()
+    recorder = Recorder(len(trace), (*scenario.fleet.all_pools(), *answering_pools(scenario.gateway)), give_up)
+    roster = Roster(clock, scenario, recorder)
+    plugins = Plugins(scenario.seed, policies)
+    gateway = Gateway(scenario, trace, clock, recorder, roster.endpoints, plugins)
+    gaps = GapHistogram()
+    steps = StepRecords() if scenario.output.steps else None
+    wires = gateway.wires
+    handover = Handover(wires, wires.chunks(steps)) if wires is not None else None
+    Fleet(scenario, roster, gateway.dispatcher, gaps, _mean_request(trace), plugins, steps, handover)
+    books = Books(roster, scenario)
+    sampler = None
+    if scenario.output.timeseries:
+        sampler = Sampler(clock, roster.endpoints, books, gateway.counts, recorder, every_s)
+
+    watch = watch_of_this_job()
+    watch.run_begins(lambda: (clock.now, recorder.open_requests), trace.duration_s, len(trace))
+    # Nothing of a run is cyclic garbage; tracing its growing columns again and again would only cost time.
+    collecting = gc.isenabled()
+    gc.disable()
+    wall, cpu = time.perf_counter(), time.process_time()
+    try:
+        gateway.start()
+        clock.at(trace.duration_s + _PATIENCE_S, DEADLINE, lambda _: _give_up_waiting(clock, roster, recorder))
+        while recorder.open_requests and recorder.stopped_early is None:
+            clock.step()
+        end_s = clock.now
+        for server in roster.servers:
+            if not server.replica.stopped:
+                gateway.dispatcher.unfinished(server.replica.stop(), server)
+        names = [server.name for server in roster.servers]
+        requests = recorder.frame(np.array(gateway.arrival_s), trace.input_tokens, dict(trace.labels), names)
+        cpu_s, wall_s = time.process_time() - cpu, time.perf_counter() - wall
+    finally:
+        watch.run_ends()
+        if collecting:
+            gc.enable()
+    replicas = books.close(end_s)
+    result = Result(
+        scenario=scenario,
+        requests=requests,
+        replicas=replicas,
+        timeseries=sampler.frame(requests) if sampler is not None else pd.DataFrame(columns=list(TIMESERIES_COLUMNS)),
+        events=recorder.events,
+        itl=gaps.histogram(),
+        end_s=end_s,
+        last_arrival_s=max(gateway.arrival_s, default=0.0),
+        engine_steps=int(replicas["engine_steps"].sum()),
+        kernel_events=clock.events_scheduled,
+        wall_s=wall_s,
+        cpu_s=cpu_s,
+        ranks=books.ranks(),
+        tiers=books.tiers(),
+        features=books.features(),
+        steps=steps.frame() if steps is not None else None,
+        stopped_early=recorder.stopped_early,
+        gateway=gateway.figures(),
+        api_bill_usd={provider.name: dict(provider.bill_usd) for provider in gateway.providers.all},
+        work=recorder.work_by_pool(),
+        inputs=dict(trace.provenance.get("files", {})),
+        left_out=trace.left_out(),
+    )
+    if sampler is not None:
+        result = replace(result, timeseries=result.timeseries.assign(watts=watts_over_time(result)))
+    if scenario.check_invariants and (broken := violations(result)):
+        raise InvariantError("\n".join(broken))
+    return result
+
+
+def _mean_request(trace: Trace) -> MeanRequest:
+    if not len(trace):
+        return MeanRequest(1.0, 1.0)
+    return MeanRequest(max(1.0, float(trace.input_tokens.mean())), max(1.0, float(trace.output_tokens.mean())))
+
+
+def _give_up_waiting(clock: Clock, roster: Roster, recorder: Recorder) -> None:
+    """Every request still open has failed: its fleet does not come up.
+
+    Raises:
+        InvariantError: servers are ready and nothing is left to happen, so that somebody has been forgotten.
+    """
+    if roster.endpoints.ready and clock.peek() == math.inf:
+        raise InvariantError(f"{recorder.open_requests} requests have no outcome, but nothing happens after {clock.now} s")
+    for row, outcome in enumerate(recorder.outcome):
+        if outcome < 0:
+            recorder.lost(row, clock.now, FAILED, "never_served")
