@@ -24,6 +24,8 @@ class Watch:
         """Of a job of several parts (options, sides, cases) the one in work, e.g. ``option 2 of 5, api``."""
         self.doing = ""
         """What is done now, e.g. ``6 replicas``."""
+        self.silent = False
+        """Whoever started the job wants to read nothing of its progress."""
         self.points = 0
         """Simulations that a search has finished."""
         self._run: tuple[Callable[[], tuple[float, int]], float, int, float] | None = None

@@ -23,7 +23,7 @@ from sim.analysis.compare import Difference, compare_requests, compare_summaries
 from sim.analysis.judge import verdict_words
 from sim.cli.compose import composed_scenario
 from sim.cli.front.verbs import own_flags
-from sim.cli.front.words import flags_apart
+from sim.cli.front.words import as_overrides, flags_apart
 from sim.cli.stored import stored_frame, stored_scenario, stored_summary
 from sim.errors import ConfigError
 from sim.report import write_json, write_text
@@ -139,10 +139,15 @@ def _stated(text: str, common: Sequence[str]) -> Side | Scenario:
     if text and "=" not in text and not text.startswith("--"):
         raise ConfigError(f"{text}: neither a run folder nor overrides (key=value)")
     try:
-        overrides = shlex.split(text)
+        own = as_overrides(shlex.split(text))
     except ValueError as error:
         raise ConfigError(f"{text}: is no set of overrides ({error})") from None
-    return composed_scenario([*common, *overrides])
+    stated = {_key(one) for one in own}
+    return composed_scenario([*(one for one in common if _key(one) not in stated), *own])
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0]
 
 
 def _seeds(asked: int | None, scenarios: Sequence[Scenario], folders: int) -> int:

@@ -17,6 +17,7 @@ import yaml
 
 from sim.analysis import price
 from sim.cli.compose import composed_scenario
+from sim.cli.front.words import as_overrides
 from sim.decision import Option, Row, api_options, decide_options
 from sim.decision.table import answer_words
 from sim.errors import ConfigError
@@ -25,6 +26,7 @@ from sim.report.names import traffic_name
 from sim.report.options import options_markdown, options_page, print_options
 from sim.report.run_folder import json_text
 from sim.spec import Scenario, scenario_to_dict
+from sim.watch import watch_of_this_job
 
 _OWN = ("decide.", "experiment=", "hydra.")
 
@@ -61,7 +63,7 @@ def options_of(scenario: Scenario, overrides: Sequence[str]) -> list[Option]:
     found = []
     for name, text in scenario.decide.options.items():
         try:
-            own = shlex.split(text)
+            own = as_overrides(shlex.split(text))
             kept = [one for one in base if _key(one) not in {_key(other) for other in own}]
             found.append(Option(name, composed_scenario([*experiment, *kept, *own])))
         except ConfigError as error:
@@ -76,12 +78,15 @@ def options_of(scenario: Scenario, overrides: Sequence[str]) -> list[Option]:
 def run_decide(scenario: Scenario, folder: Path, overrides: Sequence[str]) -> list[Row]:
     """Simulate, size and compare; leaves ``decide.json``, ``decide.html``, ``decide.md`` and a run folder an option."""
     options = options_of(scenario, overrides)
-    print(f"Setting {len(options)} options side by side", file=sys.stderr)
+    silent = watch_of_this_job().silent
+    if not silent:
+        print(f"Setting {len(options)} options side by side", file=sys.stderr)
     sized: list[Row] = []
 
     def on_row(row: Row) -> None:
         sized.append(row)
-        print(f"  {row.name}: ${row.usd_per_month:,.0f} a month", file=sys.stderr)
+        if not silent:
+            print(f"  {row.name}: ${row.usd_per_month:,.0f} a month", file=sys.stderr)
 
     try:
         rows = decide_options(options, on_row)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 
 from sim.cli.environment import any_terminal, fault, version
 from sim.cli.front.help import verb_help
-from sim.cli.front.verbs import HYDRA_VERBS, TAKE_OVERRIDES, own_flags
+from sim.cli.front.verbs import HYDRA_VERBS, LONG, TAKE_OVERRIDES, own_flags
 from sim.cli.front.words import as_overrides
 from sim.cli.plain_words import check_flags, printable
 from sim.errors import SimError
@@ -49,8 +49,6 @@ VERBS = {
     "report": ("sim.cli.rewrite_report:main", "write the page of a run or sweep folder again"),
 }
 """Verb -> (where its ``main(argv) -> exit code`` lives, one line of help). Imported only when asked for."""
-LONG = frozenset({"compare", "calibrate", "traces", "conformance", "validate"})
-"""Verbs with parsers of their own that may take minutes: they show progress, unless ``--quiet``."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

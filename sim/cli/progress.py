@@ -30,6 +30,7 @@ def shown_progress(*, quiet: bool = False) -> Iterator[Watch]:
     """The progress of what runs inside, on standard error unless ``quiet``."""
     console = Console(stderr=True)
     with watching() as watch:
+        watch.silent = quiet
         if quiet:
             yield watch
         elif console.is_terminal:

@@ -19,6 +19,7 @@ from rich.table import Table
 from sim.cli.plain_yaml import read_plain_yaml
 from sim.errors import ConfigError, OutputError, SimError
 from sim.spec import GeneratorSpec, WorkloadSpec
+from sim.watch import watch_of_this_job
 from sim.workload import Trace, generate, load_workload, write_trace
 from sim.workload.cautions import cautions
 from sim.workload.columns import as_number
@@ -258,12 +259,10 @@ def _fetch(arguments: argparse.Namespace) -> None:
         for name, known in PUBLIC_TRACES.items():
             print(f"{name}  {known.licence}  {known.url}")
         return
-    shown = [0]
+    watch = watch_of_this_job()
 
     def progress(loaded_bytes: int) -> None:
-        if loaded_bytes - shown[0] >= 16 << 20:
-            shown[0] = loaded_bytes
-            print(f"\r{loaded_bytes / 1e6:,.0f} MB", end="", file=sys.stderr, flush=True)
+        watch.doing = f"{arguments.name}: {loaded_bytes / 1e6:,.0f} MB loaded"
 
     path = fetch(
         arguments.name, folder=arguments.folder, url=arguments.url, sha256=arguments.sha256, progress=progress

@@ -123,6 +123,20 @@ def test_a_run_and_a_sweep_end_as_json(servecap, tmp_path: Path) -> None:
     assert found["answer"].startswith("Cheapest")
 
 
+def test_flags_within_options_and_sides(servecap, tmp_path: Path) -> None:
+    """What a side or an option states itself wins over what holds for all; both may be written either way."""
+    ended = servecap(
+        "compare", "--replicas 2", "fleet.replicas=3", "gpu=h100", "--replicas", "4", "--limit", "200", "--json", "--quiet"
+    )
+    assert ended.code == 0, ended.err
+    assert set(json.loads(ended.out)["against"]) == {"fleet.replicas=3", "gpu=h100"}
+    line = ["--gpu", "l40s", "--limit", "200", "--option", "one: --gpu h100 --replicas 1 search.solve=none", "--no-decide-apis"]
+    ended = servecap("decide", *line, "--json", "--quiet", "--out", "decided")
+    assert ended.code in (0, 3)
+    assert json.loads(ended.out)["options"][0]["fleet"]["main"]["gpu"] == "h100"
+    assert "side by side" not in ended.err
+
+
 @pytest.mark.parametrize("verb", sorted(PARSED_VERBS))
 def test_flags_of_a_verb_with_a_parser_of_its_own(servecap, verb: str) -> None:
     """The table that help and completion read holds what the parser takes: as its help says it."""

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from sim.cli.front.flags import flag_table, key_of
 from sim.cli.front.reference import plain_keys, reference_rows
-from sim.cli.front.verbs import HYDRA_VERBS, PARSED_VERBS, TAKE_OVERRIDES, USUAL, own_flags
+from sim.cli.front.verbs import HYDRA_VERBS, LONG, PARSED_VERBS, TAKE_OVERRIDES, USUAL, own_flags
 from sim.cli.front.words import HYDRA_VALUES
 from sim.cli.guide import pages
 from sim.presets.packaged import packaged_presets
@@ -111,6 +111,8 @@ def _flags(verb: str, word: str) -> Iterator[Candidate]:
     usual = [flag for flags in (HYDRA_VERBS.get(verb, ()), *USUAL.values()) for flag in flags]
     told = {flag.name: flag.text or meanings[flag.name] for flag in usual}
     own = dict.fromkeys(own_flags(verb), "") | {"--help": "what this verb takes"}
+    if verb in LONG:
+        own["--quiet"] = "no progress on standard error"
     if verb not in TAKE_OVERRIDES:
         yield from own.items()
         return

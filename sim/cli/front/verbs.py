@@ -69,6 +69,8 @@ PARSED_VERBS: dict[str, frozenset[str]] = {
     "report": frozenset({"--grafana", "--json", "--prometheus", "--start"}),
 }  # fmt: skip
 """Verb with a parser of its own -> its flags; a test holds them against the parser."""
+LONG = frozenset({"compare", "calibrate", "traces", "conformance", "validate"})
+"""Of these, verbs that may take minutes: they show progress, unless ``--quiet``."""
 TAKE_OVERRIDES = frozenset({*HYDRA_VERBS, "calc", "compare", "export", "calibrate", "explore", "mock"})
 """Verbs on whose line any key may stand."""
 USUAL: dict[str, tuple[Flag, ...]] = {
