@@ -44,18 +44,20 @@ def shown_progress(*, quiet: bool = False) -> Iterator[Watch]:
 @contextmanager
 def left_in(folder: Path) -> Iterator[None]:
     """The progress of what runs inside, as the file ``PROGRESS`` in ``folder`` while it runs."""
-    path = folder / PROGRESS
+    path, beside = folder / PROGRESS, folder / f"{PROGRESS}.part"
 
     def write() -> None:
         with contextlib.suppress(OSError):
-            path.write_text(watch.line(), encoding="utf-8")
+            beside.write_text(watch.line(), encoding="utf-8")
+            beside.replace(path)
 
     with watching() as watch:
         try:
             with _every(_PATIENCE_S, write):
                 yield
         finally:
-            path.unlink(missing_ok=True)
+            for file in (path, beside):
+                file.unlink(missing_ok=True)
 
 
 def say(line: str) -> None:

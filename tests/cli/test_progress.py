@@ -60,7 +60,7 @@ def test_plain_lines_where_nobody_watches(capsys: pytest.CaptureFixture[str], mo
     for quiet in (False, True):
         with progress.shown_progress(quiet=quiet) as watch:
             watch.part = "side 1 of 2"
-            time.sleep(0.2)
+            time.sleep(0.5)
         lines = capsys.readouterr().err.splitlines()
         assert set(lines) == (set() if quiet else {"servecap: side 1 of 2"})
 
@@ -69,7 +69,10 @@ def test_a_job_of_a_sweep_leaves_its_line_while_it_runs(tmp_path: Path, monkeypa
     monkeypatch.setattr(progress, "_PATIENCE_S", 0.02)
     with progress.left_in(tmp_path):
         watch_of_this_job().doing = "6 replicas"
-        time.sleep(0.2)
+        deadline = time.monotonic() + 20
+        while not (tmp_path / progress.PROGRESS).is_file() or not (tmp_path / progress.PROGRESS).read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
         assert (tmp_path / progress.PROGRESS).read_text() == "6 replicas"
     assert list(tmp_path.iterdir()) == []
 
