@@ -21,6 +21,7 @@ import yaml
 
 from sim.cli.compose import composed_scenario
 from sim.errors import ConfigError, OutputError
+from sim.perf.collectives import machines
 from sim.spec import EngineSpec, ModelSpec, Scenario
 from sim.spec.releases import parse_version
 from sim.spec.serve_line import model_reference, serve_words
@@ -68,6 +69,12 @@ def exported(scenario: Scenario, form: str) -> str:
     documents: list[Any] = []
     for name, pool in scenario.fleet.all_pools().items():
         model, engine = pool.model or scenario.model, pool.engine or scenario.engine
+        gpu = pool.gpu or scenario.gpu
+        if machines(engine.gpus, gpu) > 1:
+            raise ConfigError(
+                f"export writes one pod a replica, but {engine.gpus} {gpu.name} GPUs stand on {machines(engine.gpus, gpu)} "
+                f"machines of {gpu.max_scaleup_gpus} (gpu.max_scaleup_gpus)"
+            )
         if engine.name not in _IMAGES:
             raise ConfigError(f"engine={engine.name}: export writes vLLM, SGLang and TensorRT-LLM servers")
         if form != "kubernetes" and engine.name != "vllm":
@@ -117,8 +124,11 @@ def _llm_d(label: str, model: ModelSpec, engine: EngineSpec, replicas: int) -> l
         "resources": {"limits": {"nvidia.com/gpu": str(_gpus(engine))}},
     }  # fmt: skip
     served = model_reference(model)
+    parallelism = {"tensor": engine.tensor_parallel_size}
+    if engine.data_parallel_size > 1:
+        parallelism |= {"data": engine.data_parallel_size, "dataLocal": engine.data_parallel_size}
     decode = {
-        "create": True, "replicas": replicas, "parallelism": {"tensor": engine.tensor_parallel_size},
+        "create": True, "replicas": replicas, "parallelism": parallelism,
         "containers": [container],
     }  # fmt: skip
     artifacts = {"uri": f"hf://{served}", "name": served}

@@ -150,3 +150,9 @@ def test_published_lines_give_an_answer_or_name_what_is_missing(shared: Path) ->
 def test_an_order_of_ones_own_is_the_servers_priority_policy(policy: Any) -> None:
     line = serve_line(model("llama3_8b"), EngineSpec(scheduling_policy=policy))
     assert line.endswith("--scheduling-policy priority")
+
+
+def test_a_server_of_several_machines_is_no_pod() -> None:
+    with pytest.raises(ConfigError, match="16 h200 GPUs stand on 2 machines of 8"):
+        exported(composed_scenario(["experiment=expert_parallel", "engine.data_parallel_size=16"]), "kubernetes")
+    assert "data: 8" in exported(composed_scenario(["experiment=expert_parallel"]), "llm-d")

@@ -19,6 +19,7 @@ from sim.presets.packaged import packaged_presets
 ALIASES = {
     "--trace": "workload.path", "--hf-config": "model.hf_config", "--tp": "engine.tensor_parallel_size",
     "--pp": "engine.pipeline_parallel_size", "-tp": "engine.tensor_parallel_size", "-pp": "engine.pipeline_parallel_size",
+    "--dp": "engine.data_parallel_size", "-dp": "engine.data_parallel_size",
     "--vllm": "vllm_line", "--launcher": "hydra/launcher", "--sweeper": "hydra/sweeper",
 }  # fmt: skip
 """Names that are not the key's."""
