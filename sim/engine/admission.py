@@ -23,6 +23,7 @@ from sim.engine.cadence import Cadence
 from sim.engine.kv_source import NOTHING
 from sim.engine.request import EngineRequest
 from sim.engine.reserve import Reserve
+from sim.engine.waiting_queue import WaitingQueue
 
 
 class Admission:
@@ -52,6 +53,7 @@ class Admission:
         if adapters is not None:
             adapters.set_aside = False
         set_aside: list[EngineRequest] = []
+        unnamed = drafts.read_ahead - 1 if drafts is not None and drafts.read_ahead > 1 else 0
         passed = False
         while budget > 0 and len(books.running) < limits.seats and (drafts is None or drafts.room):
             queue = waiting
@@ -62,15 +64,15 @@ class Admission:
             request = queue.first
             if request is None:
                 break
-            if external is not None and request.loading and not external.promote(request, pool):
+            if external is not None and request.loading and not external.promote(request, pool, unnamed):
                 set_aside.append(queue.pop())
                 continue
             if request.stale_until > books.returned:
-                set_aside.append(queue.pop())
+                set_aside.append(self._take_aside(request, queue))
                 continue
             if adapters is not None and not adapters.admits(request):
                 adapters.set_aside = True
-                set_aside.append(queue.pop())
+                set_aside.append(self._take_aside(request, queue))
                 continue
             offer = NOTHING
             pieces: Match
@@ -92,6 +94,9 @@ class Admission:
             n = request.target - hit
             if offer.asynchronous:
                 n = 0
+            elif n == 0:
+                set_aside.append(self._take_out(request))
+                continue
             elif hold and n > 1:
                 break
             padded = drafts is not None and drafts.pads(n, hit)
@@ -101,29 +106,30 @@ class Admission:
                     break
             if 0 < longest < n:
                 n = longest
-            if n > budget:
+            room = budget if drafts is None or offer.asynchronous else min(budget, drafts.inputs - drafts.extra_rows)
+            if n > room:
                 if not limits.chunked:
                     break
-                n = budget
+                n = room
             if drafts is not None and not offer.asynchronous:
                 n = drafts.cut_first(request, hit, n)
                 if n == 0:
-                    set_aside.append(queue.pop())
+                    set_aside.append(self._take_aside(request, queue))
                     continue
             watermark = limits.watermark_blocks if books.running else 0
             if grouped is not None:
                 if not grouped.seat(request, hit + n, watermark, limits.reserve_full_isl, books.composed + 1):
                     break
             else:
-                room = pool.free - free_hits + hit_blocks - watermark
+                free = pool.free - free_hits + hit_blocks - watermark
                 blocks = -(-(hit + n) // block_size) if drafts is None or offer.asynchronous else drafts.blocks(hit + n)
                 blocks = blocks if blocks > hit_blocks else hit_blocks
                 wanted = -(-request.target // block_size) if limits.reserve_full_isl else 0
                 if self._reserve is not None:
                     wanted = self._reserve.blocks_wanted(request, books)
-                if wanted > room or blocks > room:
+                if wanted > free or blocks > free:
                     break
-                if offer.asynchronous and blocks > room - self._promised(batch):
+                if offer.asynchronous and blocks > free - self._promised(batch, set_aside):
                     break
                 if request.computed:
                     pool.take(blocks - hit_blocks)
@@ -132,9 +138,14 @@ class Admission:
             if external is None:
                 waiting.pop()
             else:
+                again = request.holding  # the load before failed from its start: it keeps its place
                 self._take_out(request)
                 if offer.asynchronous:
                     external.begin(request, local, offer.tokens, blocks)
+                    if again:
+                        set_aside.append(request)
+                    else:
+                        external.holding.append(request)
                     continue
                 if offer.tokens:
                     batch.load_time += external.load_in_step(request, local, offer.tokens)
@@ -159,6 +170,12 @@ class Admission:
         if self._cadence is not None and not hold:
             self._cadence.admitted(books.n_waiting > n_aside)
 
+    def _take_aside(self, request: EngineRequest, queue: WaitingQueue) -> EngineRequest:
+        """``request``, the first of ``queue``, is set aside; one that owns no blocks any more leaves those who do."""
+        if request.holding and not request.computed:
+            return self._take_out(request)
+        return queue.pop()
+
     def _take_out(self, request: EngineRequest) -> EngineRequest:
         """``request``, the first of its queue, leaves it."""
         books = self._books
@@ -168,9 +185,9 @@ class Admission:
             books.waiting.pop()
         return request
 
-    def _promised(self, batch: Batch) -> int:
-        """Blocks that prompts under way, running or LOADING, will still need while ``batch`` is composed; with speculation
-        also what verifying takes, for each of them and for the one that asks."""
+    def _promised(self, batch: Batch, set_aside: list[EngineRequest]) -> int:
+        """Blocks that prompts under way, running or LOADING (``set_aside`` for now or not), will still need while ``batch``
+        is composed; with speculation also what verifying takes, for each of them and for the one that asks."""
         books = self._books
         external, drafts = books.external, books.drafts
         size = books.block_size
@@ -178,9 +195,13 @@ class Admission:
         promised = -(-more // size)
         given = {request: before + n for request, n, before in batch.prefills}
         for request in books.prefilling:
-            have = -(-given.get(request, request.computed) // size) if drafts is None else drafts.state(request).blocks
+            reached = given.get(request, request.computed)
+            if reached >= request.target and request in batch.admitted and not request.least_blocks:
+                continue  # its whole prompt at once: nothing of it was ever under way
+            have = -(-reached // size) if drafts is None else drafts.state(request).blocks
             promised += max(0, -(-(request.target + more) // size) - max(have, request.least_blocks))
         if external is not None:
-            for request in external.holding.in_order():
-                promised += max(0, -(-(request.target + more) // size) - request.least_blocks)
+            for request in [*external.holding.in_order(), *set_aside]:
+                if request.holding:
+                    promised += max(0, -(-(request.target + more) // size) - request.least_blocks)
         return promised

@@ -54,7 +54,7 @@ class CountingBlockPool:
         """Free everything a request holds."""
         self.free += held_blocks
         if self.freed is not None:
-            self.freed.freed(request, held_blocks)
+            self.freed.freed(request, 0, held_blocks)
 
     def clear(self) -> None:
         """Forget what is cached; nobody holds a block. Here: nothing to do."""

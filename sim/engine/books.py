@@ -246,6 +246,8 @@ class Books:
         """Running ``request`` ends with an error; its blocks from ``block`` on are worth nothing."""
         del self.running[request]
         request.running = False
+        if self.adapters is not None:
+            self.adapters.leave(request)
         self._stop_prefill(request)
         if isinstance(self.pool, PrefixBlockPool):
             request.least_blocks -= self.pool.disown(request, block)

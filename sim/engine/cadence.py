@@ -9,6 +9,7 @@ wave is a multiple of N. Source: vLLM 0.33, ``v1/core/sched/scheduler.py``, ``v1
 from __future__ import annotations
 
 from sim.engine.batch import Batch
+from sim.engine.request import EngineRequest
 
 
 class Cadence:
@@ -29,10 +30,11 @@ class Cadence:
         """An admission that was not held is over; whether it left somebody waiting who could have come."""
         self._full = left_waiting
 
-    def composed(self, step: int, batch: Batch) -> None:
-        """``batch`` is step number ``step``, its chunks not yet booked."""
+    def composed(self, step: int, batch: Batch, prefilling: dict[EngineRequest, None]) -> None:
+        """``batch`` is step number ``step``, its chunks not yet booked; ``prefilling`` are in the middle of their prompts
+        (whoever it admits among them)."""
         for request, _, before in batch.prefills:
-            if request not in batch.admitted or request.target - before > 1:
+            if request.target - before > 1 if request in batch.admitted else request in prefilling:
                 self._last_prefill_step = step
                 return
 

@@ -29,7 +29,8 @@ class ContentTree:
                 node = node.child((end, (request.lora, name) if request.lora else name))
                 end += tokens
                 path.append((node, end))
-        node = node.child((end, request.output_name or (request.request_id, "output")))
+        answer = request.output_name or (request.request_id, "output")
+        node = node.child((end, (request.lora, answer) if request.lora else answer))
         path.append((node, request.prompt_len))
         node.pins += 1
         return path

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from sim.engine.batch import Batch
 from sim.engine.block_pool import CountingBlockPool
 from sim.engine.kv_source import KvSource
 from sim.engine.prefix_cache import PrefixBlockPool
@@ -94,6 +95,8 @@ class ExternalKv:
         """What was told and has not reached the scheduler."""
         self.begun: list[tuple[EngineRequest, int, int]] = []
         """Loads begun by the latest call: request, local tokens, external tokens."""
+        self.not_before = 0.0
+        """When a step of the latest call can start."""
         self.put_off = 0
         """Requests that the latest call was told to ask for later."""
         self.loaded: list[EngineRequest] = []
@@ -124,12 +127,12 @@ class ExternalKv:
     # -- a load --------------------------------------------------------------------------------------------------------
 
     def begin(self, request: EngineRequest, local: int, tokens: int, blocks: int) -> None:
-        """``request`` has ``blocks`` blocks for ``tokens`` behind ``local`` ones, and loads from now on."""
+        """``request``, which is in no queue, has ``blocks`` blocks for ``tokens`` behind ``local`` ones, and loads from now
+        on."""
         self.loads[request] = Load(local, local + tokens, True)
         request.loading = True
         request.computed = local + tokens
         request.least_blocks = blocks
-        self.holding.append(request)
         request.holding = True
         self.note(request, local, tokens)
         self.source.load(request, local, tokens)
@@ -152,8 +155,9 @@ class ExternalKv:
         request.holding = False
         self.ready -= 1
 
-    def promote(self, request: EngineRequest, pool: Pool) -> bool:
-        """Whether LOADING ``request``, whose blocks are in ``pool``, has what it waited for and may be looked at."""
+    def promote(self, request: EngineRequest, pool: Pool, unnamed: int) -> bool:
+        """Whether LOADING ``request``, whose blocks are in ``pool``, has what it waited for and may be looked at; its last
+        ``unnamed`` tokens make no block findable."""
         load = self.loads[request]
         if not load.reported:
             return False
@@ -165,7 +169,7 @@ class ExternalKv:
             request.least_blocks = request.computed = 0
             return True
         if pool.caching:
-            pool.register(request, request.computed)
+            pool.register(request, request.computed - unnamed)
         if request.computed == request.target:
             request.computed -= 1
             if not request.computed:
@@ -175,10 +179,18 @@ class ExternalKv:
 
     # -- reports -------------------------------------------------------------------------------------------------------
 
-    def take_due(self, upto: float) -> list[Report]:
-        """What was told by ``upto``, no longer kept here."""
-        found = [report for report in self.reports if report.time <= upto]
-        self.reports = self.reports[len(found) :]
+    def take_due(self, upto: float, batch: Batch | None) -> list[Report]:
+        """What was told by ``upto``, no longer kept here; of a load within a step only with the output of that step,
+        ``batch``."""
+        found: list[Report] = []
+        kept: list[Report] = []
+        for report in self.reports:
+            load = self.loads.get(report.request) if report.request is not None else None
+            due = report.time <= upto
+            if due and load is not None and not load.asynchronous and report.good >= 0:
+                due = batch is not None and report.request in batch.admitted
+            (found if due else kept).append(report)
+        self.reports = kept
         return found
 
     def filter(self, requests: list[EngineRequest], number: int) -> None:

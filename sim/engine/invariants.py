@@ -142,7 +142,8 @@ class WatchedScheduler(Scheduler):
         for request, tokens, before in order:
             given += tokens
             if request in admitted:
-                self._hit_blocks[request] = self._loaded_behind.pop(request, before // self.limits.block_size)
+                behind = self._loaded_behind.pop(request, 0)
+                self._hit_blocks[request] = behind if request.least_blocks else before // self.limits.block_size
             elif before != self.books.position(request) - tokens:
                 self._broken(f"request {request.request_id} was given tokens from {before}, not from where it stands")
             self._given[request] = self._given.get(request, 0) + tokens
@@ -163,7 +164,7 @@ class WatchedScheduler(Scheduler):
     def _check_finished(self, request: EngineRequest) -> None:
         given = self._given.pop(request, 0)
         external = self.books.external
-        if external is None or request not in external.pinned:
+        if external is None or request not in external.holders():
             self._hit_blocks.pop(request, None)
         if request.drafts is not None:
             if request.sampled > request.max_output:
@@ -191,8 +192,8 @@ class WatchedScheduler(Scheduler):
         if external is not None:
             referenced += external.blocks_held()
             others = external.holders()
-            for request in external.loads:
-                if request.running != (not external.loads[request].asynchronous):
+            for request, load in external.loads.items():
+                if request.running and load.asynchronous:
                     self._broken(f"request {request.request_id} loads in the background, and runs")
             for request in external.pinned:
                 if request.running:

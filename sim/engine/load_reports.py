@@ -55,6 +55,10 @@ class LoadReports:
         """Whether the latest call began a load, or made the source do something."""
         return bool(self._external.begun) or self._external.source.acted()
 
+    def waits_until(self) -> float:
+        """When a step of the latest call could have started."""
+        return self._external.not_before
+
     def wants_call(self) -> bool:
         """Whether the source wants the scheduler called though nothing is to be scheduled."""
         return self._external.source.wants_call()
@@ -78,7 +82,7 @@ class LoadReports:
             self._books.pool.release(finished, blocks)
             self._books.forget(finished)
         external.loaded, external.failed, external.released = [], [], []
-        self._taken = external.take_due(upto) if self.due(upto) else []
+        self._taken = external.take_due(upto, batch) if self.due(upto) else []
         external.ended = []
         self._cut = {}
         if batch is not None:
@@ -90,7 +94,8 @@ class LoadReports:
             load = external.loads.get(request) if request is not None else None
             if request is None or load is None or report.good < 0:
                 continue
-            external.loaded.append(request)
+            if load.asynchronous:
+                external.loaded.append(request)
             if report.good >= load.upto:
                 continue
             external.failed.append(request)

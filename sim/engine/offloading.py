@@ -171,7 +171,7 @@ class Offloading(KvSource):
         for request in finished:
             kept = self._kept.get(request)
             if kept is not None:
-                self._offer(request, max(request.prompt_len, request.target - 1))
+                self._offer(request, max(request.prompt_len, self._known(request) - 1))
         self.start = self._flush(batch, self._clock.now)
         for job in self.begun:
             self._begin(job, self.start)

@@ -29,6 +29,8 @@ class Outputs:
         self.reports = LoadReports(scheduler.books, external) if external is not None else None
         self.time = 0.0
         """End of the step whose output was applied last."""
+        self.blocked_until = 0.0
+        """Until then an engine with nothing to schedule waits for its source; 0 = it does not."""
         self.waiting_tokens = 0
         """Tokens of prompts that were never scheduled."""
 
@@ -85,17 +87,31 @@ class Outputs:
         if idle and self.reports is not None and self._steps is None and self.reports.only_pins_due(now):
             self.hear(now)
 
-    def news(self, now: float, idle: bool) -> bool:
-        """Nothing was composed at ``now``: whether an ``idle`` engine has news to take in, and must look again."""
+    def looks_again(self, now: float, idle: bool) -> bool:
+        """Nothing was composed at ``now``: whether an ``idle`` engine must call its scheduler again at once, because it has
+        preempted somebody (who waits first in line), or has news to take in."""
         reports = self.reports
+        again = idle and bool(self._scheduler.in_vain)
         if reports is None:
-            return False
+            return again
         due = idle and reports.due(now)
         if self._steps is not None and (due or reports.acted()):
             self._steps.looked(self._scheduler, now)
+        if idle and reports.waits_until() > now:
+            self.blocked_until = reports.waits_until()
+            return False
         if due:
             self.hear(now)
-        return due or (idle and reports.wants_call())
+        return due or again or (idle and reports.wants_call())
+
+    def blocked(self, now: float) -> bool:
+        """Whether an engine with nothing to schedule still waits for what its source flushes; what was told by the end of
+        that is taken in."""
+        if now < self.blocked_until:
+            return True
+        self.blocked_until = 0.0
+        self.hear(now)
+        return False
 
     def drop(self, aborts: list[EngineRequest]) -> None:
         """Nobody waits for the requests ``aborts`` any more; the list is empty then."""

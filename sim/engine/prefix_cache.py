@@ -71,13 +71,15 @@ class ContentNode:
 class Run:
     """Blocks [lo, hi) of one node with one fate: held by the same ``owners``, or together in the free list."""
 
-    __slots__ = ("after", "before", "hi", "lo", "node", "owners", "readers")
+    __slots__ = ("after", "before", "hi", "lo", "lost", "node", "owners", "readers")
 
     def __init__(self, node: ContentNode, lo: int, hi: int) -> None:
         self.node = node
         self.lo = lo
         self.hi = hi
         self.owners: set[EngineRequest] = set()
+        self.lost = False
+        """Nobody finds it any more, though it is held."""
         self.readers: list[EngineRequest] | None = None
         """Finished requests whose blocks these were, where somebody may still read them."""
         self.before: Run = self
@@ -132,7 +134,8 @@ class PrefixBlockPool:
                     node = node.child((end, (request.lora, name) if request.lora else name))
                     end += tokens
                     path.append((node, end))
-            node = node.child((end, request.output_name or (request.request_id, "output")))
+            answer = request.output_name or (request.request_id, "output")
+            node = node.child((end, (request.lora, answer) if request.lora else answer))
             path.append((node, request.prompt_len))
             node.pins += 1
             node.writer = request
@@ -215,6 +218,8 @@ class PrefixBlockPool:
     def take(self, blocks: int) -> None:
         """Allocate from the head of the free list: unhashed blocks first, then the least recently released."""
         self.free -= blocks
+        if self.freed is not None:
+            self.freed.taken(min(blocks, self.unhashed))
         if blocks <= self.unhashed:
             self.unhashed -= blocks
             return
@@ -273,10 +278,15 @@ class PrefixBlockPool:
         unhashed = held_blocks - request.registered
         self.unhashed += unhashed
         self.free += unhashed
+        if self.freed is not None:
+            self.freed.freed(request, request.registered, held_blocks)
         runs: list[Run] = request.runs
         for run in reversed(runs):
             run.owners.discard(request)
-            if not run.owners:
+            if not run.owners and run.lost:
+                self.free += run.hi - run.lo
+                self.unhashed += run.hi - run.lo
+            elif not run.owners:
                 self.free += run.hi - run.lo
                 tail = self._list.before
                 run.before, run.after = tail, self._list
@@ -299,7 +309,8 @@ class PrefixBlockPool:
         for run in self.runs_from(request, block):
             request.runs.remove(run)
             run.owners.discard(request)
-            if run in run.node.runs:
+            if not run.lost:
+                run.lost = True
                 run.node.runs.remove(run)
                 run.node.unpin()
             if run.owners:
@@ -343,9 +354,11 @@ class PrefixBlockPool:
         deep = Run(run.node, at, run.hi)
         deep.readers = run.readers
         run.hi = at
-        runs = run.node.runs
-        runs.insert(runs.index(run) + 1, deep)
-        run.node.pins += 1
+        deep.lost = run.lost
+        if not run.lost:
+            runs = run.node.runs
+            runs.insert(runs.index(run) + 1, deep)
+            run.node.pins += 1
         if run.owners:
             deep.owners = set(run.owners)
             for owner in run.owners:

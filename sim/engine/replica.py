@@ -146,7 +146,6 @@ class Replica(Loop):
         """A source would answer otherwise from now on."""
         if self.stopped:
             return
-        self.catch_up()
         if self._queue:
             self._cut()
         else:
@@ -232,6 +231,9 @@ class Replica(Loop):
         if not queue:
             self._wake_at = None
             self.plan += 1
+            if self._outputs.blocked_until:
+                self._wake_at = self._outputs.blocked_until
+                self.clock.put(self._wake_at, SCHEDULE, Composing(self))
             return
         oldest, newest = queue[0], queue[-1]
         wake_at = newest.end
@@ -279,7 +281,7 @@ class Replica(Loop):
         if self._due < now:
             self._do_what_was_due()
         self._due = inf
-        if self._take_in(now, False) and self._open is not None and self.scheduler.books.waiting.size:
+        if self._take_in(now, False) and self._open is not None and self.scheduler.books.n_waiting:
             self._shorten()
         if self.clock.peek() <= now:
             self.plan += 1
@@ -337,17 +339,14 @@ class Replica(Loop):
                     break  # the plan goes on
                 self._close(opened)
                 self._outputs.hear(now)
-            if len(queue) >= self.depth:
+            if len(queue) >= self.depth or (self._outputs.blocked_until and self._outputs.blocked(now)):
                 break
             self._outputs.hear_pins(now, not queue)
             if self._aborts:
                 self._outputs.drop(self._aborts)
-            preemptions = scheduler.books.preemptions
             batch = scheduler.compose()
             if batch is None:
-                if not queue and scheduler.books.preemptions > preemptions:
-                    continue  # an idle core looks again, and what it has just preempted waits first in line
-                if self._outputs.news(now, not queue):
+                if self._outputs.looks_again(now, not queue):
                     continue
                 break
             self.launch(batch, now)
@@ -357,7 +356,7 @@ class Replica(Loop):
         if self._aborts:
             self._outputs.drop(self._aborts)
         batch = self.scheduler.compose()
-        if batch is None and self._outputs.news(self.clock.now, not self._queue):
+        if batch is None and self._outputs.looks_again(self.clock.now, not self._queue):
             batch = self.scheduler.compose()
         return batch
 

@@ -82,6 +82,8 @@ class Scheduler:
         policy = engine.scheduling_policy
         self._order = QueueOrder(policy) if policy in ("earliest_deadline", "shortest_prompt") else None
         self.skip_decode = engine.skip_decode
+        self.in_vain: list[EngineRequest] = []
+        """Whom the latest call that composed nothing has preempted."""
         self.record_order = False
         """Also list each step's composition in the scheduler's order (O(running) a step)."""
 
@@ -124,7 +126,8 @@ class Scheduler:
                 external.source.begins()
         if not decodes.size and not books.prefilling and not n_waiting and (books.drafts is None or not books.running):
             if external is not None and external.source.follows:
-                external.source.composed(Batch(0, 0), [])
+                external.not_before = external.source.composed(Batch(0, 0), [])
+            self.in_vain = []
             return None
         if books.drafts is not None:
             books.drafts.begin()
@@ -148,8 +151,10 @@ class Scheduler:
             order.extend(batch.prefills[len(batch.prefills) - len(batch.admitted) :])
             batch.order = order
             if follows and external is not None:
-                batch.not_before = external.source.composed(batch, [(r, before + n) for r, n, before in order])
+                served = [(r, before + n) for r, n, before in order]
+                external.not_before = batch.not_before = external.source.composed(batch, served)
         if not batch.n_decode and not batch.prefills:
+            self.in_vain = batch.preempted
             return None
         if batch.prefills or batch.preempted or books.held_back:
             self._book_step(batch, True)
@@ -178,7 +183,7 @@ class Scheduler:
             request.held_at = books.composed
         finishing = decodes.pop_finished() if decodes.size else []
         if self.cadence is not None:
-            self.cadence.composed(books.composed, batch)
+            self.cadence.composed(books.composed, batch, books.prefilling)
         if books.drafts is not None:
             books.drafts.book(batch, books.prefilling, books.composed)
             return
@@ -204,8 +209,9 @@ class Scheduler:
         books = self.books
         if not self.skip_decode or self.record_order or books.prefilling:
             return 1
-        if books.external is not None and (books.external.put_off or books.external.source.follows):
-            return 1  # whoever was told to ask later asks at each step
+        external = books.external
+        if external is not None and (external.put_off or external.source.follows or (external.ready and self.cadence)):
+            return 1  # whoever was told to ask later asks at each step; whoever is loaded waits for the cadence
         if books.waiting.size and (
             self.cadence is not None or books.waiting.any_stale(books.returned) or self._head_follows()
         ):

@@ -138,7 +138,9 @@ class Serving:
         books = self._books
         if request.drafts is not None:
             return request.drafts.in_flight > 0
-        return books.in_flight(request) > 0 if request.decoding else request.last_step > books.returned
+        if request in books.prefilling:
+            return request.last_step > books.returned
+        return books.in_flight(request) > 0 if request.decoding else True
 
     def _victim(self) -> EngineRequest:
         books = self._books

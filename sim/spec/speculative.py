@@ -141,7 +141,7 @@ class SpeculativeSpec:
         """Prompt tokens that the drafting layers read ahead of the target."""
         if not self.drafts or self.method in ("ngram", "draft_model"):
             return 0
-        return min(self.num_nextn_predict_layers, self.drafts) if self.method == "mtp" else 1
+        return self.drafts if self.method == "mtp" and min(self.num_nextn_predict_layers, self.drafts) > 1 else 1
 
     @model_validator(mode="after")
     def _check(self) -> SpeculativeSpec:

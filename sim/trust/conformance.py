@@ -267,18 +267,19 @@ class Recording(EngineListener, StepListener):
     def looked(self, scheduler: Scheduler, now: float) -> None:
         """See ``StepListener``."""
         books = scheduler.books
-        if self.rows and self.rows[-1]["step"] is None and self.rows[-1]["sched_ns"] < now == self.rows[-1]["end_ns"]:
-            return  # what was flushed without a step is reported with the row of that call
-        start = max(now, self.source.start) if self.source is not None else now
+        idle = books.composed == books.returned
+        start = max(now, self.source.start) if self.source is not None and idle else now
         row: dict[str, Any] = {"step": None, "sched_ns": now, "start_ns": start, "end_ns": start, "arrived": self._arrived}
-        for field in ("scheduled", "new", "resumed", "preempted", "sampled", "finished"):
+        for field in ("scheduled", "new", "resumed", "sampled", "finished"):
             row[field] = []
+        row["preempted"] = [r.request_id for r in scheduler.in_vain]
         row |= {"new_tokens": 0, "context_tokens": 0, "running": len(books.running), "loads": self._begun(scheduler)}
         row |= {"free_blocks": scheduler.pool.free, "waiting": books.n_waiting, "free_blocks_end": scheduler.pool.free}
         row |= {field: [] for field in ("loaded", "failed", "released", "pinned", "drafts", "padded", "tokens", "loras")}
+        row["loras"] = sorted(books.adapters.running) if books.adapters is not None else []
         if self.source is not None:
             row |= self.source.of_the_call() | self.source.of_the_output()
-        if row["loads"]:
+        if row["loads"] or row.get("stores") or row.get("flushed"):
             self._arrived = []  # else the recordings show here, too, who arrives before the next row
         self.rows.append(row)
 

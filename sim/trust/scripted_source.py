@@ -111,6 +111,11 @@ class RecordedOffload(Offloading):
         self._done: list[int] = []
         self._evicted = self._refused = 0
 
+    def begins(self) -> None:
+        """See ``KvSource``."""
+        super().begins()
+        self._evicted, self._refused = self.tier.evicted, self.tier.refused
+
     def heard(self, news: object) -> None:
         """See ``KvSource``."""
         super().heard(news)
@@ -124,7 +129,6 @@ class RecordedOffload(Offloading):
     def of_the_call(self) -> dict[str, Any]:
         """See ``ScriptedSource``."""
         evicted, refused = self.tier.evicted - self._evicted, self.tier.refused - self._refused
-        self._evicted, self._refused = self.tier.evicted, self.tier.refused
         return {
             "stores": [[job.number, job.request.request_id, job.blocks] for job in self.stored],
             "flushed": [job.number for job in self.flushed],
