@@ -10,15 +10,17 @@ Per layer, with ``T`` new tokens on each of ``tp`` GPUs:
 
 ``T_half`` is the filling of the GPU's tiles, ``tile`` the share of the rows ``beyond`` T up to the next multiple of 128
 that a product is charged for. Mixtures read the experts that at least one token chooses (``floors.expected_experts``)
-and compute ``k`` for each token. Attention (``sim.perf.attention``): decode reads cache bytes at ``e_kv``, after a ramp
-for few bytes; prefill computes ``4 x heads x head_dim`` FLOP a (query, key) pair at ``e_pair(s)``. Layers with a window
-stop growing at the window (where windows differ, prefill takes the commonest); an MLA latent is read once for all heads
-and not split by ``tp``; recurrent layers read and write their state once a step. Weight-only types read fewer bytes and
-compute in bf16.
+and compute ``k`` for each token; 8-bit experts stream at ``EIGHT_BIT_EXPERTS`` of the rest. Attention
+(``sim.perf.attention``): decode reads cache bytes at ``e_kv`` (multi-head caches at ``MULTI_HEAD_KV`` times that), after a
+ramp for few bytes, or computes where a latent cache is read for many heads at once, whichever takes longer, and longer
+where contexts differ (``UNEVEN``); prefill computes ``4 x heads x head_dim`` FLOP a (query, key) pair at ``e_pair(s)``.
+Layers with a window stop growing at the window (where windows differ, prefill takes the commonest); an MLA latent is not
+split by ``tp``; recurrent layers read and write their state once a step. Weight-only types read fewer bytes and compute in
+bf16.
 
 The floors of ``sim.perf.floors`` apply on top. The constants come from ``experiments/step_time_fit/fit_roofline.py``,
 whose README reports the error with one model and with one GPU left out.
-Leaves out: expert imbalance, communication across machines, overlap of communication with computation.
+Leaves out: expert imbalance where experts are sliced, overlap of communication with computation.
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@ admits as many prompts, so that a step takes
     t(B) = decode(B, B (I + O/2)) + (B / O) (beside(I) - decode(1, 0))         seconds
     rate = (B / O) / t(B)                                                      requests a second
 
-``B`` is the largest batch within the cap, the KV pool and the TPOT target. A request of ``i`` and ``o`` tokens then takes
+``beside(I)`` is a step of one prompt beside one decode: a step without decodes would wait for its own launches. ``B`` is
+the largest batch within the cap, the KV pool and the TPOT target. A request of ``i`` and ``o`` tokens then takes
 ``o decode / B + i prefill / I`` seconds of a replica, which is 1 / rate for the mean one.
 
 Searches start from it, the perfect fleet is sized by it, and an autoscaler's default target follows from it; no verdict

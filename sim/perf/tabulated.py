@@ -12,7 +12,8 @@ With pipeline stages the step is cut into ``m = min(stages, sequences)`` equal m
 each term is taken at a share ``1/m`` of the tokens, which is right for throughput and for the latency of a lone
 request.
 
-Leaves out: differences of context within a batch (attention is charged at the mean), noise from step to step.
+Leaves out: differences of context within a batch (attention is charged at the mean, and a share for unevenness), what the
+step before leaves to hide behind, noise from step to step.
 Tables come from ``sim.perf.table`` (fitted to measured kernels) and ``sim.perf.roofline`` (derived from geometry).
 """
 

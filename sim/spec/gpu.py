@@ -69,7 +69,8 @@ class GpuSpec:
     nic_gb_s_per_direction: float = Field(default=0, ge=0)
     """Network that each GPU has to other machines, per direction (400 Gbit/s = 50); 0 = unknown: nothing spans machines."""
     tdp_w: float = Field(default=0, ge=0)
-    """Power limit, from the datasheet: long products are slower where it binds; 0 = not considered."""
+    """Power limit of the board, from the datasheet: large products are slower where it binds, and what the GPU draws is a
+    share of it (``energy``); 0 = neither."""
     price: GpuPrice = Field(default_factory=GpuPrice)
     """Dated prices of this GPU."""
     step_time_scale: dict[str, float] = Field(default_factory=dict, json_schema_extra={"legal": "each > 0"})
