@@ -264,6 +264,7 @@ def _numbers(chart: Chart, most: int = 60) -> str:
             for i, x in list(enumerate(chart.series[0].x))[::every]
         )
     return (
-        '<details class="numbers"><summary>Numbers</summary><div class="scroll"><table>'
+        '<details class="numbers"><summary>Numbers</summary>'
+        '<div class="scroll" tabindex="0" role="group" aria-label="numbers of the chart"><table>'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></details>"
     )

@@ -10,6 +10,8 @@ from sim.errors import OutputError
 
 MOST_BYTES = 1_500_000
 """A page above this is refused: it should open at once, anywhere."""
+WIDE_COLUMNS = 12
+"""A table of more is set small, and says that it scrolls."""
 
 
 def page(title: str, parts: Iterable[str], footer: str = "") -> str:
@@ -36,12 +38,20 @@ def tiles(numbers: Iterable[tuple[str, str]]) -> str:
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, text: Iterable[int] = (), best: int | None = None) -> str:
     """A table; ``text``: the columns that hold words, ``best``: the row to stress. Verdict words get their colour."""
     words = set(text)
-    header = "".join(f"<th{_class(i, words)}>{escape(name)}</th>" for i, name in enumerate(head))
+    header = "".join(_head(name, _class(i, words)) for i, name in enumerate(head))
     body = []
     for index, row in enumerate(rows):
         cells = "".join(f"<td{_class(i, words, cell)}>{escape(cell)}</td>" for i, cell in enumerate(row))
         body.append(f"<tr{' class=best' if index == best else ''}>{cells}</tr>")
-    return f'<div class="scroll"><table><thead><tr>{header}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
+    wide = " wide" if len(head) > WIDE_COLUMNS else ""
+    inner = f'<table class="{wide.strip()}"><thead><tr>{header}</tr></thead><tbody>{"".join(body)}</tbody></table>'
+    name = escape(", ".join(head[:3]))
+    return f'<div class="scroll{wide}" tabindex="0" role="group" aria-label="table: {name}">{inner}</div>'
+
+
+def _head(name: str, of_class: str) -> str:
+    """A header cell; one without words is none to who cannot see it."""
+    return f"<th{of_class}>{escape(name)}</th>" if name else f"<td{of_class}></td>"
 
 
 def _class(index: int, words: set[int], cell: str = "") -> str:

@@ -31,9 +31,7 @@ class Ended:
 
 
 @pytest.fixture
-def servecap(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Ended]:
+def servecap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
     monkeypatch.chdir(tmp_path)
 
     def run(*argv: str) -> Ended:

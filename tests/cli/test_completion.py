@@ -94,7 +94,12 @@ def in_path(tmp_path: Path) -> dict[str, str]:
     [
         ("(servecap siz)", 1, "servecap siz", ["size"]),
         ("(servecap size gpu = h10)", 4, "servecap size gpu=h10", ["h100"]),
-        ("(servecap run --slo-ttft-p95)", 2, "servecap run --slo-ttft-p9", ["--slo-ttft-p90", "--slo-ttft-p95", "--slo-ttft-p99"]),
+        (
+            "(servecap run --slo-ttft-p95)",
+            2,
+            "servecap run --slo-ttft-p9",
+            ["--slo-ttft-p90", "--slo-ttft-p95", "--slo-ttft-p99"],
+        ),
         ("(python3 -m sim capac)", 3, "python3 -m sim capac", ["capacity"]),
         ("(python3 other.py capac)", 2, "python3 other.py capac", []),
     ],
@@ -128,9 +133,7 @@ def test_zsh_completes(tmp_path: Path) -> None:
     if zsh is None:
         pytest.skip("zsh is not installed here")
     (tmp_path / ".zshrc").write_text(
-        "autoload -Uz compinit && compinit -u -D\n"
-        'eval "$(servecap completion zsh)"\n'
-        "zmodload zsh/zpty\n"
+        'autoload -Uz compinit && compinit -u -D\neval "$(servecap completion zsh)"\nzmodload zsh/zpty\n'
     )
     code = (
         "zmodload zsh/zpty; zpty -b z zsh -i; sleep 2; zpty -w -n z $'echo servecap size gpu=h10'; sleep .2;"

@@ -69,7 +69,12 @@ def test_a_budget_holds_in_a_single_run(servecap) -> None:
 
 def test_a_budget_holds_in_a_sweep_of_fleets(servecap, tmp_path: Path) -> None:
     ended = servecap(
-        "sweep", *FEW[:3], "fleet.replicas=1,50", "search.max_usd_per_hour=3", "hydra/launcher=basic", "hydra.sweep.dir=sweep"
+        "sweep",
+        *FEW[:3],
+        "fleet.replicas=1,50",
+        "search.max_usd_per_hour=3",
+        "hydra/launcher=basic",
+        "hydra.sweep.dir=sweep",
     )
     assert ended.code == 0
     table = pd.read_csv(tmp_path / "sweep" / "sweep.csv")
@@ -101,7 +106,9 @@ def test_a_line_without_an_end_is_refused_at_once(servecap, tmp_path: Path) -> N
     assert time.process_time() - began_s < 5
 
 
-@pytest.mark.parametrize("line", ["servecap gpu=", "python -m sim gpu=", "/usr/bin/python3.11 -m sim size gpu=", "servecap run gpu="])
+@pytest.mark.parametrize(
+    "line", ["servecap gpu=", "python -m sim gpu=", "/usr/bin/python3.11 -m sim size gpu=", "servecap run gpu="]
+)
 def test_completion(servecap, monkeypatch: pytest.MonkeyPatch, line: str) -> None:
     monkeypatch.setenv("COMP_LINE", line)
     ended = servecap("-sc", "query=bash")
@@ -116,7 +123,11 @@ def test_completion_of_nothing(servecap, monkeypatch: pytest.MonkeyPatch) -> Non
     assert "COMP_LINE" not in os.environ
 
 
-@pytest.mark.parametrize("argv", [list(FEW), ["sweep", *FEW[:3], "seed=1,2", "hydra/launcher=basic", "search.solve=none", "hydra.sweep.dir=sweep"]], ids=["run", "sweep"])
+@pytest.mark.parametrize(
+    "argv",
+    [list(FEW), ["sweep", *FEW[:3], "seed=1,2", "hydra/launcher=basic", "search.solve=none", "hydra.sweep.dir=sweep"]],
+    ids=["run", "sweep"],
+)
 def test_a_terminal_of_ascii_shows_the_answer(tmp_path: Path, argv: list[str]) -> None:
     environ = {**os.environ, "PYTHONIOENCODING": "ascii"}
     ended = subprocess.run(

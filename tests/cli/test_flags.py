@@ -142,6 +142,10 @@ def test_flags_of_a_verb_with_a_parser_of_its_own(servecap, verb: str) -> None:
     """The table that help and completion read holds what the parser takes: as its help says it."""
     told = [servecap(verb, "--help").out]
     told += [servecap(verb, one, "--help").out for one in SUBVERBS.get(verb, ())]
-    found = {word for text in told for word in re.findall(r"(?<![\w-])--[a-z][\w-]*\w(?![\w-]*-\n)", text.partition("options:")[2])}
+    found = {
+        word
+        for text in told
+        for word in re.findall(r"(?<![\w-])--[a-z][\w-]*\w(?![\w-]*-\n)", text.partition("options:")[2])
+    }
     assert found - {"--help", "--config-dir", "--only"} == PARSED_VERBS[verb] - {"--config-dir", "--only"}
     assert "--json" in PARSED_VERBS[verb]

@@ -13,7 +13,9 @@ from sim.cli.front.words import as_overrides
 from sim.cli.guide import page, pages
 from sim.cli.main import VERBS
 
-TRAFFIC = "arrival_s,input_tokens,output_tokens\n" + "".join(f"{i * 0.37:.2f},{100 + i % 40 * 20},{20 + i % 30}\n" for i in range(400))
+TRAFFIC = "arrival_s,input_tokens,output_tokens\n" + "".join(
+    f"{i * 0.37:.2f},{100 + i % 40 * 20},{20 + i % 30}\n" for i in range(400)
+)
 
 
 def commands(text: str) -> list[list[str]]:

@@ -61,7 +61,12 @@ def pages(servecap, tmp_path: Path):
         ended = servecap(*ARGV, f"hydra.run.dir={label}_run")
         assert ended.code == 0, ended.err
         ended = servecap(
-            "sweep", *ARGV, "engine.max_num_seqs=8,16", "hydra/launcher=basic", "search.solve=none", f"hydra.sweep.dir={label}_sweep"
+            "sweep",
+            *ARGV,
+            "engine.max_num_seqs=8,16",
+            "hydra/launcher=basic",
+            "search.solve=none",
+            f"hydra.sweep.dir={label}_sweep",
         )
         assert ended.code in (0, 3), ended.err
         return tmp_path / f"{label}_run", tmp_path / f"{label}_sweep"
@@ -92,7 +97,19 @@ def test_formulas_in_names_stay_text(pages) -> None:
 
 def test_numbers_and_words_of_tables_stay_as_they_are() -> None:
     text = csv_text([["=1+1", "+a=b", "-x", "@b", "\tc", -1.5, "a", None, "-3", "+4e5", 7]])
-    assert next(csv.reader(text.splitlines())) == ["'=1+1", "'+a=b", "'-x", "'@b", "'\tc", "-1.5", "a", "", "-3", "+4e5", "7"]
+    assert next(csv.reader(text.splitlines())) == [
+        "'=1+1",
+        "'+a=b",
+        "'-x",
+        "'@b",
+        "'\tc",
+        "-1.5",
+        "a",
+        "",
+        "-3",
+        "+4e5",
+        "7",
+    ]
 
 
 def test_a_run_folder_tells_nothing_of_the_machine(servecap, tmp_path: Path) -> None:
@@ -108,7 +125,9 @@ def test_a_run_folder_tells_nothing_of_the_machine(servecap, tmp_path: Path) -> 
             assert packaged.encode() not in content, path
     inputs = json.loads((tmp_path / "run" / "manifest.json").read_text())["inputs"]
     assert list(inputs) == ["trace.csv"]
-    assert list(json.loads((tmp_path / "sweep" / "0" / "manifest.json").read_text())["inputs"]) == ["packaged/chat_synthetic.parquet"]
+    assert list(json.loads((tmp_path / "sweep" / "0" / "manifest.json").read_text())["inputs"]) == [
+        "packaged/chat_synthetic.parquet"
+    ]
 
 
 @pytest.mark.parametrize("stated", ["{}", "'{}'"])

@@ -90,7 +90,9 @@ def test_standard_input_serves_every_job_and_is_named_in_the_configuration(
 ) -> None:
     content = "\n".join([HEADER, *(f"{n},50,5" for n in range(30))]).encode()
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
-    ended = servecap("-m", "workload.path=-", "engine.max_num_seqs=64,128", *FAST, "hydra.sweep.dir=sweep", "search.solve=none")
+    ended = servecap(
+        "-m", "workload.path=-", "engine.max_num_seqs=64,128", *FAST, "hydra.sweep.dir=sweep", "search.solve=none"
+    )
     assert ended.code in (0, 3), ended.err
     for job in "01":
         assert json.loads((tmp_path / "sweep" / job / "summary.json").read_text())["requests"]["offered"] == 30

@@ -32,7 +32,10 @@ from sim.workload.timeline import load_trace
         (["slo.ttft_p105_s=1"], ["slo.ttft_p105_s: no such key", "ttft_p95_s"]),
         (["slo.ttft_p75_s=-1"], ["ttft_p75_s", "-1", "greater than 0"]),
         (["slo.percentiles={ttft: 1}"], ["<metric>_<pNN>_s", "ttft"]),
-        (["gateway.router={kind: least_kv, staleness_s: 1e-9}"], ["gateway.router", "staleness_s", "at least 0.001", "1e-09"]),
+        (
+            ["gateway.router={kind: least_kv, staleness_s: 1e-9}"],
+            ["gateway.router", "staleness_s", "at least 0.001", "1e-09"],
+        ),
         (["gateway.retries={kind: backoff, max_attempts: 1000000}"], ["max_attempts", "100", "1000000"]),
         (["gateway.network_one_way_s={mars: 0.1}"], ["gateway.network_one_way_s", "mars", "main", "zone_a"]),
         (["gateway.outliers={kind: circuit_breaker, failed_share: 0}"], ["gateway.outliers", "failed_share", "0"]),

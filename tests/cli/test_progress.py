@@ -21,7 +21,9 @@ def test_a_run_tells_its_time_and_its_requests() -> None:
     watch.part, watch.doing, watch.points = "option 2 of 3, api", "6 replicas", 4
     watch.run_begins(lambda: (30.0, 250), 60.0, 1000)
     line = watch.line()
-    assert line.startswith("option 2 of 3, api: point 5, 6 replicas: 750 of 1,000 requests, 30 of 60 s simulated, about 0 s left")
+    assert line.startswith(
+        "option 2 of 3, api: point 5, 6 replicas: 750 of 1,000 requests, 30 of 60 s simulated, about 0 s left"
+    )
     watch.run_ends()
     assert watch.line() == "option 2 of 3, api: point 5, 6 replicas"
 
@@ -39,7 +41,9 @@ def test_the_lines_of_a_search_are_those_of_its_simulations(monkeypatch: pytest.
     scenario = composed_scenario([*SMALL, "search.one_replica_load=false"])
     seen: list[str] = []
     with watching() as watch:
-        monkeypatch.setattr(Watch, "run_begins", lambda self, look, span_s, requests: seen.append(f"{self.line()}|{look()[1]}"))
+        monkeypatch.setattr(
+            Watch, "run_begins", lambda self, look, span_s, requests: seen.append(f"{self.line()}|{look()[1]}")
+        )
         answer = solve(scenario, "replicas", ScenarioEvaluator(scenario))
         assert watch_of_this_job() is watch
     assert len(seen) >= len(answer.points)
@@ -102,7 +106,13 @@ def test_an_interrupted_search_keeps_its_points(servecap, tmp_path: Path, monkey
 
 def test_an_interrupted_decision_keeps_the_options_that_are_sized(servecap, tmp_path, monkeypatch) -> None:
     interrupt_after(monkeypatch, 1)
-    line = [*SMALL, "--option", "two: fleet.replicas=2 search.solve=none", "--option", "three: fleet.replicas=3 search.solve=none"]
+    line = [
+        *SMALL,
+        "--option",
+        "two: fleet.replicas=2 search.solve=none",
+        "--option",
+        "three: fleet.replicas=3 search.solve=none",
+    ]
     ended = servecap("decide", *line, "decide.apis=false", "--out", "one")
     assert ended.code == 130
     kept = json.loads((tmp_path / "one" / "decide.json").read_text())

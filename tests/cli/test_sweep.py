@@ -303,7 +303,9 @@ def test_launchers_give_the_same_answer_and_resume(
     assert answer_in(tmp_path / "two")["best"]["usd_per_1m_output_tokens"] == one["best"]["usd_per_1m_output_tokens"]
 
 
-@pytest.mark.filterwarnings("ignore:.*declarative_base:", "ignore:Deprecated API features detected:")  # Optuna 2's SQLAlchemy
+@pytest.mark.filterwarnings(
+    "ignore:.*declarative_base:", "ignore:Deprecated API features detected:"
+)  # Optuna 2's SQLAlchemy
 def test_optuna_minimises_the_same_objective(servecap, tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason="hydra-optuna-sweeper is not installed")
     settings = ("hydra/sweeper=optuna", "hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=1")

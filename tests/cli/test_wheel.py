@@ -13,7 +13,15 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 NOT_SOURCE = shutil.ignore_patterns(
-    ".git", "build", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis", ".venv", "tests", "multirun",
+    ".git",
+    "build",
+    "*.egg-info",
+    "__pycache__",
+    ".*_cache",
+    ".hypothesis",
+    ".venv",
+    "tests",
+    "multirun",
     "outputs",
 )
 
@@ -37,7 +45,12 @@ def test_the_wheel_holds_what_a_run_needs(wheel: Path) -> None:
     assert {"sim/configs/config.yaml", "sim/traces/chat_synthetic.parquet", "hydra_plugins/servecap/slo_sweeper.py"} <= names
     presets = {path.relative_to(ROOT / "configs").as_posix() for path in (ROOT / "configs").rglob("*.yaml")}
     assert {f"sim/configs/{preset}" for preset in presets} <= names
-    assert {"sim/configs/REFERENCE.md", "sim/guide/README.md", "sim/guide/concepts.md", "sim/cli/front/servecap.zsh"} <= names
+    assert {
+        "sim/configs/REFERENCE.md",
+        "sim/guide/README.md",
+        "sim/guide/concepts.md",
+        "sim/cli/front/servecap.zsh",
+    } <= names
     files = [path for path in (ROOT / "sim").rglob("*") if path.suffix in (".json", ".csv", ".css")]
     assert {path.relative_to(ROOT).as_posix() for path in files} <= names
 

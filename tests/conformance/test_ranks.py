@@ -50,7 +50,9 @@ def test_a_wrong_row_is_found() -> None:
     case, rows = read_case(CASES / NAMES[1])
     ours = recording_of(case).run()
     rows[7]["ranks"][2]["free_blocks"] = 1
-    assert first_difference(rows, ours) == f"step 7, rank 2, free_blocks: recorded 1, ours {ours[7]['ranks'][2]['free_blocks']}"
+    assert (
+        first_difference(rows, ours) == f"step 7, rank 2, free_blocks: recorded 1, ours {ours[7]['ranks'][2]['free_blocks']}"
+    )
     assert "sync" in str(first_difference([{**ours[0], "sync": None}], ours))
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.explore.browser import CHROMIUM, Browser
+from tests.browser import CHROMIUM, Browser
+from tests.pages.test_pages import serious
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 ANSWERED = "document.querySelector('#answer .verdict') && !document.querySelector('#answer').classList.contains('old')"
@@ -70,3 +71,10 @@ def test_narrow_and_dark_fit(browser: Browser, url: str) -> None:
     browser.until(ANSWERED)
     browser.picture(width=390, height=800, dark=True)
     assert browser["document.documentElement.scrollWidth"] <= 390
+
+
+def test_axe_finds_nothing_serious(browser: Browser, url: str) -> None:
+    browser.open(url)
+    browser.until(WHOLE)
+    browser["document.querySelector('#pin').click()"]
+    assert serious(browser) == []

@@ -10,7 +10,24 @@ _VALUES = (
     b"1e3", b"+5", b" 5 ", b"5.0", b"5.5", b"99999999999999999999", b"1e-320", b'"', b'"5"', b"5,6", b"'5'", b"NaN", b"Infinity",
     b"1700000000", b"1,024", b"1.024", b"3.4.5", b"--5", b"5-", b"2023-11-16", b"None", b"\xff",
 )  # fmt: skip
-_BYTES = (b'"', b"\0", b"\r", b"\n", b",", b";", b"\t", b"\xff", b"\xc3", b"[", b"}", b":", b"\\", b"\x1a", b" ", b"\xef\xbb\xbf")
+_BYTES = (
+    b'"',
+    b"\0",
+    b"\r",
+    b"\n",
+    b",",
+    b";",
+    b"\t",
+    b"\xff",
+    b"\xc3",
+    b"[",
+    b"}",
+    b":",
+    b"\\",
+    b"\x1a",
+    b" ",
+    b"\xef\xbb\xbf",
+)
 _NUMBER = re.compile(rb"-?[0-9]+(?:\.[0-9]+)?")
 _KEY = re.compile(rb'"[a-zA-Z_.]+":')
 

@@ -34,7 +34,11 @@ def seeds() -> dict[str, tuple[str, bytes]]:
     def document(kind: str, entry: Any) -> None:
         found[kind] = (f"{kind}.json", json.dumps(entry, indent=1).encode())
 
-    table("native", "arrival_s,input_tokens,output_tokens,route,priority", [[*row, "chat", n % 3] for n, row in enumerate(rows)])
+    table(
+        "native",
+        "arrival_s,input_tokens,output_tokens,route,priority",
+        [[*row, "chat", n % 3] for n, row in enumerate(rows)],
+    )
     table("native_quoted", 'arrival_s,input_tokens,output_tokens,"route"', [[*row, '"a, ""b"""'] for row in rows])
     table("azure", "TIMESTAMP,ContextTokens,GeneratedTokens", [[_stamp(t, 7), i, o] for t, i, o in rows], end="\r\n")
     table("azure_zone", "TIMESTAMP,ContextTokens,GeneratedTokens", [[_stamp(t, 6) + "+00:00", i, o] for t, i, o in rows])

@@ -131,7 +131,11 @@ def _instant(text: str | None) -> float:
     offset_s = 0
     if zone and zone not in ("Z", "UTC"):
         hours, colon, minutes = zone[1:].partition(":")
-        digits = (hours if len(hours) > 2 else hours.zfill(2) + (minutes if colon else "")).zfill(4 if len(hours) > 2 else 2).ljust(4, "0")
+        digits = (
+            (hours if len(hours) > 2 else hours.zfill(2) + (minutes if colon else ""))
+            .zfill(4 if len(hours) > 2 else 2)
+            .ljust(4, "0")
+        )
         if int(digits[:2]) > 23 or int(digits[2:]) > 59:
             return math.nan
         offset_s = (int(digits[:2]) * 3600 + int(digits[2:]) * 60) * (-1 if zone[0] == "-" else 1)
@@ -209,7 +213,10 @@ def _plain_table(
     decimal: str = ".", failed: Callable[[float], bool] = lambda answer: False,
 ) -> Callable[[str], Read]:  # fmt: skip
     def read(text: str) -> Read:
-        rows = ((time(a), _number(b, decimal), _number(c, decimal)) for a, b, c in _columns(_table(text, separator), at, tokens, answer))
+        rows = (
+            (time(a), _number(b, decimal), _number(c, decimal))
+            for a, b, c in _columns(_table(text, separator), at, tokens, answer)
+        )
         return (row for row in rows if not failed(row[2])), ordered, zero_based
 
     return read
@@ -302,7 +309,11 @@ def _aibrix(text: str) -> Read:
             if not isinstance(requests, list) or not all(isinstance(request, dict) for request in requests):
                 raise Refused("requests")
             for request in requests:
-                yield _number(entry.get("timestamp")) / 1e3, _number(request.get("prompt_length")), _number(request.get("output_length"))
+                yield (
+                    _number(entry.get("timestamp")) / 1e3,
+                    _number(request.get("prompt_length")),
+                    _number(request.get("output_length")),
+                )
 
     return rows(), False, True
 
@@ -345,7 +356,16 @@ def _litellm(entry: dict[str, Any]) -> tuple[float, float, float] | None:
     return None if answer == 0 else (_moment(entry.get("startTime")), _number(entry.get("prompt_tokens")), answer)
 
 
-_LITELLM = {"request_id", "call_type", "prompt_tokens", "completion_tokens", "startTime", "model", "custom_llm_provider", "status"}
+_LITELLM = {
+    "request_id",
+    "call_type",
+    "prompt_tokens",
+    "completion_tokens",
+    "startTime",
+    "model",
+    "custom_llm_provider",
+    "status",
+}
 
 
 def _litellm_table(text: str) -> Read:
@@ -353,7 +373,13 @@ def _litellm_table(text: str) -> Read:
 
 
 def _helicone(entry: dict[str, Any]) -> tuple[float, float, float] | None:
-    if entry.get("status") != 200 or set(entry) - {"request_created_at", "prompt_tokens", "completion_tokens", "status", "model"}:
+    if entry.get("status") != 200 or set(entry) - {
+        "request_created_at",
+        "prompt_tokens",
+        "completion_tokens",
+        "status",
+        "model",
+    }:
         raise NoOpinion
     answer = _number(entry.get("completion_tokens"))
     return None if answer == 0 else (_moment(entry.get("request_created_at")), _number(entry.get("prompt_tokens")), answer)
@@ -481,7 +507,11 @@ def _agentic(text: str) -> Read:
             if not isinstance(request, dict):
                 raise Refused("request")
             hashes = request.get("hash_ids", [])
-            if request.get("type") == "subagent" or not isinstance(hashes, list) or any(type(block) is not int for block in hashes):
+            if (
+                request.get("type") == "subagent"
+                or not isinstance(hashes, list)
+                or any(type(block) is not int for block in hashes)
+            ):
                 raise NoOpinion
             if request.get("out"):
                 yield _number(request.get("t")), _number(request.get("in")), _number(request.get("out"))

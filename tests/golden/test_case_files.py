@@ -23,7 +23,12 @@ MINE = {"arrival_s": "time", "input_tokens": "in", "output_tokens": "out"}
         ("native_epoch_seconds.csv", {}, 300, "arrival times are Unix seconds"),
         ("native_unsorted.csv", {"lenient": True}, 300, ""),
         ("semicolon.csv", {}, 300, ""),
-        ("semicolon.csv", {"columns": {"arrival_s": "TIMESTAMP", "input_tokens": "ContextTokens", "output_tokens": "GeneratedTokens"}}, 300, ""),
+        (
+            "semicolon.csv",
+            {"columns": {"arrival_s": "TIMESTAMP", "input_tokens": "ContextTokens", "output_tokens": "GeneratedTokens"}},
+            300,
+            "",
+        ),
         ("us_dates.csv", {"columns": MINE}, 300, ""),
         ("us_dates.csv", {"columns": MINE, "time_format": "%m/%d/%Y %I:%M:%S %p"}, 300, ""),
         ("azure_300.csv.zst", {}, 300, ""),

@@ -47,7 +47,9 @@ def test_geometry_gives_the_published_counts(row: tuple[str, float, int]) -> Non
     name, billions, kv_bytes = row
     assert parameter_count(model(name)) / 1e9 == pytest.approx(billions, rel=2e-4)
     assert kv_bytes_per_token(model(name), "bf16") == kv_bytes
-    if all(getattr(group.attention, "index_top_k", 0) == 0 for group in model(name).stack):  # sparse MLA has a format of its own
+    if all(
+        getattr(group.attention, "index_top_k", 0) == 0 for group in model(name).stack
+    ):  # sparse MLA has a format of its own
         assert kv_bytes_per_token(model(name), "fp8") == kv_bytes / 2
 
 

@@ -100,7 +100,11 @@ def drawn(seed: int) -> dict[str, Any]:
 
 def machine(draw: Draw) -> tuple[dict[str, Any], dict[str, Any], int]:
     if draw.random() < 0.75:
-        return preset("model", draw.choice(SMALL_MODELS)), preset("gpu", draw.choice(presets("gpu"))), draw.choice((1, 1, 2, 2))
+        return (
+            preset("model", draw.choice(SMALL_MODELS)),
+            preset("gpu", draw.choice(presets("gpu"))),
+            draw.choice((1, 1, 2, 2)),
+        )
     gpu, tp = draw.choice((("h100", 8), ("h200", 4), ("h200", 8), ("b200", 8), ("mi300x", 8)))
     return preset("model", draw.choice(presets("model"))), preset("gpu", gpu), tp
 
@@ -134,7 +138,9 @@ def engine(draw: Draw, tp: int) -> dict[str, Any]:
     if spec.get("max_num_batched_tokens"):
         spec["max_num_seqs"] = min(spec["max_num_seqs"] or 32, spec["max_num_batched_tokens"])
     if spec.get("num_gpu_blocks_override"):
-        spec["max_model_len"] = min(spec["max_model_len"], (spec["num_gpu_blocks_override"] - 1) * spec.get("block_size", 16))
+        spec["max_model_len"] = min(
+            spec["max_model_len"], (spec["num_gpu_blocks_override"] - 1) * spec.get("block_size", 16)
+        )
     return spec
 
 
@@ -293,7 +299,12 @@ def retries(draw: Draw) -> dict[str, Any]:
 def outliers(draw: Draw) -> dict[str, Any]:
     return draw.choice(
         (
-            {"kind": "envoy", "consecutive_failures": draw.randrange(1, 4), "max_ejected_share": 0.5, "always_eject_one": True},
+            {
+                "kind": "envoy",
+                "consecutive_failures": draw.randrange(1, 4),
+                "max_ejected_share": 0.5,
+                "always_eject_one": True,
+            },
             {"kind": "litellm"},
             {"kind": "circuit_breaker", "window_requests": 3, "open_s": draw.choice((1.0, 30.0)), "half_open_requests": 2},
         )
@@ -303,7 +314,12 @@ def outliers(draw: Draw) -> dict[str, Any]:
 def admission(draw: Draw) -> dict[str, Any]:
     return draw.choice(
         (
-            {"kind": "rate_limit", "requests_per_s": 5.0, "burst_requests": 4, "per": draw.choice(("all", "tenant", "route"))},
+            {
+                "kind": "rate_limit",
+                "requests_per_s": 5.0,
+                "burst_requests": 4,
+                "per": draw.choice(("all", "tenant", "route")),
+            },
             {"kind": "rate_limit", "tokens_per_s": 3000.0, "burst_tokens": 3000, "assumed_output_tokens": 100},
             {"kind": "saturation", "retry_after_s": draw.choice((None, 0.5)), "protected_priority": draw.choice((None, 0))},
             {"kind": "tenant_budget", "usd": {"a": 0.001}, "default_usd": draw.choice((None, 0.002))},
@@ -320,7 +336,9 @@ def workload(draw: Draw) -> dict[str, Any]:
     spec["limit"] = draw.choice((10, 60, 60, 150))
     spec["transforms"] = [{"kind": "filter", "max_input_tokens": 3000, "max_output_tokens": 400}]
     if draw.random() < 0.3:
-        spec["transforms"].append({"kind": "mix", "label": draw.choice(("route", "tenant")), "shares": {"a": 1.0, "chat": 2.0}})
+        spec["transforms"].append(
+            {"kind": "mix", "label": draw.choice(("route", "tenant")), "shares": {"a": 1.0, "chat": 2.0}}
+        )
     spec["warmup_s"] = draw.maybe(0.1, 0.5, 0.0)
     return spec
 

@@ -16,7 +16,8 @@ from tests.presets import gpu, model
 
 
 @pytest.mark.parametrize(
-    ("engine", "served"), [("vllm", "llama3_8b"), ("sglang", "llama3_8b"), ("tensorrt_llm", "llama3_8b"), ("vllm", "gpt_oss_20b")]
+    ("engine", "served"),
+    [("vllm", "llama3_8b"), ("sglang", "llama3_8b"), ("tensorrt_llm", "llama3_8b"), ("vllm", "gpt_oss_20b")],
 )
 def test_it_is_a_run_on_one_replica(engine: str, served: str) -> None:
     draw = np.random.default_rng(3)

@@ -13,9 +13,7 @@ from sim.search import DEFAULT_CAPS, Point, Trial, cap_walk, trial_of
 CAPS = DEFAULT_CAPS
 
 
-def trial(
-    cap: int, budget: float, waits_below: list[int], slow_above: list[int], binds_until: int
-) -> tuple[Trial, float]:
+def trial(cap: int, budget: float, waits_below: list[int], slow_above: list[int], binds_until: int) -> tuple[Trial, float]:
     """A pool in which ``n`` replicas need a cap of at least ``waits_below[n]`` and at most ``slow_above[n]``; above
     ``binds_until`` every cap gives the same run. The fewest replicas within ``budget`` win."""
     effective = min(cap, binds_until)

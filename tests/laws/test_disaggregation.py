@@ -77,7 +77,9 @@ def test_a_threshold_above_every_prompt_is_the_run_of_whole_requests_byte_for_by
     arrivals = trace(300, 6.0, prompts, (20, 80))
     never = {"kind": "prefix", "non_cached_tokens": 10_000}
     kept = simulate(split(decode=2, disaggregation=never), arrivals)
-    whole = simulate(a_scenario(fleet={"pools": {"p": {"replicas": 1}, "d": {"replicas": 2}}}, gateway={"pools": ["d"]}), arrivals)
+    whole = simulate(
+        a_scenario(fleet={"pools": {"p": {"replicas": 1}, "d": {"replicas": 2}}}, gateway={"pools": ["d"]}), arrivals
+    )
     pd.testing.assert_frame_equal(kept.requests, whole.requests)
     assert kept.gateway["kept_whole"] == 300 and kept.gateway["handed_over"] == 0
 
@@ -170,9 +172,7 @@ def test_blocks_of_a_decode_replica_that_died_are_free_at_the_end_of_the_lease()
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_pinned_blocks_are_those_of_prompts_that_nobody_has_read_yet(
-    protocol: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pinned_blocks_are_those_of_prompts_that_nobody_has_read_yet(protocol: str, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
 
     def look(self: Sampler, moment: Moment) -> None:
@@ -196,7 +196,9 @@ def test_pinned_blocks_are_those_of_prompts_that_nobody_has_read_yet(
     assert max(seen) > 0
     assert (result.requests["outcome"] == "completed").all()
     rate = 0.5e9
-    assert (result.requests["transfer_bytes"] / result.requests["transfer_s"] <= rate * (1 + 1e-9)).all() or protocol == "push"
+    assert (
+        result.requests["transfer_bytes"] / result.requests["transfer_s"] <= rate * (1 + 1e-9)
+    ).all() or protocol == "push"
     assert result.replicas["received_bytes"].max() <= rate * result.end_s
 
 

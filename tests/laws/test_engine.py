@@ -104,9 +104,7 @@ def test_more_replicas_never_lower_goodput() -> None:
 
 
 def faster(spec: GpuSpec, times: float) -> GpuSpec:
-    return replace(
-        spec, name="faster", bandwidth_gb_s=spec.bandwidth_gb_s * times, tflops_bf16=spec.tflops_bf16 * times
-    )
+    return replace(spec, name="faster", bandwidth_gb_s=spec.bandwidth_gb_s * times, tflops_bf16=spec.tflops_bf16 * times)
 
 
 def test_a_faster_gpu_never_raises_p95() -> None:

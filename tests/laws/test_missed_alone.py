@@ -60,7 +60,8 @@ def test_shared_prompts_are_given_the_benefit_of_every_cache_hit() -> None:
 
 
 @pytest.mark.parametrize(
-    "gateway", [{"cache": {}}, {"dedupe": True}, {"hybrid": {}, "apis": {"big": {"input_usd_per_1m": 1, "output_usd_per_1m": 1}}}]
+    "gateway",
+    [{"cache": {}}, {"dedupe": True}, {"hybrid": {}, "apis": {"big": {"input_usd_per_1m": 1, "output_usd_per_1m": 1}}}],
 )
 def test_nothing_is_certain_where_others_answer(gateway: dict[str, object]) -> None:
     asked = scenario(slo={"tpot_p95_s": 0.01}, gateway=gateway)

@@ -46,7 +46,14 @@ def bamboo(folder: Path) -> str:
 
 def replayed(paths: dict[str, str], meaning: str, n: int = 300, rate: float = 2.5, **spot: Any) -> Result:
     scenario = a_scenario(
-        fleet={"replicas": 3, "min_replicas": 3, "max_replicas": 3, "market": "spot", "zones": list(paths), "failures": {"detect_s": 0.0}},
+        fleet={
+            "replicas": 3,
+            "min_replicas": 3,
+            "max_replicas": 3,
+            "market": "spot",
+            "zones": list(paths),
+            "failures": {"detect_s": 0.0},
+        },
         spot={"hazard": {"kind": "trace", "meaning": meaning, "paths": paths}, "notice_s": 0.0, **spot},
         gateway=RETRY,
     )

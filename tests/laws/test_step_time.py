@@ -30,9 +30,7 @@ CASES = [
 @cache
 def stepper(case: tuple[str, str, int, int, bool, str]) -> tuple[TabulatedStepTime, EngineSpec]:
     name, device, tensor, pipeline, hidden, kind = case
-    spec = EngineSpec(
-        tensor_parallel_size=tensor, pipeline_parallel_size=pipeline, async_scheduling=hidden, step_time=kind
-    )
+    spec = EngineSpec(tensor_parallel_size=tensor, pipeline_parallel_size=pipeline, async_scheduling=hidden, step_time=kind)
     engine = resolve_engine(spec, model(name), gpu(device))
     return step_time_model(model(name), gpu(device), engine), engine
 
@@ -80,9 +78,7 @@ def test_floors_are_never_undercut(c: tuple, prefills: list, n: int, mean: int) 
     gpus = engine.tensor_parallel_size * engine.pipeline_parallel_size
     tokens = n + sum(new for new, _ in prefills)
     pairs = sum(new * (before + (new + 1) / 2) for new, before in prefills)
-    compute = (
-        nonattention_floor_s(m, g, gpus, tokens) + pairs * pair_floor_s(m, g, engine) / engine.pipeline_parallel_size
-    )
+    compute = nonattention_floor_s(m, g, gpus, tokens) + pairs * pair_floor_s(m, g, engine) / engine.pipeline_parallel_size
     # interpolation between knots may cut the corner of the floor's own kink: a tenth of a per cent
     assert time.step(prefills, n, n * mean) >= 0.999 * compute
     if not prefills and engine.pipeline_parallel_size == 1:

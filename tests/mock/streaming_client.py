@@ -40,7 +40,8 @@ async def post(port: int, path: str, data: object, host: str = "127.0.0.1", meth
     found = Measured(sent_s=loop.time())
     writer.write(
         f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
+        + body
     )
     await writer.drain()
     found.status = int((await reader.readline()).split()[1])

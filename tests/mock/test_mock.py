@@ -42,7 +42,10 @@ def traffic() -> list[tuple[float, int, int]]:
     """Moderate load: two requests a second for ten seconds, prompts of a few thousand tokens, answers of a second or two."""
     rng = np.random.default_rng(5)
     arrivals = np.cumsum(rng.exponential(0.45, 24))
-    return [(float(at), int(i), int(o)) for at, i, o in zip(arrivals, rng.integers(1500, 5000, 24), rng.integers(20, 60, 24), strict=True)]
+    return [
+        (float(at), int(i), int(o))
+        for at, i, o in zip(arrivals, rng.integers(1500, 5000, 24), rng.integers(20, 60, 24), strict=True)
+    ]
 
 
 def test_a_client_measures_what_the_run_predicts(traffic: list[tuple[float, int, int]], tmp_path: Path) -> None:

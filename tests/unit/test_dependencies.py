@@ -13,8 +13,17 @@ import pytest
 import sim
 
 ROOT = Path(sim.__file__).parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"] if (ROOT / "pyproject.toml").is_file() else {}
-CALLED = {"yaml": "pyyaml", "hydra": "hydra-core", "genai_prices": "genai-prices", "aiconfigurator_core": "aiconfigurator-core"}
+PROJECT = (
+    tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    if (ROOT / "pyproject.toml").is_file()
+    else {}
+)
+CALLED = {
+    "yaml": "pyyaml",
+    "hydra": "hydra-core",
+    "genai_prices": "genai-prices",
+    "aiconfigurator_core": "aiconfigurator-core",
+}
 """Import name -> distribution, where they differ."""
 BROUGHT = {"hydra_plugins": "hydra-core", "pydantic_core": "pydantic"}
 """Import name -> the declared distribution that always brings it, as part of its own interface."""
@@ -39,7 +48,9 @@ def imported(folder: Path) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize(("folder", "extras"), [("sim", ["ray", "slurm", "optuna", "prices", "aic", "web", "formats"]), ("tests", ["dev"])])
+@pytest.mark.parametrize(
+    ("folder", "extras"), [("sim", ["ray", "slurm", "optuna", "prices", "aic", "web", "formats"]), ("tests", ["dev"])]
+)
 def test_every_imported_package_is_declared(folder: str, extras: list[str]) -> None:
     optional = PROJECT["optional-dependencies"]
     declared = distributions([*PROJECT["dependencies"], *(one for extra in extras for one in optional.get(extra, []))])

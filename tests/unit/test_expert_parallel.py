@@ -101,7 +101,9 @@ def test_imbalance_grows_with_gpus_and_placing_by_load_brings_it_down() -> None:
 # -- all-to-all ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("gpus", "dispatch_us", "combine_us"), [(8, 77, 114), (16, 118, 195), (64, 173, 314), (128, 192, 369)])
+@pytest.mark.parametrize(
+    ("gpus", "dispatch_us", "combine_us"), [(8, 77, 114), (16, 118, 195), (64, 173, 314), (128, 192, 369)]
+)
 def test_low_latency_kernels_take_what_was_measured(gpus: int, dispatch_us: int, combine_us: int) -> None:
     way = all_to_all("deepep_low_latency", gpus, gpu("h800"), 7168, 8)
     assert way.layer_s(128, 128 * gpus, gpus, 1.0) == pytest.approx((dispatch_us + combine_us) * 1e-6)
@@ -110,7 +112,9 @@ def test_low_latency_kernels_take_what_was_measured(gpus: int, dispatch_us: int,
 
 def test_all_to_all_grows_with_tokens_imbalance_and_slower_networks() -> None:
     for backend in ("allgather_reducescatter", "deepep_low_latency", "deepep_high_throughput"):
-        fast, slow = (all_to_all(backend, 16, replace(gpu("h100"), nic_gb_s_per_direction=rate), 7168, 8) for rate in (100, 25))
+        fast, slow = (
+            all_to_all(backend, 16, replace(gpu("h100"), nic_gb_s_per_direction=rate), 7168, 8) for rate in (100, 25)
+        )
         assert slow.layer_s(4096, 65536, 16, 1.0) > 1.1 * fast.layer_s(4096, 65536, 16, 1.0)
         assert fast.layer_s(4096, 65536, 16, 1.0) < fast.layer_s(8192, 131072, 16, 1.0)
     way = all_to_all("deepep_high_throughput", 16, gpu("h100"), 7168, 8)

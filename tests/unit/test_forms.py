@@ -50,5 +50,3 @@ def test_the_version_says_the_form(value: str, asked: bool) -> None:
     assert first == str(asked)
     assert version.startswith("servecap ")
     assert version.endswith(f"({'pure' if asked else form()})")
-
-

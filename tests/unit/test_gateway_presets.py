@@ -55,7 +55,8 @@ def test_a_preset_has_the_numbers_of_the_system_it_is_named_after(name: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("name", "covers"), [("grpc", "call"), ("envoy", "call"), ("openai_client", "attempt"), ("aws_sdk", "attempt"), ("litellm", "attempt")]
+    ("name", "covers"),
+    [("grpc", "call"), ("envoy", "call"), ("openai_client", "attempt"), ("aws_sdk", "attempt"), ("litellm", "attempt")],
 )
 def test_whose_timeout_covers_the_call(name: str, covers: str) -> None:
     assert scenario(f"gateway={name}").gateway.client_timeout_covers == covers

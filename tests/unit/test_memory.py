@@ -23,9 +23,7 @@ def test_quantised_weights_keep_embeddings_in_16_bits() -> None:
     bf16 = model("llama3_8b")
     embeddings = 2 * bf16.vocab_size * bf16.hidden_size * 2
     matrices = weights_bytes_per_gpu(bf16) - embeddings
-    assert weights_bytes_per_gpu(replace(bf16, weight_dtype="fp8")) == pytest.approx(
-        embeddings + matrices / 2, rel=1e-3
-    )
+    assert weights_bytes_per_gpu(replace(bf16, weight_dtype="fp8")) == pytest.approx(embeddings + matrices / 2, rel=1e-3)
     int4 = weights_bytes_per_gpu(replace(bf16, weight_dtype="int4"))
     assert embeddings + matrices / 4 < int4 < embeddings + matrices / 3.5
 

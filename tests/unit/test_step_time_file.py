@@ -76,6 +76,8 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_shipped_table_is_not_used_on_another_link() -> None:
     """The all-reduce is in the tables: H100s on PCIe are the roofline's."""
-    nvlink, pcie = (composed_scenario(["gpu=h100", *more]) for more in ([], ["gpu.link=pcie", "gpu.link_gb_s_per_direction=55"]))
+    nvlink, pcie = (
+        composed_scenario(["gpu=h100", *more]) for more in ([], ["gpu.link=pcie", "gpu.link_gb_s_per_direction=55"])
+    )
     assert find_table(nvlink.model, nvlink.gpu, nvlink.engine) is not None
     assert find_table(pcie.model, pcie.gpu, pcie.engine) is None

@@ -64,7 +64,9 @@ def test_many_tenants_are_summed_without_loss(make_result) -> None:
 
 def test_why_missed_names_every_missed_target(make_result, make_scenario) -> None:
     slow = [_slow(i * 10.0, 8.0) | {"tenant": "a"} for i in range(40)]
-    lost = [{"arrival_s": 400.0 + i, "outcome": "timed_out", "reason": "client_timeout", "output_tokens": 0} for i in range(4)]
+    lost = [
+        {"arrival_s": 400.0 + i, "outcome": "timed_out", "reason": "client_timeout", "output_tokens": 0} for i in range(4)
+    ]
     scenario = make_scenario(slo={"ttft_p95_s": 2.0, "tpot_p95_s": 1e-6, "tenants": {"a": {"e2e_p95_s": 1e-3}}})
     summary = summarize(make_result(slow + lost, scenario=scenario))
     assert set(summary["why_missed"]) == {"ttft_p95_s", "tpot_p95_s", "tenant.a.e2e_p95_s", "max_failed_fraction"}

@@ -73,7 +73,9 @@ def test_stated_assumptions_are_nodes(make_result, make_scenario) -> None:
 def test_requests_carry_the_busy_share(make_result) -> None:
     pools = [{"pool": "a"}, {"pool": "b", "busy_s": 600.0}]
     rows = [
-        {"pool": "a"}, {"pool": "b"}, {"pool": "b", "output_tokens": 111},
+        {"pool": "a"},
+        {"pool": "b"},
+        {"pool": "b", "output_tokens": 111},
         {"pool": "", "outcome": "shed", "computed_tokens": 0, "sampled_tokens": 0},
     ]
     result = make_result(rows, replicas=pools, end_s=3600.0)

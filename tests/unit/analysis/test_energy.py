@@ -39,7 +39,9 @@ def test_watts_over_time_are_the_same_joules() -> None:
 
 
 def test_skipping_steps_draws_the_same() -> None:
-    assert energy_j(run("engine.skip_decode=false")) == pytest.approx(energy_j(run()), rel=2e-3)  # blocks in use: means of runs
+    assert energy_j(run("engine.skip_decode=false")) == pytest.approx(
+        energy_j(run()), rel=2e-3
+    )  # blocks in use: means of runs
 
 
 def test_an_idle_replica_draws_its_idle_power() -> None:

@@ -23,9 +23,7 @@ from sim.workload import Trace
 def steady_trace(rate_per_s: float, duration_s: float) -> Trace:
     """Equal requests at equal distances."""
     n = int(rate_per_s * duration_s)
-    return Trace(
-        arrival_s=(np.arange(n) + 0.5) / rate_per_s, input_tokens=np.full(n, 600), output_tokens=np.full(n, 120)
-    )
+    return Trace(arrival_s=(np.arange(n) + 0.5) / rate_per_s, input_tokens=np.full(n, 600), output_tokens=np.full(n, 120))
 
 
 def scaled(**fleet: object) -> Scenario:

@@ -88,7 +88,10 @@ def test_the_decision_prices_the_fleet_that_ran(overrides) -> None:
 
 def test_two_fleets_that_cost_the_same_are_a_tie() -> None:
     """TP2 on two GPUs was preferred to two TP1 by its shorter tail."""
-    both = [composed_scenario([*SHORT, *one]) for one in (["fleet.replicas=2"], ["engine.tensor_parallel_size=2", "fleet.replicas=1"])]
+    both = [
+        composed_scenario([*SHORT, *one])
+        for one in (["fleet.replicas=2"], ["engine.tensor_parallel_size=2", "fleet.replicas=1"])
+    ]
     usd = [summarize(simulate(one))["cost"]["window"]["usd_per_1m_output_tokens"] for one in both]
     assert usd[0] == pytest.approx(usd[1], rel=1e-12)
     assert summarize(simulate(replace(both[0], seed=1)))["cost"]["window"]["usd_per_month"] > 0

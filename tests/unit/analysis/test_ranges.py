@@ -39,7 +39,12 @@ def test_the_interval_holds_the_point() -> None:
 
 @pytest.mark.parametrize(
     ("changes", "sign"),
-    [({"usd_per_gpu_hour": 2.1}, 1), ({"api_output_usd_per_1m": 0.9}, -1), ({"fixed_usd_per_month": 6000.0}, 1), ({"speed": 1.5}, -1)],
+    [
+        ({"usd_per_gpu_hour": 2.1}, 1),
+        ({"api_output_usd_per_1m": 0.9}, -1),
+        ({"fixed_usd_per_month": 6000.0}, 1),
+        ({"speed": 1.5}, -1),
+    ],
 )
 def test_the_interval_moves_with_its_inputs(changes: dict[str, float], sign: int) -> None:
     before, after = ranges().break_even(), ranges(**changes).break_even()

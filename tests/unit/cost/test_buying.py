@@ -26,8 +26,13 @@ def spec(**terms) -> ApiSpec:
 def test_terms_by_hand() -> None:
     assert contract_terms(API, 100.0, 1e6, 1.0) == {}
     assert contract_terms(spec(minimum_usd_per_month=250.0), 100.0, 1e6, 0.5) == {"minimum spend unused": 25.0}
-    assert contract_terms(spec(batch_fraction=0.4, batch_discount_fraction=0.5), 100.0, 1e6, 1.0) == {"batch discount": -20.0}
-    tiers = (VolumeDiscount(from_tokens_per_month=1e6, discount_fraction=0.1), VolumeDiscount(from_tokens_per_month=3e6, discount_fraction=0.2))
+    assert contract_terms(spec(batch_fraction=0.4, batch_discount_fraction=0.5), 100.0, 1e6, 1.0) == {
+        "batch discount": -20.0
+    }
+    tiers = (
+        VolumeDiscount(from_tokens_per_month=1e6, discount_fraction=0.1),
+        VolumeDiscount(from_tokens_per_month=3e6, discount_fraction=0.2),
+    )
     assert volume_discount(spec(volume_discounts=tiers), 5e6) == pytest.approx((2 * 0.1 + 2 * 0.2) / 5)
     assert volume_discount(spec(volume_discounts=tiers), 0.5e6) == 0.0
 
@@ -63,7 +68,9 @@ def test_a_machine_of_ones_own_has_its_arithmetic_shown() -> None:
                           hosting_usd_per_month=1460, used_elsewhere_fraction=0.25)  # fmt: skip
     by_hand = (250_000 / 35_040 + 10 * 1.3 * 0.12 + 2.0) * 0.75 / 8
     assert usd_per_owned_gpu_hour(bought) == pytest.approx(by_hand)
-    scenario = composed_scenario([*SHORT, "gpu=h100", "fleet.replicas=3", "cost.purchase={machine_usd: 250000, machine_w: 10000}"])
+    scenario = composed_scenario(
+        [*SHORT, "gpu=h100", "fleet.replicas=3", "cost.purchase={machine_usd: 250000, machine_w: 10000}"]
+    )
     assert "$250,000 over 4 years" in scenario.gpu.price.source
     assert month(simulate(scenario)).usd == pytest.approx(8 * scenario.gpu.price.on_demand_usd_per_hour * 730)
 

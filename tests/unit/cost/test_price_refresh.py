@@ -264,7 +264,9 @@ def test_list_prints_every_row_its_source_and_its_warnings(capsys: pytest.Captur
     assert "l40s" in capsys.readouterr().err
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")  # it leaves files open
+@pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # it leaves files open
 def test_the_real_gpuhunt_with_a_catalog_on_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

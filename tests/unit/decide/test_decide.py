@@ -27,9 +27,7 @@ SHORT = ["workload.duration_s=150", "workload.rate_scale=1", "output.timeseries=
 @pytest.fixture(scope="module")
 def rows():
     base = composed_scenario([*SHORT, "cost=with_overhead"])
-    hybrid = composed_scenario(
-        [*SHORT, "cost=with_overhead", "api=gpt_4o_mini", "gateway.hybrid={uncertain_fraction: 0.3}"]
-    )
+    hybrid = composed_scenario([*SHORT, "cost=with_overhead", "api=gpt_4o_mini", "gateway.hybrid={uncertain_fraction: 0.3}"])
     overwhelmed = composed_scenario([*SHORT, "slo.ttft_p95_s=0.001"])
     cannot = composed_scenario([*SHORT, "model=llama3_70b"])
     options = [Option("home", base), Option("hybrid", hybrid), Option("hopeless", overwhelmed), Option("too large", cannot)]

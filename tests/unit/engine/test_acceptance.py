@@ -31,7 +31,9 @@ def test_a_stated_list_is_used_again_and_again() -> None:
 def test_the_mean_is_what_was_stated(stated: Any, schedule: str) -> None:
     speculative = spec(stated)
     acceptance = type(speculative.acceptance)(
-        rates=speculative.acceptance.rates, length=speculative.acceptance.length, schedule=schedule  # type: ignore[arg-type]
+        rates=speculative.acceptance.rates,
+        length=speculative.acceptance.length,
+        schedule=schedule,  # type: ignore[arg-type]
     )
     path = AcceptancePaths(spec(acceptance), 7).of("r1", "")
     assert mean(path, 3) == pytest.approx(1.2, abs=0.05 if schedule == "drawn" else 1e-3)

@@ -38,9 +38,7 @@ def test_noise_keeps_the_mean_token_time_and_spreads_it() -> None:
     trace = chat(60, 3.0, 5)
     plain = asked()
     noisy = replace(plain, engine=replace(plain.engine, step_noise_cv=0.5))
-    exact, strayed, other = (
-        simulate(s, trace).requests for s in (plain, noisy, replace(noisy, seed=noisy.seed + 1))
-    )
+    exact, strayed, other = (simulate(s, trace).requests for s in (plain, noisy, replace(noisy, seed=noisy.seed + 1)))
     assert strayed["tpot_s"].mean() == pytest.approx(exact["tpot_s"].mean(), rel=0.1)
     assert not strayed["tpot_s"].equals(exact["tpot_s"])
     assert not strayed["tpot_s"].equals(other["tpot_s"])

@@ -92,4 +92,6 @@ def test_when_a_first_token_is_due() -> None:
 
 def test_an_order_that_is_none_is_refused() -> None:
     with pytest.raises(ConfigError, match="scheduling_policy"):
-        parse_scenario({"model": {}, "gpu": {}, "workload": {"path": "x"}, "engine": {"scheduling_policy": "longest_prompt"}})
+        parse_scenario(
+            {"model": {}, "gpu": {}, "workload": {"path": "x"}, "engine": {"scheduling_policy": "longest_prompt"}}
+        )

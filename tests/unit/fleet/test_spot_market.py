@@ -54,7 +54,9 @@ def test_no_correlation_takes_nobody_along_and_a_neighbouring_zone_stays() -> No
     zones = run(correlation=1.0, notice_s=10.0, fleet={"zones": ["a", "b"]})
     notices = [event for event in zones.events if event["event"] == "spot_notice"]
     zone_of = dict(zip(zones.replicas["replica"], zones.replicas["zone"], strict=True))
-    assert all(len({zone_of[e["replica"]] for e in notices if e["time_s"] == at}) == 1 for at in {e["time_s"] for e in notices})
+    assert all(
+        len({zone_of[e["replica"]] for e in notices if e["time_s"] == at}) == 1 for at in {e["time_s"] for e in notices}
+    )
 
 
 def test_correlation_crosses_pools() -> None:

@@ -47,7 +47,9 @@ def test_a_price_change_is_in_the_bill_from_its_moment_on() -> None:
     dearer = simulate(a_scenario(timeline=[{"kind": "price", "at_s": half, "factor": 3.0}]), trace)
     assert price(dearer).usd == pytest.approx(2 * price(plain).usd)
     series = dearer.timeseries
-    before, after = (series[series["time_s"].between(low, high)]["usd_per_hour"] for low, high in ((1, half - 1), (half + 1, 1e9)))
+    before, after = (
+        series[series["time_s"].between(low, high)]["usd_per_hour"] for low, high in ((1, half - 1), (half + 1, 1e9))
+    )
     assert after.iloc[0] == pytest.approx(3 * before.iloc[0])
 
 

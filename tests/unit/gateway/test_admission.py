@@ -80,7 +80,13 @@ class TestSaturation:
 def test_a_fleet_at_zero_wakes_behind_shedding() -> None:
     """What was shed would be nobody's demand: the first request waits, and the autoscaler sees it."""
     scenario = composed_scenario(
-        ["fleet=scale_to_zero", "autoscaler=keda", "gateway=full", "gateway.client_timeout_s=1200", "output.timeseries=false"]
+        [
+            "fleet=scale_to_zero",
+            "autoscaler=keda",
+            "gateway=full",
+            "gateway.client_timeout_s=1200",
+            "output.timeseries=false",
+        ]
     )
     result = simulate(scenario, Trace(np.arange(60) * 10.0, np.full(60, 200), np.full(60, 20)))
     assert set(result.requests["outcome"]) == {"completed"}

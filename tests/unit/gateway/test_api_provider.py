@@ -42,7 +42,9 @@ def test_a_call_is_billed_by_its_parts() -> None:
 
 
 def test_a_long_prompt_is_billed_at_its_tier_in_whole() -> None:
-    api = provider(tiers=[{"from_input_tokens": 900, "input_usd_per_1m": 2, "cached_input_usd_per_1m": 2, "output_usd_per_1m": 20}])
+    api = provider(
+        tiers=[{"from_input_tokens": 900, "input_usd_per_1m": 2, "cached_input_usd_per_1m": 2, "output_usd_per_1m": 20}]
+    )
     assert api.usd_of(899, 10, 0.0)["prompt tokens"] == pytest.approx(899e-6)
     assert api.usd_of(900, 10, 0.0) == pytest.approx(
         {"prompt tokens": 1800e-6, "output tokens": 200e-6, "guardrails": 0.0, "logging": 0.0}

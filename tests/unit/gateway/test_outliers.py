@@ -129,7 +129,6 @@ class TestEnvoy:
         cluster.fail(2, 2.0, requests - requests // 2)
         assert cluster.out(10.0) == set()
 
-
     def test_long_time_outs_in_short_intervals_cost_nothing(self) -> None:
         """A week of milliseconds is skipped, not walked."""
         cluster = Cluster(EnvoyOutliers(interval_s=0.001, base_ejection_s=6e5, max_ejection_s=6e5), 10)

@@ -49,8 +49,12 @@ class TestSglang:
             second = router.choose(request(1, ((("p",), shared), (("row", 1), 1000 - shared))), servers)
             assert (second.index == 0) is follows
 
-    @pytest.mark.parametrize(("loads", "chosen"), [((64, 0), 0), ((65, 0), 1), ((200, 136), 0), ((200, 134), 0), ((200, 133), 1)])
-    def test_the_prefix_is_given_up_beyond_64_requests_and_one_and_a_half_times(self, loads: tuple[int, int], chosen: int) -> None:
+    @pytest.mark.parametrize(
+        ("loads", "chosen"), [((64, 0), 0), ((65, 0), 1), ((200, 136), 0), ((200, 134), 0), ((200, 133), 1)]
+    )
+    def test_the_prefix_is_given_up_beyond_64_requests_and_one_and_a_half_times(
+        self, loads: tuple[int, int], chosen: int
+    ) -> None:
         """Unbalanced: max - min > 64 and max > 1.5 x min. 200 against 134: 66 more, but 200 < 201."""
         router = sglang()
         content = (("p", 1000),)

@@ -43,7 +43,7 @@ def test_grpcs_bucket_stops_retries_at_half_and_successes_refill_it() -> None:
 
 
 def test_grpc_counts_only_the_failures_that_it_retries() -> None:
-    """"RPCs that fail with a status code that qualifies as retryable": a deadline does not empty the bucket."""
+    """ "RPCs that fail with a status code that qualifies as retryable": a deadline does not empty the bucket."""
     budget = make_budget(GrpcBudget(), ("shed", "evicted"))
     for _ in range(20):
         budget.ended(TIMEOUT, None)

@@ -49,13 +49,17 @@ class Case(NamedTuple):
 SCENARIOS = {
     "default": Case([], (63, 28, 6), "replicas"),
     "two l40s": Case(["fleet.replicas=2"], (54, 26, 6)),
-    "70b at a fifth": Case(["model=llama3_70b", "gpu=h100", "engine.tensor_parallel_size=8", "fleet.replicas=1"], (54, 26, 6)),
+    "70b at a fifth": Case(
+        ["model=llama3_70b", "gpu=h100", "engine.tensor_parallel_size=8", "fleet.replicas=1"], (54, 26, 6)
+    ),
     "spot and autoscaler": Case(["fleet=spot", "spot=aws", "autoscaler=tokens_in_flight"], (54, 26, 6)),
     "hybrid": Case(["fleet.replicas=2", "api=gpt_4o_mini", "gateway.hybrid={uncertain_fraction: 0.2}"], (58, 29, 8)),
     "cost=full": Case(["cost=full"], (68, 28, 6), "replicas"),
     "longer, scaled": Case(["workload.duration_s=120", "autoscaler=requests_in_flight", "fleet.replicas=1"], (54, 26, 6)),
     "API only": Case(["fleet.replicas=0", "api=gpt_4o_mini", "gateway.hybrid={api_first: true}"], (48, 29, 8)),
-    "two models": Case(["fleet.pools={big: {replicas: 1, engine: {tensor_parallel_size: 2}}, small: {replicas: 1}}"], (50, 26, 6)),
+    "two models": Case(
+        ["fleet.pools={big: {replicas: 1, engine: {tensor_parallel_size: 2}}, small: {replicas: 1}}"], (50, 26, 6)
+    ),
     "purchase": Case(["cost.purchase={machine_usd: 90000, machine_gpus: 4, machine_w: 2500}"], (63, 28, 6), "replicas"),
     "commitment": Case(["cost.commitment={gpus: 4, years: 3}", "fleet.replicas=2"], (54, 26, 6)),
     "prefix hits": Case(["engine.enable_prefix_caching=true"], (63, 28, 6), "replicas"),
@@ -106,7 +110,12 @@ def shown(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     summary = json.loads((job / "summary.json").read_text())
     terminal = io.StringIO()
     print_run_summary(summary, Console(file=terminal, width=200))
-    texts = {"run": terminal.getvalue(), "Markdown": run_markdown(summary), "sweep": sweep.getvalue(), "decide": options.getvalue()}
+    texts = {
+        "run": terminal.getvalue(),
+        "Markdown": run_markdown(summary),
+        "sweep": sweep.getvalue(),
+        "decide": options.getvalue(),
+    }
     paths = [job / "report.html", *(folder / "sweep").glob("*.*"), *(folder / "decide").glob("**/*.html")]
     paths.append(folder / "decide" / "decide.md")
     texts |= {str(path.relative_to(folder)): path.read_text() for path in paths if path.suffix in (".html", ".md")}

@@ -40,7 +40,7 @@ def test_the_text_is_openmetrics(result: sim.Result) -> None:
         if family is not None and (not seen or seen[-1] != family):
             seen.append(family)
     assert len(seen) == len(set(seen))  # a family's lines stand together
-    buckets = [float(value) for value in re.findall(r'time_to_first_token_seconds_bucket\{[^}]*\} (\S+) 17', text)]
+    buckets = [float(value) for value in re.findall(r"time_to_first_token_seconds_bucket\{[^}]*\} (\S+) 17", text)]
     per_moment = len(om.TTFT_BUCKETS_S) + 1
     for at in range(0, len(buckets), per_moment):
         assert buckets[at : at + per_moment] == sorted(buckets[at : at + per_moment])
@@ -57,7 +57,12 @@ def test_the_dashboard_asks_for_what_is_written(result: sim.Result) -> None:
     board = json.loads(om.dashboard())
     text = om.openmetrics(om.metrics_of(result, 0.0), "m")
     written = set(re.findall(r"^((?:vllm|servecap):\w+)\{", text, re.MULTILINE)) | {f"{om.LOST}_total"}
-    asked = {name for panel in board["panels"] for target in panel["targets"] for name in re.findall(r"(?:vllm|servecap):\w+", target["expr"])}
+    asked = {
+        name
+        for panel in board["panels"]
+        for target in panel["targets"]
+        for name in re.findall(r"(?:vllm|servecap):\w+", target["expr"])
+    }
     assert asked <= written
     places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in board["panels"]]
     assert len(places) == len(set(places))

@@ -177,7 +177,9 @@ def test_dates_of_any_common_order(tmp_path, first, second, apart_s):
 
 def test_dates_that_can_be_read_in_two_ways_are_refused(tmp_path):
     path = file_with(tmp_path, "time,in,out\n03/04/2023 06:15,1,1\n03/05/2023 06:15,1,1\n")
-    with pytest.raises(TraceError, match=r"'03/04/2023 06:15' can be read in more than one way.*'%d/%m/%Y %H:%M', '%m/%d/%Y %H:%M'"):
+    with pytest.raises(
+        TraceError, match=r"'03/04/2023 06:15' can be read in more than one way.*'%d/%m/%Y %H:%M', '%m/%d/%Y %H:%M'"
+    ):
         read_trace(path, columns=MAP)
     assert read_trace(path, columns=MAP, time_format="%d/%m/%Y %H:%M").arrival_s.tolist() == [0.0, 30 * 86400.0]
     assert read_trace(path, columns=MAP, time_format="%m/%d/%Y %H:%M").arrival_s.tolist() == [0.0, 86400.0]
@@ -194,7 +196,11 @@ def test_dates_that_can_be_read_in_two_ways_are_refused(tmp_path):
         ("20231116", "20231117", "20231116 is a date by its digits: .*--time-format. is '%Y%m%d'"),
         ("20231116181501", "20231116181502", "is a date by its digits: .*'%Y%m%d%H%M%S'"),
         ("45246.5", "45246.50001736111", "45246.5 is a day's number by its digits"),
-        ("2023-11-16 18:15:01 EST", "2023-11-16 18:15:02 EST", r"data row 1 .*--time-format.*a zone as \+01:00, not by name"),
+        (
+            "2023-11-16 18:15:01 EST",
+            "2023-11-16 18:15:02 EST",
+            r"data row 1 .*--time-format.*a zone as \+01:00, not by name",
+        ),
     ],
 )
 def test_times_that_need_a_word_are_asked_about(tmp_path, first, second, message):
@@ -229,7 +235,10 @@ def test_a_time_that_is_none_is_refused_with_its_row(tmp_path, stamp):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (f'{HEADER},route\n0,1,1,a\n1,1,1,"b\n2,1,1,c\n3,1,1,d"\n', r"data row 2 \(line 3\): a quote opens and is not closed"),
+        (
+            f'{HEADER},route\n0,1,1,a\n1,1,1,"b\n2,1,1,c\n3,1,1,d"\n',
+            r"data row 2 \(line 3\): a quote opens and is not closed",
+        ),
         (f'{HEADER},route\n0,1,1,a\n\n1,1,1,"b"c\n', r"data row 2 \(line 4\): a quote opens"),
         (f'{HEADER},"route\n0,1,1,a\n', r"line 1: a quote opens"),
         (f"sep=,\n{HEADER}\n0,1,1\n", r"line 1: 'sep=,' is no header; delete that line"),
@@ -247,9 +256,15 @@ def test_a_time_that_is_none_is_refused_with_its_row(tmp_path, stamp):
         (f"{HEADER}\n0,١٢,1\n", r"input_tokens is '١٢'"),
         (f"{HEADER}\n1700000000123,1,1\n", r"data row 1 .*Unix ms by its size"),
         (f"{HEADER}\n0,1,1\n5,1,1\n1700000000,1,1\n", r"span 54 years: 5 s is followed by 1700000000 s"),
-        ('{"arrival_s": 0, "input_tokens": 5, "output_tokens": 5, "input_tokens": 9}\n', r"line 1: is no JSON \(the key 'input_tokens'"),
+        (
+            '{"arrival_s": 0, "input_tokens": 5, "output_tokens": 5, "input_tokens": 9}\n',
+            r"line 1: is no JSON \(the key 'input_tokens'",
+        ),
         ('{"arrival_s": 0, "input_tokens": true, "output_tokens": 5}\n', r"line 1: input_tokens is 'True'"),
-        ('{"timestamp": 0, "input_length": 5, "output_length": 3, "hash_ids": ' + "[" * 100_000 + "}\n", "line 1: is no JSON"),
+        (
+            '{"timestamp": 0, "input_length": 5, "output_length": 3, "hash_ids": ' + "[" * 100_000 + "}\n",
+            "line 1: is no JSON",
+        ),
         ('{"timestamp": NaN, "input_length": 5, "output_length": 3, "hash_ids": []}\n', "line 1: arrival_s is nan"),
     ],
 )
@@ -283,7 +298,9 @@ def test_a_start_far_from_zero_is_said_and_after_a_day_moved(tmp_path):
     ]
     trace = read_trace(file_with(tmp_path, f"{HEADER}\n7200,1,1\n7201,1,1\n"))
     assert trace.arrival_s.tolist() == [7200.0, 7201.0]
-    assert trace.left_out()["notes"][0].startswith("the first request arrives 7200 s after zero, later than all that were read span")
+    assert trace.left_out()["notes"][0].startswith(
+        "the first request arrives 7200 s after zero, later than all that were read span"
+    )
     assert not read_trace(file_with(tmp_path, f"{HEADER}\n7200,1,1\n20000,1,1\n")).left_out()["notes"]
     days = file_with(tmp_path, f"{HEADER}\n19675.0,1,1\n19675.00001736111,1,1\n")
     with pytest.raises(TraceError, match="arrival_s begins with 19675, a day's number by its digits"):

@@ -82,7 +82,9 @@ def test_a_call_that_is_there_twice_counts_once(same: str, tmp_path: Path) -> No
 @pytest.mark.parametrize("client_first", [True, False])
 def test_services_that_write_their_own_files_are_one_log(client_first: bool, tmp_path: Path) -> None:
     client = lines(otlp(span("a", **CALL), span("http", parent="a"), span("c", at_s=4.0, **CALL)))
-    server = lines(otlp(span("asgi", parent="http"), span("a2", parent="asgi", at_s=0.01, **OLD), span("d", at_s=9.0, **CALL)))
+    server = lines(
+        otlp(span("asgi", parent="http"), span("a2", parent="asgi", at_s=0.01, **OLD), span("d", at_s=9.0, **CALL))
+    )
     for number, text in enumerate((client, server, client) if client_first else (server, client, client)):
         (tmp_path / f"{number}.jsonl").write_text(text)
     trace = read_trace(tmp_path)
@@ -339,7 +341,8 @@ def test_what_a_prefix_cache_found_is_told(tmp_path: Path) -> None:
 def test_a_log_with_two_ways_to_count_cached_tokens_is_told(tmp_path: Path) -> None:
     short = {**CALL, "gen_ai__usage__input_tokens": 10}
     calls = [
-        span(str(n), at_s=n, **usage, gen_ai__usage__cache_read_input_tokens=50) for n, usage in enumerate((short, CALL, CALL))
+        span(str(n), at_s=n, **usage, gen_ai__usage__cache_read_input_tokens=50)
+        for n, usage in enumerate((short, CALL, CALL))
     ]
     notes = read(tmp_path, lines(otlp(*calls))).left_out()["notes"]
     assert any("1 prompts are shorter" in note and "in 2 the cached tokens" in note for note in notes)

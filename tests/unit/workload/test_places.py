@@ -43,7 +43,9 @@ def test_the_same_file_twice_is_said(tmp_path):
         (tmp_path / f"{name}.csv").write_text(f"{HEADER}\n{start},1,1\n{start + 2},3,1\n")
     trace = read_trace(tmp_path)
     assert len(trace.arrival_s) == 6
-    assert any(note.startswith("files of the same content") and note.endswith("a.csv = b.csv") for note in trace.left_out()["notes"])
+    assert any(
+        note.startswith("files of the same content") and note.endswith("a.csv = b.csv") for note in trace.left_out()["notes"]
+    )
     (tmp_path / "b.csv").unlink()
     assert trace.left_out()["notes"] and not any("same content" in note for note in read_trace(tmp_path).left_out()["notes"])
 

@@ -63,7 +63,10 @@ def test_a_block_size_that_nobody_can_tell_is_asked_for(tmp_path):
     path = mooncake(tmp_path, [(0, 1000, 5, [0, 1, 2]), (1000, 10_000, 5, [0, 1]), (2000, 90, 5, list(range(80)))])
     with pytest.raises(TraceError, match=r"do not tell the block size .* say workload\.block_tokens"):
         read_trace(path)
-    assert load_workload(WorkloadSpec(path=str(mooncake(tmp_path, [(0, 600, 5, [0, 1])])), block_tokens=400), 0).block_tokens == 400
+    assert (
+        load_workload(WorkloadSpec(path=str(mooncake(tmp_path, [(0, 600, 5, [0, 1])])), block_tokens=400), 0).block_tokens
+        == 400
+    )
 
 
 def test_a_size_near_the_true_one_is_not_taken_for_it(tmp_path):
@@ -75,7 +78,9 @@ def test_a_size_near_the_true_one_is_not_taken_for_it(tmp_path):
 def test_stamps_that_look_like_seconds_are_said(tmp_path):
     seconds = read_trace(mooncake(tmp_path, [(number / 2, 1000, 10, [1, 2]) for number in range(5)]))
     assert "the first 5 requests arrive within 2 ms; if it counts seconds" in seconds.left_out()["notes"][0]
-    assert not read_trace(mooncake(tmp_path, [(number * 500.5, 1000, 10, [1, 2]) for number in range(5)])).left_out()["notes"]
+    assert not read_trace(mooncake(tmp_path, [(number * 500.5, 1000, 10, [1, 2]) for number in range(5)])).left_out()[
+        "notes"
+    ]
 
 
 def test_a_negative_delay_is_none(tmp_path):

@@ -49,7 +49,11 @@ def test_batches_are_there_at_once(tmp_path: Path) -> None:
     asked = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": {
         "model": "m", "max_tokens": 64, "messages": [{"role": "user", "content": "x" * 40}]}}  # fmt: skip
     trace = read(tmp_path, lines(asked, asked))
-    assert (trace.arrival_s.tolist(), trace.input_tokens.tolist(), trace.output_tokens.tolist()) == ([0, 0], [10, 10], [64, 64])
+    assert (trace.arrival_s.tolist(), trace.input_tokens.tolist(), trace.output_tokens.tolist()) == (
+        [0, 0],
+        [10, 10],
+        [64, 64],
+    )
     assert any("max_tokens stands for" in note for note in trace.left_out()["notes"])
     answered = {"id": "b", "custom_id": "a", "response": {"status_code": 200, "body": {
         "model": "m", "usage": {"prompt_tokens": 12, "completion_tokens": 7}}}, "error": None}  # fmt: skip
@@ -150,7 +154,9 @@ def test_alibabas_means_are_named(tmp_path: Path) -> None:
 
 def test_servegen_windows_begin_where_the_file_says(tmp_path: Path) -> None:
     histogram = str({5: 1.0})
-    (tmp_path / "chunk-1-dataset.json").write_text(json.dumps({"0": {"input_tokens": histogram, "output_tokens": histogram}}))
+    (tmp_path / "chunk-1-dataset.json").write_text(
+        json.dumps({"0": {"input_tokens": histogram, "output_tokens": histogram}})
+    )
     arrivals = tmp_path / "chunk-1-trace.csv"
     arrivals.write_text("43200,1,1,Gamma,1,1\n45000,1,1,Gamma,1,1\n")
     trace = read_trace(tmp_path)

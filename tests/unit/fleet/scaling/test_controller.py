@@ -118,9 +118,7 @@ def test_each_pool_sees_its_own_arrivals() -> None:
             return 1
 
     pools = {"busy": {"replicas": 1}, "idle": {"replicas": 1, "autoscaler": MINE}}
-    simulate(
-        a_scenario(fleet={"pools": pools}, gateway={"pools": ["busy"]}), a_trace(100, 4.0, 0), policies={"mine": Mine}
-    )
+    simulate(a_scenario(fleet={"pools": pools}, gateway={"pools": ["busy"]}), a_trace(100, 4.0, 0), policies={"mine": Mine})
     assert {window.arrivals_per_s for window in Mine.all} == {0.0}
 
 

@@ -10,6 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -83,9 +85,14 @@ class Browser:
         self._call("Emulation.setEmulatedMedia", features=features)
         return base64.b64decode(self._call("Page.captureScreenshot")["data"])
 
-    def pdf(self) -> bytes:
-        """The page as it prints on A4."""
-        return base64.b64decode(self._call("Page.printToPDF", paperWidth=8.27, paperHeight=11.69)["data"])
+    @contextmanager
+    def as_medium(self, media: str, width: int) -> Iterator[None]:
+        """The page as ``print`` or ``screen`` at a width."""
+        self._call("Emulation.setEmulatedMedia", media=media)
+        self._call("Emulation.setDeviceMetricsOverride", width=width, height=1000, deviceScaleFactor=1, mobile=False)
+        yield
+        self._call("Emulation.setEmulatedMedia", media="")
+        self._call("Emulation.clearDeviceMetricsOverride")
 
     def close(self) -> None:
         self._process.kill()

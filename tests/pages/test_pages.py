@@ -1,0 +1,75 @@
+"""Every page in a real browser: nothing serious for axe-core (vendored, MPL 2.0, version in its head), nothing cut off in
+print on A4 or on a phone, nothing that the browser complains of."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.browser import CHROMIUM, Browser
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+AXE = (Path(__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+A4_PX = 717
+"""Width of an A4 page between its margins (0.4 inches each), at 96 dots an inch."""
+PAGES = {
+    "run": (["run", "workload.limit=600", "hydra.run.dir=run"], "run/report.html"),
+    "frontier": (
+        ["sweep", "workload.limit=300", "gpu=l40s,h100", "engine.max_num_seqs=16,64", "hydra.sweep.dir=sweep"],
+        "sweep/frontier.html",
+    ),
+    "decide": (["decide", "workload.limit=300", "hydra.run.dir=decide"], "decide/decide.html"),
+}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    browser = Browser()
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="module", params=PAGES)
+def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    words, file = PAGES[request.param]
+    folder = tmp_path_factory.mktemp(request.param)
+    subprocess.run([sys.executable, "-m", "sim", *words], cwd=folder, check=True, capture_output=True)
+    return f"file://{folder / file}"
+
+
+def serious(browser: Browser) -> list[str]:
+    """What axe-core finds on the page that is open: what is serious or critical."""
+    browser[f"{AXE};1"]
+    found = browser["axe.run().then(r => JSON.stringify(r.violations.map(v => [v.impact, v.id, v.nodes[0].html])))"]
+    return [f"{name}: {html}" for impact, name, html in json.loads(found) if impact in ("serious", "critical")]
+
+
+def test_axe_finds_nothing_serious(browser: Browser, page: str) -> None:
+    for dark in (False, True):
+        browser.open(page)
+        browser.picture(dark=dark)
+        assert serious(browser) == []
+    assert browser.complaints == []
+
+
+@pytest.mark.parametrize(("media", "width"), [("print", A4_PX), ("screen", 390)])
+def test_nothing_is_cut_off(browser: Browser, page: str, media: str, width: int) -> None:
+    browser.open(page)
+    with browser.as_medium(media, width):
+        assert browser["document.documentElement.scrollWidth"] <= width
+        inside = "" if media == "print" else ":not(.scroll *)"  # on a screen a table scrolls in its frame
+        beyond = browser[
+            f"[...document.querySelectorAll('table{inside}, svg, p, h1, h2')]"
+            f".filter(one => one.getBoundingClientRect().right > {width} + 1).map(one => one.outerHTML.slice(0, 80))"
+        ]
+    assert beyond == []
+
+
+def test_wide_tables_scroll_by_keyboard(browser: Browser, page: str) -> None:
+    browser.open(page)
+    assert browser["[...document.querySelectorAll('.scroll')].every(one => one.tabIndex === 0)"]
