@@ -23,7 +23,7 @@ from sim.analysis import CostNode, month, price
 from sim.analysis.economics import Decision, decide
 from sim.cli.compose import composed_scenario
 from sim.cli.decide import run_decide
-from sim.cli.job import _solve_and_write, _write_outcome
+from sim.cli.job import solve_and_write, _write_outcome
 from sim.cli.stored import stored_scenario
 from sim.cli.sweep import finish_sweep
 from sim.decision.options import has_machines
@@ -103,7 +103,7 @@ def shown(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     texts = {}
     job.mkdir(parents=True)
     with redirect_stdout(io.StringIO()) as sweep, redirect_stderr(io.StringIO()):
-        _write_outcome(job, _solve_and_write(scenario, case.solve, job, tuple(overrides), ""))
+        _write_outcome(job, solve_and_write(scenario, case.solve, job, tuple(overrides), ""))
         finish_sweep(folder / "sweep")
     with redirect_stdout(io.StringIO()) as options, redirect_stderr(io.StringIO()):
         run_decide(scenario, folder / "decide", overrides)
