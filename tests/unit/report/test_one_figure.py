@@ -23,7 +23,7 @@ from sim.analysis import CostNode, month, price
 from sim.analysis.economics import Decision, decide
 from sim.cli.compose import composed_scenario
 from sim.cli.decide import run_decide
-from sim.cli.job import solve_and_write, _write_outcome
+from sim.cli.job import _write_outcome, solve_and_write
 from sim.cli.stored import stored_scenario
 from sim.cli.sweep import finish_sweep
 from sim.decision.options import has_machines
