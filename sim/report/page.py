@@ -44,7 +44,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, text: Iterable[
         cells = "".join(f"<td{_class(i, words, cell)}>{escape(cell)}</td>" for i, cell in enumerate(row))
         body.append(f"<tr{' class=best' if index == best else ''}>{cells}</tr>")
     wide = " wide" if len(head) > WIDE_COLUMNS else ""
-    inner = f'<table class="{wide.strip()}"><thead><tr>{header}</tr></thead><tbody>{"".join(body)}</tbody></table>'
+    inner = f'<table><thead><tr>{header}</tr></thead><tbody>{"".join(body)}</tbody></table>'
     name = escape(", ".join(head[:3]))
     return f'<div class="scroll{wide}" tabindex="0" role="group" aria-label="table: {name}">{inner}</div>'
 
