@@ -4,12 +4,13 @@
     target = N(prompt tokens + rows) + prompts' attention + max(D(n, context), pairs x pair) + head and sampler of the rows
     drafts = first pass over all tokens of the step + (K - 1) passes over n tokens, or one pass where they are parallel
 
-A verification has 1 + d rows a request: linear layers see all of them, the KV is read once a request whatever its rows, and
-each row computes its (query, key) pairs; the head and the sampler work for every row (a row's logits pass through memory
-four times: written, softmax, compared with the draft's, sampled). Each pass of the draft is a step of its layers and head
-over its own KV, and a gap; prompts pass the drafting layers too. A step in which every row has all its drafts runs a full
-CUDA graph, one with prompts or shorter rows pays the launches of a mixed step. Memory-bound steps carry their rows for
-nothing, compute-bound ones pay for each: speculation pays while E[tokens] exceeds t(verification) / t(step).
+A verification has 1 + d rows a request: linear layers see all of them (in a mixture the rows of one request choose partly
+the same experts: n requests touch as many as n (1 + d)^``ROW_SPREAD`` tokens of different requests do), the KV is read once
+a request whatever its rows, and each row computes its (query, key) pairs; the head and the sampler work for every row (a
+row's logits pass through memory four times: written, softmax, compared with the draft's, sampled). Each pass of the draft is
+a step of its layers and head over its own KV, and a gap; prompts pass the drafting layers too. A step in which every row has
+all its drafts runs a full CUDA graph, one with prompts or shorter rows pays the launches of a mixed step. Memory-bound steps
+carry their rows for nothing, compute-bound ones pay for each: it pays while E[tokens] exceeds t(verification) / t(step).
 
 Source: vLLM 0.33 ``v1/worker/gpu_model_runner.py``, ``v1/spec_decode/eagle.py`` (sequential proposals, one launch each).
 Leaves out: tree drafts, the host's search for n-grams, rejection sampling beyond its traffic.
@@ -21,11 +22,14 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Final
 
+from sim.perf.cuda_graphs import padded_tokens
 from sim.perf.step_time import Verified
 from sim.perf.tabulated import TabulatedStepTime, window_pairs
 
 LOGIT_PASSES: Final = 4.0
 """Times that a row's logits, in 32 bits, pass through memory."""
+ROW_SPREAD: Final = 0.8
+"""Set on the measured gains of EAGLE-3.1 with Kimi-K2.6 at 4 and 16 streams (``experiments/speculation``)."""
 
 
 class Proposing:
@@ -51,13 +55,15 @@ class Rows:
         head_s: the head's product, of one row.
         head_read_s: reading the head, which every step's table holds already.
         sampler_s: the sampler, of one row.
+        token_s: the layers' products, of one token more in a large batch of a mixture; 0.0 = no mixture.
     """
 
-    def __init__(self, pair_s: float, head_s: float, head_read_s: float, sampler_s: float) -> None:
+    def __init__(self, pair_s: float, head_s: float, head_read_s: float, sampler_s: float, token_s: float) -> None:
         self.pair_s = pair_s
         self.head_s = head_s
         self.head_read_s = head_read_s
         self.sampler_s = sampler_s
+        self.token_s = token_s
 
 
 class SpeculativeStepTime:
@@ -96,13 +102,24 @@ class SpeculativeStepTime:
             seconds += rows.sampler_s * (verified.rows - requests)
         seqs = len(prefills) + requests
         batches = min(target.stages, seqs)
-        seconds += target.nonattention(tokens, batches) + attention / batches
+        seconds += attention / batches
+        if rows.token_s and verified is not None:
+            seconds += self._mixed_rows(tokens, verified, batches)
+        else:
+            seconds += target.nonattention(tokens, batches)
         drafting = self._drafting(prefills, tokens, seqs, requests, context)
         self.drafting_s += drafting
         seconds += drafting
         if verified is not None and verified.uniform:
             return target.host.uniform_step(seconds, tokens, seqs)
         return target.host.mixed_step(seconds, tokens, seqs, pipeline_empty=verified is None)
+
+    def _mixed_rows(self, tokens: int, verified: Verified, batches: int) -> float:
+        """A mixture's layers on ``tokens``, those of ``verified`` among them: experts touched as by fewer tokens."""
+        padded = padded_tokens(-(-tokens // batches), self.target.capture_sizes)
+        spread = verified.requests * float((verified.rows / verified.requests) ** ROW_SPREAD)
+        apart = padded * (tokens - verified.rows + spread) / tokens
+        return self.target.nonattention_at(apart) + self._rows.token_s * (padded - apart)
 
     def _drafting(
         self, prefills: Sequence[tuple[int, int]], tokens: int, seqs: int, requests: int, context: int

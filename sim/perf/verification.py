@@ -43,6 +43,7 @@ def verification_time(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec, adapte
         head_s=2.0 * model.vocab_size * model.hidden_size / (rate * tensor),
         head_read_s=head_bytes(model) / (bandwidth * tensor),
         sampler_s=LOGIT_PASSES * 4.0 * model.vocab_size / bandwidth,
+        token_s=_token_s(target) if any(g.feed_forward and g.feed_forward.experts for g in model.stack) else 0.0,
     )
     drafting = drafting_of(model, engine)
     if drafting is None:
@@ -57,6 +58,12 @@ def verification_time(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec, adapte
     beside = 2.0 * drafting.beside_parameters / (bandwidth * shared)
     gap = PASS_GAP_S * scale.get("host", 1.0)
     return SpeculativeStepTime(target, rows, Proposing(1 if spec.parallel_drafting else spec.drafts, beside, gap), draft)
+
+
+def _token_s(target: TabulatedStepTime) -> float:
+    """Seconds of one token more where the table ends."""
+    tokens, seconds = target.tables.tokens, target.tables.nonattention_s
+    return (seconds[-1] - seconds[-2]) / (tokens[-1] - tokens[-2])
 
 
 class StepTimePerToken:
