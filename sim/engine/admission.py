@@ -118,7 +118,8 @@ class Admission:
                     continue
             watermark = limits.watermark_blocks if books.running else 0
             if grouped is not None:
-                if not grouped.seat(request, hit + n, watermark, limits.reserve_full_isl, books.composed + 1):
+                blocks, slots = 0, hit + n if drafts is None else drafts.slots(hit + n)
+                if not grouped.seat(request, slots, watermark, limits.reserve_full_isl, books.composed + 1):
                     break
             else:
                 free = pool.free - free_hits + hit_blocks - watermark

@@ -12,6 +12,8 @@ Every group has a block table of its own for each request; all take from one fre
   a kind alone had more, that length is the request's *junction*.
 * A sliding group keeps findable, with retention R = None, every block; else the ``ceil((W - 1) / B)`` blocks that end at or
   below the last prompt token, at the junction, and (R > 0) at the end of each R tokens. Others are freed without a hash.
+* Where the last block of a hit is dropped, a window needs one more in a row, each kind searches one further and drops once
+  for a length, and what is kept ends at both borders of the prompt's last block and one block behind the junction.
 
 ``GroupedBlockPool`` is the scheduler's named point for it: with one group of full attention there is none. Blocks without a
 hash are counts, hashed ones objects; the free list is a counter and the hashed blocks in order of release.
@@ -27,7 +29,7 @@ from collections.abc import Iterable, Sequence
 
 from sim.engine.block_pool import NO_MATCH, Match
 from sim.engine.block_tables import CachedBlock, Hit, Holding
-from sim.engine.prefix_cache import ContentNode, PrefixBlockPool
+from sim.engine.prefix_cache import ContentNode, PrefixBlockPool, block_keys
 from sim.engine.request import EngineRequest
 from sim.perf.kv_cache import CacheGroup
 from sim.spec import EngineSpec
@@ -58,7 +60,8 @@ class GroupedBlockPool(PrefixBlockPool):
         self._count = len(groups)
         self._windows = [group.window if group.kind == "sliding" else 0 for group in groups]
         self._pages = [group.pages if group.kind == "state" else 0 for group in groups]
-        self._row = [-(-(window - 1) // self.block_size) for window in self._windows]
+        self.reads_ahead, self.drops_last = block_keys(engine)
+        self._row = [-(-(window - 1) // self.block_size) + int(self.drops_last) for window in self._windows]
         """Of a window: blocks that a hit needs in a row."""
         self._caps = [
             -(-min(window - 1 + in_flight, self._max_model_len) // self.block_size) + 1 if window else 0
@@ -99,14 +102,25 @@ class GroupedBlockPool(PrefixBlockPool):
 
     def match(self, request: EngineRequest) -> tuple[Match, int, int]:
         """The hit, kept until ``seat``; only its blocks are told."""
-        limit = (request.target - 1) // self.block_size
+        limit = max(0, (request.target - max(1, self.reads_ahead)) // self.block_size)
         nodes = self._nodes(request, 0, limit)
         spans = [(0, 0)] * len(self._kinds)
         length, longest = limit, 0
+        looked, dropped = set[int](), set[int]()
         while length:
             before = length
             for kind, groups in enumerate(self._kinds):
-                spans[kind] = self._span(groups, nodes, length)
+                if kind in looked and not self._windows[groups[0]]:
+                    spans[kind] = 0, length  # what is shorter is there as well
+                    continue
+                looked.add(kind)
+                drops = self.drops_last and kind not in dropped
+                first, end = self._span(groups, nodes, min(length + drops, limit))
+                spans[kind] = first, max(0, end - drops)
+                if drops:
+                    dropped.add(kind)
+                elif end < length:
+                    dropped.clear()
                 length = spans[kind][1]
                 longest = max(longest, length)
             if length == before or len(spans) == 1 or (len(spans) == 2 and not self._windows[self._kinds[0][0]]):
@@ -125,12 +139,12 @@ class GroupedBlockPool(PrefixBlockPool):
         return NO_MATCH[0], length, hit.free
 
     def _nodes(self, request: EngineRequest, start: int, stop: int) -> list[ContentNode]:
-        """Where the last token of each of the blocks [start, stop) belongs."""
+        """Where the last token that the key of each of the blocks [start, stop) covers belongs."""
         path = self._path(request)
         segment, last = 0, len(path) - 1
         nodes = []
         for index in range(start, stop):
-            end = (index + 1) * self.block_size
+            end = (index + 1) * self.block_size + self.reads_ahead
             while segment < last and path[segment][1] < end:
                 segment += 1
             nodes.append(path[segment][0])
@@ -194,8 +208,13 @@ class GroupedBlockPool(PrefixBlockPool):
         """Free what lies behind the windows of a running request that stands at ``before``; blocks it then lacks for ``n``
         tokens more. Steps up to ``returned`` have returned."""
         holding = self._holdings[request]
-        self._leave(holding, before - holding.given if holding.step > returned else before)
-        return sum([max(0, self._blocks(g, before + n, False) - holding.end[g]) for g in range(self._count)])
+        return self.lacking(request, before - holding.given if holding.step > returned else before, before + n)
+
+    def lacking(self, request: EngineRequest, settled: int, slots: int) -> int:
+        """The same where ``settled`` tokens have returned and ``slots`` are wanted in all."""
+        holding = self._holdings[request]
+        self._leave(holding, max(0, settled))
+        return sum([max(0, self._blocks(g, slots, False) - holding.end[g]) for g in range(self._count)])
 
     def serve(self, request: EngineRequest, tokens: int, n: int, step: int, unnamed: int) -> None:
         """Allocate up to ``tokens``, ``n`` of them computed in step number ``step`` (the caller checked that they fit); all
@@ -207,6 +226,11 @@ class GroupedBlockPool(PrefixBlockPool):
         holding = self._holdings[request]
         holding.given = n
         holding.step = step
+        self.grow(request, tokens)
+
+    def grow(self, request: EngineRequest, tokens: int) -> None:
+        """Allocate up to ``tokens`` in each group; the caller checked that they fit."""
+        holding = self._holdings[request]
         for group in range(self._count):
             more = self._blocks(group, tokens, False) - holding.end[group]
             if more > 0:
@@ -319,7 +343,8 @@ class GroupedBlockPool(PrefixBlockPool):
     def register(self, request: EngineRequest, tokens: int) -> None:
         """See ``PrefixBlockPool``."""
         holding = self._holdings[request]
-        start, full = holding.registered, tokens // self.block_size
+        named = request.prompt_len + request.sampled - self.reads_ahead if self.reads_ahead else tokens
+        start, full = holding.registered, min(tokens, named) // self.block_size
         if not self.caching or full <= start:
             return
         holding.registered = full
@@ -336,7 +361,8 @@ class GroupedBlockPool(PrefixBlockPool):
         if self._retention is None:
             return True
         size = self.block_size
-        borders = [(request.prompt_len - 1) // size, holding.junction // size]
+        last, junction, drops = request.prompt_len - 1, holding.junction, int(self.drops_last)
+        borders = [last // size, (last + drops) // size, junction // size + drops if junction else 0]
         if self._retention:
             borders.append((index * size // self._retention + 1) * self._retention // size)
         return any(border - row <= index < border for border in borders)

@@ -21,7 +21,10 @@ from __future__ import annotations
 
 from sim.engine.acceptance import AcceptancePath, AcceptancePaths
 from sim.engine.batch import Batch
+from sim.engine.block_pool import CountingBlockPool
+from sim.engine.cache_groups import GroupedBlockPool
 from sim.engine.draft_state import DraftState
+from sim.engine.prefix_cache import PrefixBlockPool
 from sim.engine.request import EngineRequest
 from sim.perf.step_time import VerificationTime, Verified
 from sim.spec import EngineSpec
@@ -114,24 +117,39 @@ class Drafts:
         rest = request.prompt_len + request.sampled - before - n
         return max(0, n - (self.read_ahead - rest)) if 0 < rest < self.read_ahead else n
 
+    def slots(self, tokens: int) -> int:
+        """KV slots of a request that has been given up to ``tokens``."""
+        return min(tokens + self.lookahead, self._max_model_len)
+
     def blocks(self, tokens: int) -> int:
-        """Blocks of a request that has been given up to ``tokens``."""
-        return -(-min(tokens + self.lookahead, self._max_model_len) // self._block_size)
+        """Blocks of them."""
+        return -(-self.slots(tokens) // self._block_size)
 
-    def lacking(self, request: EngineRequest, tokens: int) -> int:
-        """Blocks that running ``request`` lacks to be given up to ``tokens``."""
-        return max(0, self.blocks(tokens) - self.state(request).blocks)
-
-    def serve(self, request: EngineRequest, n: int, blocks: int) -> int:
-        """A running request gets ``n`` tokens and ``blocks`` more; the tokens below which it has names."""
+    def lacking(self, request: EngineRequest, before: int, n: int, grouped: GroupedBlockPool | None) -> int:
+        """Blocks that running ``request``, which stands at ``before``, lacks to be given ``n`` tokens."""
         state = self.state(request)
-        state.blocks += blocks
+        if grouped is not None:
+            return grouped.lacking(request, before - state.in_flight, self.slots(before + n))
+        return max(0, self.blocks(before + n) - state.blocks)
+
+    def serve(
+        self, request: EngineRequest, n: int, blocks: int, pool: CountingBlockPool | PrefixBlockPool,
+        grouped: GroupedBlockPool | None,
+    ) -> None:  # fmt: skip
+        """A running request gets ``n`` tokens and ``blocks`` more, which are there."""
+        state = self.state(request)
+        if grouped is not None:
+            grouped.grow(request, self.slots(request.computed + n))
+        else:
+            state.blocks += blocks
+            pool.take(blocks)
         self.inputs -= n + self.extra_rows
         verified = min(state.attached, n + request.computed - request.target)
         if verified > 0:
             self._given[request] = verified
         state.attached = 0
-        return self.named(request, request.computed + n)
+        if pool.caching:
+            pool.register(request, self.named(request, request.computed + n))
 
     def take_back(self, request: EngineRequest, n: int) -> None:
         """``request``, which had ``n`` tokens of this step, is preempted."""

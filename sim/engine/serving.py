@@ -92,10 +92,10 @@ class Serving:
             have = -(-before // block_size)
             need = -(-(before + n) // block_size) - (have if have > request.least_blocks else request.least_blocks)
             need = need if need > 0 else 0
-            if grouped is not None:
+            if drafts is not None:
+                need = drafts.lacking(request, before, n, grouped)
+            elif grouped is not None:
                 need = grouped.need(request, before, n, books.returned)
-            elif drafts is not None:
-                need = drafts.lacking(request, before + n)
             while need > pool.free:
                 victim = self._victim()
                 if defers and self._in_flight(victim):
@@ -116,14 +116,16 @@ class Serving:
                 break  # the victim's blocks cannot be freed now
             served[request] = (n, before)
             budget -= n
+            if drafts is not None:
+                drafts.serve(request, n, need, pool, grouped)
+                continue
             if grouped is not None:
                 unnamed = request.decoding and books.in_flight(request)
                 grouped.serve(request, before + n, n, books.composed + 1, unnamed)
                 continue
             pool.take(need)
-            named = before + n if drafts is None else drafts.serve(request, n, need)
             if pool.caching and not request.decoding:
-                pool.register(request, named)
+                pool.register(request, before + n)
         batch.n_decode = batch.context = 0
         for request, (n, before) in served.items():
             if request.decoding:

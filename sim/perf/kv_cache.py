@@ -74,14 +74,14 @@ class CacheLayout:
 
     def simulated(self, engine: EngineSpec) -> tuple[CacheGroup, ...]:
         """The groups as the engine is simulated with: full attention and sliding windows in blocks of one length, and states
-        without prefix caching, and without speculation. None where there is but one full group, or one that this leaves
-        out: one group stands for all then (``MemoryPlan.one_group_blocks``). Other engines' policies are of one group."""
+        without prefix caching. None where there is but one full group, or one that this leaves out: one group stands for
+        all then (``MemoryPlan.one_group_blocks``). Other engines' policies are of one group."""
         kinds = {group.kind for group in self.groups}
         states = "state" in kinds and engine.enable_prefix_caching
         lengths = {group.block_size for group in self.groups if group.kind != "state"} - {engine.block_size}
         if (len(self.groups) == 1 and kinds == {"full"}) or states or lengths or not kinds <= {"full", "sliding", "state"}:
             return ()
-        return self.groups if engine.decides_as_vllm and not engine.speculative.drafts else ()
+        return self.groups if engine.decides_as_vllm else ()
 
     def concurrency(self, blocks: int, tokens: int) -> float:
         """Requests of ``tokens`` that ``blocks`` hold."""
