@@ -100,19 +100,19 @@ class Admission:
             elif hold and n > 1:
                 break
             padded = drafts is not None and drafts.pads(n, hit)
+            most = budget if drafts is None else drafts.at_most(budget)
             if padded and drafts is not None:
                 n = 1 + drafts.most
-                if n > budget or n > drafts.inputs - drafts.extra_rows:
+                if n > most:
                     break
             if 0 < longest < n:
                 n = longest
-            room = budget if drafts is None or offer.asynchronous else min(budget, drafts.inputs - drafts.extra_rows)
-            if n > room:
+            if n > most:
                 if not limits.chunked:
                     break
-                n = room
+                n = most
             if drafts is not None and not offer.asynchronous:
-                n = drafts.cut_first(request, hit, n)
+                n = drafts.leave_enough(request, hit, n)
                 if n == 0:
                     set_aside.append(self._take_aside(request, queue))
                     continue

@@ -115,7 +115,7 @@ class GroupedBlockPool(PrefixBlockPool):
                     continue
                 looked.add(kind)
                 drops = self.drops_last and kind not in dropped
-                first, end = self._span(groups, nodes, min(length + drops, limit))
+                first, end = self._span(groups, nodes, min(length + drops, limit), drops)
                 spans[kind] = first, max(0, end - drops)
                 if drops:
                     dropped.add(kind)
@@ -150,8 +150,8 @@ class GroupedBlockPool(PrefixBlockPool):
             nodes.append(path[segment][0])
         return nodes
 
-    def _span(self, groups: list[int], nodes: list[ContentNode], length: int) -> tuple[int, int]:
-        """First and end block of the longest hit of one kind within ``length`` blocks."""
+    def _span(self, groups: list[int], nodes: list[ContentNode], length: int, drops: bool) -> tuple[int, int]:
+        """First and end block of the longest hit of one kind within ``length`` blocks, one of which ``drops``."""
         tables = [self._table[group] for group in groups]
         if not self._windows[groups[0]]:
             for index in range(length):
@@ -159,7 +159,7 @@ class GroupedBlockPool(PrefixBlockPool):
                     if (nodes[index], index) not in table:
                         return 0, index
             return 0, length
-        wanted = self._row[groups[0]]
+        wanted = self._row[groups[0]] - (self.drops_last and not drops)
         row = 0
         for index in range(length - 1, -1, -1):
             row += 1

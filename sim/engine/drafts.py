@@ -99,6 +99,10 @@ class Drafts:
         """Whether the input buffer takes another request."""
         return self.inputs > self.extra_rows
 
+    def at_most(self, budget: int) -> int:
+        """Tokens that another request may get of ``budget``, as far as the input buffer goes."""
+        return min(budget, self.inputs - self.extra_rows)
+
     def wanted(self, request: EngineRequest) -> int:
         """Tokens that running ``request`` lacks, its drafts included; 0 when its last token is surely in flight."""
         state = self.state(request)
@@ -110,10 +114,11 @@ class Drafts:
     def cut(self, request: EngineRequest, n: int) -> int:
         """``n`` tokens of a running request as far as the input buffer and the model's length let it."""
         n = min(n, self.inputs - self.extra_rows, self._max_model_len - request.computed - 1)
-        return self._leave_enough(request, request.computed, n)
+        return self.leave_enough(request, request.computed, n)
 
-    def _leave_enough(self, request: EngineRequest, before: int, n: int) -> int:
-        """Several prediction layers read ahead: the last chunk of a prompt has at least as many tokens."""
+    def leave_enough(self, request: EngineRequest, before: int, n: int) -> int:
+        """``n`` tokens behind ``before``, or fewer: several prediction layers read ahead, so that the last chunk of a prompt
+        has at least as many tokens."""
         rest = request.prompt_len + request.sampled - before - n
         return max(0, n - (self.read_ahead - rest)) if 0 < rest < self.read_ahead else n
 
@@ -176,10 +181,6 @@ class Drafts:
         if lacking != 1 or not self._pads or not (self._serves or computed):
             return False
         return computed + self.most + 2 <= self._max_model_len
-
-    def cut_first(self, request: EngineRequest, before: int, n: int) -> int:
-        """``n`` tokens of a request to be admitted behind ``before``, as far as the input buffer lets it."""
-        return self._leave_enough(request, before, min(n, self.inputs - self.extra_rows))
 
     def admit(self, request: EngineRequest, n: int, blocks: int, padded: bool) -> None:
         """``request`` is seated with ``blocks`` and gets ``n`` tokens; ``padded``: all but one are drafts of nobody."""
