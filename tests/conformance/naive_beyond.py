@@ -60,7 +60,7 @@ class NaiveBeyond:
         self.L = 0 if method in (None, "ngram") else self.K
         self.S = self.PL = 0
         if self.K and method in ("eagle", "eagle3", "mtp"):
-            self.PL = min(s.get("num_nextn_predict_layers", 1), self.K) if method == "mtp" else 1
+            self.PL = self.K if min(s.get("num_nextn_predict_layers", 1), self.K) > 1 else 1
             self.S = self.K - 1 if parallel else 0
         if self.K and method == "draft_model":
             self.S = self.K if parallel else 1
