@@ -23,8 +23,8 @@ _WHOLE = ("engine", "gateway")
 _OPEN = ("__init__", "listener", "kv_source", "offloading")
 """Files that stay Python: anybody may derive from a listener, or from a source of KV, as offloading does."""
 _PARTS = (
-    "fleet.least_loaded", "fleet.loads", "fleet.server", "perf.front_end", "perf.host", "perf.rank_step", "perf.speculation",
-    "perf.step_time", "perf.tabulated", "record.recorder", "rng",
+    "fleet.least_loaded", "fleet.loads", "fleet.server", "links.fair", "links.transfers", "perf.front_end", "perf.host",
+    "perf.rank_step", "perf.speculation", "perf.step_time", "perf.tabulated", "record.recorder", "rng",
 )  # fmt: skip
 """Of other rooms, what engine and gateway touch at every step."""
 

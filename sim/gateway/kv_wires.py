@@ -12,12 +12,9 @@ Blocks are pinned where they were computed, from the end of the prefill to that 
 
 from __future__ import annotations
 
-from sim.engine.batch import Batch
 from sim.engine.clock import ARRIVAL, DEADLINE, REPLICA, Clock, Moment
-from sim.engine.kv_source import NOTHING, KvSource, Offer
-from sim.engine.listener import StepListener
+from sim.engine.kv_source import NOTHING, Offer
 from sim.engine.request import EngineRequest
-from sim.engine.scheduler import Scheduler
 from sim.engine.traffic import Load, Traffic
 from sim.fleet.server import Server
 from sim.gateway.counts import Counts
@@ -28,35 +25,32 @@ from sim.spec.gateway.disaggregation import Disaggregation
 from sim.spec.kv_transfer import KvTransferSpec
 
 
-class KvWires(KvSource):
-    """All that travels between the servers of one fleet. Engines ask it what is held outside (``KvSource``)."""
+class KvWires:
+    """All that travels between the servers of one fleet; ``by_chunks``: prefill chunks travel on their own."""
 
     def __init__(
         self, clock: Clock, spec: Disaggregation, transfer: KvTransferSpec, recorder: Recorder, counts: Counts
     ) -> None:
         self._clock = clock
         self._protocol = spec.protocol
+        self.by_chunks = spec.protocol != "pull"
         self._hop_s = spec.hop_s
         self._setup_s = transfer.setup_s
         self._recorder = recorder
         self._counts = counts
         self._traffic = Traffic(clock)
 
-    def chunks(self, others: StepListener | None) -> StepListener | None:
-        """Who watches the steps of prefill replicas, ``others`` beside; None where nobody has to."""
-        return others if self._protocol == "pull" else Chunks(self, others)
-
     # -- what engines ask ----------------------------------------------------------------------------------------------
 
     def held(self, request: EngineRequest, local_tokens: int) -> Offer | None:
-        """See ``KvSource``: all of the prompt, once."""
+        """As ``KvSource``: all of the prompt, once."""
         handoff = _read_by(request)
         if handoff is None or handoff.wanted_tokens or handoff.given_up:
             return NOTHING
         return Offer(max(request.prompt_len - local_tokens, 0), True)
 
     def load(self, request: EngineRequest, local_tokens: int, tokens: int) -> float:
-        """See ``KvSource``: the reader has blocks for the prompt."""
+        """As ``KvSource``: the reader has blocks for the prompt."""
         handoff = _read_by(request)
         assert handoff is not None
         now = self._clock.now
@@ -74,7 +68,7 @@ class KvWires(KvSource):
         return 0.0
 
     def keeps(self, request: EngineRequest) -> bool:
-        """See ``KvSource``: a prompt that was computed for another server stays until that one has read it."""
+        """As ``KvSource``: a prompt that was computed for another server stays until that one has read it."""
         handoff = request.owner
         if not isinstance(handoff, Handoff):
             return False
@@ -261,30 +255,6 @@ class KvWires(KvSource):
         )  # fmt: skip
         handoff.lost = True
         self._release(handoff)
-
-
-class Chunks(StepListener):
-    """Watches the prefill chunks of engines for ``wires``, and tells ``others`` of every step."""
-
-    def __init__(self, wires: KvWires, others: StepListener | None) -> None:
-        self._wires = wires
-        self._others = others
-
-    def closed(self, name: str, step: int, scheduler: Scheduler, batch: Batch) -> None:
-        """See ``StepListener``."""
-        for request, n, before in batch.prefills:
-            if isinstance(request.owner, Handoff):
-                self._wires.computes(request.owner, before + n, batch.start, batch.start + batch.first)
-        if self._others is not None:
-            self._others.closed(name, step, scheduler, batch)
-
-    def returned(self, batch: Batch) -> None:
-        """See ``StepListener``."""
-        for request, n, before in batch.prefills:
-            if isinstance(request.owner, Handoff):
-                self._wires.computed(request.owner, before + n)
-        if self._others is not None:
-            self._others.returned(batch)
 
 
 class Part(Load):

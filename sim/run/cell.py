@@ -19,6 +19,7 @@ from sim.fleet.books import Books
 from sim.fleet.factory import Handover
 from sim.fleet.fleet import Fleet
 from sim.fleet.roster import Roster
+from sim.gateway.engine_side import Chunks, HandoffSource
 from sim.gateway.gateway import Gateway
 from sim.gateway.policies import answering_pools
 from sim.perf.steady import MeanRequest
@@ -48,7 +49,9 @@ def simulate_cell(
     gaps = GapHistogram()
     steps = StepRecords() if scenario.output.steps else None
     wires = gateway.wires
-    handover = Handover(wires, wires.chunks(steps)) if wires is not None else None
+    handover = None
+    if wires is not None:
+        handover = Handover(HandoffSource(wires), Chunks(wires, steps) if wires.by_chunks else steps)
     Fleet(scenario, roster, gateway.dispatcher, gaps, _mean_request(trace), plugins, steps, handover)
     books = Books(roster, scenario)
     sampler = None
