@@ -22,7 +22,7 @@ the reverse transfer from D to P, answers of one token under reserve_first keep 
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 
 from sim.engine.clock import ARRIVAL, Clock, Moment
 from sim.engine.request import Content, EngineRequest
@@ -213,6 +213,13 @@ class SplitDispatcher(Dispatcher):
         if handoff is not None:
             self._wires.reader_gone(handoff)
             self._not_asked(handoff)
+
+    def unfinished(self, requests: Sequence[EngineRequest], server: Server) -> None:
+        """See ``Dispatcher``."""
+        for request in requests:
+            if isinstance(request.owner, Handoff):
+                self._prefill_over(request.owner)
+        super().unfinished([request for request in requests if request.owner is not None], server)
 
     def _not_asked(self, handoff: Handoff) -> None:
         """The reader is gone; where it had not reserved its blocks yet the prefill replica is not asked any more."""

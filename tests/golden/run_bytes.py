@@ -39,6 +39,11 @@ SCENARIOS: dict[str, list[str]] = {
         "engine.enable_expert_parallel=true", "engine.prefill_schedule_interval=2",
     ],
     "dense ranks": ["workload.limit=400", "engine.data_parallel_size=3", "fleet.replicas=1"],
+    "disaggregated": ["workload.limit=800", "fleet=disaggregated", "workload.rate_scale=0.3", "gateway.disaggregation={kind: always}"],
+    "pushed": [
+        "workload.limit=500", "fleet=disaggregated", "workload.rate_scale=0.3", "kv_transfer=tcp",
+        "gateway.disaggregation={kind: always, protocol: push}",
+    ],
     "noise": ["workload.limit=300", "engine.step_noise_cv=0.2"],
     "steps": ["workload.limit=200", "output.steps=true"],
     "watched": ["workload.limit=200", "check_invariants=true", SMALL_CACHE, "engine.max_model_len=6000"],
