@@ -5,8 +5,10 @@
   whose rate is the host's;
 - uncalibrated: the roofline with pooled efficiencies, on a generation that nothing was fitted to.
 
-``gpu.step_time_scale`` multiplies the shares: ``compute``, ``memory`` and ``host``. A time ``N(T)`` counts as memory
-as far as its level at one token reaches and as compute beyond: ``memory N(1) + compute (N(T) - N(1))``.
+``gpu.step_time_scale`` multiplies the shares: ``compute``, ``memory``, ``link`` (all-reduces within a layer), ``host`` (the
+CPU's part) and in it once more ``launch`` (starting kernels; the rest of ``host`` is preparing steps). What is no
+communication of a time ``N(T)`` counts as memory as far as its level at one token reaches and as compute beyond:
+``memory N(1) + compute (N(T) - N(1))``. All-to-all between experts' ranks and hand-overs between stages have none.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from sim.perf.host import HostOverhead
 from sim.perf.mixture import steps_together
 from sim.perf.rank_step import RankStepTime
 from sim.perf.ranks import rank_step_time, whole_expert_tables, with_hand_overs
-from sim.perf.roofline import known_generation, roofline_tables
+from sim.perf.roofline import all_reduces_s, efficiencies, known_generation, roofline_tables
 from sim.perf.served import served_model
 from sim.perf.served_kernels import served
 from sim.perf.small_kernels import sort_s
@@ -44,7 +46,7 @@ from sim.spec.gpu import GpuSpec
 from sim.spec.model import ModelSpec
 from sim.spec.releases import release_of
 
-SCALES = ("compute", "memory", "host", "front_end")
+SCALES = ("compute", "memory", "link", "host", "launch", "front_end")
 
 
 def step_time_model(
@@ -66,7 +68,7 @@ def step_time_model(
         _no_table(model, gpu, engine)
         return rank_step_time(model, gpu, engine, host_overhead(model, gpu, engine))
     tables, source, regime = _tables(model, gpu, engine)
-    tables = scaled_tables(with_hand_overs(tables, model, gpu, engine), gpu)
+    tables = scaled_tables(with_hand_overs(tables, model, gpu, engine), model, gpu, engine.tensor_parallel_size)
     if adapters:
         longer = 1.0 + engine.lora.step_overhead_per_rank * engine.max_lora_rank
         tables = replace(tables, nonattention_s=tuple(longer * t for t in tables.nonattention_s))
@@ -80,24 +82,27 @@ def step_time_model(
     )
 
 
-def scaled_tables(tables: StepTables, gpu: GpuSpec) -> StepTables:
+def scaled_tables(tables: StepTables, model: ModelSpec, gpu: GpuSpec, tensor_parallel: int) -> StepTables:
     """``tables`` with the multipliers of ``gpu.step_time_scale``."""
-    return scaled(tables, gpu.step_time_scale.get("compute", 1.0), gpu.step_time_scale.get("memory", 1.0))
+    tokens = np.array(tables.tokens, dtype=float)
+    links_s = all_reduces_s(model, gpu, tensor_parallel, tokens, efficiencies(gpu))
+    return scaled(tables, gpu.step_time_scale, tuple(map(float, links_s)))
 
 
 def host_overhead(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> HostOverhead:
     """The CPU's part of a step of this engine; the sampler's sort, on the GPU, goes with the sequences as it does."""
     sort = sort_s(model, gpu, engine)
     scale, layers = gpu.step_time_scale.get("host", 1.0), model.layer_count
+    launch = scale * gpu.step_time_scale.get("launch", 1.0)
     runner, captured = _runner(model, engine), max(capture_sizes(engine, gpu), default=0)
     return HostOverhead(
         per_step_s=scale * HOST_PER_STEP_S,
         per_seq_s=scale * HOST_PER_SEQ_S + (0.0 if engine.async_scheduling else sort),
-        between_pieces_s=scale * runner.between_pieces_per_layer_s * layers,
-        between_pieces_per_seq_s=scale * runner.between_pieces_per_seq_s,
-        pieces_s=scale * runner.pieces_per_layer_s * layers,
-        kernels_s=scale * runner.kernels_per_layer_s * layers,
-        refill_s=scale * runner.refill_s,
+        between_pieces_s=launch * runner.between_pieces_per_layer_s * layers,
+        between_pieces_per_seq_s=launch * runner.between_pieces_per_seq_s,
+        pieces_s=launch * runner.pieces_per_layer_s * layers,
+        kernels_s=launch * runner.kernels_per_layer_s * layers,
+        refill_s=launch * runner.refill_s,
         gap_s=scale * runner.gap_s,
         gap_per_seq_s=scale * runner.gap_per_seq_s + sort,
         captured_tokens=captured,

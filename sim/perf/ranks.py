@@ -15,7 +15,7 @@ from sim.perf.cuda_graphs import capture_sizes
 from sim.perf.host import HostOverhead
 from sim.perf.mixture import experts_s, group_imbalance, mixture_groups, without_experts
 from sim.perf.rank_step import ExpertTimes, Halving, RankStepTime
-from sim.perf.roofline import TOKENS, efficiencies, known_generation, roofline_tables
+from sim.perf.roofline import TOKENS, all_reduces_s, efficiencies, known_generation, roofline_tables
 from sim.perf.sustained import sustained_products_s
 from sim.perf.tabulated import StepTables, TabulatedStepTime, scaled
 from sim.perf.whole_step import whole_step
@@ -59,8 +59,8 @@ def rank_tables(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> StepTable
     """Tables of one rank without its routed experts."""
     rest = without_experts(model)
     tables = whole_step(roofline_tables(rest, gpu, engine), rest, gpu, engine)
-    compute, memory = gpu.step_time_scale.get("compute", 1.0), gpu.step_time_scale.get("memory", 1.0)
-    return scaled(tables, compute, memory)
+    links_s = all_reduces_s(rest, gpu, engine.tensor_parallel_size, np.array(tables.tokens, dtype=float), efficiencies(gpu))
+    return scaled(tables, gpu.step_time_scale, tuple(map(float, links_s)))
 
 
 def expert_times(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> ExpertTimes:

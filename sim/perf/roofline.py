@@ -145,10 +145,17 @@ def nonattention_s(model: ModelSpec, gpu: GpuSpec, tensor_parallel: int, tokens:
                 total += matrix.layers * matrix_s(matrix, gpu, tensor_parallel, eff, rows, touched)
         total += group.count * _beside_matrices_s(model, group, gpu, tokens, eff)
     total += head_bytes(model) / (gpu.bandwidth_gb_s * 1e9 * eff.memory * tensor_parallel)
-    if tensor_parallel > 1:
-        message = tokens * model.hidden_size * 2.0
-        total += 2.0 * model.layer_count * all_reduce_s(message, tensor_parallel, gpu, eff.allreduce_latency_s, eff.link)
+    total += all_reduces_s(model, gpu, tensor_parallel, tokens, eff)
     return np.asarray(np.maximum.accumulate(total))
+
+
+def all_reduces_s(model: ModelSpec, gpu: GpuSpec, tensor_parallel: int, tokens: Array, eff: Efficiencies) -> Array:
+    """Seconds of the two all-reduces of every layer; vectorised, 0 without tensor parallelism."""
+    if tensor_parallel == 1:
+        return np.zeros_like(tokens)
+    message = tokens * model.hidden_size * 2.0
+    each = all_reduce_s(message, tensor_parallel, gpu, eff.allreduce_latency_s, eff.link)
+    return np.asarray(2.0 * model.layer_count * each)
 
 
 def matrix_s(

@@ -56,7 +56,7 @@ def steady_engine(
     low, high = 1, cap  # a bigger batch is a slower step
     while low < high:
         middle = (low + high + 1) // 2
-        if _step_s(steps, middle, mean) <= tpot_limit_s:
+        if mean_step_s(steps, middle, mean) <= tpot_limit_s:
             low = middle
         else:
             high = middle - 1
@@ -85,10 +85,11 @@ def prefill_tokens_per_s(steps: StepTimeModel, mean: MeanRequest) -> float:
 
 
 def _rate_per_s(steps: StepTimeModel, batch: int, mean: MeanRequest) -> float:
-    return (batch / mean.answer) / _step_s(steps, batch, mean)
+    return (batch / mean.answer) / mean_step_s(steps, batch, mean)
 
 
-def _step_s(steps: StepTimeModel, batch: int, mean: MeanRequest) -> float:
+def mean_step_s(steps: StepTimeModel, batch: int, mean: MeanRequest) -> float:
+    """Seconds of the mean step at ``batch`` sequences: the time per output token."""
     return _decode_s(steps, batch, mean) + batch / mean.answer * mean.computed * _prefill_s(steps, mean)
 
 

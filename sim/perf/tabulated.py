@@ -20,7 +20,7 @@ Tables come from ``sim.perf.table`` (fitted to measured kernels) and ``sim.perf.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from typing import Literal
@@ -29,6 +29,8 @@ from sim.perf.cuda_graphs import padded_tokens
 from sim.perf.host import HostOverhead
 from sim.perf.step_time import DecodeLine
 
+MOST_LINK = 0.9
+"""Of a measured time, the most that is taken to be communication."""
 Regime = Literal["interpolated", "extrapolated", "uncalibrated"]
 
 
@@ -50,14 +52,25 @@ class StepTables:
     prefill_window_pair_s: tuple[float, ...] = ()
 
 
-def scaled(tables: StepTables, compute: float, memory: float) -> StepTables:
-    """``tables`` with the compute-bound and memory-bound shares multiplied."""
-    if compute == 1.0 and memory == 1.0:
+def scaled(tables: StepTables, scale: Mapping[str, float], links_s: Sequence[float] = ()) -> StepTables:
+    """``tables`` with their shares multiplied by what ``scale`` says of ``compute``, ``memory`` and ``link``.
+
+    Args:
+        tables: seconds.
+        scale: multipliers, 1 where one is not named.
+        links_s: of each of ``tables.tokens``, the part that is communication; none = nothing is.
+    """
+    compute, memory, link = (scale.get(name, 1.0) for name in ("compute", "memory", "link"))
+    if compute == memory == link == 1.0:
         return tables
-    first = tables.nonattention_s[0]
+    pairs = zip(links_s or [0.0] * len(tables.tokens), tables.nonattention_s, strict=True)
+    carried = [min(part, MOST_LINK * t) for part, t in pairs]
+    own = [t - part for t, part in zip(tables.nonattention_s, carried, strict=True)]
     return replace(
         tables,
-        nonattention_s=tuple(memory * first + compute * (t - first) for t in tables.nonattention_s),
+        nonattention_s=tuple(
+            memory * own[0] + compute * (t - own[0]) + link * part for t, part in zip(own, carried, strict=True)
+        ),
         decode_attention_s=tuple(tuple(memory * t for t in row) for row in tables.decode_attention_s),
         prefill_pair_s=tuple(compute * t for t in tables.prefill_pair_s),
         prefill_window_pair_s=tuple(compute * t for t in tables.prefill_window_pair_s),

@@ -53,7 +53,10 @@ def verification_time(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec, adapte
     alone = replace(engine, tensor_parallel_size=shared, pipeline_parallel_size=1)
     tables = with_floors(roofline_tables(drafting.model, gpu, alone), drafting.model, gpu, alone)
     draft = TabulatedStepTime(
-        scaled_tables(tables, gpu), HostOverhead(), capture_sizes=capture_sizes(engine, gpu), source=drafting.model.name
+        scaled_tables(tables, drafting.model, gpu, shared),
+        HostOverhead(),
+        capture_sizes=capture_sizes(engine, gpu),
+        source=drafting.model.name,
     )
     beside = 2.0 * drafting.beside_parameters / (bandwidth * shared)
     gap = PASS_GAP_S * scale.get("host", 1.0)

@@ -74,6 +74,7 @@ class GpuSpec:
     price: GpuPrice = Field(default_factory=GpuPrice)
     """Dated prices of this GPU."""
     step_time_scale: dict[str, float] = Field(default_factory=dict, json_schema_extra={"legal": "each > 0"})
-    """Multipliers that ``calibrate`` fits for one's own server: ``compute memory host front_end`` (1.0 when absent)."""
+    """Multipliers that ``calibrate`` fits for one's own server: ``compute memory link host front_end`` (1.0 when absent),
+    and ``launch``, of the part of ``host`` that starts kernels."""
     source: str = ""
     """Where the numbers are from; for display."""

@@ -14,8 +14,8 @@ import math
 import numpy as np
 
 from sim.errors import ConfigError
-from sim.perf.choose import SCALES
-from sim.trust.bench import HIGHEST, LOWEST, Bench, Calibration, mean_ratios
+from sim.trust.bench import HIGHEST, LOWEST, Bench, mean_ratios, scales_of
+from sim.trust.calibration import Calibration
 
 ANCHORED = (
     "anchored to means: the whole step takes so many times as long; what it spends on compute, memory and host is not told "
@@ -50,10 +50,10 @@ def fit_anchor(bench: Bench) -> Calibration:
                 "and tensor parallel size those that were measured?"
             )
     return Calibration(
-        multipliers={name: bench.held.get(name, found) for name in SCALES},
+        multipliers={name: bench.held.get(name, found if name in free else 1.0) for name in scales_of(bench.engine)},
         interval_95={},
-        errors_before=bench.mean_errors(dict.fromkeys(free, 1.0)),
-        errors_after=bench.mean_errors(dict.fromkeys(free, found)),
+        errors_before=bench.test({}).mean_errors,
+        errors_after=bench.test(dict.fromkeys(free, found)).mean_errors,
         requests=sum(run.point.requests if run.point is not None else len(run.trace) for run in bench.runs),
         load_goes_on=False,
         anchored=True,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -11,48 +12,99 @@ from sim.engine.policies import make_scheduler
 from sim.errors import ConfigError
 from sim.fleet.blueprint import Blueprint
 from sim.perf import FrontEnd, step_time_model
+from sim.perf.choose import SCALES
+from sim.perf.step_time import StepTimeModel
 from sim.spec import EngineSpec, GpuSpec, ModelSpec
+from sim.trust.company import Company, choose, with_company
 from sim.trust.measured_run import Observations
 from sim.trust.replay import Replay, closed_loop, replay
-from sim.workload.trace import Trace
+from sim.watch import watch_of_this_job
 
 LOWEST, HIGHEST = 0.01, 1e6
 """Multipliers looked at."""
-_MOST_COPIES = 3
-_COARSE = (1.0, 10.0, 100.0, 1e3, 1e4)
-"""Multiples tried for ``compute`` before the fit: on a CPU or an unknown device the preset may be far off."""
+_BLOCKS = 20
+"""Of neighbouring requests in a run: what ran together errs together."""
+
+
+def scales_of(engine: EngineSpec) -> list[str]:
+    """The multipliers that this engine's step time depends on; without tensor parallelism no link shows."""
+    return [name for name in SCALES if name != "link" or engine.tensor_parallel_size > 1]
+
+
+NEVER_FREE = "launch"
+"""No data of requests tell it from ``host``: it follows ``host``, or an explanation of its own sets it."""
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """Fitted multipliers, how well they are known, and what they explain."""
+class Tried:
+    """The runs under one set of multipliers."""
 
     multipliers: dict[str, float]
-    interval_95: dict[str, tuple[float, float]]
-    """Of the fitted ones; those held fixed are not listed."""
-    errors_before: dict[str, float]
-    """Predicted / measured - 1 of mean TTFT, TPOT and E2E with every multiplier 1."""
-    errors_after: dict[str, float]
-    requests: int
-    load_goes_on: bool
-    """Whether the data are explained better if the load went on after the last request of the file."""
-    anchored: bool = False
-    """One multiplier for the whole step: the data say how fast the server is at their load, not why."""
+    """Every one of ``scales_of``, held ones included."""
+    logs: np.ndarray
+    """Log of predicted / measured of each TTFT and TPOT in the order of ``Bench.block``; 0 where a side is undefined."""
+    mean_errors: dict[str, float]
+    """Predicted / measured - 1 of mean TTFT, TPOT and E2E over all runs that tell them."""
 
 
 class Bench:
-    """Replays the runs under given multipliers."""
+    """Replays the runs under given multipliers, and keeps what it tried.
+
+    Args:
+        runs: measured runs.
+        model: what was served.
+        gpu: on what.
+        engine: resolved.
+        held: multipliers that are not fitted.
+    """
 
     def __init__(
-        self, runs: list[Observations], model: ModelSpec, gpu: GpuSpec, engine: EngineSpec, held: dict[str, float],
-        goes_on: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        runs: list[Observations],
+        model: ModelSpec,
+        gpu: GpuSpec,
+        engine: EngineSpec,
+        held: Mapping[str, float],
+    ) -> None:
         server = Blueprint("calibrate", model, gpu, engine)
-        self.runs, self.model, self.gpu, self.engine, self.held = runs, model, gpu, server.engine, held
-        self.goes_on = goes_on
-        self.traces = [continued(run) if goes_on else run.trace for run in runs]
+        self.runs, self.model, self.gpu, self.engine, self.held = runs, model, gpu, server.engine, dict(held)
         self.num_gpu_blocks, self.groups = server.blocks, server.groups
+        self.kv_tokens = server.kv_tokens
+        self.free = [name for name in scales_of(self.engine) if name not in (*self.held, NEVER_FREE)]
+        self.tried: list[Tried] = []
+        self.replays = 0
+        self._time: tuple[dict[str, float], StepTimeModel] | None = None
+        self._companies = [Company()] * len(runs)
+        self._traces = [with_company(run, Company()) for run in runs]
         self._check_fit()
+        sizes = [size for run in runs for size in _columns(run).values()]
+        self.columns = [name for run in runs for name in _columns(run)]
+        """The metric of each column."""
+        self.column = np.repeat(np.arange(len(sizes)), sizes)
+        """Which run's which metric each entry of ``Tried.logs`` is."""
+        self.block = np.concatenate([np.arange(size) * min(_BLOCKS, size) // max(size, 1) for size in sizes])
+        """Which block of its column each entry is in."""
+
+    @property
+    def companies(self) -> list[Company]:
+        """What is taken to have run beside each run."""
+        return list(self._companies)
+
+    def choose_companies(self, multipliers: Mapping[str, float]) -> None:
+        """Read each run as its ends say under ``multipliers``; what was tried before is forgotten."""
+        for number, run in enumerate(self.runs):
+            self._keep(number, choose(run, partial(self._tpot_logs, number, multipliers)))
+        self.tried.clear()
+
+    def _tpot_logs(self, number: int, multipliers: Mapping[str, float], reading: Company) -> np.ndarray:
+        self._keep(number, reading)
+        guess = self._predict(number, multipliers)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(np.log(guess.tpot_s / self.runs[number].tpot_s))
+
+    def _keep(self, number: int, company: Company) -> None:
+        self._companies[number] = company
+        self._traces[number] = with_company(self.runs[number], company)
 
     def _check_fit(self) -> None:
         """A closed loop waits for every answer: one that cannot be given would end it."""
@@ -70,50 +122,32 @@ class Bench:
 
     def predict(self, multipliers: Mapping[str, float]) -> list[Replay]:
         """Every run under ``multipliers``."""
+        return [self._predict(number, multipliers) for number in range(len(self.runs))]
+
+    def _predict(self, number: int, multipliers: Mapping[str, float]) -> Replay:
         gpu = replace(self.gpu, step_time_scale={**multipliers, **self.held})
-        time = step_time_model(self.model, gpu, self.engine)
-        out = []
-        for run, trace in zip(self.runs, self.traces, strict=True):
-            if run.concurrency is None:
-                whole = replay(trace, self.engine, self.num_gpu_blocks, time, FrontEnd(gpu), self.groups)
-                out.append(whole.first(len(run.trace)))
-            else:
-                lengths = list(zip(trace.input_tokens.tolist(), trace.output_tokens.tolist(), strict=True))
-                out.append(closed_loop(
-                    lengths, run.concurrency, self.engine, self.num_gpu_blocks, time, FrontEnd(gpu), self.groups
-                ))  # fmt: skip
-        return out
+        if self._time is None or self._time[0] != gpu.step_time_scale:
+            self._time = gpu.step_time_scale, step_time_model(self.model, gpu, self.engine)
+        time, run, (trace, own) = self._time[1], self.runs[number], self._traces[number]
+        self.replays += 1
+        watch_of_this_job().points += 1
+        if run.concurrency is None:
+            return replay(trace, self.engine, self.num_gpu_blocks, time, FrontEnd(gpu), self.groups).part(own)
+        lengths = list(zip(trace.input_tokens.tolist(), trace.output_tokens.tolist(), strict=True))
+        return closed_loop(
+            lengths, run.concurrency, self.engine, self.num_gpu_blocks, time, FrontEnd(gpu), self.groups
+        )  # fmt: skip
 
-    def residuals(self, multipliers: Mapping[str, float]) -> np.ndarray:
-        """Log ratio predicted / measured of each TTFT and TPOT; 0 where a side is undefined."""
-        parts = []
-        for run, guess in zip(self.runs, self.predict(multipliers), strict=True):
-            if run.point is not None:
-                parts.append(np.array([np.log(miss) for miss in mean_ratios(run, guess).values()]))
-                continue
-            for predicted, measured in ((guess.ttft_s, run.ttft_s), (guess.tpot_s, run.tpot_s)):
-                with np.errstate(divide="ignore", invalid="ignore"):
-                    ratio = np.log(predicted / measured)
-                parts.append(np.where(np.isfinite(ratio), ratio, 0.0))
-        return np.concatenate(parts)
-
-    def coarse_start(self, free: list[str]) -> dict[str, float]:
-        """All multipliers at the median TPOT ratio, and ``compute`` at the multiple of it that fits best."""
-        guesses = self.predict(dict.fromkeys(free, 1.0))
-        pairs = zip(self.runs, guesses, strict=True)
-        ratio = np.nanmedian(np.concatenate([run.tpot_s / guess.tpot_s for run, guess in pairs]))
-        level = float(np.clip(ratio if np.isfinite(ratio) else 1.0, 2 * LOWEST, HIGHEST / 1e5))
-        start = dict.fromkeys(free, level)
-        if "front_end" in start:
-            start["front_end"] = 1.0
-        if "compute" not in start:
-            return start
-        costs = [float(np.mean(np.abs(self.residuals({**start, "compute": level * k})))) for k in _COARSE]
-        return {**start, "compute": level * _COARSE[int(np.argmin(costs))]}
-
-    def mean_errors(self, multipliers: Mapping[str, float]) -> dict[str, float]:
-        """Predicted / measured - 1 of mean TTFT, TPOT and E2E over all runs that tell them."""
+    def test(self, multipliers: Mapping[str, float]) -> Tried:
+        """The runs under ``multipliers``, 1 where one is not named."""
         guesses = self.predict(multipliers)
+        named = {name: self.held.get(name, multipliers.get(name, 1.0)) for name in scales_of(self.engine)}
+        logs = np.concatenate([logs for run, guess in zip(self.runs, guesses, strict=True) for logs in _logs(run, guess)])
+        tried = Tried(named, logs, self._mean_errors(guesses))
+        self.tried.append(tried)
+        return tried
+
+    def _mean_errors(self, guesses: list[Replay]) -> dict[str, float]:
         out = {}
         for metric in ("ttft_s", "tpot_s", "e2e_s"):
             pairs = [(getattr(run, metric), getattr(guess, metric)) for run, guess in zip(self.runs, guesses, strict=True)]
@@ -122,6 +156,26 @@ class Bench:
                 measured, predicted = (np.concatenate(side) for side in zip(*told, strict=True))
                 out[metric.removesuffix("_s")] = float(np.nanmean(predicted) / np.nanmean(measured) - 1.0)
         return out
+
+
+def _columns(run: Observations) -> dict[str, int]:
+    """Metric -> how many figures of it are compared."""
+    if run.point is not None:
+        return dict.fromkeys(run.known_means, 1)
+    return dict.fromkeys(("ttft_s", "tpot_s"), len(run.trace))
+
+
+def _logs(run: Observations, guess: Replay) -> list[np.ndarray]:
+    """Log of predicted / measured: of the means that a run of means reports, else of every TTFT and every TPOT."""
+    if run.point is not None:
+        ratios = mean_ratios(run, guess)
+        return [np.array([np.log(ratios.get(name, 1.0))]) for name in run.known_means]
+    found = []
+    for predicted, measured in ((guess.ttft_s, run.ttft_s), (guess.tpot_s, run.tpot_s)):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = np.log(predicted / measured)
+        found.append(np.where(np.isfinite(ratio), ratio, 0.0))
+    return found
 
 
 def mean_ratios(run: Observations, guess: Replay) -> dict[str, float]:
@@ -137,21 +191,3 @@ def mean_ratios(run: Observations, guess: Replay) -> dict[str, float]:
         for name in run.known_means
         if np.isfinite(getattr(guess, name)).any()
     }
-
-
-def continued(run: Observations) -> Trace:
-    """The run's trace, repeated until its slowest request is answered; the copies share no prompt with anybody."""
-    trace = run.trace
-    period = trace.duration_s * (1 + 1 / max(1, len(trace)))
-    slowest = float(np.nanmax(run.e2e_s))
-    copies = 1 + min(_MOST_COPIES, int(np.ceil(slowest / period)) if period > 0 else 0)
-    blank = {"prefix_tokens": -1}
-    return Trace(
-        arrival_s=np.concatenate([trace.arrival_s + period * k for k in range(copies)]),
-        input_tokens=np.tile(trace.input_tokens, copies),
-        output_tokens=np.tile(trace.output_tokens, copies),
-        labels={
-            name: np.concatenate([column, np.full(len(trace) * (copies - 1), blank.get(name, ""), dtype=column.dtype)])
-            for name, column in trace.labels.items()
-        },
-    )

@@ -22,7 +22,7 @@ from sim.measured import Aggregate
 from sim.perf.choose import SCALES
 from sim.spec import EngineSpec, GpuSpec, ModelSpec
 from sim.trust.anchor import ANCHORED
-from sim.trust.bench import Calibration
+from sim.trust.calibration import Calibration
 from sim.trust.multipliers import fit_multipliers
 from sim.trust.observations import Known, Readings, read_measurements
 from sim.trust.plain_overrides import parse_overrides

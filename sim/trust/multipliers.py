@@ -1,18 +1,17 @@
 """``fit_multipliers``: fits a few physical multipliers to measurements of one's own server.
 
-    compute, memory, host, front_end      multiply the shares of the step time and the time before the engine
+    compute, memory, link, host, front_end      multiply the shares of the step time and the time before the engine
 
-The measured arrivals are replayed through the engine; multipliers minimise the relative errors of every request's
-TTFT and TPOT (least squares on logarithms, soft in the tails). Uncertainty: 95 % intervals from the curvature and
-the scatter of twenty blocks of neighbouring requests, because requests that ran together err together. A file may be
-a part of a longer run, its last requests then having had company that it does not name: both readings are fitted,
-silence after the last arrival and the same load going on, and the one that explains the data better is kept.
+The measured arrivals are replayed through the engine, beside what ran before and after them (``sim.trust.company``), and
+the misfit of every request's TTFT and TPOT (``sim.trust.misfit``) is made least from several starting points: every share
+of the step alone as slow as the data ask for, and all together (``sim.trust.descent``).
 
-Two multipliers that the data cannot tell apart (their estimates are correlated beyond 0.99) are refused, not
-guessed: one load level cannot separate reading weights from the CPU's share. Hold one with ``--fix host=1``, or
-measure idle and busy, short and long prompts. One that hardly shows in the data at all (a front end behind a queue
-of minutes) stays at 1. Reports of means that cannot tell the multipliers apart give an anchor instead
-(``sim.trust.anchor``).
+A multiplier keeps the value 1 where the data cannot rule that out: with what it would gain elsewhere, a fit buys
+predictions that no measurement supports. How well each is known is asked of the data by holding it further and further
+away, fitting the others again, until that is ruled out: the range of those that stand is its interval, wide where one
+multiplier can stand in for another. What all explanations that stand say of other traffic is in ``sim.trust.rivals``. A
+fit whose means are worse than the preset's is refused. Reports of means that are fewer than the multipliers give an
+anchor instead (``sim.trust.anchor``).
 
 Leaves out: the scheduler's own parameters, prefix sharing that the file does not name, drift during the run.
 """
@@ -22,29 +21,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from scipy.optimize import least_squares
 
 from sim.errors import ConfigError
 from sim.perf import resolve_engine
-from sim.perf.choose import SCALES
 from sim.spec import EngineSpec, GpuSpec, ModelSpec
 from sim.trust.anchor import fit_anchor
-from sim.trust.bench import HIGHEST, LOWEST, Bench, Calibration
+from sim.trust.bench import HIGHEST, LOWEST, NEVER_FREE, Bench, Tried, scales_of
+from sim.trust.calibration import Calibration
+from sim.trust.descent import descend
+from sim.trust.intervals import Interval, interval_of
 from sim.trust.measured_run import Observations
+from sim.trust.misfit import Misfit
+from sim.trust.rivals import capacity_ranges, deciding
 from sim.watch import watch_of_this_job
 
-_BLOCKS = 20
-_OFFSET = 10.0
-"""Added to the logarithms, so that the solver's relative steps are a share of the multiplier wherever it stands."""
-_STEPS = (0.5, 0.2, 0.1, 0.05)
-"""Differences are taken coarsely first: one request that falls into another step makes a discrete simulation rough
-from near by. On made servers of known multipliers this leaves a sixth of the error that (0.05, 0.01) leaves."""
-_TOO_CORRELATED = 0.99
-_CLEARLY_BETTER = 0.8
-"""The load is taken to have gone on only where that leaves at most this share of the silent reading's error."""
-_SLIVER = 0.05
-_UNSEEN = 0.005
-"""A multiplier whose doubling moves latencies by less than half a per cent is not in the data: it stays at 1."""
+_SHARES = ("memory", "host", "compute")
+_ALONE = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+"""Tried of each share of the step alone, the others at 1."""
+_COMPUTE = (1.0, 10.0, 100.0, 1e3, 1e4)
+"""Multiples of the common level tried for ``compute``: on a CPU or an unknown device the preset may be far off."""
+_STARTS = 3
+_COARSE, _FINE = (0.3, 0.15), (0.15, 0.08)
+"""Radii of the search, logarithms."""
+_SAME = 0.2
+"""Starting points closer than this in every logarithm are one."""
+_WORSE = 0.01
+"""A mean that is off by so much more after the fit than before is worse."""
 
 
 def fit_multipliers(
@@ -56,123 +58,162 @@ def fit_multipliers(
 ) -> Calibration:
     """The multipliers that explain ``runs``.
 
+    Args:
+        runs: what was measured.
+        model: what was served.
+        gpu: on what, as the preset has it.
+        engine: as stated.
+        fixed: multipliers that are held.
+
     Raises:
-        ConfigError: the data cannot tell two of them apart.
+        ConfigError: no multiplier is free, or the fit explains the data worse than the preset does.
     """
     resolved = resolve_engine(engine, model, gpu)
     held = dict(fixed or {})
+    bench = Bench(runs, model, gpu, resolved, held)
     told = sum(len(run.known_means) for run in runs if run.point is not None)
-    only_means = all(run.point is not None for run in runs)
-    if only_means and told <= len(SCALES) - len(held):
-        return fit_anchor(Bench(runs, model, gpu, resolved, held))
-    readings = []
-    for goes_on in (False, True):
-        if goes_on and not any(_end_matters(run) for run in runs):
-            continue
-        bench = Bench(runs, model, gpu, resolved, dict(held), goes_on)
-        try:
-            readings.append(_fit_reading(bench, dict(held)))
-        except ConfigError as refusal:
-            refused = refusal
-    if not readings and only_means:
-        return fit_anchor(Bench(runs, model, gpu, resolved, held))
-    if not readings:
-        raise refused
-    silent, busy = readings[0], readings[-1]
-    return busy[0] if busy[1] < _CLEARLY_BETTER * silent[1] else silent[0]
+    if all(run.point is not None for run in runs) and told <= len(bench.free):
+        return fit_anchor(bench)
+    if not bench.free:
+        raise ConfigError(f"calibrate: --fix holds {', '.join(scales_of(resolved))}; one must be free")
+    return _Fit(bench).run()
 
 
-def _end_matters(run: Observations) -> bool:
-    """Whether what happened after the last arrival concerns more than a sliver of the run."""
-    return run.point is None and float(np.nanmax(run.e2e_s)) > _SLIVER * run.trace.duration_s
+class _Fit:
+    """One fit on its way: the bench, the measure of misfit and the best explanation so far."""
 
+    def __init__(self, bench: Bench) -> None:
+        self.bench, self.watch = bench, watch_of_this_job()
+        self.preset = bench.test({})
+        self.misfit = Misfit(bench, self.preset)
 
-def _fit_reading(bench: Bench, held: dict[str, float]) -> tuple[Calibration, float]:
-    """The fit under one reading of the file, and what it leaves unexplained."""
-    free = [name for name in SCALES if name not in held]
-    start = bench.coarse_start(free)
-    found, errors, unseen = _minimise(bench, free, start)
-    if unseen:  # nothing in the data moves with it, so nothing is lost by leaving it where it was
-        bench.held.update(dict.fromkeys(unseen, 1.0))
-        held.update(bench.held)
-        free = [name for name in free if name not in unseen]
-        found, errors, unseen = _minimise(bench, free, {name: found[name] for name in free})
-    if unseen or not free:
-        raise ConfigError(_refusal(unseen or list(SCALES), "leaves no trace in these data"))
-    calibration = Calibration(
-        multipliers={name: held.get(name, found.get(name, 1.0)) for name in SCALES},
-        interval_95={n: (found[n] * np.exp(-1.96 * e), found[n] * np.exp(1.96 * e)) for n, e in errors.items()},
-        errors_before=bench.mean_errors(dict.fromkeys(free, 1.0)),
-        errors_after=bench.mean_errors(found),
-        requests=sum(len(run.trace) for run in bench.runs),
-        load_goes_on=bench.goes_on,
-    )
-    return calibration, float(np.mean(np.abs(bench.residuals(found))))
+    def run(self) -> Calibration:
+        """Search, hold what may be held, ask how well each is known."""
+        bench = self.bench
+        self.watch.doing = "starting points"
+        starts = self._starts()
+        rough = min((self._search(start, bench.free, _COARSE) for start in starts), key=self.misfit.of)
+        bench.choose_companies(rough.multipliers)
+        self.preset, rough = bench.test({}), bench.test(rough.multipliers)
+        self.misfit = Misfit(bench, rough)
+        best = rough
+        for number, start in enumerate([rough.multipliers, *starts], start=1):
+            self.watch.doing = f"from starting point {number} of {len(starts) + 1}"
+            best = min(best, self._search(start, bench.free, _FINE), key=self.misfit.of)
+        best = min([best, *bench.tried], key=self.misfit.of)
+        found, kept = self._simplest(best)
+        intervals = {}
+        for name in bench.free:
+            self.watch.doing = f"how well {name} is known"
+            intervals[name] = interval_of(name, found, best, bench, self.misfit)
+        return self._calibration(found, best, kept, intervals)
 
+    def _search(self, start: Mapping[str, float], free: list[str], radii: tuple[float, ...]) -> Tried:
+        """The best explanation near ``start`` with ``free`` multipliers, the others as they are there."""
 
-def _minimise(
-    bench: Bench, free: list[str], start: Mapping[str, float]
-) -> tuple[dict[str, float], dict[str, float], list[str]]:
-    """``(multipliers, standard errors of their logarithms, names that the data do not show)``."""
+        def named(logs: np.ndarray) -> dict[str, float]:
+            return {**start, **dict(zip(free, np.exp(logs).tolist(), strict=True))}
 
-    watch = watch_of_this_job()
+        def look(logs: np.ndarray) -> np.ndarray:
+            return self.misfit.residuals(self.bench.test(named(logs)))
 
-    def residuals(x: np.ndarray) -> np.ndarray:
-        watch.points += 1
-        return bench.residuals(dict(zip(free, np.exp(x - _OFFSET), strict=True)))
+        first = len(self.bench.tried)
+        descend(look, np.log([start.get(name, 1.0) for name in free]), radii, np.log(LOWEST), np.log(HIGHEST))
+        return min(self.bench.tried[first:], key=self.misfit.of)
 
-    x = np.log([start[name] for name in free]) + _OFFSET
-    for step in _STEPS:
-        best = least_squares(
-            residuals,
-            x,
-            bounds=(np.log(LOWEST) + _OFFSET - 1e-9, np.log(HIGHEST) + _OFFSET),
-            loss="soft_l1",
-            f_scale=0.2,
-            diff_step=step / _OFFSET,
-            x_scale="jac",
-            max_nfev=25,
+    def _starts(self) -> list[dict[str, float]]:
+        """The best few of: the preset, each share of the step alone, all shares together."""
+        bench = self.bench
+        tried = [self.preset]
+        shares = [name for name in _SHARES if name in bench.free]
+        for name in shares:
+            tried.append(min((bench.test({name: factor}) for factor in _ALONE), key=self.misfit.of))
+        if "host" in shares:  # a CPU that prepares steps slowly, and starts kernels as fast as others
+            slow = (bench.test({"host": factor, NEVER_FREE: 1 / factor}) for factor in _ALONE if factor > 1)
+            tried.append(min(slow, key=self.misfit.of))
+        level = self._level()
+        if shares and abs(np.log(level)) > _SAME:
+            common = dict.fromkeys(shares, level)
+            multiples = _COMPUTE if "compute" in shares else (1.0,)
+            tried.append(min(
+                (bench.test({**common, **({"compute": level * k} if "compute" in shares else {})}) for k in multiples),
+                key=self.misfit.of,
+            ))  # fmt: skip
+        chosen: list[dict[str, float]] = []
+        for one in sorted(tried, key=self.misfit.of):
+            if all(_apart(one.multipliers, other) > _SAME for other in chosen):
+                chosen.append(dict(one.multipliers))
+        return chosen[:_STARTS]
+
+    def _level(self) -> float:
+        """Measured / predicted TPOT of the preset, the median."""
+        bench = self.bench
+        pairs = zip(bench.runs, bench.predict(self.preset.multipliers), strict=True)
+        ratio = float(np.nanmedian(np.concatenate([run.tpot_s / guess.tpot_s for run, guess in pairs])))
+        return float(np.clip(ratio if np.isfinite(ratio) else 1.0, 2 * LOWEST, HIGHEST / 1e5))
+
+    def _simplest(self, best: Tried) -> tuple[Tried, list[str]]:
+        """The explanation with the fewest multipliers away from 1 that stands, and those that stay at 1."""
+        bench, found = self.bench, best
+        kept: list[str] = []
+        while len(kept) < len(bench.free):
+            free = [name for name in bench.free if name not in kept]
+            trials = []
+            for name in free:
+                others = [other for other in free if other != name]
+                start = {**found.multipliers, **dict.fromkeys([*kept, name], 1.0)}
+                one = self._search(start, others, _FINE[:1]) if others else bench.test({})
+                if self.misfit.no_worse(one, best):
+                    trials.append((self.misfit.of(one), name, one))
+            if not trials:
+                break
+            _, name, found = min(trials, key=lambda trial: trial[0])
+            kept.append(name)
+            self.watch.doing = f"{name} may be 1"
+        if 0 < len(kept) < len(bench.free):
+            free = [name for name in bench.free if name not in kept]
+            found = min(found, self._search(found.multipliers, free, _FINE[1:]), key=self.misfit.of)
+        return found, kept
+
+    def _calibration(self, found: Tried, best: Tried, kept: list[str], intervals: dict[str, Interval]) -> Calibration:
+        bench = self.bench
+        worse = {
+            name: error for name, error in found.mean_errors.items()
+            if abs(error) > abs(self.preset.mean_errors[name]) + _WORSE
+        }  # fmt: skip
+        size = _total(found.mean_errors)
+        if worse and size > _total(self.preset.mean_errors):
+            means = ", ".join(
+                f"{name.upper()} {100 * self.preset.mean_errors[name]:+.1f} -> {100 * error:+.1f} %"
+                for name, error in worse.items()
+            )
+            raise ConfigError(
+                f"calibrate: the fit is worse than the preset ({means}); is everything as measured: model, engine options, "
+                "prefixes that prompts share? Nothing was written"
+            )
+        standing = [tried for interval in intervals.values() for tried in interval.standing]
+        others = [tried.multipliers for tried in standing]
+        return Calibration(
+            multipliers={**dict.fromkeys(_always(), 1.0), **bench.held, **found.multipliers},
+            interval_95={name: (interval.low, interval.high) for name, interval in intervals.items()},
+            errors_before=self.preset.mean_errors,
+            errors_after=found.mean_errors,
+            requests=sum(len(run.trace) for run in bench.runs),
+            load_goes_on=any(company.after for company in bench.companies),
+            kept_at_1=tuple(kept),
+            capacity=tuple(capacity_ranges(bench, found.multipliers, others)),
+            decides=deciding(bench, found.multipliers, others),
+            replays=bench.replays,
         )
-        x = best.x
-    found = {name: float(value) for name, value in zip(free, np.exp(best.x - _OFFSET), strict=True)}
-    errors, unseen = _standard_errors(best.jac, best.fun, free, found)
-    return found, errors, unseen
 
 
-def _standard_errors(
-    jacobian: np.ndarray, residuals: np.ndarray, names: list[str], found: Mapping[str, float]
-) -> tuple[dict[str, float], list[str]]:
-    """Standard error of each log multiplier, scattered by block; and the names that no residual depends on.
-
-    A multiplier at its lower bound is 'not there' (a server-side clock sees no front end); it has no error.
-    """
-    size = np.sqrt((jacobian**2).mean(axis=0))
-    live = [i for i, name in enumerate(names) if found[name] > 1.5 * LOWEST]
-    unseen = [names[i] for i in live if size[i] < _UNSEEN]
-    if unseen or not live:
-        return {}, unseen
-    j = jacobian[:, live]
-    curvature = j.T @ j
-    inverse = np.linalg.pinv(curvature, rcond=1e-12)
-    spread = np.sqrt(np.maximum(np.diag(inverse), 1e-300))
-    correlation = inverse / np.outer(spread, spread)
-    for a in range(len(live)):
-        for b in range(a):
-            if abs(correlation[a, b]) > _TOO_CORRELATED:
-                pair = [names[live[b]], names[live[a]]]
-                raise ConfigError(_refusal(pair, f"cannot be told apart (correlation {correlation[a, b]:+.3f})"))
-    scores = np.array([
-        block.sum(axis=0) for block in np.array_split(j * residuals[:, None], min(_BLOCKS, len(residuals)))
-    ])  # fmt: skip
-    covariance = inverse @ (scores.T @ scores) @ inverse
-    errors = {names[i]: float(np.sqrt(covariance[k, k])) for k, i in enumerate(live)}
-    # not known within a factor of e, and not because another one stands in for it: the data hardly contain it
-    vague = [name for name, error in errors.items() if error > 1.0]
-    return errors, vague
+def _always() -> tuple[str, ...]:
+    return ("compute", "memory", "host", "front_end")
 
 
-def _refusal(names: list[str], why: str) -> str:
-    return (
-        f"calibrate: {' and '.join(names)} {why}. Measure at two load levels or more (idle and busy, short and long "
-        f"prompts), or hold one: --fix {names[-1]}=1"
-    )
+def _total(errors: Mapping[str, float]) -> float:
+    return float(np.sum(np.abs(list(errors.values()))))
+
+
+def _apart(one: Mapping[str, float], other: Mapping[str, float]) -> float:
+    return max(abs(float(np.log(one[name] / value))) for name, value in other.items())

@@ -41,11 +41,11 @@ class Replay:
     busy_s: float
     end_s: float
 
-    def first(self, n: int) -> Replay:
-        """The first ``n`` requests only."""
+    def part(self, rows: slice) -> Replay:
+        """The requests at ``rows`` only."""
         return replace(
-            self, arrival_s=self.arrival_s[:n], ttft_s=self.ttft_s[:n], e2e_s=self.e2e_s[:n],
-            output_tokens=self.output_tokens[:n],
+            self, arrival_s=self.arrival_s[rows], ttft_s=self.ttft_s[rows], e2e_s=self.e2e_s[rows],
+            output_tokens=self.output_tokens[rows],
         )  # fmt: skip
 
     @property
