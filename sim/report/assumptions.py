@@ -34,6 +34,7 @@ def regime_badge(scenario: Scenario) -> str:
             continue
     words = "; ".join(f"{regime}: {_TRUST.get(regime, regime)}" for regime in sorted(regimes))
     badge = f"Step times {words}. `servecap validate` compares predictions with measured servers." if words else ""
+    badge += " ".join(["", *sorted(_transfers(scenario))])
     engine = scenario.engine
     if engine.noisy:
         badge += (
@@ -41,6 +42,23 @@ def regime_badge(scenario: Scenario) -> str:
             f"{engine.straggler_factor:g} times as long): nothing was skipped, every step was simulated."
         )
     return badge
+
+
+def _transfers(scenario: Scenario) -> set[str]:
+    """Of each pool whose GPU was calibrated on another model or parallelism: what its multipliers carry over."""
+    found = set()
+    for pool in scenario.fleet.all_pools().values():
+        model, gpu, engine = pool.model or scenario.model, pool.gpu or scenario.gpu, pool.engine or scenario.engine
+        here = f"{model.name} {model.weight_dtype} TP{engine.tensor_parallel_size} {engine.name}"
+        if gpu.calibrated_on in ("", here):
+            continue
+        shares = ", ".join(f"{name} x {value:.3g}" for name, value in gpu.step_time_scale.items())
+        link = "" if engine.tensor_parallel_size == 1 or "link" in gpu.step_time_scale else " The link was not measured."
+        found.add(
+            f"{gpu.name} was calibrated on {gpu.calibrated_on}; of {here} the multipliers ({shares}) carry what they say of "
+            f"GPU, CPU and API server, not how this model's shapes fit them.{link}"
+        )
+    return found
 
 
 def assumptions(result: Result) -> str:

@@ -76,5 +76,8 @@ class GpuSpec:
     step_time_scale: dict[str, float] = Field(default_factory=dict, json_schema_extra={"legal": "each > 0"})
     """Multipliers that ``calibrate`` fits for one's own server: ``compute memory link host front_end`` (1.0 when absent),
     and ``launch``, of the part of ``host`` that starts kernels."""
+    calibrated_on: str = ""
+    """Model, weight type, tensor parallel size and engine that ``calibrate`` fitted the multipliers on; for display: with
+    another model they carry what they say of GPU, CPU and front end."""
     source: str = ""
     """Where the numbers are from; for display."""

@@ -17,11 +17,6 @@ from sim.errors import ConfigError
 from sim.trust.bench import HIGHEST, LOWEST, Bench, mean_ratios, scales_of
 from sim.trust.calibration import Calibration
 
-ANCHORED = (
-    "anchored to means: the whole step takes so many times as long; what it spends on compute, memory and host is not told "
-    "apart, so trust it near the measured load and measure idle and busy, short and long prompts for more"
-)
-"""What is said wherever an anchor is shown."""
 _STEP_SHARES = ("compute", "memory", "host")
 _ROUNDS = 20
 _CLOSE = 1e-3

@@ -23,7 +23,8 @@ from sim.watch import watch_of_this_job
 LOWEST, HIGHEST = 0.01, 1e6
 """Multipliers looked at."""
 _BLOCKS = 20
-"""Of neighbouring requests in a run: what ran together errs together."""
+"""Of neighbouring requests in a run, at most: what ran together errs together."""
+_FEWEST_IN_BLOCK = 5
 
 
 def scales_of(engine: EngineSpec) -> list[str]:
@@ -82,7 +83,7 @@ class Bench:
         """The metric of each column."""
         self.column = np.repeat(np.arange(len(sizes)), sizes)
         """Which run's which metric each entry of ``Tried.logs`` is."""
-        self.block = np.concatenate([np.arange(size) * min(_BLOCKS, size) // max(size, 1) for size in sizes])
+        self.block = np.concatenate([np.arange(size) * _blocks(size) // size for size in sizes])
         """Which block of its column each entry is in."""
 
     @property
@@ -156,6 +157,10 @@ class Bench:
                 measured, predicted = (np.concatenate(side) for side in zip(*told, strict=True))
                 out[metric.removesuffix("_s")] = float(np.nanmean(predicted) / np.nanmean(measured) - 1.0)
         return out
+
+
+def _blocks(figures: int) -> int:
+    return max(1, min(_BLOCKS, figures // _FEWEST_IN_BLOCK))
 
 
 def _columns(run: Observations) -> dict[str, int]:

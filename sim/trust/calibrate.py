@@ -21,8 +21,7 @@ from sim.errors import ConfigError, OutputError, SimError
 from sim.measured import Aggregate
 from sim.perf.choose import SCALES
 from sim.spec import EngineSpec, GpuSpec, ModelSpec
-from sim.trust.anchor import ANCHORED
-from sim.trust.calibration import Calibration
+from sim.trust.calibration import CARRIES, Calibration
 from sim.trust.multipliers import fit_multipliers
 from sim.trust.observations import Known, Readings, read_measurements
 from sim.trust.plain_overrides import parse_overrides
@@ -45,13 +44,13 @@ def calibrate(
 
     Raises:
         TraceError: the measurements cannot be read.
-        ConfigError: the data cannot tell two multipliers apart.
+        ConfigError: no multiplier is free, or the fit is worse than the preset.
         OutputError: the folder cannot be written.
     """
     readings = read_measurements([Path(path) for path in paths], known)
     result = fit_multipliers(readings.runs, model, gpu, engine, fixed)
     folder = Path(out_dir) / "gpu"
-    text = _as_yaml(result, gpu, model, [Path(path) for path in paths])
+    text = _as_yaml(result, gpu, model, engine, [Path(path) for path in paths])
     try:
         folder.mkdir(parents=True, exist_ok=True)
         draft = folder / f".{name}.yaml.part"
@@ -62,20 +61,21 @@ def calibrate(
     return result, readings
 
 
-def _as_yaml(result: Calibration, gpu: GpuSpec, model: ModelSpec, paths: Sequence[Path]) -> str:
+def _as_yaml(
+    result: Calibration, gpu: GpuSpec, model: ModelSpec, engine: EngineSpec, paths: Sequence[Path]
+) -> str:  # fmt: skip
     data = asdict(gpu)
     data["step_time_scale"] = {name: float(f"{value:.5g}") for name, value in result.multipliers.items()}
     names = ", ".join(path.name for path in paths)
     how = "anchored to" if result.anchored else "calibrated on"
     data["source"] = f"{gpu.source}; {how} {names}"
+    data["calibrated_on"] = f"{model.name} {model.weight_dtype} TP{engine.tensor_parallel_size} {engine.name}"
     lines = [
         f"# {gpu.name} as measured on one's own server: `servecap calibrate`, {result.requests} requests of {names}",
         f"# model {model.name} {model.weight_dtype}",
         *(f"# sha256 {_digest(path)} {path.name}" for path in paths),
-        *([f"# {ANCHORED}"] if result.anchored else []),
-        *(f"# {n}: 95 % between {low:.4g} and {high:.4g}" for n, (low, high) in result.interval_95.items()),
-        *(f"# mean {n}: off by {100 * result.errors_before[n]:+.1f} % before, {100 * e:+.1f} % after"
-          for n, e in result.errors_after.items()),
+        *(f"# {name}: {result.known(name)}; carries {CARRIES[name]}" for name in result.multipliers if name in CARRIES),
+        *(f"# {line}" for line in result.words()),
     ]  # fmt: skip
     return "\n".join(lines) + "\n" + yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
 
@@ -132,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
 def _as_data(result: Calibration, readings: Readings) -> dict[str, object]:
     runs = [{"source": run.source, "said": run.words, **_means(run.point)} for run in readings.runs]
     skipped = [{"file": file, "why": why} for file, why in readings.skipped]
-    return {**asdict(result), "runs": runs, "skipped": skipped}
+    return {**result.as_data(), "runs": runs, "skipped": skipped}
 
 
 def _means(point: Aggregate | None) -> dict[str, object]:
@@ -149,13 +149,9 @@ def _show(result: Calibration, readings: Readings) -> None:
     for run in readings.runs:
         print(f"{run.source}: {run.words}")
     for name, value in result.multipliers.items():
-        low, high = result.interval_95.get(name, (value, value))
-        known = f"95 % {low:.3g} to {high:.3g}" if name in result.interval_95 else "anchored" if result.anchored else "held"
-        print(f"{name:<10} x {value:8.4g}   {known}")
-    for name, after in result.errors_after.items():
-        print(f"mean {name.upper():<5} off by {100 * result.errors_before[name]:+.1f} % before, {100 * after:+.1f} % after")
-    if result.anchored:
-        print(ANCHORED)
+        print(f"{name:<10} x {value:8.4g}   {result.known(name)}")
+    for line in result.words():
+        print(line)
 
 
 def _positive(name: str, value: float | None) -> float | None:

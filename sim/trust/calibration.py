@@ -1,11 +1,26 @@
-"""``Calibration``: what a fit found, how well it is known, and what is not known."""
+"""``Calibration``: what a fit found, how well it is known, what is not known, and the words for it."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from sim.trust.rivals import TOO_WIDE, CapacityRange, Deciding
+
+ANCHORED = (
+    "anchored to means: the whole step takes so many times as long; what it spends on compute, memory and host is not told "
+    "apart, so trust it near the measured load and measure idle and busy, short and long prompts for more"
+)
+"""What is said wherever an anchor is shown."""
+CARRIES = {
+    "compute": "this GPU's matrix products beside its preset",
+    "memory": "this GPU's bandwidth beside its preset",
+    "link": "the link between the GPUs",
+    "host": "this CPU: a step, a sequence, a layer",
+    "front_end": "the API server: a request, a prompt token",
+}
+"""What each multiplier carries over to another model on the same server."""
 
 
 @dataclass(frozen=True)
@@ -14,8 +29,8 @@ class Calibration:
 
     multipliers: dict[str, float]
     interval_95: dict[str, tuple[float, float]]
-    """The values that the data do not rule out, the others fitted again; 0 and inf where no end was found. Those held by
-    the user are not listed."""
+    """Of the fitted ones, the values that the data do not rule out, the others fitted again; 0 and inf where no end was
+    found."""
     errors_before: dict[str, float]
     """Predicted / measured - 1 of mean TTFT, TPOT and E2E with every multiplier 1."""
     errors_after: dict[str, float]
@@ -24,8 +39,8 @@ class Calibration:
     """Whether the data are explained better if the load went on after the last request of a file."""
     anchored: bool = False
     """One multiplier for the whole step: the data say how fast the server is at their load, not why."""
-    kept_at_1: tuple[str, ...] = ()
-    """Multipliers that stay at 1 because the data do not rule that out."""
+    allowed: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Of those that stay at 1 because the data give no reason to move them: the values that are not ruled out."""
     capacity: tuple[CapacityRange, ...] = ()
     """What an engine sustains, over all explanations that stand; the data's own lengths first."""
     decides: Deciding | None = None
@@ -33,11 +48,48 @@ class Calibration:
     replays: int = 0
 
     @property
-    def unknown(self) -> list[str]:
-        """Multipliers that the data do not contain: neither end of their interval was found."""
-        return [name for name, (low, high) in self.interval_95.items() if low == 0.0 and math.isinf(high)]
-
-    @property
     def ambiguous(self) -> bool:
         """Whether explanations stand that differ in what an engine sustains."""
         return any(each.high > TOO_WIDE * each.low for each in self.capacity)
+
+    def known(self, name: str) -> str:
+        """How well multiplier ``name`` is known, in words."""
+        if name in self.interval_95:
+            return f"95 % {between(*self.interval_95[name])}"
+        if name in self.allowed:
+            return f"stays at 1, the data allow {between(*self.allowed[name])}"
+        return "anchored" if self.anchored else "held"
+
+    def words(self) -> list[str]:
+        """What the fit explains and what it leaves open, a line each."""
+        lines = [
+            f"mean {name.upper():<5} off by {100 * self.errors_before[name]:+.1f} % before, {100 * after:+.1f} % after"
+            for name, after in self.errors_after.items()
+        ]
+        if self.anchored:
+            return [*lines, ANCHORED]
+        for each in self.capacity:
+            whose = " (the data's own lengths)" if each.own else ""
+            lines.append(
+                f"one engine sustains {each.fitted:,.0f} output tokens/s of {each.input_tokens:,} in and "
+                f"{each.output_tokens:,} out{whose}; the data allow {each.low:,.0f} to {each.high:,.0f}"
+            )
+        if self.ambiguous:
+            lines.append("these data have more than one explanation: trust this near the measured load and lengths only")
+        if self.decides is not None:
+            lines.append(f"to decide: {self.decides.words}")
+        return lines
+
+    def as_data(self) -> dict[str, Any]:
+        """As plain data for JSON; an end that was not found is null."""
+        data = asdict(self)
+        for name in ("interval_95", "allowed"):
+            data[name] = {key: [low, None if math.isinf(high) else high] for key, (low, high) in data[name].items()}
+        return {**data, "ambiguous": self.ambiguous, "words": self.words()}
+
+
+def between(low: float, high: float) -> str:
+    """An interval in words."""
+    if low <= 0.0:
+        return "anything" if math.isinf(high) else f"at most {high:.3g}"
+    return f"at least {low:.3g}" if math.isinf(high) else f"{low:.3g} to {high:.3g}"

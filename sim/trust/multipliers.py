@@ -28,7 +28,7 @@ from sim.spec import EngineSpec, GpuSpec, ModelSpec
 from sim.trust.anchor import fit_anchor
 from sim.trust.bench import HIGHEST, LOWEST, NEVER_FREE, Bench, Tried, scales_of
 from sim.trust.calibration import Calibration
-from sim.trust.descent import descend
+from sim.trust.descent import MOST_MOVES, descend
 from sim.trust.intervals import Interval, interval_of
 from sim.trust.measured_run import Observations
 from sim.trust.misfit import Misfit
@@ -41,12 +41,12 @@ _ALONE = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 _COMPUTE = (1.0, 10.0, 100.0, 1e3, 1e4)
 """Multiples of the common level tried for ``compute``: on a CPU or an unknown device the preset may be far off."""
 _STARTS = 3
-_COARSE, _FINE = (0.3, 0.15), (0.15, 0.08)
+_COARSE, _FINE, _FINEST = (0.3, 0.15), (0.15, 0.08), (0.08, 0.04)
 """Radii of the search, logarithms."""
 _SAME = 0.2
 """Starting points closer than this in every logarithm are one."""
-_WORSE = 0.01
-"""A mean that is off by so much more after the fit than before is worse."""
+_WORSE = 0.05
+"""A fit whose means are off by so much more in all than the preset's is worse."""
 
 
 def fit_multipliers(
@@ -108,7 +108,9 @@ class _Fit:
             intervals[name] = interval_of(name, found, best, bench, self.misfit)
         return self._calibration(found, best, kept, intervals)
 
-    def _search(self, start: Mapping[str, float], free: list[str], radii: tuple[float, ...]) -> Tried:
+    def _search(
+        self, start: Mapping[str, float], free: list[str], radii: tuple[float, ...], moves: int = MOST_MOVES
+    ) -> Tried:  # fmt: skip
         """The best explanation near ``start`` with ``free`` multipliers, the others as they are there."""
 
         def named(logs: np.ndarray) -> dict[str, float]:
@@ -118,7 +120,7 @@ class _Fit:
             return self.misfit.residuals(self.bench.test(named(logs)))
 
         first = len(self.bench.tried)
-        descend(look, np.log([start.get(name, 1.0) for name in free]), radii, np.log(LOWEST), np.log(HIGHEST))
+        descend(look, np.log([start.get(name, 1.0) for name in free]), radii, np.log(LOWEST), np.log(HIGHEST), moves)
         return min(self.bench.tried[first:], key=self.misfit.of)
 
     def _starts(self) -> list[dict[str, float]]:
@@ -162,7 +164,7 @@ class _Fit:
             for name in free:
                 others = [other for other in free if other != name]
                 start = {**found.multipliers, **dict.fromkeys([*kept, name], 1.0)}
-                one = self._search(start, others, _FINE[:1]) if others else bench.test({})
+                one = self._search(start, others, _FINE[:1], 1) if others else bench.test({})
                 if self.misfit.no_worse(one, best):
                     trials.append((self.misfit.of(one), name, one))
             if not trials:
@@ -170,22 +172,17 @@ class _Fit:
             _, name, found = min(trials, key=lambda trial: trial[0])
             kept.append(name)
             self.watch.doing = f"{name} may be 1"
-        if 0 < len(kept) < len(bench.free):
-            free = [name for name in bench.free if name not in kept]
-            found = min(found, self._search(found.multipliers, free, _FINE[1:]), key=self.misfit.of)
+        free = [name for name in bench.free if name not in kept]
+        if free:
+            found = min(found, self._search(found.multipliers, free, _FINEST), key=self.misfit.of)
         return found, kept
 
     def _calibration(self, found: Tried, best: Tried, kept: list[str], intervals: dict[str, Interval]) -> Calibration:
         bench = self.bench
-        worse = {
-            name: error for name, error in found.mean_errors.items()
-            if abs(error) > abs(self.preset.mean_errors[name]) + _WORSE
-        }  # fmt: skip
-        size = _total(found.mean_errors)
-        if worse and size > _total(self.preset.mean_errors):
+        if _total(found.mean_errors) > _total(self.preset.mean_errors) + _WORSE:
             means = ", ".join(
                 f"{name.upper()} {100 * self.preset.mean_errors[name]:+.1f} -> {100 * error:+.1f} %"
-                for name, error in worse.items()
+                for name, error in found.mean_errors.items()
             )
             raise ConfigError(
                 f"calibrate: the fit is worse than the preset ({means}); is everything as measured: model, engine options, "
@@ -194,21 +191,17 @@ class _Fit:
         standing = [tried for interval in intervals.values() for tried in interval.standing]
         others = [tried.multipliers for tried in standing]
         return Calibration(
-            multipliers={**dict.fromkeys(_always(), 1.0), **bench.held, **found.multipliers},
-            interval_95={name: (interval.low, interval.high) for name, interval in intervals.items()},
+            multipliers={name: value for name, value in found.multipliers.items() if name != NEVER_FREE or value != 1.0},
+            interval_95={name: (each.low, each.high) for name, each in intervals.items() if name not in kept},
             errors_before=self.preset.mean_errors,
             errors_after=found.mean_errors,
             requests=sum(len(run.trace) for run in bench.runs),
             load_goes_on=any(company.after for company in bench.companies),
-            kept_at_1=tuple(kept),
+            allowed={name: (each.low, each.high) for name, each in intervals.items() if name in kept},
             capacity=tuple(capacity_ranges(bench, found.multipliers, others)),
             decides=deciding(bench, found.multipliers, others),
             replays=bench.replays,
         )
-
-
-def _always() -> tuple[str, ...]:
-    return ("compute", "memory", "host", "front_end")
 
 
 def _total(errors: Mapping[str, float]) -> float:
