@@ -15,7 +15,7 @@ from sim.perf import FrontEnd, step_time_model
 from sim.perf.choose import SCALES
 from sim.perf.step_time import StepTimeModel
 from sim.spec import EngineSpec, GpuSpec, ModelSpec
-from sim.trust.company import Company, choose, with_company
+from sim.trust.company import Company, choose, left_out, with_company
 from sim.trust.measured_run import Observations
 from sim.trust.replay import Replay, closed_loop, replay
 from sim.watch import watch_of_this_job
@@ -76,6 +76,7 @@ class Bench:
         self.replays = 0
         self._time: tuple[dict[str, float], StepTimeModel] | None = None
         self._companies = [Company()] * len(runs)
+        self._left_out: list[dict[str, np.ndarray]] = [{} for _ in runs]
         self._traces = [with_company(run, Company()) for run in runs]
         self._check_fit()
         sizes = [size for run in runs for size in _columns(run).values()]
@@ -94,7 +95,8 @@ class Bench:
     def choose_companies(self, multipliers: Mapping[str, float]) -> None:
         """Read each run as its ends say under ``multipliers``; what was tried before is forgotten."""
         for number, run in enumerate(self.runs):
-            self._keep(number, choose(run, partial(self._tpot_logs, number, multipliers)))
+            ask = partial(self._tpot_logs, number, multipliers)
+            self._left_out[number] = left_out(run, ask(choose(run, ask)))
         self.tried.clear()
 
     def _tpot_logs(self, number: int, multipliers: Mapping[str, float], reading: Company) -> np.ndarray:
@@ -143,7 +145,8 @@ class Bench:
         """The runs under ``multipliers``, 1 where one is not named."""
         guesses = self.predict(multipliers)
         named = {name: self.held.get(name, multipliers.get(name, 1.0)) for name in scales_of(self.engine)}
-        logs = np.concatenate([logs for run, guess in zip(self.runs, guesses, strict=True) for logs in _logs(run, guess)])
+        pairs = zip(self.runs, guesses, self._left_out, strict=True)
+        logs = np.concatenate([column for run, guess, out in pairs for column in _logs(run, guess, out)])
         tried = Tried(named, logs, self._mean_errors(guesses))
         self.tried.append(tried)
         return tried
@@ -151,8 +154,12 @@ class Bench:
     def _mean_errors(self, guesses: list[Replay]) -> dict[str, float]:
         out = {}
         for metric in ("ttft_s", "tpot_s", "e2e_s"):
-            pairs = [(getattr(run, metric), getattr(guess, metric)) for run, guess in zip(self.runs, guesses, strict=True)]
-            told = [(measured, predicted) for measured, predicted in pairs if np.isfinite(measured).any()]
+            told = []
+            for run, guess, unknown in zip(self.runs, guesses, self._left_out, strict=True):
+                measured, predicted = getattr(run, metric), getattr(guess, metric)
+                if np.isfinite(measured).any():
+                    rows = slice(None) if run.point is not None or not unknown else ~unknown.get(metric, unknown["tpot_s"])
+                    told.append((measured[rows], predicted[rows]))
             if told:
                 measured, predicted = (np.concatenate(side) for side in zip(*told, strict=True))
                 out[metric.removesuffix("_s")] = float(np.nanmean(predicted) / np.nanmean(measured) - 1.0)
@@ -170,16 +177,17 @@ def _columns(run: Observations) -> dict[str, int]:
     return dict.fromkeys(("ttft_s", "tpot_s"), len(run.trace))
 
 
-def _logs(run: Observations, guess: Replay) -> list[np.ndarray]:
-    """Log of predicted / measured: of the means that a run of means reports, else of every TTFT and every TPOT."""
+def _logs(run: Observations, guess: Replay, out: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """Log of predicted / measured: of the means that a run of means reports, else of every TTFT and every TPOT; 0 of the
+    rows ``out``."""
     if run.point is not None:
         ratios = mean_ratios(run, guess)
         return [np.array([np.log(ratios.get(name, 1.0))]) for name in run.known_means]
     found = []
-    for predicted, measured in ((guess.ttft_s, run.ttft_s), (guess.tpot_s, run.tpot_s)):
+    for name in ("ttft_s", "tpot_s"):
         with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = np.log(predicted / measured)
-        found.append(np.where(np.isfinite(ratio), ratio, 0.0))
+            ratio = np.log(getattr(guess, name) / getattr(run, name))
+        found.append(np.where(np.isfinite(ratio) & ~out.get(name, np.zeros(len(ratio), dtype=bool)), ratio, 0.0))
     return found
 
 

@@ -2,7 +2,9 @@
 
 A file may be a part of a longer run: its first requests then met a server under load, its last ones had company that
 came after them. For each end both readings are tried under the same multipliers, and the one under which the requests at
-that end err as the others do is taken: TPOT is compared, since company slows steps. The copies that stand for what is not in
+that end err as the others do is taken: TPOT is compared, since company slows steps. Where they do so under neither, the load
+there is not known, and these requests are left out of the fit (of the last ones TPOT alone: who came after them did not
+delay their first token). The copies that stand for what is not in
 the file have its own lengths and pace; those before share its prefixes (a running server holds them), and no prompts.
 """
 
@@ -20,7 +22,10 @@ _MOST_COPIES = 3
 _SLIVER = 0.05
 """An end is looked at where the slowest answer takes more than this share of the run."""
 _FEWEST = 10
-"""Requests in the middle; with fewer, an end is compared with all."""
+"""Requests in the middle; with fewer, the reading is taken under which all err alike."""
+_UNLIKE = 0.05
+"""An end that errs by so much more or less than the middle, in the logarithm, had other company than either reading says."""
+_CLEARLY_EVENER = 0.8
 _CLEARLY = 0.01
 """The load is taken to have been there only where the end then errs by so much less, in the logarithm."""
 
@@ -81,7 +86,7 @@ def choose(run: Observations, ask: Callable[[Company], np.ndarray]) -> Company:
     early, late = ends(run)
     middle = ~(early | late)
     if middle.sum() < _FEWEST:
-        middle = np.ones(len(middle), dtype=bool)
+        return _evenest(ask)
 
     def better(rows: np.ndarray, reading: Company, than: Company) -> bool:
         """Whether the requests ``rows`` err clearly more as the middle does under ``reading`` than under ``than``."""
@@ -93,6 +98,46 @@ def choose(run: Observations, ask: Callable[[Company], np.ndarray]) -> Company:
 
     before = better(early, Company(True, False), Company(False, False))
     return Company(before, better(late, Company(before, True), Company(before, False)))
+
+
+def left_out(run: Observations, logs: np.ndarray) -> dict[str, np.ndarray]:
+    """Metric -> rows whose company is not known: an end that errs unlike the middle under the reading that was chosen.
+
+    Args:
+        run: what was measured.
+        logs: log of predicted / measured TPOT of every request under that reading.
+    """
+    none = np.zeros(len(run.trace), dtype=bool)
+    found = {"ttft_s": none, "tpot_s": none}
+    if not may_matter(run):
+        return found
+    early, late = ends(run)
+    middle = ~(early | late)
+    if middle.sum() < _FEWEST:
+        return found
+    if _unlike(logs, early, middle):
+        found = {name: rows | early for name, rows in found.items()}
+    if _unlike(logs, late, middle):
+        found["tpot_s"] = found["tpot_s"] | late
+    return found
+
+
+def _unlike(logs: np.ndarray, end: np.ndarray, middle: np.ndarray) -> bool:
+    return abs(_median(logs[end]) - _median(logs[middle])) > _UNLIKE
+
+
+def _evenest(ask: Callable[[Company], np.ndarray]) -> Company:
+    """The reading under which all requests err alike, of a run that is all ends (an overload that drains)."""
+    alone = _spread(ask(Company()))
+    others = Company(False, True), Company(True, False), Company(True, True)
+    spreads = {reading: _spread(ask(reading)) for reading in others}
+    best = min(spreads, key=lambda reading: spreads[reading])
+    return best if spreads[best] < _CLEARLY_EVENER * alone else Company()
+
+
+def _spread(logs: np.ndarray) -> float:
+    logs = logs[np.isfinite(logs)]
+    return float(np.std(logs)) if len(logs) else 0.0
 
 
 def _median(logs: np.ndarray) -> float:

@@ -45,6 +45,8 @@ _COARSE, _FINE, _FINEST = (0.3, 0.15), (0.15, 0.08), (0.08, 0.04)
 """Radii of the search, logarithms."""
 _SAME = 0.2
 """Starting points closer than this in every logarithm are one."""
+_HIT = 0.02
+"""A mean within so much of the measured is hit: two runs of one server differ by more."""
 _WORSE = 0.05
 """A fit whose means are off by so much more in all than the preset's is worse."""
 
@@ -157,6 +159,9 @@ class _Fit:
     def _simplest(self, best: Tried) -> tuple[Tried, list[str]]:
         """The explanation with the fewest multipliers away from 1 that stands, and those that stay at 1."""
         bench, found = self.bench, best
+        if best.multipliers[NEVER_FREE] != 1.0:
+            one = self._search({**best.multipliers, NEVER_FREE: 1.0}, bench.free, _FINE)
+            found = one if self._as_good(one, best) else best
         kept: list[str] = []
         while len(kept) < len(bench.free):
             free = [name for name in bench.free if name not in kept]
@@ -165,7 +170,7 @@ class _Fit:
                 others = [other for other in free if other != name]
                 start = {**found.multipliers, **dict.fromkeys([*kept, name], 1.0)}
                 one = self._search(start, others, _FINE[:1], 1) if others else bench.test({})
-                if self.misfit.no_worse(one, best):
+                if self._as_good(one, best):
                     trials.append((self.misfit.of(one), name, one))
             if not trials:
                 break
@@ -176,6 +181,12 @@ class _Fit:
         if free:
             found = min(found, self._search(found.multipliers, free, _FINEST), key=self.misfit.of)
         return found, kept
+
+    def _as_good(self, one: Tried, best: Tried) -> bool:
+        """Whether the data give no reason to prefer ``best``, in the means either: what may vary from request to request may
+        not in the mean."""
+        hit = all(abs(error) <= max(abs(best.mean_errors[name]), _HIT) for name, error in one.mean_errors.items())
+        return hit and self.misfit.no_worse(one, best)
 
     def _calibration(self, found: Tried, best: Tried, kept: list[str], intervals: dict[str, Interval]) -> Calibration:
         bench = self.bench
