@@ -18,19 +18,23 @@ Send = Callable[[int], None]
 class ClosedLoopUsers:
     """A fixed number of users who take requests in order."""
 
-    def __init__(self, clock: Clock, spec: ClosedLoop, requests: int, send: Send, rng: np.random.Generator) -> None:
+    def __init__(self, clock: Clock, spec: ClosedLoop, trace: Trace, send: Send, rng: np.random.Generator) -> None:
+        requests = len(trace)
         self._clock = clock
         self._requests = requests
         self._send = send
         self._next = 0
         self._think_s = (rng.exponential(spec.think_s, requests) if spec.think_s else np.zeros(requests)).tolist()
-        self._users = spec.users
+        self._users = min(spec.users, requests)
+        answer_s = spec.answer_s_per_token * float(trace.output_tokens.mean()) if requests else 0.0
+        coming_s = spec.start_phase * answer_s
+        self._comes_s = np.sort(rng.uniform(0.0, coming_s, self._users)).tolist() if coming_s else [0.0] * self._users
 
     def start(self) -> None:
-        """Every user thinks first."""
-        for user in range(min(self._users, self._requests)):
-            self._clock.at(self._think_s[user], ARRIVAL, self._turn)
-        self._thought = min(self._users, self._requests)
+        """Every user comes, and thinks first."""
+        for user in range(self._users):
+            self._clock.at(self._comes_s[user] + self._think_s[user], ARRIVAL, self._turn)
+        self._thought = self._users
 
     def _turn(self, _: object) -> None:
         row = self._next
@@ -85,7 +89,7 @@ def make_users(
     """The users that ``spec`` names; None where nobody waits and the trace's times hold."""
     match spec:
         case ClosedLoop():
-            return ClosedLoopUsers(clock, spec, len(trace), send, rng)
+            return ClosedLoopUsers(clock, spec, trace, send, rng)
         case WaitingSessions():
             return WaitingSessionUsers(clock, spec, trace, send)
         case OpenLoop():

@@ -167,11 +167,12 @@ def _not_simulated(spec: dict[str, Any]) -> list[str]:
 
 
 def _users(run: dict[str, Any], users: int) -> ClosedLoop | None:
-    """Who sent the requests of a closed loop: as many as it states, or as its rows name."""
+    """Who sent the requests of a closed loop: as many as it states, or as its rows name; all at once unless it states."""
     if run.get("kind") != "closed":
         return None
     stated = run.get("users", (run.get("ret") or {}).get("users", users))
-    return ClosedLoop(users=int(stated), think_s=float(run.get("think_s", 0.0)))
+    think_s, start_phase = float(run.get("think_s", 0.0)), float(run.get("start_phase", 0.0))
+    return ClosedLoop(users=int(stated), think_s=think_s, start_phase=start_phase)
 
 
 def _client_timeout_s(data: dict[str, Any]) -> tuple[float | None, str]:

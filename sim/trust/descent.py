@@ -16,7 +16,7 @@ from scipy.optimize import least_squares
 
 MOST_MOVES = 3
 """With one radius."""
-SOFT = 2.0
+SOFT = 3.0
 """Residuals beyond so many times the usual scatter (a stall, a request that was cut off) count less."""
 
 

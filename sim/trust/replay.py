@@ -21,8 +21,11 @@ from sim.engine.request import Content, EngineRequest
 from sim.gateway.contents import Contents
 from sim.perf.front_end import FrontEnd
 from sim.perf.kv_cache import CacheGroup
+from sim.perf.steady import MeanRequest, mean_step_s
 from sim.perf.step_time import StepTimeModel
+from sim.rng import stream
 from sim.spec import EngineSpec
+from sim.spec.gateway.users import START_PHASE
 from sim.workload.trace import Trace
 
 Floats = NDArray[np.float64]
@@ -81,21 +84,27 @@ def closed_loop(
     step_time: StepTimeModel,
     front_end: FrontEnd,
     groups: Sequence[CacheGroup] = (),
+    start_phase: float = START_PHASE,
 ) -> Replay:
-    """Keep ``concurrency`` requests in flight until all of ``lengths`` (input, output tokens) are answered."""
+    """Keep ``concurrency`` requests in flight until all of ``lengths`` (input, output tokens) are answered.
+
+    The first ones come over ``start_phase`` of the time that a mean answer takes (see ``sim.spec.gateway.users``).
+    """
     bench = _Bench(engine, num_gpu_blocks, step_time, front_end, groups)
     sent = np.zeros(len(lengths))
     order = iter(range(len(lengths)))
 
-    def send_next() -> None:
+    def send_next(at: float) -> None:
         for i in order:
-            sent[i] = bench.clock.now
-            bench.send(i, bench.clock.now, *lengths[i], None)
+            sent[i] = at
+            bench.send(i, at, *lengths[i], None)
             return
 
-    bench.after_finish = send_next
-    for _ in range(concurrency):
-        send_next()
+    bench.after_finish = lambda: send_next(bench.clock.now)
+    prompt, answer = np.mean(lengths, axis=0).tolist()
+    span_s = start_phase * answer * mean_step_s(step_time, concurrency, MeanRequest(max(prompt, 1.0), max(answer, 1.0)))
+    for at in np.sort(stream(0, "closed loop", "start").uniform(0.0, span_s, concurrency)).tolist():
+        send_next(at)
     bench.clock.run()
     return bench.result(sent, np.array([output for _, output in lengths]))
 
