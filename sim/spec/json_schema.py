@@ -49,13 +49,16 @@ def json_schema(group: str = "") -> dict[str, Any]:
 def _tell(schema: dict[str, Any], owner: type | None) -> None:
     """Descriptions, units and sources of the keys of ``owner``; none of them is required."""
     schema.pop("required", None)
+    if owner is None:
+        return
     properties = schema.get("properties", {})
-    for key in own_keys(owner) if owner is not None else ():
-        if owner is None or key.key not in properties:
+    reader: TypeAdapter[Any] = TypeAdapter(owner)
+    for key in own_keys(owner):
+        if key.key not in properties:
             continue
         told = {"description": f"{key.description} [{key.unit}; {key.legal}] Source: {key.source}"}
         rest = {name: value for name, value in properties[key.key].items() if name not in ("title", "description")}
-        if _takes_null(owner, key.key) and "null" not in str(rest):
+        if _takes_null(reader, key.key) and "null" not in str(rest):
             rest = {"anyOf": [rest, {"type": "null"}]}
         properties[key.key] = told | _any_of(rest)
 
@@ -68,10 +71,10 @@ def _any_of(schema: Any) -> Any:
     return [_any_of(one) for one in schema] if isinstance(schema, list) else schema
 
 
-def _takes_null(owner: type, name: str) -> bool:
+def _takes_null(reader: TypeAdapter[Any], name: str) -> bool:
     """Whether a validator of the class's own reads null as what it is without the key."""
     try:
-        TypeAdapter(owner).validate_python({name: None})
+        reader.validate_python({name: None})
     except ValidationError as error:
         return all(item["loc"][:1] != (name,) for item in error.errors())
     return True
