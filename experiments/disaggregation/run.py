@@ -1,7 +1,7 @@
 """When disaggregation pays: ``python experiments/disaggregation/run.py`` (five minutes); writes results.csv, picture.svg, README's
 table.
 
-Four H100, a replica of Llama-3.1-8B on each: the highest load within the SLO of four whole replicas (the best of two
+Four H100, a replica of Llama-3.1-8B on each: the highest load within the SLO of four whole replicas (the best of three
 token budgets) and of x prefill + y decode replicas, x + y = 4.
 """
 
@@ -23,7 +23,7 @@ from sim.search import solve  # noqa: E402
 
 GPUS = 4
 WHOLE = ["~fleet.pools", f"fleet.replicas={GPUS}"]
-BUDGETS_TOKENS = (1024, 8192)
+BUDGETS_TOKENS = (256, 1024, 8192)
 
 
 class Traffic(NamedTuple):
@@ -73,7 +73,11 @@ def main() -> None:
     for name, traffic in TRAFFIC.items():
         for words, objective in OBJECTIVES.items():
             whole = {
-                budget: highest_load(traffic, objective, [*WHOLE, f"engine.max_num_batched_tokens={budget}"])
+                budget: highest_load(
+                    traffic,
+                    objective,
+                    [*WHOLE, f"engine.max_num_batched_tokens={budget}", f"engine.max_num_seqs={min(budget, 1024)}"],
+                )
                 for budget in BUDGETS_TOKENS
             }
             apart = {prefill: highest_load(traffic, objective, split(prefill)) for prefill in range(1, GPUS)}
