@@ -260,7 +260,8 @@ class PrefixBlockPool:
             if node.writer is not None and node.writer is not request:
                 self._catch_up(node.writer, request)
             run: Run | None = request.runs[-1] if request.runs else None
-            if run is not None and run.node is node and run.hi == position and len(run.owners) == 1 and node.runs[-1] is run:
+            own = run is not None and run.node is node and run.hi == position and len(run.owners) == 1
+            if run is not None and own and node.runs[-1] is run and run.readers is None:
                 run.hi = stop
             else:
                 run = Run(node, position, stop)
