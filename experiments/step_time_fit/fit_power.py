@@ -3,7 +3,7 @@
     python experiments/step_time_fit/fit_power.py ../shared/measured/batch_energy.csv     # power_errors.csv, and figures
 
 Assumed, since the rows do not say it: prompts of 130 tokens (chat), 250 (questions of GPQA), 500 (code to fill in); top-p
-sampling, for which this release sorts the logits (``engine.sampling=sorted``). Rows with expert parallelism and those of Qwen3-8B and Nemotron on B200 with GPQA (four times as slow
+sampling, for which this release sorts the logits (``engine.top_p_sampling``). Rows with expert parallelism and those of Qwen3-8B and Nemotron on B200 with GPQA (four times as slow
 as the same models with other prompts) are left out. A share of time is fitted, so a row counts by its error in watts.
 """
 
@@ -77,7 +77,7 @@ def point(row: object) -> Point:
     model = model_of(name)
     engine = resolve_engine(
         EngineSpec(
-            version="0.11", sampling="sorted", tensor_parallel_size=row.tensor_parallel, max_num_seqs=row.max_num_seqs,
+            version="0.11", top_p_sampling=True, tensor_parallel_size=row.tensor_parallel, max_num_seqs=row.max_num_seqs,
             max_model_len=16384,
         ),
         model, gpu,

@@ -2,8 +2,8 @@
 
     norm of Q and K    QK_NORM_S a layer that has one: Qwen3-14B and -32B against Llama, Mistral and Mixtral on H100s
                        (vLLM 0.12 and 0.15) are that much slower a layer at every batch
-    sort of the logits SORTED_BYTES / bandwidth a logit, where requests sample from the top (``engine.sampling``) and the
-                       release sorts for that: dense models of vLLM 0.11 on H100s, batches of 8 to 500
+    sort of the logits SORTED_BYTES / bandwidth a logit, where requests sample from the top and the release sorts for that
+                       (``engine.top_p_sampling``): dense models of vLLM 0.11 on H100s, batches of 8 to 500
 """
 
 from __future__ import annotations
@@ -30,6 +30,6 @@ def small_kernels_s(model: ModelSpec) -> float:
 
 def sort_s(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> float:
     """Seconds a sequence and step that the sampler sorts."""
-    if engine.sampling != "sorted" or engine.runtime != "vllm" or parse_version(engine.version) >= _FIRST_WITHOUT_SORT:
+    if not engine.top_p_sampling or engine.runtime != "vllm" or parse_version(engine.version) >= _FIRST_WITHOUT_SORT:
         return 0.0
     return SORTED_BYTES * model.vocab_size / (gpu.bandwidth_gb_s * 1e9)

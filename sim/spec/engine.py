@@ -40,10 +40,10 @@ class EngineSpec:
     whether the sampler's profile is subtracted from memory, as vLLM alone does. Its preset states it."""
     version: str = f"{NEWEST[0]}.{NEWEST[1]}"
     """vLLM release, 0.10 to 0.33, whose defaults, memory accounting and admission rule hold; null = the newest modelled."""
-    sampling: Literal["plain", "sorted"] = "plain"
-    """What requests ask of the sampler. sorted: top-p or top-k beside the temperature, as most chat models' generation
-    configuration has it; vLLM before 0.16 then sorts all logits of every sequence in every step. plain: greedy, or the
-    temperature alone, as benchmarks sample; the default is an assumption."""
+    top_p_sampling: bool = False
+    """Requests sample with top-p or top-k beside the temperature, as most chat models' generation configuration has it:
+    vLLM before 0.16 then sorts all logits of every sequence in every step. The default is an assumption: benchmarks are
+    greedy."""
     max_num_seqs: int | None = Field(default=None, ge=1)
     """Most sequences in a batch; null = vLLM's for that GPU (256 or 1024)."""
     max_num_active_seqs: int | None = Field(default=None, ge=1)
