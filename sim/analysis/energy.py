@@ -23,6 +23,7 @@ from sim.analysis.billing import billed_interval, gpu_of_pool
 from sim.perf import resolve_engine
 from sim.perf.power import IDLE, Work, joules, steps_work
 from sim.record.result import Result
+from sim.spec import EngineSpec, GpuSpec, ModelSpec, Scenario
 from sim.units import JOULES_PER_KWH
 
 
@@ -74,20 +75,23 @@ def _joules(result: Result, rows: pd.DataFrame, until_s: float) -> tuple[np.ndar
     start_s, stop_s = billed_interval(rows, result.end_s, until_s)
     powered = np.maximum(stop_s - start_s - np.nan_to_num(rows["dead_s"].to_numpy(dtype=float)), 0.0)
     idle, active = np.zeros(len(rows)), np.zeros(len(rows))
+    pools = {name: _built(result.scenario, name) for name in rows["pool"].astype(str).unique()}
     for place, row in enumerate(rows.to_dict("records")):
-        gpu = gpu_of_pool(result.scenario, str(row["pool"]))
+        model, gpu, engine = pools[str(row["pool"])]
         idle[place] = row["gpus"] * gpu.tdp_w * IDLE * powered[place]
-        active[place] = row["gpus"] * joules(gpu, _work_of(result, row))
+        active[place] = row["gpus"] * joules(gpu, _work_of(model, gpu, engine, row))
     return idle, active
 
 
-def _work_of(result: Result, row: dict[Any, Any]) -> Work:
+def _built(scenario: Scenario, name: str) -> tuple[ModelSpec, GpuSpec, EngineSpec]:
+    """What the replicas of a pool are, its engine resolved."""
+    pool = scenario.fleet.all_pools().get(name)
+    model, gpu = (pool.model if pool else None) or scenario.model, gpu_of_pool(scenario, name)
+    return model, gpu, resolve_engine((pool.engine if pool else None) or scenario.engine, model, gpu)
+
+
+def _work_of(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec, row: dict[Any, Any]) -> Work:
     """What one GPU of a replica did in its steps; the time it is powered apart."""
-    scenario = result.scenario
-    pool = scenario.fleet.all_pools().get(str(row["pool"]))
-    model = (pool.model if pool else None) or scenario.model
-    gpu = gpu_of_pool(scenario, str(row["pool"]))
-    engine = resolve_engine((pool.engine if pool else None) or scenario.engine, model, gpu)
     busy_s, seq_s = float(row["busy_s"]), float(row["seq_s"])
     if not busy_s > 0 or not seq_s > 0:
         return Work(0.0, max(busy_s, 0.0), 0.0, 0.0)

@@ -40,9 +40,16 @@ class Books:
 
     def usd_per_hour(self) -> float:
         """What runs now costs an hour, at the prices of now."""
-        billed = [s for pool in self._roster.pools.values() for s in pool.alive if s.billed]
-        now = self._clock.now
-        return sum(s.usd_per_hour * self._prices.factor(s, now) for s in billed)
+        now, each = self._clock.now, {}
+        total = 0.0
+        for pool in self._roster.pools.values():
+            for server in pool.alive:
+                if server.billed:
+                    alike = (server.pool, server.version, server.market)
+                    if alike not in each:
+                        each[alike] = server.usd_per_hour * self._prices.factor(server, now)
+                    total += each[alike]
+        return total
 
     def received_bytes(self) -> float:
         """KV caches that servers have read from others so far; what is on its way counts as far as it was looked at."""

@@ -51,6 +51,8 @@ class Placement:
                 market = "on_demand"
             elif open_zones:
                 zones = open_zones
+        if len(zones) == 1:
+            return market, zones[0]
         return market, min(zones, key=lambda zone: sum(s.zone == zone for s in self._members.alive))
 
     def dark(self, zone: str) -> bool:

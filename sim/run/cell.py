@@ -5,13 +5,10 @@ from __future__ import annotations
 import gc
 import math
 import time
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from sim.analysis.energy import watts_over_time
-from sim.analysis.laws import violations
 from sim.engine.clock import DEADLINE, Clock
 from sim.engine.gaps import GapHistogram
 from sim.errors import InvariantError
@@ -40,7 +37,8 @@ _PATIENCE_S = 7 * 86_400.0
 def simulate_cell(
     scenario: Scenario, trace: Trace, every_s: float, *, give_up: GiveUp | None = None, policies: Policies | None = None
 ) -> Result:
-    """One fleet behind one gateway; the rest as ``simulate`` has it. ``every_s``: the time series' grid."""
+    """One fleet behind one gateway; the rest as ``simulate`` has it. ``every_s``: the time series' grid, whose
+    watts are yet to be found."""
     clock = Clock()
     recorder = Recorder(len(trace), (*scenario.fleet.all_pools(), *answering_pools(scenario.gateway)), give_up)
     roster = Roster(clock, scenario, recorder)
@@ -81,7 +79,7 @@ def simulate_cell(
         if collecting:
             gc.enable()
     replicas = books.close(end_s)
-    result = Result(
+    return Result(
         scenario=scenario,
         requests=requests,
         replicas=replicas,
@@ -105,11 +103,6 @@ def simulate_cell(
         inputs=dict(trace.provenance.get("files", {})),
         left_out=trace.left_out(),
     )
-    if sampler is not None:
-        result = replace(result, timeseries=result.timeseries.assign(watts=watts_over_time(result)))
-    if scenario.check_invariants and (broken := violations(result)):
-        raise InvariantError("\n".join(broken))
-    return result
 
 
 def _mean_request(trace: Trace) -> MeanRequest:

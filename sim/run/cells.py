@@ -31,7 +31,6 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import union_categoricals
 
-from sim.analysis.energy import watts_over_time
 from sim.engine.gaps import GROWTH, SMALLEST_S
 from sim.errors import ConfigError
 from sim.plugins import Policies
@@ -135,7 +134,7 @@ def merge(scenario: Scenario, parts: Sequence[Result], rows: Sequence[np.ndarray
     end_s = max(part.end_s for part in parts)
     requests = _requests(parts, rows)
     told = [(number, event) for number, part in enumerate(parts) for event in part.events]
-    merged = Result(
+    return Result(
         scenario=scenario,
         requests=requests,
         replicas=_joined([_to_the_end(part, end_s, number) for number, part in enumerate(parts)]),
@@ -159,9 +158,6 @@ def merge(scenario: Scenario, parts: Sequence[Result], rows: Sequence[np.ndarray
         api_bill_usd={name: _sums([part.api_bill_usd[name] for part in parts]) for name in parts[0].api_bill_usd},
         work=_work(parts, rows),
     )
-    if scenario.output.timeseries:
-        merged = replace(merged, timeseries=merged.timeseries.assign(watts=watts_over_time(merged)))
-    return merged
 
 
 def _name(name: str, cell: int) -> str:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from sim.analysis.energy import watts_over_time
+from sim.analysis.laws import violations
+from sim.errors import InvariantError
 from sim.plugins import Policies
 from sim.record import Result
 from sim.record.recorder import GiveUp
@@ -45,7 +50,13 @@ def simulate(
         trace = load_trace(scenario)
         check_asked_of_traffic(scenario, trace)
     check_adapters(scenario, trace)
-    every_s = grid_s(trace.duration_s)
+    every_s = grid_s(trace.duration_s, sum(pool.begins_with(scaled=False) for pool in scenario.fleet.all_pools().values()))
     if scenario.fleet.cells > 1:
-        return simulate_cells(scenario, trace, every_s, policies)
-    return simulate_cell(scenario, trace, every_s, give_up=give_up, policies=policies)
+        result = simulate_cells(scenario, trace, every_s, policies)
+    else:
+        result = simulate_cell(scenario, trace, every_s, give_up=give_up, policies=policies)
+    if scenario.output.timeseries:
+        result = replace(result, timeseries=result.timeseries.assign(watts=watts_over_time(result)))
+    if scenario.check_invariants and (broken := violations(result)):
+        raise InvariantError("\n".join(broken))
+    return result

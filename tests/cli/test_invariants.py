@@ -17,7 +17,7 @@ def test_a_law_that_holds_says_nothing(servecap) -> None:
 
 
 def test_a_broken_law_is_a_crash_and_not_a_mistake_of_the_user(servecap, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules["sim.run.cell"], "violations", lambda result: ["tokens_conserved: three are nowhere"])
+    monkeypatch.setattr(sys.modules["sim.run.simulate"], "violations", lambda result: ["tokens_conserved: three are nowhere"])
     ended = servecap(*SMALL)
     assert ended.code == 1
     assert "InvariantError: tokens_conserved: three are nowhere" in ended.err
