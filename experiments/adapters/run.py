@@ -26,7 +26,7 @@ def point(adapters: int, slots: int, rank: int) -> dict[str, Any]:
     stated = [
         "experiment=adapters", f"engine.max_loras={slots}", f"engine.max_cpu_loras={max(slots, 128)}",
         f"engine.max_lora_rank={rank}", f"workload.transforms=[{{kind: adapters, count: {adapters}, exponent: 1.0}}]",
-        "workload.limit=1000", "output.timeseries=false",
+        "workload.limit=800", "output.timeseries=false",
     ]  # fmt: skip
     row: dict[str, Any] = {"adapters": adapters, "slots": slots, "rank": rank}
     scenario = scenario_of(stated)
@@ -37,7 +37,7 @@ def point(adapters: int, slots: int, rank: int) -> dict[str, Any]:
         return row | {"kv_tokens": 0.0, "requests_per_s": 0.0, "loads_per_request": 0.0, "waited_pct": 0.0}
     best: dict[str, Any] = {"requests_per_s": 0.0, "loads_per_request": 0.0, "waited_pct": 0.0}
     low, high = 0.0, 16.0
-    while high - low > 0.25:
+    while high - low > 0.3:
         rate = (low + high) / 2
         _, summary = run(scenario_of([*stated, f"workload.generator.arrivals.rate_per_s={rate}"]))
         if not summary["slo"]["holds"]:
@@ -47,7 +47,7 @@ def point(adapters: int, slots: int, rank: int) -> dict[str, Any]:
         figures = summary.get("adapters", {})
         best = {
             "requests_per_s": rate,
-            "loads_per_request": figures.get("slot_loads", 0) / 1000,
+            "loads_per_request": figures.get("slot_loads", 0) / 800,
             "waited_pct": 100.0 * figures.get("wait_share", 0.0),
         }
     return row | best
