@@ -25,6 +25,7 @@ def test_composes(name: str) -> None:
     "group",
     [
         "model", "gpu", "engine", "fleet", "kv_transfer", "workload", "gateway", "autoscaler", "spot", "slo", "cost", "api",
+        "speculative",
         "search",
     ],
 )  # fmt: skip

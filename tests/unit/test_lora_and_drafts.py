@@ -103,7 +103,7 @@ def test_impossible_combinations_are_refused(engine: dict[str, Any], words: str)
 
 
 def test_drafts_in_lock_step_are_refused_and_ngram_is_synchronous() -> None:
-    with pytest.raises(ConfigError, match="ranks .*that step together"):
+    with pytest.raises(ConfigError, match=r"ranks .*that step together"):
         resolve_engine(EngineSpec(speculative=eagle(), data_parallel_size=8), DEEPSEEK, gpu("h200"))  # type: ignore[arg-type]
     ngram = EngineSpec(speculative={"method": "ngram", "num_speculative_tokens": 2})  # type: ignore[arg-type]
     assert ngram.async_scheduling and not resolve_engine(ngram, LLAMA, gpu("h100")).async_scheduling
