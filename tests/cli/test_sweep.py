@@ -92,10 +92,10 @@ def test_nothing_meets_the_slo(servecap, tmp_path: Path) -> None:
 
 
 def test_a_crashing_job_hides_no_other(servecap, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(scenario, how):
+    def broken(scenario, how, evaluate):
         if scenario.engine.max_num_seqs == 16:
             raise RuntimeError("a defect")
-        return solve(scenario, how)
+        return solve(scenario, how, evaluate)
 
     monkeypatch.setattr(sim.cli.job, "solve", broken)
     ended = servecap("-m", "engine.max_num_seqs=16,64", *SWEEP)
@@ -109,11 +109,11 @@ def test_an_interrupted_sweep_keeps_what_is_finished_and_resumes(
 ) -> None:
     asked: list[int | None] = []
 
-    def interrupted(scenario, how):
+    def interrupted(scenario, how, evaluate):
         asked.append(scenario.engine.max_num_seqs)
         if len(asked) == 2:
             raise KeyboardInterrupt
-        return solve(scenario, how)
+        return solve(scenario, how, evaluate)
 
     monkeypatch.setattr(sim.cli.job, "solve", interrupted)
     ended = servecap("-m", "engine.max_num_seqs=32,64,128", *SWEEP)
@@ -131,9 +131,9 @@ def test_a_changed_input_file_is_a_changed_job(servecap, tmp_path: Path, monkeyp
     trace = tmp_path / "mine.csv"
     asked: list[str] = []
 
-    def counted(scenario, how):
+    def counted(scenario, how, evaluate):
         asked.append(trace.read_text())
-        return solve(scenario, how)
+        return solve(scenario, how, evaluate)
 
     monkeypatch.setattr(sim.cli.job, "solve", counted)
     rows = "".join(f"{0.5 * i},100,20\n" for i in range(60))
