@@ -2,7 +2,7 @@
 
     python experiments/engine_speed/bench.py                  # the table (about 4 minutes: it ends with a million requests)
     python experiments/engine_speed/bench.py --quick          # up to 10,000 requests
-    python experiments/engine_speed/bench.py --fleet          # 1,024 and 4,096 replicas, 100 requests each
+    python experiments/engine_speed/bench.py --fleet          # 1,024 and 4,096 replicas, 100 requests each; 4,096 in 64 cells
     python experiments/engine_speed/bench.py --large          # ten million requests
     python experiments/engine_speed/bench.py --gateway        # a full gateway against the bare one; the week; priced runs
     python experiments/engine_speed/bench.py --peers          # beside NVIDIA's AISimulate, run by run (see peers.py)
@@ -29,6 +29,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import joblib
 import numpy as np
 import yaml
 
@@ -56,12 +57,14 @@ def preset(name: str) -> dict[str, Any]:
     return dict(yaml.safe_load((CONFIGS / f"{name}.yaml").read_text()))
 
 
-def scenario(replicas: int, workload: dict[str, Any], router: str = "least_tokens_in_flight") -> Scenario:
+def scenario(
+    replicas: int, workload: dict[str, Any], router: str = "least_tokens_in_flight", cells: int = 1
+) -> Scenario:
     return parse_scenario(
         {
             "model": preset("model/llama3_8b"),
             "gpu": preset("gpu/h100"),
-            "fleet": {"replicas": replicas},
+            "fleet": {"replicas": replicas, "cells": cells},
             "gateway": {"router": {"kind": router}},
             "workload": workload,
         }
@@ -93,8 +96,9 @@ def measure(asked: Scenario, trace: Trace) -> Row:
     )
 
 
-def synthetic_row(requests: int, replicas: int) -> Row:
-    return measure(scenario(replicas, {"packaged": "unused"}), load(requests, replicas))
+def synthetic_row(requests: int, replicas: int, cells: int = 1) -> Row:
+    with joblib.parallel_config(backend="sequential"):  # cells one after another: CPU seconds are this process's
+        return measure(scenario(replicas, {"packaged": "unused"}, cells=cells), load(requests, replicas))
 
 
 def mooncake_row(path: str, router: str) -> Row:
@@ -278,8 +282,10 @@ def main() -> None:
     elif arguments.fleet or arguments.large:
         print(HEADER)
         print("|---|---|---|---|---|---|---|---|")
-        for requests, replicas in ((102_400, 1024), (409_600, 4096)) if arguments.fleet else ((10_000_000, 16),):
-            print_row("synthetic", median_row(1, synthetic_row, requests, replicas))
+        fleets = ((102_400, 1024, 1), (409_600, 4096, 1), (409_600, 4096, 64))
+        for requests, replicas, cells in fleets if arguments.fleet else ((10_000_000, 16, 1),):
+            name = "synthetic" if cells == 1 else f"synthetic, {cells} cells"
+            print_row(name, median_row(1, synthetic_row, requests, replicas, cells))
     else:
         table(arguments.quick, arguments.mooncake)
 

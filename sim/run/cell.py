@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
@@ -34,6 +36,20 @@ _PATIENCE_S = 7 * 86_400.0
 """A request that has no outcome so long after the last arrival never gets one: its fleet does not come up."""
 
 
+@contextmanager
+def collector_rests() -> Iterator[None]:
+    """Nothing of a run is cyclic garbage before its end: tracing its growing columns again and again would only cost
+    time."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
+@collector_rests()
 def simulate_cell(
     scenario: Scenario, trace: Trace, every_s: float, *, give_up: GiveUp | None = None, policies: Policies | None = None
 ) -> Result:
@@ -58,9 +74,6 @@ def simulate_cell(
 
     watch = watch_of_this_job()
     watch.run_begins(lambda: (clock.now, recorder.open_requests), trace.duration_s, len(trace))
-    # Nothing of a run is cyclic garbage; tracing its growing columns again and again would only cost time.
-    collecting = gc.isenabled()
-    gc.disable()
     wall, cpu = time.perf_counter(), time.process_time()
     try:
         gateway.start()
@@ -76,8 +89,6 @@ def simulate_cell(
         cpu_s, wall_s = time.process_time() - cpu, time.perf_counter() - wall
     finally:
         watch.run_ends()
-        if collecting:
-            gc.enable()
     replicas = books.close(end_s)
     return Result(
         scenario=scenario,
