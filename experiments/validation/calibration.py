@@ -30,7 +30,8 @@ from sim.workload.trace import Trace
 
 RUNS = (
     "blis-h100-llama2-7b-tp1-mixed-mbt4096", "blis-h100-codellama34b-tp1-prefill-mbt4096",
-    "lss-rtx4090-llama31-8b-tp1-mns256", "lss-rtxpro6000-llama31-8b-tp1",
+    "lss-rtx4090-llama31-8b-tp1-mns256", "lss-rtxpro6000-llama31-8b-tp1", "v026/h100-llama31-8b-open30",
+    "v026/h100-llama31-8b-open85",
 )  # fmt: skip
 CPU_FITTED, CPU_PREDICTED = ("fit_a_low.1", "fit_a_high.1", "fit_a_long.1"), ("fit_a_mid.1", "fit_a_tpl.1")
 CPU_ENGINE = EngineSpec(

@@ -37,6 +37,12 @@ _PARALLEL = {
 }  # fmt: skip
 _LABELS = ("prompt_id", "prefix_id", "prefix_tokens", "session_id", "turn", "priority")
 """Columns of a workload that say what prompts share and who goes first."""
+_RECORDED = (
+    "gpu_memory_utilization", "block_size", "enable_prefix_caching", "enable_chunked_prefill", "async_scheduling",
+    "max_num_seqs", "max_num_batched_tokens", "max_model_len", "kv_cache_dtype", "num_gpu_blocks_override",
+    "scheduling_policy", "long_prefill_token_threshold", "enforce_eager",
+)  # fmt: skip
+"""Options as a server resolved them, beside its flags; what else is recorded of an engine describes it."""
 _NO_MATTER = {"model", "tokenizer", "dtype", "seed", "served_model_name", "trust_remote_code", "port", "host", "load_format"}
 """Flags that do not change what is simulated, or are stated elsewhere in the file."""
 
@@ -154,7 +160,8 @@ def _engine(data: dict[str, Any], version: tuple[int, ...]) -> EngineSpec:
     for name, value in given.items():
         if name not in known | _NO_MATTER and (value is True or value not in (None, False, 1, "")):
             raise ConfigError(f"engine.flags.{name}={value!r} is not modelled in a measured case")
-    stated = {key: value for key, value in {**spec, **given}.items() if key in known - {"name", "version", *_NO_MATTER}}
+    recorded = {key: spec[key] for key in _RECORDED if key in spec}
+    stated = {**recorded, **{key: value for key, value in given.items() if key in known - {"name", "version", *_NO_MATTER}}}
     engine = str(spec.get("name", "vllm")).lower().replace("-", "_")
     if engine != "vllm":
         return EngineSpec(**{**preset("engine", engine), **{k: v for k, v in stated.items() if v is not None}})

@@ -89,11 +89,11 @@ def validate(folder: str | Path, json_path: str | Path | None = None, refused: l
     if not rows and not refused:
         raise ConfigError(f"validate: {root} holds no measured.json, closed_loop*.csv or kv_capacity.csv")
     if json_path is not None:
-        Path(json_path).write_text(_as_json(rows) + "\n", encoding="utf-8")
+        Path(json_path).write_text(as_json(rows) + "\n", encoding="utf-8")
     return rows
 
 
-def _as_json(rows: list[ErrorRow]) -> str:
+def as_json(rows: list[ErrorRow]) -> str:
     """The rows as JSON; what is undefined is null."""
     plain = [
         {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in asdict(row).items()}
@@ -273,7 +273,7 @@ def main(argv: Iterable[str]) -> int:
         print(f"--json: {options.json} cannot be written ({error.strerror})", file=sys.stderr)
         return 2
     if options.json == STDOUT:
-        print(_as_json(rows))
+        print(as_json(rows))
     elif rows:
         print(as_text(rows))
     for message in refused:
