@@ -71,6 +71,7 @@ class Replica(Loop):
         self.listener = listener
         self._step_listener = steps
         self.name = name
+        self._counts = scheduler.cadence is not None  # who waits, even while no seat is free
         self.pace: Pace | None = None
         """Who wakes this engine; None = itself."""
         self._queue: list[Batch] = []
@@ -102,7 +103,7 @@ class Replica(Loop):
         self._outputs.waiting_tokens += request.prompt_len
         if not self._queue:
             self._wake_now()
-        elif self._open is not None and not blocked and len(books.running) < limits.seats:
+        elif self._open is not None and not blocked and (len(books.running) < limits.seats or self._counts):
             self._cut()
 
     def abort(self, request: EngineRequest) -> None:
