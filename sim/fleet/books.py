@@ -27,6 +27,11 @@ class Books:
         self._clock = roster.clock
         self._billing = scenario.fleet.billing
         self._prices = PriceHistory(scenario)
+        self._seen = 0
+        self._readers: list[Server] = []
+        """Servers that read caches and live, as far as was seen."""
+        self._read_bytes = 0.0
+        """What those read that live no longer."""
 
     def states(self) -> dict[str, int]:
         """How many servers are ready, starting, draining, dead."""
@@ -52,8 +57,14 @@ class Books:
         return total
 
     def received_bytes(self) -> float:
-        """KV caches that servers have read from others so far; what is on its way counts as far as it was looked at."""
-        return sum((server.nic_in.carried_bytes for server in self._roster.servers if server.role == "decode"), 0.0)
+        """KV caches that servers have read from others so far; what is on its way counts as far as it was looked at. It
+        costs what lives and what is new, not what ever was."""
+        new = self._roster.servers[self._seen :]
+        self._seen += len(new)
+        self._readers += [server for server in new if server.role == "decode"]
+        self._read_bytes += sum((server.nic_in.carried_bytes for server in self._readers if server.replica.stopped), 0.0)
+        self._readers = [server for server in self._readers if not server.replica.stopped]
+        return self._read_bytes + sum((server.nic_in.carried_bytes for server in self._readers), 0.0)
 
     def close(self, end_s: float) -> pd.DataFrame:
         """``Result.replicas``: the run ends at ``end_s``, and with it what still runs."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from sim.engine.clock import ARRIVAL, Clock
+from sim.errors import TraceError
 from sim.spec.gateway.users import ClosedLoop, OpenLoop, WaitingSessions
 from sim.spec.gateway.users import Users as UsersSpec
 from sim.workload import Trace
@@ -48,6 +49,39 @@ class ClosedLoopUsers:
             self._thought += 1
 
 
+class UsersOfTheirOwnRows:
+    """Users who each send the rows that the trace says are theirs."""
+
+    def __init__(self, clock: Clock, spec: ClosedLoop, trace: Trace, send: Send, rng: np.random.Generator) -> None:
+        named = trace.labels.get("user")
+        if named is None:
+            raise TraceError("gateway.users.own_rows: the trace has no column `user`, which says who sends what")
+        self._clock = clock
+        self._send = send
+        self._think_s = (rng.exponential(spec.think_s, len(trace)) if spec.think_s else np.zeros(len(trace))).tolist()
+        self._first: list[tuple[float, int]] = []
+        self._follower: dict[int, int] = {}
+        last: dict[object, int] = {}
+        for row, (user, arrival_s) in enumerate(zip(named.tolist(), trace.arrival_s.tolist(), strict=True)):
+            if user in last:
+                self._follower[last[user]] = row
+            else:
+                self._first.append((arrival_s, row))
+            last[user] = row
+
+    def start(self) -> None:
+        """Everybody comes at the time of the own first row."""
+        for at_s, row in self._first:
+            self._clock.at(at_s, ARRIVAL, lambda moment: self._send(moment.value), row)
+
+    def outcome(self, row: int) -> None:
+        """Request ``row`` has its outcome: its user thinks and sends the own next one, if any."""
+        following = self._follower.get(row)
+        if following is not None:
+            at_s = self._clock.now + self._think_s[following]
+            self._clock.at(at_s, ARRIVAL, lambda moment: self._send(moment.value), following)
+
+
 class WaitingSessionUsers:
     """Conversations whose next turn waits for the last."""
 
@@ -85,9 +119,11 @@ class WaitingSessionUsers:
 
 def make_users(
     spec: UsersSpec, clock: Clock, trace: Trace, send: Send, rng: np.random.Generator
-) -> ClosedLoopUsers | WaitingSessionUsers | None:
+) -> ClosedLoopUsers | UsersOfTheirOwnRows | WaitingSessionUsers | None:
     """The users that ``spec`` names; None where nobody waits and the trace's times hold."""
     match spec:
+        case ClosedLoop() if spec.own_rows:
+            return UsersOfTheirOwnRows(clock, spec, trace, send, rng)
         case ClosedLoop():
             return ClosedLoopUsers(clock, spec, trace, send, rng)
         case WaitingSessions():

@@ -32,8 +32,9 @@ from sim.spec import Scenario
 from sim.watch import watch_of_this_job
 from sim.workload import Trace
 
-_PATIENCE_S = 7 * 86_400.0
-"""A request that has no outcome so long after the last arrival never gets one: its fleet does not come up."""
+_PATIENCE_S = 3 * 86_400.0
+"""A request that has no outcome so long after the last arrival never gets one: its fleet does not come up. Longer than a
+weekend without machines."""
 
 
 @contextmanager

@@ -8,6 +8,7 @@ implies and the file does not say (async scheduling, admission rule, graph memor
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import math
 import re
@@ -35,7 +36,7 @@ _PARALLEL = {
     "tp": "tensor_parallel_size", "pp": "pipeline_parallel_size", "dp": "data_parallel_size", "ep": "enable_expert_parallel",
     "cp": "context_parallel_size",
 }  # fmt: skip
-_LABELS = ("prompt_id", "prefix_id", "prefix_tokens", "session_id", "turn", "priority")
+_LABELS = ("prompt_id", "prefix_id", "prefix_tokens", "session_id", "turn", "priority", "user")
 """Columns of a workload that say what prompts share and who goes first."""
 _RECORDED = (
     "gpu_memory_utilization", "block_size", "enable_prefix_caching", "enable_chunked_prefill", "async_scheduling",
@@ -174,11 +175,14 @@ def _not_simulated(spec: dict[str, Any]) -> list[str]:
 
 
 def _users(run: dict[str, Any], users: int) -> ClosedLoop | None:
-    """Who sent the requests of a closed loop: as many as it states, or as its rows name; all at once unless it states."""
+    """Who sent the requests of a closed loop: each user its own rows where they name their users, else as many as it
+    states; all at once unless it states."""
     if run.get("kind") != "closed":
         return None
-    stated = run.get("users", (run.get("ret") or {}).get("users", users))
     think_s, start_phase = float(run.get("think_s", 0.0)), float(run.get("start_phase", 0.0))
+    if users:
+        return ClosedLoop(users=users, think_s=think_s, own_rows=True)
+    stated = run.get("users", (run.get("ret") or {}).get("users", users))
     return ClosedLoop(users=int(stated), think_s=think_s, start_phase=start_phase)
 
 
@@ -232,7 +236,7 @@ def _read_workload(path: Path) -> tuple[Trace, np.ndarray, int]:
 
 
 def _read_per_request(path: Path) -> dict[str, np.ndarray]:
-    if not path.exists():
+    if not path.exists() and not _packed(path).exists():
         return {}
     rows = _rows(path)
     return {
@@ -241,9 +245,14 @@ def _read_per_request(path: Path) -> dict[str, np.ndarray]:
     }
 
 
+def _packed(path: Path) -> Path:
+    return path.with_name(f"{path.name}.gz")
+
+
 def _rows(path: Path) -> list[dict[str, str]]:
+    path, opened = (_packed(path), gzip.open) if not path.exists() and _packed(path).exists() else (path, open)
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with opened(path, "rt", newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
     except OSError as error:
         raise TraceError(f"{path}: cannot be read ({error.strerror})") from None

@@ -10,7 +10,7 @@ import numpy as np
 
 OPTIONAL_COLUMNS = (
     "route", "feature", "tenant", "priority", "session_id", "turn", "prefix_id", "prefix_tokens", "prompt_id",
-    "block_hashes", "max_output_tokens", "lora", "accept",
+    "block_hashes", "max_output_tokens", "lora", "accept", "user",
 )  # fmt: skip
 
 INTEGER_LABELS = {"priority": 0, "turn": -1, "prefix_tokens": -1, "max_output_tokens": -1}

@@ -41,6 +41,10 @@ class ClosedLoop:
     The default fits measured closed loops best."""
     answer_s_per_token: float = Field(default=0.02, ge=0)
     """What a mean answer's time is taken to be for that, seconds a token; an assumption."""
+    own_rows: bool = False
+    """Whether the trace's column ``user`` says who sends what: each user then sends its own rows in order, the first at the
+    trace's time, so that a user whose rows are through leaves; ``users`` and ``start_phase`` do not count. False = any user
+    takes the next row."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
