@@ -26,6 +26,8 @@ from sim.spec.model import ModelSpec, model_to_data, parse_model
 _TEXT = ("text_config", "llm_config", "language_config", "thinker_config", "language_model", "lm_config", "decoder_config")
 _QUANTISED = re.compile(r"(?i)(?<![a-z])(nvfp4|mxfp4|fp8|awq|gptq|w4a16|w8a8|w8a16|int4|int8|4bit|8bit)(?![a-z0-9])")
 _SIZE = re.compile(r"(?i)(?<![a-z0-9.])(?:(\d+)x)?a?(\d+(?:\.\d+)?)(b\d?|m)(?![a-z0-9])")
+_SIZE_IN_A_FILE_NAME = re.compile(r"(?i)(?<![a-z0-9.])(\d+)_(\d)b(?![a-z0-9])")
+"""``qwen3_0_6b`` may mean 0.6B (and ``llama_3_8b`` does not mean 3.8B): one more reading, of which any may be right."""
 _NOT_THAT_FAR = 1.3
 
 
@@ -224,6 +226,7 @@ def _check_against_name(spec: ModelSpec, name: str, *, stated: bool) -> None:
             "beside it states a quantisation (quantization_config); put it there, or state model.weight_dtype"
         )
     sizes = [float(count or 1) * float(size) * (1e6 if unit in "mM" else 1e9) for count, size, unit in _SIZE.findall(name)]
+    sizes += [float(f"{whole}.{tenth}") * 1e9 for whole, tenth in _SIZE_IN_A_FILE_NAME.findall(name)]
     text = parameter_count(spec) - sum(tower.parameters for tower in spec.towers)
     counted = parameter_count(spec), text, active_parameter_count(spec)
     if sizes and all(max(a, b) > _NOT_THAT_FAR * min(a, b) for a in sizes for b in counted):
