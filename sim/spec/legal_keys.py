@@ -14,13 +14,17 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 NOT_MODELLED = {
     option: reason
     for reason, options in {
-        "prefill/decode disaggregation": ("kv_transfer_config",),
         "weights on the CPU": ("cpu_offload_gb",),
         "swapping of preempted requests (vLLM has not since 0.9)": ("swap_space",),
     }.items()
     for option in options
 }
 """Options of ``vllm serve`` that a copied line may hold, and what they would switch on."""
+STATED_ELSEWHERE = {
+    "kv_transfer_config": "servers that hand KV over are pools with roles: fleet=disaggregated; host memory for KV is "
+    "engine.kv_offloading_size_gib",
+}
+"""Options of ``vllm serve`` that are other keys here, and which."""
 
 
 def unknown_key(root: type, path: Sequence[str]) -> str:
@@ -28,12 +32,16 @@ def unknown_key(root: type, path: Sequence[str]) -> str:
     key, (*_, name) = dotted(root, path), path
     if name in NOT_MODELLED:
         return f'{key}: {NOT_MODELLED[name]} is not modelled; see "What is not modelled" in README.md'
+    if name in STATED_ELSEWHERE:
+        return f"{key}: no such key; {STATED_ELSEWHERE[name]}"
     legal = keys_at(root, path[:-1])
     if name in legal:  # Hydra refuses what the chosen preset does not state
         parent = key.rpartition(".")[0]
-        kind = "kind: ..., " if "kind" in legal else ""
-        whole = f"'{parent}={{{kind}{name}: ...}}'"
-        return f"{key}: not stated by the chosen preset; write ++{key}=..., or another kind whole: {whole}"
+        said = f"{key}: not stated by the chosen preset; write ++{key}=..."
+        if "kind" not in legal:
+            return said
+        keys = "kind: ..." if name == "kind" else f"kind: ..., {name}: ..."
+        return f"{said}, or another kind whole: '{parent}={{{keys}}}'"
     if not legal:
         return f"{key}: no such key"
     parent = key.rpartition(".")[0]

@@ -65,7 +65,8 @@ def test_what_hydra_refuses_is_exit_code_2(servecap, argv: list[str], words: lis
         ("gateway.router={kind: power_of_two, refresh: 1}", ["gateway.router.refresh", "staleness_s"]),
         ("engine.enable_lora=true", ["engine.enable_lora: no such key", "max_loras"]),
         ("+engine.speculative_config={}", ["did you mean speculative"]),
-        ("+engine.kv_transfer_config={}", ["prefill/decode disaggregation is not modelled"]),
+        ("+engine.kv_transfer_config={}", ["fleet=disaggregated", "engine.kv_offloading_size_gib"]),
+        ("gateway.disaggregation.kind=always", ["whole: 'gateway.disaggregation={kind: ...}'"]),
     ],
 )
 def test_an_unknown_key_is_told_the_legal_ones(override: str, words: list[str]) -> None:
@@ -84,6 +85,11 @@ def test_keys_of_open_mappings_need_no_plus() -> None:
         "code": {"e2e_p95_s": 9.0},
     }
     assert scenario.fleet.pools["a"].replicas == 3
+
+
+def test_cells_are_stated_as_the_page_on_scale_states_them() -> None:
+    scenario = composed_scenario(["fleet.replicas=8", "fleet.cells=4", "fleet.cells_by=tenant"])
+    assert (scenario.fleet.cells, scenario.fleet.cells_by) == (4, "tenant")
 
 
 @pytest.mark.parametrize(
