@@ -49,84 +49,78 @@ class ClosedLoopUsers:
             self._thought += 1
 
 
-class UsersOfTheirOwnRows:
-    """Users who each send the rows that the trace says are theirs."""
+Chain = tuple[list[tuple[float, int]], dict[int, tuple[int, float]]]
+"""(time, row) of what everybody sends first; row -> the next row of the same user and the thought before it, s."""
 
-    def __init__(self, clock: Clock, spec: ClosedLoop, trace: Trace, send: Send, rng: np.random.Generator) -> None:
-        named = trace.labels.get("user")
-        if named is None:
-            raise TraceError("gateway.users.own_rows: the trace has no column `user`, which says who sends what")
+
+class ChainedUsers:
+    """Users who each send rows of their own: the first at the trace's time, each next one after the last's outcome."""
+
+    def __init__(self, clock: Clock, chain: Chain, send: Send) -> None:
         self._clock = clock
         self._send = send
-        self._think_s = (rng.exponential(spec.think_s, len(trace)) if spec.think_s else np.zeros(len(trace))).tolist()
-        self._first: list[tuple[float, int]] = []
-        self._follower: dict[int, int] = {}
-        last: dict[object, int] = {}
-        for row, (user, arrival_s) in enumerate(zip(named.tolist(), trace.arrival_s.tolist(), strict=True)):
-            if user in last:
-                self._follower[last[user]] = row
-            else:
-                self._first.append((arrival_s, row))
-            last[user] = row
+        self._first, self._follower = chain
 
     def start(self) -> None:
-        """Everybody comes at the time of the own first row."""
+        """First rows come at the trace's times."""
         for at_s, row in self._first:
             self._clock.at(at_s, ARRIVAL, lambda moment: self._send(moment.value), row)
 
     def outcome(self, row: int) -> None:
-        """Request ``row`` has its outcome: its user thinks and sends the own next one, if any."""
-        following = self._follower.get(row)
-        if following is not None:
-            at_s = self._clock.now + self._think_s[following]
-            self._clock.at(at_s, ARRIVAL, lambda moment: self._send(moment.value), following)
-
-
-class WaitingSessionUsers:
-    """Conversations whose next turn waits for the last."""
-
-    def __init__(self, clock: Clock, spec: WaitingSessions, trace: Trace, send: Send) -> None:
-        self._clock = clock
-        self._send = send
-        self._follower: dict[int, tuple[int, float]] = {}
-        """Row -> the session's next row and the thought before it, s."""
-        arrival, answer = trace.arrival_s.tolist(), trace.output_tokens.tolist()
-        last: dict[str, int] = {}
-        self._first: list[tuple[float, int]] = []
-        sessions = trace.labels.get("session_id")
-        for row, session in enumerate(sessions.tolist() if sessions is not None else [""] * len(trace)):
-            before = last.get(session) if session else None
-            if before is None:
-                self._first.append((arrival[row], row))
-            else:
-                gap_s = arrival[row] - arrival[before] - spec.answer_s_per_token * answer[before]
-                self._follower[before] = (row, max(gap_s, spec.min_think_s))
-            if session:
-                last[session] = row
-
-    def start(self) -> None:
-        """First turns come at the trace's times."""
-        for at_s, row in self._first:
-            self._clock.at(at_s, ARRIVAL, lambda moment: self._send(moment.value), row)
-
-    def outcome(self, row: int) -> None:
-        """Request ``row`` has its outcome: the session goes on after a thought."""
+        """Request ``row`` has its outcome: its user goes on after a thought."""
         following = self._follower.get(row)
         if following is not None:
             next_row, think_s = following
             self._clock.at(self._clock.now + think_s, ARRIVAL, lambda moment: self._send(moment.value), next_row)
 
 
+def rows_of_users(spec: ClosedLoop, trace: Trace, rng: np.random.Generator) -> Chain:
+    """Each ``user`` of the trace, with exponential thoughts."""
+    named = trace.labels.get("user")
+    if named is None:
+        raise TraceError("gateway.users.own_rows: the trace has no column `user`, which says who sends what")
+    think_s = (rng.exponential(spec.think_s, len(trace)) if spec.think_s else np.zeros(len(trace))).tolist()
+    first: list[tuple[float, int]] = []
+    follower: dict[int, tuple[int, float]] = {}
+    last: dict[object, int] = {}
+    for row, (user, arrival_s) in enumerate(zip(named.tolist(), trace.arrival_s.tolist(), strict=True)):
+        if user in last:
+            follower[last[user]] = (row, think_s[row])
+        else:
+            first.append((arrival_s, row))
+        last[user] = row
+    return first, follower
+
+
+def rows_of_sessions(spec: WaitingSessions, trace: Trace) -> Chain:
+    """Each conversation of the trace, with the thoughts that its gaps hold; a row without one stands alone."""
+    arrival, answer = trace.arrival_s.tolist(), trace.output_tokens.tolist()
+    first: list[tuple[float, int]] = []
+    follower: dict[int, tuple[int, float]] = {}
+    last: dict[str, int] = {}
+    sessions = trace.labels.get("session_id")
+    for row, session in enumerate(sessions.tolist() if sessions is not None else [""] * len(trace)):
+        before = last.get(session) if session else None
+        if before is None:
+            first.append((arrival[row], row))
+        else:
+            gap_s = arrival[row] - arrival[before] - spec.answer_s_per_token * answer[before]
+            follower[before] = (row, max(gap_s, spec.min_think_s))
+        if session:
+            last[session] = row
+    return first, follower
+
+
 def make_users(
     spec: UsersSpec, clock: Clock, trace: Trace, send: Send, rng: np.random.Generator
-) -> ClosedLoopUsers | UsersOfTheirOwnRows | WaitingSessionUsers | None:
+) -> ClosedLoopUsers | ChainedUsers | None:
     """The users that ``spec`` names; None where nobody waits and the trace's times hold."""
     match spec:
         case ClosedLoop() if spec.own_rows:
-            return UsersOfTheirOwnRows(clock, spec, trace, send, rng)
+            return ChainedUsers(clock, rows_of_users(spec, trace, rng), send)
         case ClosedLoop():
             return ClosedLoopUsers(clock, spec, trace, send, rng)
         case WaitingSessions():
-            return WaitingSessionUsers(clock, spec, trace, send)
+            return ChainedUsers(clock, rows_of_sessions(spec, trace), send)
         case OpenLoop():
             return None
