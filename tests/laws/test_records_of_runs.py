@@ -59,3 +59,17 @@ def test_laws_hold_on_every_run(base: Scenario, rate: float, cv: float, cap: int
     assert counts["offered"] == sum(count for name, count in counts.items() if name != "offered")
     assert summary["amplification"]["attempts"] in (None, 1.0)
     assert summary["cost"]["total_usd"] == tree.usd
+
+
+@pytest.mark.parametrize("fleet", ["plain", "disaggregated"])
+def test_laws_hold_on_a_run_that_a_search_stops_early(fleet: str) -> None:
+    scenario = composed_scenario([f"fleet={fleet}", "workload.limit=60", "workload.rate_scale=4", "check_invariants=true"])
+    heard: list[float] = []
+
+    def after_ten(ttft_s: float, tpot_s: float, e2e_s: float, answered: bool, reason: str, rejected: bool) -> str | None:
+        heard.append(e2e_s)
+        return "heard enough" if len(heard) == 10 else None
+
+    result = simulate(scenario, give_up=after_ten)
+    assert result.stopped_early == "heard enough"
+    assert len(result.requests) < int(result.timeseries["arrivals"].sum())
