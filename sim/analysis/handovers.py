@@ -39,9 +39,13 @@ def handover_words(found: dict[str, Any]) -> str:
     words = f"{found['handed_over']:,} prompts ({found['bytes'] / GIB:,.1f} GiB of KV) handed over"
     after, way = found["handover_s"]["p95"], found["transfer_s"]["p95"]
     if after is not None and np.isfinite(after):
-        words += f", p95 {after * 1000:.3g} ms after the prefill ({way * 1000:.3g} ms of it on the way)"
+        words += f", p95 {_duration(after)} after the prefill ({_duration(way)} of it on the way)"
     others = {
         "not_handed_over": "could not be read", "kept_whole": "stayed at a decode replica",
         "without_prefill": "found no prefill replica", "leases_ended": "leases ended unread",
     }  # fmt: skip
     return words + "".join(f"; {found[name]:,} {said}" for name, said in others.items() if found[name])
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds * 1000:.3g} ms" if seconds < 0.9995 else f"{seconds:,.1f} s"

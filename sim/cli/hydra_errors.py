@@ -12,7 +12,7 @@ from sim.spec import Scenario
 from sim.spec.legal_keys import did_you_mean, unknown_key
 
 _FULL_KEY = re.compile(r"full_key: (\S+)")
-_AMBIGUOUS = re.compile(r"Ambiguous value for argument '(.*)'\n", re.DOTALL)
+_AMBIGUOUS = re.compile(r"Ambiguous value for argument '(.*?)'\n1\. To use it", re.DOTALL)
 _UNKNOWN_PRESET = re.compile(r"Could not find '([\w/]+)/([^'/]*)'\s+Available options")
 
 _EXTRAS = {"hydra/launcher=ray": "ray", "hydra/launcher=submitit_slurm": "slurm", "hydra/launcher=submitit_local": "slurm"}

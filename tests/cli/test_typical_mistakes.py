@@ -33,6 +33,7 @@ MISTAKES = [
     (["decide", "--option", "h100"], ['expected "NAME: overrides"', "h100"]),
     # a sweep without -m
     (["run", "gpu=h100,l40s"], ["several values are a sweep", "servecap sweep gpu=h100,l40s", "-m"]),
+    (["run", "engine.max_num_seqs=8,16"], ["engine.max_num_seqs=8,16: several", "is quoted: \"engine.max_num_seqs='8,16'\""]),
     (["run", "--max-num-seqs", "64,128"], ["servecap sweep engine.max_num_seqs=64,128"]),
     (["capacity", "fleet.replicas=1,2"], ["several values are a sweep", "-m"]),
     (["run", "slo.ttft_p95_s=1,5"], ["several values are a sweep"]),
