@@ -1,14 +1,14 @@
 """The routes of the page. Everything is read by this page's own script; answers of jobs are asked for until they end.
 
-    GET  /                       the page
+    GET  /                       the page (all this stands below a token that only the printed address holds)
     GET  /knobs, /knobs/find?q=  what can be turned
     POST /jobs                   {"overrides": ["gpu=h100", ...], "how": "preview"}, or another ``How``
     GET  /jobs/N                 its state, and its answer once it is done
     DELETE /jobs/N               cancels it
     GET  /jobs/N/report, /jobs/N/archive   of a folder that was asked for: its page, all of it
 
-A page of another site can neither read answers (no CORS) nor ask (JSON bodies and DELETE need it, and the Host must be
-this machine's own).
+A page of another site can neither read answers (no CORS) nor ask (JSON bodies and DELETE need it, the Host must be this
+machine's own and an Origin this page's), and neither it nor another user of the machine knows the token.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import secrets
 import shlex
 import tarfile
 from collections.abc import AsyncIterator
@@ -29,7 +30,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 from sim.explore.desk import Desk, Job
 from sim.explore.knobs import found, shelf
@@ -48,11 +49,12 @@ _HEADERS = {
 
 
 class App:
-    """The page of one ``desk``, on which ``overrides`` are turned already."""
+    """The page of one ``desk``, on which ``overrides`` are turned already; it stands below ``/token/``."""
 
     def __init__(self, desk: Desk, overrides: tuple[str, ...]) -> None:
         self._desk = desk
         self._overrides = overrides
+        self.token = secrets.token_urlsafe(16)
 
     def app(self, hosts: list[str] | None) -> Starlette:
         """The application; ``hosts``: the only names under which it answers (None: any)."""
@@ -70,7 +72,7 @@ class App:
             Route("/jobs/{number:int}/archive", self._archive),
         ]
         guards = [Middleware(TrustedHostMiddleware, allowed_hosts=hosts)] if hosts else []
-        return Starlette(routes=routes, middleware=guards, lifespan=self._life)
+        return Starlette(routes=[Mount(f"/{self.token}", routes=routes)], middleware=guards, lifespan=self._life)
 
     @asynccontextmanager
     async def _life(self, app: Starlette) -> AsyncIterator[None]:
@@ -143,6 +145,9 @@ class App:
 
 async def _asked(request: Request) -> Question | Response:
     """The question of a request's JSON body, or what is wrong with it."""
+    origin = request.headers.get("origin")
+    if origin is not None and origin.partition("://")[2] != request.headers["host"]:
+        return _wrong("a question comes from this page", 403)
     if not request.headers.get("content-type", "").startswith("application/json"):
         return _wrong("a question is JSON", 415)
     body = b""

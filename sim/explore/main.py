@@ -43,11 +43,14 @@ def main(argv: Sequence[str]) -> int:
         raise ConfigError(f"{error.name} is not installed: pip install 'servecap[web]'") from None
     from sim.explore.desk import Desk
 
-    def said(base: str) -> None:
+    app = App(Desk(options.workers), overrides)
+
+    def said(server: str) -> None:
+        base = f"{server}/{app.token}"
         print(json.dumps({"url": base}) if options.json else f"Explore at {base}. Ctrl-C ends it.", flush=True)
         if not options.no_browser and is_loopback(options.host):
             webbrowser.open(base)
 
-    app = App(Desk(options.workers), overrides).app(names_of(options.host, "the page, and what its user may read"))
-    serve(app, options.host, options.port, said, options.for_s)
+    hosts = names_of(options.host, "the page, and what its user may read")
+    serve(app.app(hosts), options.host, options.port, said, options.for_s)
     return 0

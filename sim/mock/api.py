@@ -85,6 +85,8 @@ class Api:
             asked = await _body(request)
             prompt = self._prompt_tokens(asked, chat=chat)
             output = self._output_tokens(asked)
+            if asked.get("n") not in (None, 1):
+                raise Refused(400, f"n: one answer a request is what is simulated, but got {asked['n']!r}")
         except Refused as refused:
             return _error(refused.status, str(refused))
         self._number += 1
@@ -99,14 +101,15 @@ class Api:
         if asked.get("stream"):
             options = asked.get("stream_options")
             usage = prompt if isinstance(options, dict) and options.get("include_usage") else None
-            return StreamingResponse(_events(tokens, first, head, chat=chat, usage=usage), media_type="text/event-stream")
+            events = _events(tokens, first, head, chat=chat, usage=usage, limit=_limit(asked))
+            return StreamingResponse(events, media_type="text/event-stream")
         ended = first
         async for found in tokens:
             ended = found
         if ended is None or ended.outcome not in ANSWERED:
             return _error(_STATUS.get("failed" if ended is None else ended.outcome, 503), "the answer broke off")
         text = _WORD * ended.output_tokens
-        choice: dict[str, Any] = {"index": 0, "finish_reason": "stop", "logprobs": None}
+        choice: dict[str, Any] = {"index": 0, "finish_reason": _finish(_limit(asked), ended), "logprobs": None}
         choice |= {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
         kind = "chat.completion" if chat else "text_completion"
         return JSONResponse({**head, "object": kind, "choices": [choice], "usage": _usage(prompt, ended.output_tokens)})
@@ -141,7 +144,7 @@ class Api:
         return max(1, round(len(prompt) / self._characters))
 
     def _output_tokens(self, asked: dict[str, Any]) -> int:
-        stated = asked.get("max_completion_tokens", asked.get("max_tokens"))
+        stated = _limit(asked)
         if stated is None:
             return self._stand_in.drawn_output_tokens()
         if isinstance(stated, bool) or not isinstance(stated, int) or not 1 <= stated <= MOST_TOKENS:
@@ -150,7 +153,13 @@ class Api:
 
 
 async def _events(
-    tokens: AsyncIterator[Ended | None], first: Ended | None, head: dict[str, Any], *, chat: bool, usage: int | None
+    tokens: AsyncIterator[Ended | None],
+    first: Ended | None,
+    head: dict[str, Any],
+    *,
+    chat: bool,
+    usage: int | None,
+    limit: object,
 ) -> AsyncIterator[str]:
     """Server-sent events: one a token, the last with why it ended, then the usage if asked for, then [DONE]."""
     kind = "chat.completion.chunk" if chat else "text_completion"
@@ -169,10 +178,21 @@ async def _events(
     if found.outcome not in ANSWERED:
         yield f"data: {json.dumps({'error': _fault(_STATUS[found.outcome], found.reason or found.outcome)})}\n\n"
     else:
-        yield token(_WORD, "stop")
+        yield token(_WORD, _finish(limit, found))
         if usage is not None:
             yield event([], usage=_usage(usage, found.output_tokens))
     yield "data: [DONE]\n\n"
+
+
+def _limit(asked: dict[str, Any]) -> Any:
+    """The limit of the answer's tokens that a request states; None = none."""
+    newer = asked.get("max_completion_tokens")
+    return asked.get("max_tokens") if newer is None else newer
+
+
+def _finish(limit: object, ended: Ended) -> str:
+    """Why an answer ended, in OpenAI's words."""
+    return "length" if ended.output_tokens == limit else "stop"
 
 
 async def _body(request: Request) -> dict[str, Any]:

@@ -44,6 +44,22 @@ SCENARIOS: dict[str, list[str]] = {
         "workload.limit=500", "fleet=disaggregated", "workload.rate_scale=0.3", "kv_transfer=tcp",
         "gateway.disaggregation={kind: always, protocol: push}",
     ],
+    "offload": [
+        "workload=agents_and_chat_synthetic", "workload.limit=200", "fleet.replicas=1", "engine.max_model_len=24000",
+        "engine.num_gpu_blocks_override=1600", "engine.kv_offloading_size_gib=2", "engine.kv_offload.eviction_policy=arc",
+    ],
+    "synchronous offload": [
+        "workload=agents_and_chat_synthetic", "workload.limit=200", "fleet.replicas=1", "engine.max_model_len=24000",
+        "engine.num_gpu_blocks_override=1600", "engine.kv_offloading_size_gib=2", "engine.async_scheduling=false",
+        "engine.enable_prefix_caching=false",
+    ],
+    "speculation": ["workload.limit=400", "fleet.replicas=6", "speculative=eagle3_llama3_8b_sharegpt"],
+    "adapters": [
+        "workload.limit=300", "engine.max_loras=4", "workload.transforms=[{kind: adapters, count: 20}]",
+        "gateway.router={kind: adapter_affinity}",
+    ],
+    "closed users": ["workload.limit=400", "gateway.users={kind: closed, users: 30, think_s: 1.5}"],
+    "waiting sessions": ["workload=agents_and_chat_synthetic", "workload.limit=400", "gateway.users={kind: sessions}"],
     "noise": ["workload.limit=300", "engine.step_noise_cv=0.2"],
     "steps": ["workload.limit=200", "output.steps=true"],
     "watched": ["workload.limit=200", "check_invariants=true", SMALL_CACHE, "engine.max_model_len=6000"],

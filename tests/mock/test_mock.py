@@ -78,12 +78,15 @@ async def faults(port: int) -> dict[str, object]:
         "chat": await post(port, "/v1/chat/completions", chat),
         "stream": await post(port, "/v1/chat/completions", stream),
         "burst": burst,
+        "newer": await post(port, "/v1/completions", {"prompt": "a", "max_tokens": 3, "max_completion_tokens": None}),
+        "drawn": await post(port, "/v1/completions", {"prompt": "a", "max_tokens": 9_000}),
         "models": await post(port, "/v1/models", b"", method="GET"),
         "health": await post(port, "/health", b"", method="GET"),
         "long": await post(port, "/v1/completions", {"prompt": [1] * 200_000, "max_tokens": 9, "ignore_eos": True}),
         "no_json": await post(port, "/v1/completions", b"{"),
         "no_prompt": await post(port, "/v1/completions", {"prompt": 3}),
         "tokens": await post(port, "/v1/completions", {"prompt": "a", "max_tokens": -1}),
+        "two": await post(port, "/v1/completions", {"prompt": "a", "max_tokens": 2, "n": 2}),
         "huge": await post(port, "/v1/completions", b"[" + b" " * (9 << 20) + b"]"),
         "host": await post(port, "/v1/models", b"", host="evil.example", method="GET"),
     }
@@ -99,14 +102,17 @@ def test_answers_errors_and_bounds() -> None:
     assert stream.events[-1] == "[DONE]"
     assert json.loads(stream.events[-2])["usage"]["completion_tokens"] == 4
     assert len(stream.token_s) == 4
+    assert [json.loads(end)["choices"][0]["finish_reason"] for end in stream.events[-4:-2]] == [None, "length"]
+    assert json.loads(found["newer"].body)["usage"]["completion_tokens"] <= 3
+    assert json.loads(found["drawn"].body)["choices"][0]["finish_reason"] == "stop"
     shed = [one for one in found["burst"] if one.status == 429]
     assert shed and len(shed) < 8
     assert shed[0].headers["retry-after"] == "1"
     assert json.loads(shed[0].body)["error"]["type"] == "RateLimitError"
     assert json.loads(found["models"].body)["data"][0]["id"] == "llama3_8b"
     assert found["health"].status == 200
-    assert {name: found[name].status for name in ("long", "no_json", "no_prompt", "tokens", "huge", "host")} == {
-        "long": 400, "no_json": 400, "no_prompt": 400, "tokens": 400, "huge": 413, "host": 400,
+    assert {name: found[name].status for name in ("long", "no_json", "no_prompt", "tokens", "two", "huge", "host")} == {
+        "long": 400, "no_json": 400, "no_prompt": 400, "tokens": 400, "two": 400, "huge": 413, "host": 400,
     }  # fmt: skip
     assert "max_tokens" in found["tokens"].body
 

@@ -16,6 +16,13 @@ def test_the_default_is_the_default() -> None:
     assert scenario() == composed_scenario([])
 
 
+@pytest.mark.parametrize("fleet", sorted(packaged_presets()["fleet"]))
+def test_every_fleet_states_its_cells(fleet: str) -> None:
+    """So that ``fleet.cells=N`` needs no plus signs, whatever fleet is chosen."""
+    chosen = composed_scenario([f"fleet={fleet}", "spot=aws", "fleet.cells=1", "fleet.cells_by=tenant"])
+    assert (chosen.fleet.cells, chosen.fleet.cells_by) == (1, "tenant")
+
+
 PLAIN = {group: sorted(names) for group, names in packaged_presets().items() if group not in ("search", "experiment")}
 MOST = max(map(len, PLAIN.values()))
 
