@@ -35,6 +35,8 @@ def check_roles(
     for first, second in product(prefill, decode):
         _check_pair(first, pools[first], second, pools[second], model, engine)
     for place, change in enumerate(timeline):
+        if isinstance(change, Deploy) and change.engine is not None and change.pool in (*prefill, *decode):
+            _check_no_tier(change.pool, change.engine)
         if isinstance(change, Deploy) and change.model is not None and change.pool in (*prefill, *decode):
             raise ValueError(
                 f"timeline.{place}.model: prefill and decode replicas serve one model, and a deploy changes one pool, but "
@@ -50,6 +52,8 @@ def _check_pair(first: str, prefill: PoolSpec, second: str, decode: PoolSpec, mo
             f"{models[0].name} ({models[0].weight_dtype}) and {models[1].name} ({models[1].weight_dtype})"
         )
     engines = [(pool.engine or engine) for pool in (prefill, decode)]
+    _check_no_tier(first, engines[0])
+    _check_no_tier(second, engines[1])
     for name in ("kv_cache_dtype", "block_size"):
         found = [getattr(one, name) for one in engines]
         if found[0] != found[1]:
@@ -57,3 +61,11 @@ def _check_pair(first: str, prefill: PoolSpec, second: str, decode: PoolSpec, mo
                 f"fleet.pools: {first} (prefill) and {second} (decode) must agree on engine.{name}, since blocks are copied "
                 f"as they are, but got {found[0]} and {found[1]}"
             )
+
+
+def _check_no_tier(pool: str, engine: EngineSpec) -> None:
+    if engine.kv_offloading_size_gib:
+        raise ValueError(
+            f"engine.kv_offloading_size_gib={engine.kv_offloading_size_gib:g}: host memory behind the cache of an engine "
+            f"that exchanges KV with others is not modelled; it must be 0 for pool {pool}"
+        )

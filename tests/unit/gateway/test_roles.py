@@ -20,6 +20,10 @@ P, D = "p: {role: prefill}", "d: {role: decode}"
     ([f"+fleet.pools={{{P}, d: {{role: decode, engine: {{block_size: 32}}}}}}"], "engine.block_size.* 16 and 32"),
     ([f"+fleet.pools={{{P}, {D}}}", "+gateway.routes={chat: p}"], "gateway.routes.chat.* 'p', whose role is prefill"),
     ([f"+fleet.pools={{{P}, {D}}}", "gateway.pools=[p]"], "gateway.pools.0.* whose role is prefill"),
+    (["fleet=disaggregated", "engine.kv_offloading_size_gib=8"], "engine.kv_offloading_size_gib=8: .* 0 for pool prefill"),
+    ([f"+fleet.pools={{{P}, d: {{role: decode, engine: {{kv_offloading_size_gib: 4}}}}}}"], "size_gib=4: .* 0 for pool d"),
+    ([f"+fleet.pools={{{P}, {D}}}", "timeline=[{kind: deploy, at_s: 1, pool: p, engine: {kv_offloading_size_gib: 2}}]"],
+     "size_gib=2: .* 0 for pool p"),
     (["+fleet.pools={p: {role: router}}"], "fleet.pools.p.role"),
     ([f"+fleet.pools={{{P}, {D}}}", "timeline=[{kind: deploy, at_s: 1, pool: p, model: qwen3_8b}]"], "timeline.0.model.* 'p'"),
 ])  # fmt: skip
