@@ -69,7 +69,8 @@ def scaled(tables: StepTables, scale: Mapping[str, float], links_s: Sequence[flo
     return replace(
         tables,
         nonattention_s=tuple(
-            memory * own[0] + compute * (t - own[0]) + link * part for t, part in zip(own, carried, strict=True)
+            memory * min(own[0], t) + compute * max(t - own[0], 0.0) + link * part  # nothing that is scaled is below zero
+            for t, part in zip(own, carried, strict=True)
         ),
         decode_attention_s=tuple(tuple(memory * t for t in row) for row in tables.decode_attention_s),
         prefill_pair_s=tuple(compute * t for t in tables.prefill_pair_s),

@@ -9,13 +9,12 @@ from collections.abc import Iterator
 
 import pytest
 
-pytest.importorskip("starlette", reason="servecap[web] is not installed")
-pytest.importorskip("uvicorn", reason="servecap[web] is not installed")
-
 
 @pytest.fixture(scope="session")
 def url() -> Iterator[str]:
     """Where the page is."""
+    pytest.importorskip("starlette", reason="servecap[web] is not installed")
+    pytest.importorskip("uvicorn", reason="servecap[web] is not installed")
     command = [sys.executable, "-m", "sim", "explore", "slo=chat", "--port", "0", "--no-browser", "--json", "--for-s", "600"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
