@@ -22,9 +22,10 @@ def scenario(*overrides: str):  # type: ignore[no-untyped-def]
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONFIGS / "gateway").glob("*.yaml")))
 def test_gateway_preset(name: str) -> None:
-    gateway = scenario(f"gateway={name}").gateway
+    of_roles = ["fleet=disaggregated"] if name.endswith("_pd") else []  # its decider needs pools to decide between
+    gateway = scenario(f"gateway={name}", *of_roles).gateway
     assert gateway.name == name
-    assert needs_process(gateway) == (name not in ("plain", "sglang_router"))
+    assert needs_process(gateway) == (name not in ("plain", "sglang_router", "dynamo_pd", "sglang_pd"))
 
 
 def test_several_providers_are_tried_in_the_order_given() -> None:

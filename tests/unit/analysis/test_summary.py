@@ -10,7 +10,7 @@ from sim.analysis.laws import LAWS, requests_in_system_area_s, violations
 TOP_LEVEL = {
     "schema_version", "requests", "attempts", "tokens", "latency", "throughput", "throughput_total", "goodput", "slo",
     "utilisation", "amplification", "preemptions", "prefix_hit_rate", "fleet", "cost", "energy", "simulation",
-    "left_out", "why_missed", "by_route", "by_tenant", "insurance", "closed_formula",
+    "left_out", "why_missed", "by_route", "by_tenant", "insurance", "closed_formula", "disaggregation",
 }  # fmt: skip
 
 
