@@ -15,6 +15,7 @@ from sim.spec.legal_keys import members
 _UNITS = (
     (r"usd_per_1m", "US$ per 1M tokens"),
     (r"usd_per_(gpu_)?hour", "US$/h"),
+    (r"usd_per_gib_hour", "US$/GiB/h"),
     (r"usd_per_kwh", "US$/kWh"),
     (r"usd_per_month", "US$/month"),
     (r"usd_per_year", "US$/year"),
