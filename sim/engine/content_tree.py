@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sim.engine.prefix_cache import ContentNode
+from sim.engine.prefix_cache import ContentNode, path_from
 from sim.engine.request import EngineRequest
 
 Path = list[tuple[ContentNode, int]]
@@ -22,18 +22,7 @@ class ContentTree:
             node = ContentNode(None, (0, ""), 0)  # nobody else will ever ask for it
             node.pins = 1
             return [(node, request.prompt_len)]
-        path: Path = []
-        node, end = self._root, 0
-        for name, tokens in request.content or (((request.request_id,), request.prompt_len),):
-            if tokens:
-                node = node.child((end, (request.lora, name) if request.lora else name))
-                end += tokens
-                path.append((node, end))
-        answer = request.output_name or (request.request_id, "output")
-        node = node.child((end, (request.lora, answer) if request.lora else answer))
-        path.append((node, request.prompt_len))
-        node.pins += 1
-        return path
+        return path_from(self._root, request)
 
     @staticmethod
     def let_go(path: Path) -> None:

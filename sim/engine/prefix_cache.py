@@ -86,6 +86,23 @@ class Run:
         self.after: Run = self
 
 
+def path_from(root: ContentNode, request: EngineRequest) -> list[tuple[ContentNode, int]]:
+    """``(node, end)`` for each segment of prompt and answer below ``root``, the adapter part of every name; the last one is
+    pinned."""
+    path: list[tuple[ContentNode, int]] = []
+    node, end = root, 0
+    for name, tokens in request.content or (((request.request_id,), request.prompt_len),):
+        if tokens:
+            node = node.child((end, (request.lora, name) if request.lora else name))
+            end += tokens
+            path.append((node, end))
+    answer = request.output_name or (request.request_id, "output")
+    node = node.child((end, (request.lora, answer) if request.lora else answer))
+    path.append((node, request.prompt_len))
+    node.pins += 1
+    return path
+
+
 class PrefixBlockPool:
     """KV blocks with identity. Same interface as ``CountingBlockPool``."""
 
@@ -126,19 +143,8 @@ class PrefixBlockPool:
             node.writer = request
             path = request.path = [(node, request.prompt_len)]
         if path is None:
-            path = request.path = []
-            content = request.content or (((request.request_id,), request.prompt_len),)
-            node, end = self._root, 0
-            for name, tokens in content:
-                if tokens:
-                    node = node.child((end, (request.lora, name) if request.lora else name))
-                    end += tokens
-                    path.append((node, end))
-            answer = request.output_name or (request.request_id, "output")
-            node = node.child((end, (request.lora, answer) if request.lora else answer))
-            path.append((node, request.prompt_len))
-            node.pins += 1
-            node.writer = request
+            path = request.path = path_from(self._root, request)
+            path[-1][0].writer = request
         return path
 
     def match(self, request: EngineRequest) -> tuple[Match, int, int]:
