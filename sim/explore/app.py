@@ -128,11 +128,9 @@ class App:
         folder = self._folder(request)
         if folder is None:
             return _wrong("no run folder was written", 404)
-        body = io.BytesIO()
-        with tarfile.open(fileobj=body, mode="w:gz") as archive:
-            archive.add(folder, arcname="run")
+        packed = await asyncio.to_thread(_archive_of, folder)
         name = {"Content-Disposition": 'attachment; filename="servecap-run.tar.gz"'}
-        return Response(body.getvalue(), media_type="application/gzip", headers=_HEADERS | name)
+        return Response(packed, media_type="application/gzip", headers=_HEADERS | name)
 
     def _job(self, request: Request) -> Job | None:
         return self._desk.job(request.path_params["number"])
@@ -141,6 +139,13 @@ class App:
         job = self._job(request)
         told = job.answer.get("folder") if job is not None and job.answer is not None else None
         return None if told is None else Path(told)
+
+
+def _archive_of(folder: Path) -> bytes:
+    body = io.BytesIO()
+    with tarfile.open(fileobj=body, mode="w:gz") as archive:
+        archive.add(folder, arcname="run")
+    return body.getvalue()
 
 
 async def _asked(request: Request) -> Question | Response:

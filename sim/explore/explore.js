@@ -3,7 +3,7 @@
 
 const el = (id) => document.getElementById(id);
 const PAUSE_MS = 300, LOOK_MS = 120;
-const state = { turned: new Map(), fixed: [], pinned: null, facts: null, title: "", job: null, round: 0, exported: null };
+const state = { turned: new Map(), fixed: [], pinned: null, facts: null, title: "", job: null, round: 0 };
 
 async function call(method, path, data) {
   const body = data === undefined ? {} : { body: JSON.stringify(data), headers: { "Content-Type": "application/json" } };
@@ -96,7 +96,6 @@ function changed() {
   remember();
   el("answer").classList.add("old");
   const round = ++state.round;
-  state.exported = null;
   el("export").replaceChildren();
   call("POST", "command", { overrides: overrides() }).then((found) => { el("command").textContent = found.command; });
   setTimeout(() => { if (round === state.round) answer(round); }, PAUSE_MS);
@@ -134,7 +133,7 @@ async function run(how, words, round = state.round) {
     if (round === state.round && how !== "preview") { state.job = null; el("cancel").hidden = true; }
   }
   if (round !== state.round) return null;
-  if (job.state === "done") return job.answer;
+  if (job.state === "done") return { ...job.answer, job: job.job };
   if (job.state === "cancelled") tell(how === "preview" ? "" : "Cancelled; what is shown is what was known before.");
   else { tell("No answer."); wrong(job.state === "fault" ? `A defect of servecap, not of your input: ${job.text}` : job.text); }
   return null;
@@ -218,26 +217,11 @@ el("around").addEventListener("click", async () => {
 el("folder").addEventListener("click", async () => {
   const round = ++state.round;
   await stop();
-  const job = await (async () => {
-    tell("Writing the run …");
-    let found = await call("POST", "jobs", { overrides: overrides(), how: "folder" });
-    state.job = found.job;
-    el("cancel").hidden = false;
-    while (found.state === "waiting" || found.state === "running") {
-      await new Promise((next) => setTimeout(next, LOOK_MS));
-      if (round !== state.round) return null;
-      found = await call("GET", `jobs/${found.job}`);
-      if (found.text) tell(`Writing the run: ${found.text}`);
-    }
-    state.job = null;
-    el("cancel").hidden = true;
-    return found;
-  })();
-  if (!job) return;
-  if (job.state !== "done") { tell("No answer."); wrong(job.text); return; }
+  const found = await run("folder", "Writing the run", round);
+  if (!found) return;
   tell("Written.");
-  el("export").replaceChildren(node("a", { href: `jobs/${job.job}/report`, target: "_blank" }, "its page"), " · ",
-    node("a", { href: `jobs/${job.job}/archive` }, "the run folder (tar.gz)"));
+  el("export").replaceChildren(node("a", { href: `jobs/${found.job}/report`, target: "_blank" }, "its page"), " · ",
+    node("a", { href: `jobs/${found.job}/archive` }, "the run folder (tar.gz)"));
 });
 
 async function copy(text, words) {

@@ -29,7 +29,6 @@ from sim.run.asked_of_traffic import check_asked_of_traffic
 from sim.search import Answer, Point, ScenarioEvaluator, Solve, solve
 from sim.search.caps import DEFAULT_CAPS
 from sim.spec import Scenario, scenario_to_dict
-from sim.spec.serve_line import serve_line
 
 How = Literal["preview", "whole", "replicas", "around", "folder"]
 
@@ -97,7 +96,6 @@ def _told(question: Question, scenario: Scenario, how: Solve) -> dict[str, Any]:
         "html": "".join(parts),
         "facts": facts(found.summary),
         "values": _flat(scenario_to_dict(found.scenario)),
-        "server": serve_line(found.scenario.model, found.scenario.engine) or "",
     }
 
 
