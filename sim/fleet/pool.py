@@ -87,9 +87,9 @@ class Pool(LifeListener):
         """See ``LifeListener``."""
         if server.pool != self.name:
             return
-        if repair == "restart":
+        if repair == "restart" and not self.placement.dark(server.zone):
             self.coming.restart(server, cause)
-        elif repair == "replace":
+        elif repair in ("restart", "replace"):
             self.heal(cause)
         else:
             self.members.wanted = min(self.members.wanted, len(self.members.live()))

@@ -3,7 +3,7 @@
 At any time at most ``wanted + max_surge`` servers are there, and at least ``wanted - max_unavailable`` are ready: new ones
 come beside the old as far as the surge and the GPU budget allow, old ones go as far as may be missing. A deploy that can do
 neither is stuck, says so once (``deploy_stuck``) and goes on when it can. Warm replicas are of the new version too: the old
-ones are handed back at once, and their successors come last, where there are GPUs.
+ones are handed back at once, and their successors come last, once there are GPUs for them.
 
 Source: Kubernetes' Deployment, strategy RollingUpdate (kubernetes/kubernetes pkg/controller/deployment/rolling.go), read
 2026-11-26; its defaults of 25 % each are replaced by one more and none missing, because a replica here is a large part of a
@@ -58,10 +58,17 @@ class Rollout:
             "deploy_done", "every replica is new", pool=self._pool.name, version=self._blueprint.version,
             after_s=clock.now - began_s,
         )  # fmt: skip
-        asleep = sum(server.state == "asleep" for server in self._members.alive)
-        for _ in range(self._pool.spec.warm_replicas - asleep):
+        yield from self._bring_warm()
+
+    def _bring_warm(self) -> Generator[simpy.Event, Any, None]:
+        """Warm replicas of the new version, each once there is room for it and until the next deploy takes over."""
+        missing = self._pool.spec.warm_replicas - sum(server.state == "asleep" for server in self._members.alive)
+        while missing > 0 and self._pool.coming.blueprint is self._blueprint:
             if self._pool.coming.has_room():
                 self._pool.succeed("deploy")  # once it is ready one is too many, and goes to sleep
+                missing -= 1
+            else:
+                yield self._pool.roster.clock.timeout(_STUCK_CHECK_S)
 
     def _unfinished(self) -> bool:
         """Kubernetes calls a deployment complete once all its new replicas are available."""

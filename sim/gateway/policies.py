@@ -159,8 +159,8 @@ class Policies:
         return bool(self.candidates(None)) or (bool(self.ready()) and not self._usable(None))
 
     def least_waiting(self) -> int:
-        """Requests waiting in the emptiest ready replica; very many when there is none."""
-        return min((server.replica.n_waiting for server in self.ready()), default=1_000_000_000)
+        """Requests waiting in the emptiest ready replica; if none is, in the gateway's line, which wakes a fleet."""
+        return min((server.replica.n_waiting for server in self.ready()), default=len(self.room))
 
     # -- admission, retries, breakers ----------------------------------------------------------------------------------
 

@@ -89,6 +89,19 @@ def test_a_zone_outage_takes_every_market_and_the_rest_goes_elsewhere() -> None:
     assert [e["event"] for e in result.events if e["event"].startswith("zone_")] == ["zone_outage", "zone_back"]
 
 
+def test_an_engine_that_was_to_restart_does_so_nowhere_when_its_zone_went_out_meanwhile() -> None:
+    """It dies at 18 s and is missed at 28 s; its zone has been out since 20 s, so a machine is asked for in the other."""
+    timeline = [
+        {"kind": "replica_loss", "at_s": 18.0, "repair": "restart"},
+        {"kind": "zone_loss", "at_s": 20.0, "zone": "a", "until_s": 200.0},
+    ]
+    fleet = {"pools": {"main": {"replicas": 1, "zones": ["a", "b"]}}, "failures": {"detect_s": 10.0}}
+    result = simulate(a_scenario(fleet=fleet, timeline=timeline, gateway=RETRY), a_trace(300, 2.0, 0))
+    assert list(result.replicas["zone"]) == ["a", "b"]
+    assert result.replicas["requested_s"].iloc[1] == 28.0
+    assert violations(result) == []
+
+
 def test_nothing_comes_up_while_its_only_zone_is_out() -> None:
     outage = {"kind": "zone_loss", "at_s": 10.0, "zone": "zone_a", "until_s": 150.0}
     cold = {"provisioning": {"kind": "constant", "seconds": 5.0}, "stockout_retry_s": 10.0}

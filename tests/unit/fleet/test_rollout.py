@@ -121,6 +121,23 @@ def test_a_deploy_leaves_as_many_asleep_as_there_were() -> None:
     assert min(event["time_s"] for event in events(result, "ready") if event["time_s"] >= 200.0) < 210.0
 
 
+def test_a_warm_replica_comes_back_once_there_is_room_for_it() -> None:
+    """The other pool takes the GPU of the warm one that the deploy hands back, and gives it up at 300 s."""
+    pools = {"main": {"replicas": 2, "warm_replicas": 1}, "other": {"replicas": 1}}
+    timeline = [
+        {"kind": "deploy", "at_s": 10.0, "pool": "main", "max_surge": 0, "max_unavailable": 1},
+        {"kind": "pool_size", "at_s": 10.5, "pool": "other", "replicas": 2},
+        {"kind": "pool_size", "at_s": 300.0, "pool": "other", "replicas": 1},
+    ]
+    fleet = {"pools": pools, "gpu_budget": 4}
+    result = simulate(a_scenario(fleet=fleet, gateway=RETRY, timeline=timeline), a_trace(1500, 3.0, 0))
+    done = events(result, "deploy_done")[0]["time_s"]
+    late = [e["time_s"] for e in events(result, "requested") if e["pool"] == "main" and e["time_s"] > done]
+    assert done < 250.0
+    assert len(late) == 1
+    assert 300.0 <= late[0] < 330.0
+
+
 def test_nothing_more_and_nothing_missing_is_refused() -> None:
     with pytest.raises(ConfigError, match="max_surge \\+ max_unavailable >= 1"):
         a_scenario(timeline=[{"kind": "deploy", "at_s": 1.0, "max_surge": 0}])

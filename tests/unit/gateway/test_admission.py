@@ -116,3 +116,20 @@ class TestTenantBudgets:
         assert refused.retry_after_s == 70.0
         assert cap.refuse(request(tenant="a"), 100.0) is None  # a new period
         assert cap.refuse(request(tenant="b"), 30.0) is None  # no cap
+
+
+def test_a_fleet_at_zero_wakes_behind_a_hybrid_that_sends_the_overload_away() -> None:
+    """With nobody ready it is the gateway's own line that is short or long: two wait in it and wake the fleet."""
+    scenario = composed_scenario(
+        [
+            "fleet=scale_to_zero",
+            "autoscaler=keda",
+            "gateway.hybrid={overload_waiting: 2}",
+            "api=gpt_4o_mini",
+            "gateway.client_timeout_s=1200",
+            "output.timeseries=false",
+        ]
+    )
+    result = simulate(scenario, Trace(np.arange(60) * 10.0, np.full(60, 200), np.full(60, 20)))
+    assert (result.requests["outcome"].iloc[:2] == "completed").all()
+    assert violations(result) == []
