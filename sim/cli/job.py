@@ -39,6 +39,7 @@ from sim.errors import ConfigError, InfeasibleError, SimError
 from sim.perf import resolve_engine
 from sim.report import clear_run, print_run_summary, write_json, write_parquet, write_run
 from sim.report.names import fleet_of, fleet_words
+from sim.report.page import NOTHING
 from sim.report.run_folder import json_text
 from sim.run.asked_of_traffic import check_asked_of_traffic
 from sim.search import (
@@ -271,7 +272,7 @@ def solve_and_write(
     write_parquet(folder / "replicas.parquet", answer.result.replicas)
     command = decide_command(overrides)
     manifest = manifest_of(answer.result, digest, wall_s, cpu_s) | {"decide": command}
-    extra = load_section_of(folder, answer.result, answer.summary) if answer.scenario.output.report else ""
+    extra = load_section_of(folder, answer.result, answer.summary) if answer.scenario.output.report else NOTHING
     write_run(folder, answer.result, answer.summary, tree, config_text, manifest, extra=extra, command=command)
     return _outcome(answer, folder, overrides, digest, wall_s)
 

@@ -8,9 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from sim.record.result import Result
 from sim.report import csv_text, write_text
 from sim.report.loads import LoadPoint, load_section
+from sim.report.page import NOTHING
 from sim.search import Point
 
 _USD = "usd_per_1m_output_tokens"
@@ -40,11 +43,11 @@ def read_search_table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def load_section_of(folder: Path, result: Result, summary: Mapping[str, Any]) -> str:
+def load_section_of(folder: Path, result: Result, summary: Mapping[str, Any]) -> Markup:
     """The page's section of cost against load, with the points that ``search.csv`` in ``folder`` holds."""
     scenario = result.scenario
     if scenario.fleet.pools or scenario.autoscaler.kind != "none" or not result.last_arrival_s > 0:
-        return ""
+        return NOTHING
     offered = len(result.requests) / result.last_arrival_s
     at_one = offered / scenario.workload.rate_scale
     points = [

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import date
 
+from markupsafe import Markup
+
 from sim.cost.prices import stated_price_warning
 from sim.errors import SimError
 from sim.perf import resolve_engine, step_time_model
 from sim.record.result import Result
 from sim.report.names import traffic_name
-from sim.report.page import paragraph, table
+from sim.report.page import NOTHING, paragraph, table
 from sim.report.scale import number
 from sim.spec import Scenario
 from sim.spec.serve_line import serve_line
@@ -61,7 +63,7 @@ def _transfers(scenario: Scenario) -> set[str]:
     return found
 
 
-def assumptions(result: Result) -> str:
+def assumptions(result: Result) -> Markup:
     """What the numbers rest on, with date and source; old prices and unchecked ones are named."""
     scenario = result.scenario
     gpu, model, workload, cost = scenario.gpu, scenario.model, scenario.workload, scenario.cost
@@ -87,4 +89,5 @@ def assumptions(result: Result) -> str:
         rows.append(["Acceptance of drafts", f"{rates} by position, {spec.acceptance.schedule}", measured or "stated"])
     rows += [["Traffic, as read", sentence, ""] for sentence in left_out_sentences(result.left_out)]
     warning = stated_price_warning(gpu.name, gpu.price.date, date.today())
-    return table(["what", "value", "source"], rows, text=(0, 1, 2)) + (paragraph(f"Note: {warning}.") if warning else "")
+    note = paragraph(f"Note: {warning}.") if warning else NOTHING
+    return table(["what", "value", "source"], rows, text=(0, 1, 2)) + note

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from markupsafe import Markup
+
 from sim.report.chart import WIDTH, picture
+from sim.report.page import captioned
 from sim.report.scale import Scale, extent, number
 
 TOP = 12
@@ -23,7 +26,7 @@ class Bar:
     text: str = ""
 
 
-def bar_figure(title: str, bars: Sequence[Bar], *, description: str, unit: str = "", centre: float | None = None) -> str:
+def bar_figure(title: str, bars: Sequence[Bar], *, description: str, unit: str = "", centre: float | None = None) -> Markup:
     """Horizontal bars, longest label on the left; ``centre`` draws the line that a tornado turns about."""
     low, high = extent(
         [edge for bar in bars for edge in (bar.low, bar.high)] + ([centre] if centre else []), zero=not centre
@@ -46,7 +49,7 @@ def bar_figure(title: str, bars: Sequence[Bar], *, description: str, unit: str =
         parts.append(f'<path class="limit" d="M{x_of(centre):.1f} {TOP - 4}V{TOP + row * len(bars)}"/>')
     if unit:
         parts.append(f'<text class="label" x="{label_width}" y="{height - 6}">{escape(unit)}</text>')
-    return f"<figure><figcaption>{escape(title)}</figcaption>{picture(title, description, height, parts)}</figure>"
+    return captioned(title, picture(title, description, height, parts))
 
 
 def _short(name: str, most: int = 24) -> str:

@@ -12,8 +12,11 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
-from typing import Literal
+from typing import Any, Literal
 
+from markupsafe import Markup
+
+from sim.report.page import part
 from sim.report.scale import Scale, extent, log_ticks, nice_ticks, number, tick_label
 
 WIDTH = 520
@@ -66,13 +69,13 @@ class Chart:
     height: int = 280
 
 
-def figure(chart: Chart, *, table: bool = True) -> str:
+def figure(chart: Chart, *, table: bool = True) -> Markup:
     """The chart as an HTML figure: caption, picture, legend, and its numbers below."""
-    numbers = _numbers(chart) if table else ""
-    return f"<figure><figcaption>{escape(chart.title)}</figcaption>{_legend(chart)}{svg(chart)}{numbers}</figure>"
+    legend = [(swatch(one.colour, one.kind == "dots"), one.name) for one in chart.series] if len(chart.series) > 1 else []
+    return part("chart", chart.title, legend, svg(chart), *(_numbers(chart) if table else ([], [])))
 
 
-def svg(chart: Chart) -> str:
+def svg(chart: Chart) -> Markup:
     """The picture alone."""
     xs = [x for series in chart.series for x in series.x] + [x for x, _ in chart.verticals]
     xs += [edge for low, high, _ in chart.bands for edge in (low, high)]
@@ -102,10 +105,10 @@ def svg(chart: Chart) -> str:
     return picture(chart.title, chart.description, chart.height, parts)
 
 
-def picture(title: str, description: str, height: float, parts: Sequence[str]) -> str:
+def picture(title: str, description: str, height: float, parts: Sequence[str]) -> Markup:
     """An SVG of ``WIDTH`` by ``height`` with its title and text alternative around ``parts``."""
     name = f"chart{zlib.crc32((title + description + ''.join(parts)).encode()):08x}"  # the same picture, the same bytes
-    return (
+    return Markup(
         f'<svg viewBox="0 0 {WIDTH} {height:g}" role="img" aria-labelledby="{name}t {name}d" '
         f'xmlns="http://www.w3.org/2000/svg"><title id="{name}t">{escape(title)}</title>'
         f'<desc id="{name}d">{escape(description)}</desc>{"".join(parts)}</svg>'
@@ -227,44 +230,19 @@ def _marks(chart: Chart, x_of: Scale, y_of: Scale) -> list[str]:
     return parts
 
 
-def _legend(chart: Chart) -> str:
-    if len(chart.series) < 2:
-        return ""
-    items = []
-    for series in chart.series:
-        drawn = swatch(series.colour, series.kind == "dots")
-        items.append(
-            f'<span><svg class="swatch" viewBox="0 0 26 12" aria-hidden="true">{drawn}</svg>{escape(series.name)}</span>'
-        )
-    return f'<div class="legend">{"".join(items)}</div>'
-
-
-def swatch(colour: int, dots: bool) -> str:
+def swatch(colour: int, dots: bool) -> Markup:
     """What a legend shows of a series, in a box of 26 by 12."""
     if dots:
-        return f'<circle class="dot c{colour}" cx="13" cy="6" r="4.5"/>'
-    return f'<path class="line c{colour}" stroke-dasharray="{_DASHES[colour % len(_DASHES)]}" d="M1 6H25"/>'
+        return Markup(f'<circle class="dot c{colour}" cx="13" cy="6" r="4.5"/>')
+    return Markup(f'<path class="line c{colour}" stroke-dasharray="{_DASHES[colour % len(_DASHES)]}" d="M1 6H25"/>')
 
 
-def _numbers(chart: Chart, most: int = 60) -> str:
-    """The chart's points as a table; a long series shows every n-th."""
-    same_x = all(list(series.x) == list(chart.series[0].x) for series in chart.series)
-    if not chart.series or not same_x:
-        rows = [(s.name, x, y) for s in chart.series for x, y in zip(s.x, s.y, strict=True)]
-        every = math.ceil(len(rows) / most) or 1
-        body = "".join(
-            f"<tr><th>{escape(name)}</th><td>{number(x)}</td><td>{number(y)}</td></tr>" for name, x, y in rows[::every]
-        )
-        head = f"<th>series</th><th>{escape(chart.x_label)}</th><th>{escape(chart.y_label)}</th>"
+def _numbers(chart: Chart, most: int = 60) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """The chart's points as the head and rows of a table; a long series shows every n-th."""
+    if chart.series and all(list(series.x) == list(chart.series[0].x) for series in chart.series):
+        head = [chart.x_label, *(series.name for series in chart.series)]
+        rows = [tuple(map(number, row)) for row in zip(chart.series[0].x, *(s.y for s in chart.series), strict=True)]
     else:
-        every = math.ceil(len(chart.series[0].x) / most) or 1
-        head = f"<th>{escape(chart.x_label)}</th>" + "".join(f"<th>{escape(s.name)}</th>" for s in chart.series)
-        body = "".join(
-            f"<tr><td>{number(x)}</td>" + "".join(f"<td>{number(s.y[i])}</td>" for s in chart.series) + "</tr>"
-            for i, x in list(enumerate(chart.series[0].x))[::every]
-        )
-    return (
-        '<details class="numbers"><summary>Numbers</summary>'
-        '<div class="scroll" tabindex="0" role="group" aria-label="numbers of the chart"><table>'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></details>"
-    )
+        head = ["series", chart.x_label, chart.y_label]
+        rows = [(s.name, number(x), number(y)) for s in chart.series for x, y in zip(s.x, s.y, strict=True)]
+    return head, rows[:: math.ceil(len(rows) / most) or 1]

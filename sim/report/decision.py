@@ -6,23 +6,24 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from markupsafe import Markup
 
 from sim.analysis.economics import Decision, OtherVolumes
 from sim.analysis.ranges import DRAWS
 from sim.cost.break_even import curve, flips
 from sim.report.bars import Bar, bar_figure
 from sim.report.chart import Chart, Series, figure
-from sim.report.page import charts, paragraph, section, table
+from sim.report.page import NOTHING, captioned, charts, paragraph, section, table
 from sim.report.scale import number, tick_label, usd
 
 _CURVES = 3
 """So many APIs are drawn, the cheapest first; the table has them all."""
 
 
-def decision_section(decisions: Sequence[Decision], command: str = "servecap decide") -> str:
+def decision_section(decisions: Sequence[Decision], command: str = "servecap decide") -> Markup:
     """A section; empty without a decision. ``command`` is what finds the capacity where none was searched."""
     if not decisions:
-        return ""
+        return NOTHING
     rows = [
         [
             api_name(one),
@@ -131,7 +132,7 @@ def _price_words(decisions: Sequence[Decision]) -> str:
     )
 
 
-def _curve(decisions: Sequence[Decision]) -> str:
+def _curve(decisions: Sequence[Decision]) -> Markup:
     shown = [one for one in decisions if one.other_volumes is not None][:_CURVES]
     first = shown[0].other_volumes
     assert first is not None
@@ -161,7 +162,7 @@ def _curve(decisions: Sequence[Decision]) -> str:
     return figure(chart)
 
 
-def _tornado(found: OtherVolumes) -> str:
+def _tornado(found: OtherVolumes) -> Markup:
     swings = found.swings
     bars = [
         Bar(
@@ -184,12 +185,10 @@ def _tornado(found: OtherVolumes) -> str:
     )
 
 
-def _screening(found: OtherVolumes) -> str:
+def _screening(found: OtherVolumes) -> Markup:
     rows = [[one.name, number(one.mu_star), number(one.sigma)] for one in found.screening]
-    return (
-        "<figure><figcaption>Morris's screening: what moves US$ a month saved at home, all inputs together</figcaption>"
-        f"{table(['input', 'mean effect', 'its spread'], rows, text=(0,))}</figure>"
-    )
+    caption = "Morris's screening: what moves US$ a month saved at home, all inputs together"
+    return captioned(caption, table(["input", "mean effect", "its spread"], rows, text=(0,)))
 
 
 _WORDS = {
@@ -199,13 +198,11 @@ _WORDS = {
 }  # fmt: skip
 
 
-def _flips(one: Decision, found: OtherVolumes) -> str:
+def _flips(one: Decision, found: OtherVolumes) -> Markup:
     rows = [
         [_WORDS[flip.name], number(flip.today), number(flip.flips_at) if flip.flips_at is not None else "nothing does"]
         for flip in flips(found.numbers, one.today_tokens_per_day)
         if flip.flips_at is None or math.isfinite(flip.flips_at)
     ]
-    return (
-        f"<figure><figcaption>What would flip it against {one.api.provider} at today's volume, the rest unchanged"
-        f"</figcaption>{table(['input', 'today', 'flips at'], rows, text=(0,))}</figure>"
-    )
+    caption = f"What would flip it against {one.api.provider} at today's volume, the rest unchanged"
+    return captioned(caption, table(["input", "today", "flips at"], rows, text=(0,)))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from html import escape
 from typing import Any
+
+from markupsafe import Markup
 
 from sim.analysis.closed_formula import formula_words
 from sim.analysis.economics import Decision
@@ -15,7 +16,7 @@ from sim.report.assumptions import regime_badge
 from sim.report.decision import decision_sentence
 from sim.report.frontier import percent
 from sim.report.names import fleet_of, traffic_name
-from sim.report.page import tiles
+from sim.report.page import part, tiles
 from sim.report.scale import number, usd
 from sim.spec import GatewaySpec, Scenario
 
@@ -25,20 +26,16 @@ def page_title(scenario: Scenario) -> str:
     return f"{scenario.model.name} on {fleet_of(scenario)}: {traffic_name(scenario)}"
 
 
-def first_screen(result: Result, summary: Mapping[str, Any], decisions: Sequence[Decision]) -> str:
+def first_screen(result: Result, summary: Mapping[str, Any], decisions: Sequence[Decision]) -> Markup:
     """Heading, verdict with its dollars, the cheapest alternative, key numbers, and what moves the answer most."""
     scenario = result.scenario
-    against = f"<p>{escape(decision_sentence(decisions))}</p>" if decisions else ""
-    rests = "".join(f"<li>{escape(line)}</li>" for line in rests_on(result, decisions))
-    return (
-        f"<h1>{escape(page_title(scenario))}</h1>"
-        f"{verdict_block(summary, scenario, against)}{_tiles(summary)}"
-        f"<p><b>What the answer rests on</b></p><ul>{rests}</ul>"
-    )
+    verdict = verdict_block(summary, scenario, decision_sentence(decisions) if decisions else "")
+    rests = part("rests_on", rests_on(result, decisions))
+    return part("first_screen", page_title(scenario), verdict, _tiles(summary), rests)
 
 
-def verdict_block(summary: Mapping[str, Any], scenario: Scenario, against: str = "") -> str:
-    """The verdict, what it means, the bill, ``against`` (HTML) and the condition that would flip it."""
+def verdict_block(summary: Mapping[str, Any], scenario: Scenario, against: str = "") -> Markup:
+    """The verdict, what it means, the bill, what stands ``against`` it and the condition that would flip it."""
     slo = summary["slo"]
     verdict = slo["verdict"]
     targets = ", ".join(f"{name} <= {limit:g}" for name, limit in slo["targets"].items()) or "no target"
@@ -49,15 +46,9 @@ def verdict_block(summary: Mapping[str, Any], scenario: Scenario, against: str =
         "overloaded": "More work arrives than the fleet can serve: waiting grows to the end of the run.",
         "undecided": f"The SLO {scenario.slo.name} ({targets}): {words}.",
     }[verdict]
-    flip = flip_words(summary)
-    if summary.get("closed_formula"):
-        against += f"<p>{escape(formula_words(summary['closed_formula'], summary))}</p>"
-    return (
-        f'<div class="verdict {verdict}"><p><b class="word">{verdict.capitalize()}.</b> '
-        f"{escape(f'{meaning} {dollar_words(summary)}'.strip())}</p>{against}"
-        + (f"<p>{escape(flip)}</p>" if flip else "")
-        + "</div>"
-    )
+    formula = formula_words(summary["closed_formula"], summary) if summary.get("closed_formula") else ""
+    lines = [line for line in (against, formula, flip_words(summary)) if line]
+    return part("verdict", verdict, f"{meaning} {dollar_words(summary)}".strip(), lines)
 
 
 def dollar_words(summary: Mapping[str, Any]) -> str:
@@ -85,7 +76,7 @@ def flip_words(summary: Mapping[str, Any]) -> str:
     return f"Latency holds ({at}); too many requests are lost."
 
 
-def _tiles(summary: Mapping[str, Any]) -> str:
+def _tiles(summary: Mapping[str, Any]) -> Markup:
     latency, window, requests = summary["latency"], summary["cost"]["window"], summary["requests"]
     overloaded = summary["slo"]["verdict"] == "overloaded"
 

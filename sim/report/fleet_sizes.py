@@ -6,8 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from markupsafe import Markup
+
 from sim.report.bars import Bar, bar_figure
-from sim.report.page import charts, paragraph
+from sim.report.page import NOTHING, charts, paragraph
 from sim.report.scale import number, usd
 
 
@@ -29,11 +31,11 @@ def monthly_fleets(summary: Mapping[str, Any]) -> FleetSizes | None:
     return FleetSizes(*(math.nan if usd is None else usd * to_month for usd in dollars))
 
 
-def fleet_sizes(summary: Mapping[str, Any]) -> str:
+def fleet_sizes(summary: Mapping[str, Any]) -> Markup:
     """Bars and a sentence; empty where there is nothing to compare."""
     fleets = monthly_fleets(summary)
     if fleets is None:
-        return ""
+        return NOTHING
     bars = [
         Bar("perfect", fleets.perfect, colour=2, text=usd(fleets.perfect)),
         Bar("this fleet", fleets.configured, colour=0, text=usd(fleets.configured)),

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
+from markupsafe import Markup
+
 from sim.report.chart import Chart, Mark, Series, figure
-from sim.report.page import charts, page, paragraph, section, table
+from sim.report.page import NOTHING, charts, page, paragraph, part, section, table
 from sim.report.scale import number
 
 Row = Mapping[str, Any]
@@ -225,7 +226,7 @@ def frontier_html(
     answer: str = "",
     targets: Mapping[str, float] | None = None,
     notes: Sequence[str] = (),
-    extra: str = "",
+    extra: Markup = NOTHING,
 ) -> str:
     """The sweep's page: the answer, the hero picture, p95 against the SLO, and every row.
 
@@ -239,12 +240,10 @@ def frontier_html(
         extra: HTML of a further section: the answer beside the APIs.
     """
     best = cheapest(rows)
-    feasible = best is not None
     sentence = answer or (
         f"The cheapest that meets the SLO: {best_words(best)} per 1M output tokens." if best else
         "Nothing that was allowed meets the SLO."
     )  # fmt: skip
-    verdict = "pass" if feasible else "fail"
     place = next((index for index, row in enumerate(rows) if row is best), None)
     figures = []
     if _pools(rows):
@@ -259,11 +258,9 @@ def frontier_html(
     return page(
         title,
         [
-            f"<h1>{escape(title)}</h1>",
-            f'<div class="verdict {verdict}"><p><b class="word">{"Answer" if feasible else "No answer"}.</b> '
-            f"{escape(sentence)}</p></div>",
+            part("answer", title, best is not None, sentence),
             charts(*figures),
-            paragraph(_POOLING, quiet=True) if figures else "",
+            paragraph(_POOLING, quiet=True) if figures else NOTHING,
             extra,
             section("Every point", table(HEAD, map(table_row, rows), text=(0, 20, 21, 22), best=place)),
             section("Assumptions", *(paragraph(note, quiet=True) for note in notes)),

@@ -6,8 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from markupsafe import Markup
+
 from sim.report.frontier import percent
-from sim.report.page import paragraph, table
+from sim.report.page import NOTHING, paragraph, table
 from sim.report.scale import number
 
 _MOST = 30
@@ -26,11 +28,11 @@ def label_cells(row: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def label_section(label: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
+def label_section(label: str, rows: Mapping[str, Mapping[str, Any]]) -> Markup:
     """A table of one label, dearest first; empty for fewer than two values."""
     if len(rows) < 2:
-        return ""
+        return NOTHING
     head = [label, "requests", "within SLO", "TTFT p95 s", "TPOT p95 s", "busy US$", "busy US$/1M out"]
     body = [[name, *label_cells(row)] for name, row in list(rows.items())[:_MOST]]
-    more = paragraph(f"and {len(rows) - _MOST} more in summary.json") if len(rows) > _MOST else ""
+    more = paragraph(f"and {len(rows) - _MOST} more in summary.json") if len(rows) > _MOST else NOTHING
     return table(head, body, text=(0,)) + more

@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from markupsafe import Markup
 
 from sim.cost.capacity_curve import CapacityCurve
 from sim.report.chart import Chart, Mark, Series, figure
-from sim.report.page import charts, section
+from sim.report.page import NOTHING, charts, section
 from sim.report.scale import number
 
 
@@ -28,12 +29,14 @@ class LoadPoint(NamedTuple):
     holds: bool
 
 
-def load_section(summary: Mapping[str, Any], replicas: int, requests_per_s: float, points: Sequence[LoadPoint]) -> str:
+def load_section(
+    summary: Mapping[str, Any], replicas: int, requests_per_s: float, points: Sequence[LoadPoint]
+) -> Markup:
     """The chart for a fixed fleet that holds its SLO; empty where there is nothing to scale from."""
     usd = summary["cost"]["window"].get("usd_per_1m_output_tokens")
     held = [(point.replicas, point.requests_per_s) for point in points if point.holds]
     if not summary["slo"]["holds"] or not usd or replicas < 1 or not requests_per_s > 0 or not held:
-        return ""
+        return NOTHING
     capacity = CapacityCurve.of(held, [(point.replicas, point.requests_per_s) for point in points if not point.holds])
     each = capacity.load(1)
     loads = np.geomspace(each / 8, requests_per_s * 2.5, 240).tolist()

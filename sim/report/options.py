@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from html import escape
 
+from markupsafe import Markup
 from rich import box
 from rich.console import Console
 from rich.markup import escape as rich_escape
@@ -20,7 +20,7 @@ from sim.report.decision import volume_words
 from sim.report.first_screen import gateway_words
 from sim.report.frontier import percent
 from sim.report.names import fleet_of, traffic_name
-from sim.report.page import charts, page, paragraph, section, table
+from sim.report.page import NOTHING, charts, page, paragraph, part, section, table
 from sim.report.scale import number, usd
 
 HEAD = (
@@ -100,7 +100,7 @@ def flip_words(found: BreakEven | None, most: int = 2) -> str:
 def options_page(rows: Sequence[Row], title: str) -> str:
     """``decide.html``."""
     words = answer_words(rows)
-    verdict = "pass" if rows and rows[0].holds else "fail"
+    answered = bool(rows) and rows[0].holds
     priced = [row for row in rows if math.isfinite(row.usd_per_month)]
     bars = []
     for row in priced:
@@ -114,17 +114,14 @@ def options_page(rows: Sequence[Row], title: str) -> str:
         for row in rows
         if row.answer is not None and row.kind != "API"
     ]
-    items = "".join(f"<li>{escape(line)}</li>" for line in rests)
     return page(
         title,
         [
-            f"<h1>{escape(title)}</h1>",
-            f'<div class="verdict {verdict}"><p><b class="word">{"Answer" if verdict == "pass" else "No answer"}.</b> '
-            f"{escape(words)}</p></div>",
-            charts(chart) if bars else "",
-            section("Every option", _columns(rows, _FIGURES, verdict == "pass")),
-            section("What it misses, what flips it, what can go wrong", _columns(rows, _WORDS, verdict == "pass")),
-            f"<p><b>What the answer rests on</b></p><ul>{items}</ul>",
+            part("answer", title, answered, words),
+            charts(chart) if bars else NOTHING,
+            section("Every option", _columns(rows, _FIGURES, answered)),
+            section("What it misses, what flips it, what can go wrong", _columns(rows, _WORDS, answered)),
+            part("rests_on", rests),
             paragraph(
                 "Every option was simulated on the same traffic under the same SLO; equal fleets were sized to the fewest "
                 "replicas that hold it. Months are those of the traffic simulated, repeated without a pause (730 h). API "
@@ -138,7 +135,7 @@ _FIGURES = (0, 12, 2, 4, 5, 6, 7, 8, 9, 10, 11, 3)
 _WORDS = (0, 1, 13, 14, 15, 16)
 
 
-def _columns(rows: Sequence[Row], chosen: Sequence[int], answered: bool) -> str:
+def _columns(rows: Sequence[Row], chosen: Sequence[int], answered: bool) -> Markup:
     """A table of some columns of ``HEAD``: all of them side by side fit no screen."""
     text = [place for place, column in enumerate(chosen) if column in _TEXT]
     body = [[cells[column] for column in chosen] for cells in map(option_cells, rows)]

@@ -1,81 +1,108 @@
-"""The frame of every page: one file, no external script, style, font or import; light, dark, phone and print."""
+"""The frame of every page: one file, no external script, style, font or import; light, dark, phone and print.
+
+HTML is written by the templates beside this file (Jinja2), which escape whatever is filled in; Python hands them data.
+What a template made is ``Markup``, and only that goes into a page unescaped.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from html import escape
+from functools import cache
 from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
 
 from sim.errors import OutputError
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
 MOST_BYTES = 1_500_000
 """A page above this is refused: it should open at once, anywhere."""
+NOTHING = Markup("")
+"""A part that is not shown."""
 WIDE_COLUMNS = 12
 """A table of more is set small, and says that it scrolls."""
+_LONG = 60
+"""A text of more letters may wrap."""
 
 
-def page(title: str, parts: Iterable[str], footer: str = "") -> str:
-    """A complete HTML document."""
-    style = files("sim.report").joinpath("page.css").read_text(encoding="utf-8")
-    html = (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<link rel="icon" href="data:,"><title>{escape(title)}</title><style>{style}</style></head>'
-        f"<body><main>{''.join(parts)}<footer>{escape(footer)}</footer></main></body></html>\n"
+@cache
+def templates() -> Environment:
+    """The templates of the pages; a name that a template does not get is an error."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    return Environment(
+        loader=PackageLoader("sim.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
+
+
+def part(name: str, *data: Any) -> Markup:
+    """What the macro ``name`` of ``parts.html`` makes of ``data``."""
+    made: Markup = getattr(templates().get_template("parts.html").module, name)(*data)
+    return made.strip()
+
+
+def page(title: str, parts: Iterable[Markup], footer: str = "") -> str:
+    """A complete HTML document."""
+    style = Markup(files("sim.report").joinpath("page.css").read_text(encoding="utf-8"))
+    body = Markup("\n").join(parts)
+    html = templates().get_template("page.html").render(title=title, style=style, body=body, footer=footer).lstrip() + "\n"
     size = len(html.encode("utf-8"))
     if size > MOST_BYTES:
         raise OutputError(f"the page {title!r} would be {size} bytes; at most {MOST_BYTES} are allowed")
     return html
 
 
-def tiles(numbers: Iterable[tuple[str, str]]) -> str:
+def tiles(numbers: Iterable[tuple[str, str]]) -> Markup:
     """Key numbers side by side: (value, what it is)."""
-    inner = "".join(f'<div class="tile"><b>{escape(value)}</b><span>{escape(name)}</span></div>' for value, name in numbers)
-    return f'<div class="tiles">{inner}</div>'
+    return part("tiles", numbers)
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, text: Iterable[int] = (), best: int | None = None) -> str:
+def table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], *, text: Iterable[int] = (), best: int | None = None
+) -> Markup:
     """A table; ``text``: the columns that hold words, ``best``: the row to stress. Verdict words get their colour."""
     words = set(text)
-    header = "".join(_head(name, _class(i, words)) for i, name in enumerate(head))
-    body = []
-    for index, row in enumerate(rows):
-        cells = "".join(f"<td{_class(i, words, cell)}>{escape(cell)}</td>" for i, cell in enumerate(row))
-        body.append(f"<tr{' class=best' if index == best else ''}>{cells}</tr>")
-    wide = " wide" if len(head) > WIDE_COLUMNS else ""
-    inner = f'<table><thead><tr>{header}</tr></thead><tbody>{"".join(body)}</tbody></table>'
-    name = escape(", ".join(head[:3]))
-    return f'<div class="scroll{wide}" tabindex="0" role="group" aria-label="table: {name}">{inner}</div>'
+    columns = [(name, _classes(i, words)) for i, name in enumerate(head)]
+    body = [
+        (index == best, [(cell, _classes(i, words, cell)) for i, cell in enumerate(row)]) for index, row in enumerate(rows)
+    ]
+    return part("table", columns, body, f"table: {', '.join(head[:3])}", len(head) > WIDE_COLUMNS)
 
 
-def _head(name: str, of_class: str) -> str:
-    """A header cell; one without words is none to who cannot see it."""
-    return f"<th{of_class}>{escape(name)}</th>" if name else f"<td{of_class}></td>"
-
-
-def _class(index: int, words: set[int], cell: str = "") -> str:
+def _classes(index: int, words: set[int], cell: str = "") -> str | None:
     names = []
     if index in words:
         names.append("text")
-        if len(cell) > 60:
+        if len(cell) > _LONG:
             names.append("long")
     if cell in ("pass", "fail", "overloaded", "undecided"):
         names.append(cell)
-    return f' class="{" ".join(names)}"' if names else ""
+    return " ".join(names) or None
 
 
-def section(title: str, *parts: str) -> str:
+def section(title: str, *parts: Markup) -> Markup:
     """A heading and what stands under it; empty when nothing does."""
-    body = "".join(parts)
-    return f"<h2>{escape(title)}</h2>{body}" if body else ""
+    body = Markup("").join(parts)
+    return part("section", title, body) if body else NOTHING
 
 
-def charts(*figures: str) -> str:
+def charts(*figures: Markup) -> Markup:
     """Figures in a grid that becomes one column on a phone."""
-    return f'<div class="charts">{"".join(figures)}</div>'
+    return part("charts", Markup("\n").join(figures))
 
 
-def paragraph(text: str, quiet: bool = False) -> str:
+def captioned(caption: str, *parts: Markup) -> Markup:
+    """A figure that is no chart: a caption and what stands under it."""
+    return part("captioned", caption, Markup("").join(parts))
+
+
+def paragraph(text: str, quiet: bool = False) -> Markup:
     """A paragraph of plain text."""
-    return f"<p{' class=quiet' if quiet else ''}>{escape(text)}</p>"
+    return part("paragraph", text, quiet)

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from markupsafe import Markup
 
 from sim.analysis import CostNode, with_costs
 from sim.analysis.summary import undefined_to_none
 from sim.errors import OutputError
 from sim.record.result import Result
+from sim.report.page import NOTHING
 from sim.report.run_page import run_page
 
 _FILES = (
@@ -35,7 +37,7 @@ def write_run(
     config_yaml_text: str,
     manifest: Mapping[str, Any],
     *,
-    extra: str = "",
+    extra: Markup = NOTHING,
     command: str = "servecap decide",
 ) -> None:
     """Write what ``scenario.output`` asks for, and always config, manifest, summary, cost and events.
@@ -85,7 +87,7 @@ def write_report_html(
     summary: Mapping[str, Any],
     cost_tree: CostNode,
     *,
-    extra: str = "",
+    extra: Markup = NOTHING,
     command: str = "servecap decide",
 ) -> None:
     """Write ``report.html`` of a run."""

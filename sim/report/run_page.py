@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 from sim.analysis import CostNode, month
 from sim.analysis.attribution import tail_attribution, why_words
@@ -23,13 +24,13 @@ from sim.report.energy_words import energy_words
 from sim.report.first_screen import first_screen, page_title
 from sim.report.fleet_sizes import fleet_sizes
 from sim.report.labels import label_section
-from sim.report.page import charts, page, paragraph, section, table
+from sim.report.page import NOTHING, captioned, charts, page, paragraph, section, table
 from sim.report.scale import number
 from sim.report.time_charts import time_figures
 
 
 def run_page(
-    result: Result, summary: Mapping[str, Any], tree: CostNode, *, extra: str = "", command: str = "servecap decide"
+    result: Result, summary: Mapping[str, Any], tree: CostNode, *, extra: Markup = NOTHING, command: str = "servecap decide"
 ) -> str:
     """The page of a run. ``extra`` is HTML of a further section (cost against load: only a search knows more than one);
     ``command`` finds the capacity of what ran."""
@@ -44,8 +45,8 @@ def run_page(
 
 
 def run_parts(
-    result: Result, summary: Mapping[str, Any], tree: CostNode, *, extra: str = "", command: str = "servecap decide"
-) -> list[str]:
+    result: Result, summary: Mapping[str, Any], tree: CostNode, *, extra: Markup = NOTHING, command: str = "servecap decide"
+) -> list[Markup]:
     """What ``run_page`` shows, as HTML: the first screen, then section by section."""
     scenario = result.scenario
     decisions = decide(scenario, summary)
@@ -64,9 +65,9 @@ def run_parts(
     ]
 
 
-def _energy(summary: Mapping[str, Any]) -> str:
+def _energy(summary: Mapping[str, Any]) -> Markup:
     words = energy_words(summary.get("energy"))
-    return paragraph(f"Energy: {words}.") if words else ""
+    return paragraph(f"Energy: {words}.") if words else NOTHING
 
 
 def leaves(node: CostNode, prefix: str = "") -> list[tuple[str, float]]:
@@ -80,7 +81,7 @@ def leaves(node: CostNode, prefix: str = "") -> list[tuple[str, float]]:
     return found
 
 
-def _cost_figure(tree: CostNode) -> str:
+def _cost_figure(tree: CostNode) -> Markup:
     parts = [(name, usd) for name, usd in leaves(tree) if usd > 0]
     total = tree.usd or 1.0
     bars = [
@@ -95,16 +96,16 @@ def _cost_figure(tree: CostNode) -> str:
     )
 
 
-def _month_table(tree: CostNode, monthly: CostNode) -> str:
+def _month_table(tree: CostNode, monthly: CostNode) -> Markup:
     then = dict(leaves(monthly))
     rows = [[name, f"{dollars:,.2f}", f"{then[name]:,.2f}"] for name, dollars in leaves(tree)]
     rows.append(["total", f"{tree.usd:,.2f}", f"{monthly.usd:,.2f}"])
     body = table(["", "this run, US$", "a month of it, US$"], rows, text=(0,), best=len(rows) - 1)
     caption = "The bill: of this run to its last answer, and of a month (730 h) in which its traffic repeats without a pause"
-    return f"<figure><figcaption>{caption}</figcaption>{body}</figure>"
+    return captioned(caption, body)
 
 
-def _latency(result: Result, summary: Mapping[str, Any]) -> str:
+def _latency(result: Result, summary: Mapping[str, Any]) -> Markup:
     overloaded = summary["slo"]["verdict"] == "overloaded"
     rows = []
     for metric, statistics in summary["latency"].items():
@@ -122,7 +123,7 @@ def _latency(result: Result, summary: Mapping[str, Any]) -> str:
         ]
         for name, limit in slo["targets"].items()
     ]
-    distribution = "" if overloaded or result.requests.empty else figure(_distribution(result), table=False)
+    distribution = NOTHING if overloaded or result.requests.empty else figure(_distribution(result), table=False)
     return charts(
         table(["seconds", "mean", "p50", "p90", "p95", "p99", "max"], rows, text=(0,))
         + table(["SLO target", "limit, s", "attained, s", "95 % interval", ""], checks, text=(0, 4)),
@@ -159,20 +160,21 @@ def _distribution(result: Result) -> Chart:
     )
 
 
-def _handovers(summary: Mapping[str, Any]) -> str:
+def _handovers(summary: Mapping[str, Any]) -> Markup:
     found = summary.get("disaggregation")
-    return paragraph(f"{handover_words(found)}.") if found else ""
+    return paragraph(f"{handover_words(found)}.") if found else NOTHING
 
 
-def _why(summary: Mapping[str, Any]) -> str:
+def _why(summary: Mapping[str, Any]) -> Markup:
     causes = summary.get("why_missed")
-    return paragraph(f"What the slowest 5 % waited for where a target was missed: {why_words(causes)}.") if causes else ""
+    words = f"What the slowest 5 % waited for where a target was missed: {why_words(causes)}." if causes else ""
+    return paragraph(words) if words else NOTHING
 
 
-def _tail(result: Result) -> str:
+def _tail(result: Result) -> Markup:
     causes = tail_attribution(result)
     if not causes:
-        return ""
+        return NOTHING
     bars = [Bar(name, share * 100, colour=index, text=f"{share:.0%}") for index, (name, share) in enumerate(causes.items())]
     words = ", ".join(f"{name} {share:.0%}" for name, share in causes.items())
     return charts(
@@ -185,7 +187,7 @@ def _tail(result: Result) -> str:
     )
 
 
-def _labels(result: Result, summary: Mapping[str, Any]) -> str:
+def _labels(result: Result, summary: Mapping[str, Any]) -> Markup:
     features = by_label(result, "feature")
     return (
         label_section("route", summary.get("by_route") or {})
@@ -194,14 +196,13 @@ def _labels(result: Result, summary: Mapping[str, Any]) -> str:
     )
 
 
-def _events(result: Result, most: int = 60) -> str:
+def _events(result: Result, most: int = 60) -> Markup:
     if not result.events:
-        return ""
+        return NOTHING
     rows = [
         [f"{event.get('time_s', 0.0):,.1f}", str(event.get("event", "")), str(event.get("cause", ""))]
         for event in result.events[:most]
     ]
-    more = (
-        paragraph(f"and {len(result.events) - most:,} more in events.jsonl", quiet=True) if len(result.events) > most else ""
-    )
+    left = len(result.events) - most
+    more = paragraph(f"and {left:,} more in events.jsonl", quiet=True) if left > 0 else NOTHING
     return table(["time, s", "event", "cause"], rows, text=(1, 2)) + more

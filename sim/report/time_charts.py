@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 
 from sim.record.result import Result
 from sim.report.chart import Chart, Series, figure
@@ -20,7 +21,7 @@ def _thin(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.iloc[::-1].iloc[::every].iloc[::-1]
 
 
-def time_figures(result: Result) -> list[str]:
+def time_figures(result: Result) -> list[Markup]:
     """Arrivals, requests in the engines, KV, batch, replicas, power and the rolling p95, over the run."""
     series = result.timeseries
     if series.empty:
@@ -33,7 +34,7 @@ def time_figures(result: Result) -> list[str]:
     view = _thin(series.assign(rate=rates, gb_per_s=read))
     time = view["time_s"].tolist()
 
-    def draw(title: str, y_label: str, *lines: tuple[str, str], scale: float = 1.0, kind: Any = "line") -> str:
+    def draw(title: str, y_label: str, *lines: tuple[str, str], scale: float = 1.0, kind: Any = "line") -> Markup:
         drawn = [
             Series(name, time, (view[column] * scale).tolist(), kind=kind, colour=index)
             for index, (name, column) in enumerate(lines)

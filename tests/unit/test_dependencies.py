@@ -25,7 +25,7 @@ CALLED = {
     "aiconfigurator_core": "aiconfigurator-core",
 }
 """Import name -> distribution, where they differ."""
-BROUGHT = {"hydra_plugins": "hydra-core", "pydantic_core": "pydantic"}
+BROUGHT = {"hydra_plugins": "hydra-core", "pydantic_core": "pydantic", "markupsafe": "jinja2"}
 """Import name -> the declared distribution that always brings it, as part of its own interface."""
 OWN = {"sim", "configs", "traces", "tests"}
 
