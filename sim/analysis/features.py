@@ -15,6 +15,7 @@ import pandas as pd
 
 from sim.analysis.ranks import usd_of_seconds
 from sim.record.result import Result
+from sim.spec import EngineSpec, Scenario
 
 
 def feature_figures(result: Result) -> dict[str, dict[str, Any]]:
@@ -65,7 +66,13 @@ def feature_sentences(result: Result) -> list[str]:
             f"loads into a slot, {adapters['disk_loads']:,} of these from disk; engines waited {adapters['wait_share']:.1%} "
             f"of their busy time for them{usd}."
         )
+    elif slots := max((engine.max_loras for engine in _engines(result.scenario)), default=0):
+        said.append(f"Adapters: memory is laid out for {slots} of them on each replica, but no request asks for one.")
     return said
+
+
+def _engines(scenario: Scenario) -> list[EngineSpec]:
+    return [pool.engine or scenario.engine for pool in scenario.fleet.all_pools().values()]
 
 
 def _usd(result: Result, features: pd.DataFrame, column: str) -> float:

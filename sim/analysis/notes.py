@@ -12,6 +12,7 @@ from sim.analysis.ranks import rank_sentences
 from sim.analysis.tiers import tier_sentences
 from sim.record import Result
 from sim.record.result import ANSWERED
+from sim.spec.in_vain import stated_in_vain
 from sim.spec.spot import ExponentialHazard, SpotSpec, TimeOfDayHazard, WeibullHazard, ZoneRuns
 from sim.units import SECONDS_PER_DAY, SECONDS_PER_HOUR
 
@@ -35,7 +36,10 @@ def notes_of(result: Result) -> list[str]:
             f"The GPU budget ({result.scenario.fleet.gpu_budget}) refused servers {_times(len(refused))}, first at "
             f"{refused[0]['time_s']:,.0f} s ({refused[0]['cause']})."
         )
-    return [*found, *rank_sentences(result), *feature_sentences(result), *tier_sentences(result), *too_short(result)]
+    return [
+        *found, *rank_sentences(result), *feature_sentences(result), *tier_sentences(result),
+        *stated_in_vain(result.scenario), *too_short(result),
+    ]  # fmt: skip
 
 
 _ENOUGH = 3.0

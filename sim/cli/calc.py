@@ -31,6 +31,7 @@ from sim.perf.geometry import (
 )
 from sim.perf.rank_step import RankStepTime
 from sim.spec import EngineSpec, GpuSpec, ModelSpec, Scenario
+from sim.spec.in_vain import stated_in_vain
 from sim.spec.serve_line import serve_line
 
 
@@ -109,7 +110,7 @@ def calculate(
         "vllm_log": "",
         "memory": "",
         "server": serve_line(model, engine),
-        "notes": "; ".join(model.notes),
+        "notes": "; ".join([*model.notes, *stated_in_vain(scenario)]),
         "does_not_fit": "",
     }
     try:

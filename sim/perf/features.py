@@ -23,8 +23,19 @@ def check_features(engine: EngineSpec, model: ModelSpec) -> EngineSpec:
             f"{what}: not modelled for ranks of a mixture that step together, but got data_parallel_size="
             f"{engine.data_parallel_size} and enable_expert_parallel={str(engine.enable_expert_parallel).lower()}"
         )
+    if engine.max_loras and (engine.lora.rank or 0) > engine.max_lora_rank:
+        raise ConfigError(
+            f"engine.lora.rank: slots hold adapters up to engine.max_lora_rank={engine.max_lora_rank}, as in vLLM, but got "
+            f"{engine.lora.rank}"
+        )
     if not spec.drafts:
         return engine
+    shared = spec.draft_tensor_parallel_size
+    if shared not in (None, 1, engine.tensor_parallel_size):
+        raise ConfigError(
+            "engine.speculative.draft_tensor_parallel_size: 1 or that of the target "
+            f"({engine.tensor_parallel_size}), as in vLLM, but got {shared}"
+        )
     if spec.method == "draft_model":
         _check_draft_model(engine, model)
     if spec.draft_layers and engine.pipeline_parallel_size > 1:

@@ -85,7 +85,7 @@ def assumptions(result: Result) -> Markup:
     spec = scenario.engine.speculative
     if spec.drafts and spec.method is not None:
         rates = ", ".join(f"{rate:.2f}" for rate in rates_of(spec.acceptance, spec.method, spec.drafts))
-        measured = spec.acceptance.source if spec.acceptance.stated else MEASURED_RATES[spec.method][1]
+        measured = spec.acceptance.source if spec.acceptance.stated else MEASURED_RATES[spec.method].source
         rows.append(["Acceptance of drafts", f"{rates} by position, {spec.acceptance.schedule}", measured or "stated"])
     rows += [["Traffic, as read", sentence, ""] for sentence in left_out_sentences(result.left_out)]
     warning = stated_price_warning(gpu.name, gpu.price.date, date.today())

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from sim.errors import ConfigError
-from sim.spec import Scenario
+from sim.spec import EngineSpec, Scenario
+from sim.spec.timeline import Deploy
 from sim.workload import Trace
 from sim.workload.timeline import load_trace
 
@@ -33,20 +36,35 @@ def check_asked_of_traffic(scenario: Scenario, trace: Trace | None = None) -> No
                 )
 
 
-def check_adapters(scenario: Scenario, trace: Trace) -> None:
-    """Compare the LoRA adapters that ``trace`` asks for with the engines.
+def check_features(scenario: Scenario, trace: Trace) -> None:
+    """Compare the LoRA adapters that ``trace`` asks for, and the routes whose drafts are accepted otherwise, with the
+    engines.
 
     Raises:
-        ConfigError: a pool that serves has no slot for any.
+        ConfigError: a pool that serves has, or gets by a deploy, no slot for any adapter; acceptance is stated of a route
+            that no request has.
     """
     asked = sorted({str(name) for name in trace.labels.get("lora", ())} - {""})
-    if not asked:
-        return
+    routes = {str(value) for value in trace.labels["route"]} if "route" in trace.labels else set()
     passes = {spec.pool for stage in ("before", "after") for spec in scenario.gateway.passes_of(stage)}
-    for name, pool in scenario.fleet.all_pools().items():
-        engine = pool.engine or scenario.engine
-        if not engine.max_loras and name not in passes:
+    for key, pool, engine in _engines(scenario):
+        if asked and not engine.max_loras and pool not in passes:
             raise ConfigError(
-                f"engine.max_loras: requests ask for {len(asked)} LoRA adapters ({', '.join(asked[:3])}"
-                f"{', ...' if len(asked) > 3 else ''}), but pool {name} has no slot for any; set it to 1 or more"
+                f"{key}.max_loras: requests ask for {len(asked)} LoRA adapters ({', '.join(asked[:3])}"
+                f"{', ...' if len(asked) > 3 else ''}), but pool {pool} has no slot for any; set it to 1 or more"
             )
+        for route in engine.speculative.acceptance.routes:
+            if route not in routes:
+                raise ConfigError(
+                    f"{key}.speculative.acceptance.routes.{route}: no request has this route; the trace's routes are: "
+                    f"{', '.join(sorted(routes - {''})) or 'none'}"
+                )
+
+
+def _engines(scenario: Scenario) -> Iterator[tuple[str, str, EngineSpec]]:
+    """The engines that pools begin with or get by a deploy: key, pool, engine."""
+    for name, pool in scenario.fleet.all_pools().items():
+        yield "engine" if pool.engine is None else f"fleet.pools.{name}.engine", name, pool.engine or scenario.engine
+    for place, change in enumerate(scenario.timeline):
+        if isinstance(change, Deploy) and change.engine is not None:
+            yield f"timeline.{place}.engine", change.pool, change.engine

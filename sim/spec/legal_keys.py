@@ -43,7 +43,8 @@ def unknown_key(root: type, path: Sequence[str]) -> str:
         keys = "kind: ..." if name == "kind" else f"kind: ..., {name}: ..."
         return f"{said}, or another kind whole: '{parent}={{{keys}}}'"
     if not legal:
-        return f"{key}: no such key"
+        names_of_ones_own = any(get_origin(one) is dict for one in _members_at(root, path[:-1]))
+        return f"{key}: {f'not stated by the chosen preset; write ++{key}=...' if names_of_ones_own else 'no such key'}"
     parent = key.rpartition(".")[0]
     whole = f"; another kind is stated whole: '{parent}={{kind: ..., {name}: ...}}'" if "kind" in legal else ""
     return f"{key}: no such key{did_you_mean(name, legal)} Legal in {parent or 'the top level'}: {', '.join(legal)}{whole}"
@@ -73,10 +74,14 @@ def _is_kind(root: type, path: Sequence[str], part: str) -> bool:
 
 def types_at(root: type, path: Sequence[str]) -> list[Any]:
     """The spec classes that may stand at ``path``; none where it holds no keys of ours."""
+    return [one for one in _members_at(root, path) if is_dataclass(one)]
+
+
+def _members_at(root: type, path: Sequence[str]) -> list[Any]:
     found: list[Any] = [root]
     for part in path:
         found = [deeper for one in found for deeper in _below(one, part)]
-    return [deeper for one in found for deeper in members(one) if is_dataclass(deeper)]
+    return [deeper for one in found for deeper in members(one)]
 
 
 def _below(annotation: Any, part: str) -> Iterator[Any]:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 
+from sim.spec.autoscaler import Autoscaler
 from sim.spec.engine import EngineSpec
-from sim.spec.fleet import FleetSpec, PoolSpec
+from sim.spec.fleet import FleetSpec, PoolSpec, Role
 from sim.spec.gateway import GatewaySpec
 from sim.spec.model import ModelSpec
-from sim.spec.timeline import Change, Deploy
+from sim.spec.timeline import Change, Deploy, PoolSize
+
+_COPIED = ("kv_cache_dtype", "block_size")
+"""Options of an engine that decide what a block is."""
 
 
 def check_roles(
-    fleet: FleetSpec, gateway: GatewaySpec, model: ModelSpec, engine: EngineSpec, timeline: Sequence[Change]
-) -> None:
+    fleet: FleetSpec, gateway: GatewaySpec, model: ModelSpec, engine: EngineSpec, autoscaler: Autoscaler,
+    timeline: Sequence[Change],
+) -> None:  # fmt: skip
     """Raises:
     ValueError: what does not fit, with what was found.
     """
@@ -32,16 +37,26 @@ def check_roles(
     for key, name in gateway.named_pools().items():
         if name in prefill:
             raise ValueError(f"{key} names a pool that answers, but got {name!r}, whose role is prefill")
+    for name in (*prefill, *decode):
+        _check_begins(name, pools[name], pools[name].autoscaler or autoscaler, timeline)
     for first, second in product(prefill, decode):
         _check_pair(first, pools[first], second, pools[second], model, engine)
     for place, change in enumerate(timeline):
-        if isinstance(change, Deploy) and change.engine is not None and change.pool in (*prefill, *decode):
-            _check_no_tier(change.pool, change.engine)
-        if isinstance(change, Deploy) and change.model is not None and change.pool in (*prefill, *decode):
-            raise ValueError(
-                f"timeline.{place}.model: prefill and decode replicas serve one model, and a deploy changes one pool, but "
-                f"got {change.model.name} for {change.pool!r} alone"
-            )
+        if isinstance(change, Deploy) and change.pool in (*prefill, *decode):
+            others = decode if change.pool in prefill else prefill
+            _check_deploy(f"timeline.{place}", change, pools[change.pool], {name: pools[name] for name in others}, engine)
+
+
+def _check_begins(name: str, pool: PoolSpec, autoscaler: Autoscaler, timeline: Sequence[Change]) -> None:
+    """Refuse a pool that has no replica, and never will."""
+    grows = any(isinstance(change, PoolSize) and change.pool == name and change.replicas for change in timeline)
+    if pool.replicas + pool.headroom_replicas or autoscaler.kind != "none" or grows:
+        return
+    does = "computes prompts for the decode replicas" if pool.role == "prefill" else "answers"
+    raise ValueError(
+        f"fleet.pools.{name}.replicas: 0 replicas of role {pool.role} + 0 headroom, no autoscaler and no pool_size that "
+        f"adds one: nobody {does}; take at least 1, or pools without roles"
+    )
 
 
 def _check_pair(first: str, prefill: PoolSpec, second: str, decode: PoolSpec, model: ModelSpec, engine: EngineSpec) -> None:
@@ -52,9 +67,9 @@ def _check_pair(first: str, prefill: PoolSpec, second: str, decode: PoolSpec, mo
             f"{models[0].name} ({models[0].weight_dtype}) and {models[1].name} ({models[1].weight_dtype})"
         )
     engines = [(pool.engine or engine) for pool in (prefill, decode)]
-    _check_no_tier(first, engines[0])
-    _check_no_tier(second, engines[1])
-    for name in ("kv_cache_dtype", "block_size"):
+    for name, pool, one in ((first, prefill, engines[0]), (second, decode, engines[1])):
+        _check_engine(f"pool {name}", pool.role, one)
+    for name in _COPIED:
         found = [getattr(one, name) for one in engines]
         if found[0] != found[1]:
             raise ValueError(
@@ -63,9 +78,39 @@ def _check_pair(first: str, prefill: PoolSpec, second: str, decode: PoolSpec, mo
             )
 
 
-def _check_no_tier(pool: str, engine: EngineSpec) -> None:
+def _check_deploy(key: str, deploy: Deploy, pool: PoolSpec, others: Mapping[str, PoolSpec], engine: EngineSpec) -> None:
+    """Refuse a deploy after which a pool with a role does not fit the ``others`` any more."""
+    if deploy.model is not None:
+        raise ValueError(
+            f"{key}.model: prefill and decode replicas serve one model, and a deploy changes one pool, but got "
+            f"{deploy.model.name} for {deploy.pool!r} alone"
+        )
+    if deploy.engine is None:
+        return
+    _check_engine(f"pool {deploy.pool} ({key})", pool.role, deploy.engine)
+    for other, partner in others.items():
+        for name in _COPIED:
+            new, there = getattr(deploy.engine, name), getattr(partner.engine or engine, name)
+            if new != there:
+                raise ValueError(
+                    f"{key}.engine.{name}: {deploy.pool} ({pool.role}) and {other} ({partner.role}) must agree on it at all "
+                    f"times, since blocks are copied as they are, but got {new} and {there}; two pools cannot change at once"
+                )
+
+
+def _check_engine(who: str, role: Role, engine: EngineSpec) -> None:
+    _check_no_tier(who, engine)
+    stated, fits = engine.kv_connector.role, "producer" if role == "prefill" else "consumer"
+    if stated not in ("none", "both", fits):
+        raise ValueError(
+            f"engine.kv_connector.role={stated}: {who} has role {role}, whose engines are {fits} or both; none = as the "
+            "pool's"
+        )
+
+
+def _check_no_tier(who: str, engine: EngineSpec) -> None:
     if engine.kv_offloading_size_gib:
         raise ValueError(
             f"engine.kv_offloading_size_gib={engine.kv_offloading_size_gib:g}: host memory behind the cache of an engine "
-            f"that exchanges KV with others is not modelled; it must be 0 for pool {pool}"
+            f"that exchanges KV with others is not modelled; it must be 0 for {who}"
         )

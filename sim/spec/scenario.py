@@ -71,7 +71,7 @@ class Scenario:
         for key, pool in self.gateway.named_pools().items():
             if pool not in pools:
                 raise ValueError(f"{key} names no pool of the fleet, but got {pool!r}; pools are {', '.join(pools)}")
-        check_roles(self.fleet, self.gateway, self.model, self.engine, self.timeline)
+        check_roles(self.fleet, self.gateway, self.model, self.engine, self.autoscaler, self.timeline)
         places = {*pools, *(zone for pool in pools.values() for zone in (pool.zones or (pool.zone,)))}
         for place in self.gateway.network_one_way_s:
             if place not in places:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic.dataclasses import dataclass
@@ -25,14 +25,32 @@ Method = Literal["ngram", "eagle", "eagle3", "mtp", "draft_model"]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 _EAGLE3 = (0.660, 0.377, 0.215, 0.136, 0.088, 0.060, 0.043, 0.027)
-MEASURED_RATES: dict[Method, tuple[tuple[float, ...], str]] = {
-    "eagle": (_EAGLE3, "EAGLE-3 on Llama-3.1-8B, 310 ShareGPT requests"),
-    "eagle3": (_EAGLE3, "EAGLE-3 on Llama-3.1-8B, 310 ShareGPT requests"),
-    "mtp": ((0.84, 0.66, 0.49, 0.34, 0.28, 0.17, 0.14, 0.14), "GLM-5.2-FP8 MTP on SPEED-Bench coding, InferenceX"),
-    "ngram": ((0.236, 0.103, 0.056, 0.033, 0.023, 0.016, 0.012, 0.008), "n-gram, Llama-3.1-8B, 310 ShareGPT requests"),
-    "draft_model": (_EAGLE3, "assumed: as EAGLE-3 on Llama-3.1-8B"),
+_LLAMA = ("llama3_8b", "Llama-3.1-8B")
+
+
+class MeasuredRates(NamedTuple):
+    """Unconditional acceptance by position: differences of acceptance lengths."""
+
+    rates: tuple[float, ...]
+    source: str
+    """What was measured."""
+    measured_on: tuple[str, ...]
+    """Names of the model, as ``Acceptance.measured_on``."""
+
+
+_EAGLE3_ON_LLAMA = MeasuredRates(_EAGLE3, "EAGLE-3 on Llama-3.1-8B, 310 ShareGPT requests", _LLAMA)
+MEASURED_RATES: dict[Method, MeasuredRates] = {
+    "eagle": _EAGLE3_ON_LLAMA,
+    "eagle3": _EAGLE3_ON_LLAMA,
+    "mtp": MeasuredRates(
+        (0.84, 0.66, 0.49, 0.34, 0.28, 0.17, 0.14, 0.14), "GLM-5.2-FP8 MTP on SPEED-Bench coding, InferenceX", ("glm-5.2",)
+    ),
+    "ngram": MeasuredRates(
+        (0.236, 0.103, 0.056, 0.033, 0.023, 0.016, 0.012, 0.008), "n-gram, Llama-3.1-8B, 310 ShareGPT requests", _LLAMA
+    ),
+    "draft_model": MeasuredRates(_EAGLE3, "assumed: as EAGLE-3 on Llama-3.1-8B", _LLAMA),
 }
-"""Unconditional acceptance by position of each method (differences of its acceptance lengths), and what was measured."""
+"""Of each method, where nothing is stated."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -68,6 +86,9 @@ class Acceptance(AcceptedDrafts):
     stream; even: the minimum-variance schedule, as near to the mean at every verification as whole drafts can be."""
     routes: dict[str, AcceptedDrafts] = Field(default_factory=dict)
     """Route -> its own acceptance: code and mathematics accept more than conversation."""
+    measured_on: tuple[str, ...] = ()
+    """Names of the model on which the figures were measured; where the served model's name contains none of them, the run
+    says so. Empty, the default, = not stated."""
     source: str = ""
     """Where the figures are from; for display."""
 
@@ -180,7 +201,7 @@ def rates_of(accepted: AcceptedDrafts, method: Method, drafts: int) -> tuple[flo
     nearly are: p_i = c^i with c + ... + c^drafts = length - 1."""
     if accepted.length is not None:
         return _geometric(accepted.length - 1.0, drafts)
-    known = accepted.rates or MEASURED_RATES[method][0]
+    known = accepted.rates or MEASURED_RATES[method].rates
     found = list(known[:drafts])
     ratio = known[-1] / known[-2] if len(known) > 1 and known[-2] > 0 else known[-1]
     while len(found) < drafts:

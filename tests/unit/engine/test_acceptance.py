@@ -72,7 +72,7 @@ def test_a_length_is_spread_geometrically() -> None:
 
 def test_positions_behind_the_last_rate_keep_its_ratio() -> None:
     assert rates_of(spec([0.8, 0.4], 4).acceptance, "mtp", 4) == pytest.approx((0.8, 0.4, 0.2, 0.1))
-    for method, (rates, _) in MEASURED_RATES.items():
+    for method, (rates, _, _) in MEASURED_RATES.items():
         assert rates_of(spec(None, 8).acceptance, method, 8) == rates
         assert list(rates) == sorted(rates, reverse=True)
 

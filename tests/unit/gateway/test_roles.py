@@ -25,6 +25,15 @@ P, D = "p: {role: prefill}", "d: {role: decode}"
     ([f"+fleet.pools={{{P}, {D}}}", "timeline=[{kind: deploy, at_s: 1, pool: p, engine: {kv_offloading_size_gib: 2}}]"],
      "size_gib=2: .* 0 for pool p"),
     (["+fleet.pools={p: {role: router}}"], "fleet.pools.p.role"),
+    (["fleet=disaggregated", "fleet.pools.prefill.replicas=0"], "fleet.pools.prefill.replicas: 0 replicas of role prefill"),
+    (["fleet=disaggregated", "fleet.pools.decode.replicas=0"], "pools.decode.replicas: 0 replicas .* nobody answers"),
+    (["fleet=disaggregated", "engine.kv_connector.role=producer"], "role=producer: pool decode has role decode"),
+    (["fleet=disaggregated", "timeline=[{kind: deploy, at_s: 1, pool: decode, engine: {block_size: 32}}]"],
+     "timeline.0.engine.block_size: decode .decode. and prefill .prefill. .* 32 and 16"),
+    (["fleet=disaggregated", "timeline=[{kind: deploy, at_s: 1, pool: prefill, engine: {kv_cache_dtype: fp8}}]"],
+     "timeline.0.engine.kv_cache_dtype: .* fp8 and auto"),
+    (["fleet=disaggregated", "timeline=[{kind: deploy, at_s: 1, pool: decode, engine: {kv_connector: {role: producer}}}]"],
+     "role=producer: pool decode .timeline.0. has role decode"),
     ([f"+fleet.pools={{{P}, {D}}}", "timeline=[{kind: deploy, at_s: 1, pool: p, model: qwen3_8b}]"], "timeline.0.model.* 'p'"),
 ])  # fmt: skip
 def test_what_does_not_fit_is_refused_with_what_was_found(overrides: list[str], message: str) -> None:
@@ -37,3 +46,14 @@ def test_pools_of_other_gpus_and_tensor_parallel_sizes_work_together() -> None:
     scenario = composed_scenario([f"+fleet.pools={pools}", "gateway=dynamo_pd"])
     assert scenario.fleet.pools_of_role("prefill") == ("p",)
     assert scenario.gateway.disaggregation is not None and scenario.gateway.disaggregation.kind == "effective_length"
+
+
+def test_a_pool_with_a_role_may_begin_empty_where_replicas_come() -> None:
+    for more in (["autoscaler=sla_planner"], ["timeline=[{kind: pool_size, at_s: 5, pool: prefill, replicas: 1}]"]):
+        composed_scenario(["fleet=disaggregated", "fleet.pools.prefill.replicas=0", *more])
+
+
+def test_a_deploy_of_another_tensor_parallel_size_fits() -> None:
+    composed_scenario(
+        ["fleet=disaggregated", "timeline=[{kind: deploy, at_s: 1, pool: decode, engine: {tensor_parallel_size: 2}}]"]
+    )
