@@ -33,7 +33,7 @@ from sim.engine.kv_source import KvSource
 from sim.engine.reserve import Reserve
 from sim.engine.scheduler import Scheduler
 from sim.errors import ConfigError
-from sim.perf.kv_cache import CacheGroup
+from sim.perf.kv_groups import CacheGroup
 from sim.spec import EngineSpec
 
 

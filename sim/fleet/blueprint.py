@@ -40,6 +40,9 @@ class Blueprint:
             self.engine = replace(self.engine, max_num_active_seqs=most)
         self.groups = plan.simulated_groups
         """KV cache groups of its engine; none = one of full attention."""
+        length = next((group.block_size for group in self.groups if group.kind != "state"), self.engine.block_size)
+        if length != self.engine.block_size:  # the longest of blocks of several lengths
+            self.engine = replace(self.engine, block_size=length)
         ranks = self.engine.data_parallel_size
         self.blocks = plan.num_gpu_blocks if self.groups else plan.one_group_blocks
         """Of each rank."""

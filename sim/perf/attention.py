@@ -3,7 +3,8 @@
 A decode reads, in each layer, what its context left in the cache, at most the window's part. A prefill computes
 ``4 x heads x width`` FLOP a (query, key) pair, where width is the mean of what a head compares and what it adds up.
 Sparse attention (an index that chooses ``top_k`` tokens) reads and compares its small index over the whole context and
-the chosen tokens only; the chosen are modelled as a window of ``top_k``.
+the chosen tokens only; the chosen are modelled as a window of ``top_k``. Compressed attention (DeepSeek V4) reads its
+window token by token and an entry for every few tokens before it.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-from sim.perf.geometry import layer_kv_bytes, window_of
-from sim.spec.layers import FullAttention, LatentAttention, LayerGroup
+from sim.perf.geometry import compressed_vector_bytes, kv_element_bytes, layer_kv_bytes, window_of
+from sim.spec.layers import CompressedAttention, FullAttention, LatentAttention, LayerGroup
 from sim.spec.model import ModelSpec
 
 
@@ -45,6 +46,10 @@ def cache_reads(model: ModelSpec, kv_dtype: str, tensor_parallel: int) -> list[C
     found: list[CacheRead] = []
     for group in model.stack:
         attention = group.attention
+        if isinstance(attention, CompressedAttention):
+            element = kv_element_bytes(kv_dtype, model)
+            found += _compressed_reads(group.count, attention, compressed_vector_bytes(attention, element), tensor_parallel)
+            continue
         if isinstance(attention, FullAttention) and attention.shares_kv:  # what another layer wrote is read all the same
             group = replace(group, attention=replace(attention, shares_kv=False))
         size = layer_kv_bytes(model, group, kv_dtype, tensor_parallel)
@@ -58,6 +63,18 @@ def cache_reads(model: ModelSpec, kv_dtype: str, tensor_parallel: int) -> list[C
                 found.append(CacheRead(group.count, size - main, None, attention.index_heads, 0.0))
         else:
             found.append(CacheRead(group.count, size, window_of(group), *_decode_work(attention, tensor_parallel)))
+    return found
+
+
+def _compressed_reads(layers: int, attention: CompressedAttention, vector: float, tensor_parallel: int) -> list[CacheRead]:
+    """The window token by token; of the entries all, or those that the index chose, and the index itself."""
+    each, flop = attention.tokens_per_entry, 4.0 * attention.heads * attention.head_dim / tensor_parallel
+    found = [CacheRead(layers, vector, attention.window, attention.heads, flop)]
+    if each:
+        chosen = attention.index_top_k * each or None
+        found.append(CacheRead(layers, vector / each, chosen, attention.heads, flop / each))
+    if attention.index_heads:
+        found.append(CacheRead(layers, (attention.index_head_dim + 4.0) / each, None, attention.index_heads, 0.0))
     return found
 
 
@@ -82,12 +99,12 @@ def full_pair_flop(model: ModelSpec) -> float:
 
 
 def main_window(model: ModelSpec) -> int:
-    """The window that most layers have, tokens; 0 = none has one."""
-    layers: dict[int, int] = {}
-    for work in pair_works(model):
-        if work.window is not None:
-            layers[work.window] = layers.get(work.window, 0) + work.layers
-    return max(layers, key=lambda window: (layers[window], window), default=0)
+    """The window in which most of the pair work lies, tokens; 0 = there is none."""
+    work: dict[int, float] = {}
+    for one in pair_works(model):
+        if one.window is not None:
+            work[one.window] = work.get(one.window, 0.0) + one.layers * one.flop * one.window
+    return max(work, key=lambda window: (work[window], window), default=0)
 
 
 def _pairs(group: LayerGroup) -> Iterator[PairWork]:
@@ -98,5 +115,11 @@ def _pairs(group: LayerGroup) -> Iterator[PairWork]:
     elif isinstance(attention, FullAttention):
         width = (attention.head_dim + (attention.v_head_dim or attention.head_dim)) / 2
         yield PairWork(group.count, 4.0 * attention.heads * width, attention.index_top_k or attention.window)
-    if isinstance(attention, LatentAttention | FullAttention) and attention.index_heads:
-        yield PairWork(group.count, 2.0 * attention.index_heads * attention.index_head_dim, None)
+    elif isinstance(attention, CompressedAttention):
+        each, flop = attention.tokens_per_entry, 4.0 * attention.heads * attention.head_dim
+        yield PairWork(group.count, flop, attention.window)
+        if each:
+            yield PairWork(group.count, flop / each, attention.index_top_k * each or None)
+    if isinstance(attention, LatentAttention | FullAttention | CompressedAttention) and attention.index_heads:
+        entries = attention.tokens_per_entry if isinstance(attention, CompressedAttention) else 1
+        yield PairWork(group.count, 2.0 * attention.index_heads * attention.index_head_dim / entries, None)

@@ -15,13 +15,14 @@ from dataclasses import replace
 
 from sim.errors import ConfigError
 from sim.perf.collectives import machines
+from sim.perf.compressed_cache import BLOCK_TOKENS
 from sim.perf.features import check_features
 from sim.perf.memory import largest_model_len
 from sim.perf.mixture import check_experts, steps_together
 from sim.perf.served import served_model
 from sim.spec.engine import EngineSpec
 from sim.spec.gpu import GpuSpec
-from sim.spec.layers import LatentAttention
+from sim.spec.layers import CompressedAttention, CrossAttention, FullAttention
 from sim.spec.model import ModelSpec
 from sim.spec.releases import release_of
 from sim.spec.spellings import AUTO_LENGTH
@@ -72,6 +73,7 @@ def resolve_engine(engine: EngineSpec, model: ModelSpec, gpu: GpuSpec) -> Engine
         max_num_active_seqs=engine.max_num_active_seqs or seqs,
         max_num_scheduled_tokens=engine.max_num_scheduled_tokens or tokens,
         max_model_len=model_len,
+        block_size=_block_size(engine, model),
     )
     if automatic:
         resolved = replace(resolved, max_model_len=largest_model_len(model, gpu, resolved))
@@ -83,6 +85,14 @@ def resolve_engine(engine: EngineSpec, model: ModelSpec, gpu: GpuSpec) -> Engine
     return resolved
 
 
+def _block_size(engine: EngineSpec, model: ModelSpec) -> int:
+    """The stated one; compressed attention packs its entries into blocks of at least ``BLOCK_TOKENS``."""
+    compressed = any(isinstance(group.attention, CompressedAttention) for group in model.stack)
+    if compressed and engine.block_size % BLOCK_TOKENS and engine.block_size != EngineSpec().block_size:
+        raise ConfigError(f"engine.block_size: {model.name} needs a multiple of {BLOCK_TOKENS}, but got {engine.block_size}")
+    return max(engine.block_size, BLOCK_TOKENS) if compressed else engine.block_size
+
+
 def _check_parallelism(engine: EngineSpec, model: ModelSpec, gpu: GpuSpec) -> None:
     tensor, pipeline = engine.tensor_parallel_size, engine.pipeline_parallel_size
     for attention in (group.attention for group in model.stack if group.attention is not None):
@@ -91,7 +101,7 @@ def _check_parallelism(engine: EngineSpec, model: ModelSpec, gpu: GpuSpec) -> No
                 f"engine.tensor_parallel_size: must divide the {attention.heads} attention heads of {model.name}, "
                 f"but got {tensor}"
             )
-        kv_heads = tensor if isinstance(attention, LatentAttention) else attention.kv_heads
+        kv_heads = attention.kv_heads if isinstance(attention, FullAttention | CrossAttention) else tensor
         if kv_heads % tensor and tensor % kv_heads:
             raise ConfigError(
                 f"engine.tensor_parallel_size: must divide or be a multiple of the {kv_heads} KV heads of "

@@ -7,6 +7,7 @@ from dataclasses import replace
 from sim.errors import ConfigError
 from sim.perf.mixture import steps_together
 from sim.spec.engine import EngineSpec
+from sim.spec.layers import CompressedAttention
 from sim.spec.model import ModelSpec
 
 
@@ -28,6 +29,8 @@ def check_features(engine: EngineSpec, model: ModelSpec) -> EngineSpec:
             f"engine.lora.rank: slots hold adapters up to engine.max_lora_rank={engine.max_lora_rank}, as in vLLM, but got "
             f"{engine.lora.rank}"
         )
+    if engine.max_loras and any(isinstance(group.attention, CompressedAttention) for group in model.stack):
+        raise ConfigError(f"engine.max_loras: adapters of compressed attention ({model.name}) are not modelled")
     if not spec.drafts:
         return engine
     shared = spec.draft_tensor_parallel_size

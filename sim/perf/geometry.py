@@ -3,7 +3,8 @@
 All are sums over the groups of layers. Parameters: the matrices (``sim.perf.matrices``), routers ``H x experts``, biases,
 norms; outside the layers the embedding ``V x H``, again for the head unless tied, one norm, the towers. Cache of a token:
 ``kv_heads (head_dim + v_head_dim)`` numbers a layer of full attention, ``kv_lora_rank + rope`` of MLA, 132 bytes of a
-sparse-attention index (128 in fp8 and a scale); nothing in layers that read another layer's K and V, cross-attention
+sparse-attention index (128 in fp8 and a scale); of compressed attention one vector within the window and its share of an
+entry; nothing in layers that read another layer's K and V, cross-attention
 layers and recurrent ones, whose state a sequence keeps whatever its length.
 
 Leaves out: vocabulary padding, rotary tables, extra prediction layers (loaded with speculation only).
@@ -12,15 +13,26 @@ Source: the published architectures; checked against published parameter counts 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from sim.perf.matrices import Matrix, matrices
-from sim.spec.layers import USUAL_GROUP, USUAL_SCALE_BYTES, FullAttention, LatentAttention, LayerGroup, Weights
+from sim.spec.layers import (
+    USUAL_GROUP,
+    USUAL_SCALE_BYTES,
+    CompressedAttention,
+    FullAttention,
+    LatentAttention,
+    LayerGroup,
+    Weights,
+)  # fmt: skip
 from sim.spec.model import ModelSpec
 from sim.units import DTYPE_BYTES
 
 _SPARSE_FP8_BYTES = 656.0
 """A token's latent in vLLM's ``fp8_ds_mla`` format, which sparse MLA uses for an fp8 cache: 512 fp8, 4 scales, 64 bf16."""
+_COMPRESSED_FP8_BYTES = 584.0
+"""The same for DeepSeek V4's vector of 512: 448 fp8, 8 scales, 64 bf16 (vLLM 0.26 ``v1/kv_cache_interface.py``)."""
 
 
 def small_parameters(model: ModelSpec, group: LayerGroup) -> int:
@@ -31,6 +43,8 @@ def small_parameters(model: ModelSpec, group: LayerGroup) -> int:
         total += (attention.heads + (0 if attention.shares_kv else 2 * attention.kv_heads)) * attention.head_dim
     if isinstance(attention, LatentAttention):
         total += attention.kv_lora_rank + (attention.q_lora_rank or 0)
+    if isinstance(attention, CompressedAttention):
+        total += attention.q_lora_rank + attention.head_dim + attention.heads
     if group.state is not None:
         total += group.state.inner_parameters
     if group.feed_forward is not None:
@@ -144,23 +158,47 @@ def kv_element_bytes(kv_dtype: str, model: ModelSpec) -> float:
     return DTYPE_BYTES[stored_kv_dtype(kv_dtype, model)]
 
 
-def layer_kv_bytes(model: ModelSpec, group: LayerGroup, kv_dtype: str, tensor_parallel: int = 1) -> float:
-    """Bytes that one token leaves in one layer of ``group`` on one GPU.
+class LayerCache(NamedTuple):
+    """What the tokens of a sequence leave in one layer on one GPU."""
 
-    A GPU holds at least one K/V head, so ranks beyond ``kv_heads`` save nothing; an MLA latent is not split at all.
+    bytes_per_token: float
+    window: int | None = None
+    """Tokens that are kept; None = all."""
+
+
+def layer_caches(model: ModelSpec, group: LayerGroup, kv_dtype: str, tensor_parallel: int = 1) -> tuple[LayerCache, ...]:
+    """The caches of one layer of ``group``: none, one, or a window beside what stays.
+
+    A GPU holds at least one K/V head, so ranks beyond ``kv_heads`` save nothing; a latent is not split at all.
     """
     attention, element = group.attention, kv_element_bytes(kv_dtype, model)
+    if isinstance(attention, CompressedAttention):
+        vector = compressed_vector_bytes(attention, element)
+        index = attention.index_head_dim + 4.0 if attention.index_heads else 0.0
+        entries = (LayerCache((vector + index) / attention.tokens_per_entry),) if attention.tokens_per_entry else ()
+        return LayerCache(vector, attention.window), *entries
     if isinstance(attention, LatentAttention):
-        index = 1.0 + 4.0 / attention.index_head_dim if attention.index_heads else 0.0
+        index = attention.index_head_dim + 4.0 if attention.index_heads else 0.0
         latent = (attention.kv_lora_rank + attention.qk_rope_head_dim) * element
         if attention.index_top_k and element == 1.0:
             latent = _SPARSE_FP8_BYTES
-        return latent + attention.index_head_dim * index
+        return (LayerCache(latent + index),)
     if isinstance(attention, FullAttention) and not attention.shares_kv:
         heads = max(1, attention.kv_heads // tensor_parallel)
         index = attention.index_head_dim * element if attention.index_heads else 0.0
-        return heads * (attention.head_dim + (attention.v_head_dim or attention.head_dim)) * element + index
-    return 0.0
+        size = heads * (attention.head_dim + (attention.v_head_dim or attention.head_dim)) * element + index
+        return (LayerCache(size, attention.window),)
+    return ()
+
+
+def compressed_vector_bytes(attention: CompressedAttention, element: float) -> float:
+    """Bytes of a token's vector, or an entry's, of compressed attention."""
+    return _COMPRESSED_FP8_BYTES / 512 * attention.head_dim if element == 1.0 else attention.head_dim * element
+
+
+def layer_kv_bytes(model: ModelSpec, group: LayerGroup, kv_dtype: str, tensor_parallel: int = 1) -> float:
+    """Bytes that one token leaves in one layer of ``group`` on one GPU, as long as it lies within every window."""
+    return sum(cache.bytes_per_token for cache in layer_caches(model, group, kv_dtype, tensor_parallel))
 
 
 def kv_bytes_per_token(model: ModelSpec, kv_dtype: str = "auto") -> float:
@@ -171,15 +209,19 @@ def kv_bytes_per_token(model: ModelSpec, kv_dtype: str = "auto") -> float:
 
 def kv_bytes_per_token_beyond_window(model: ModelSpec, kv_dtype: str = "auto") -> float:
     """KV bytes of one token that all windows have passed: what a long sequence grows by."""
-    return sum(group.count * layer_kv_bytes(model, group, kv_dtype) for group in model.stack if window_of(group) is None)
+    return sum(count * cache.bytes_per_token for count, cache in _caches(model, kv_dtype) if cache.window is None)
 
 
 def kv_bytes_at(model: ModelSpec, tokens: int, kv_dtype: str = "auto") -> float:
     """Cache bytes of one sequence of ``tokens`` in the whole model: tokens within each window, and the states."""
-    total = state_bytes_per_sequence(model)
+    kept = (count * cache.bytes_per_token * min(tokens, cache.window or tokens) for count, cache in _caches(model, kv_dtype))
+    return state_bytes_per_sequence(model) + sum(kept)
+
+
+def _caches(model: ModelSpec, kv_dtype: str) -> Iterator[tuple[int, LayerCache]]:
     for group in model.stack:
-        total += group.count * layer_kv_bytes(model, group, kv_dtype) * min(tokens, window_of(group) or tokens)
-    return total
+        for cache in layer_caches(model, group, kv_dtype):
+            yield group.count, cache
 
 
 def kv_bytes_per_token_per_gpu(

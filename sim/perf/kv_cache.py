@@ -4,7 +4,8 @@ Layers whose cache behaves alike (all tokens, a window, a state) form a kind. On
 into groups of equally many layers: as many as the smallest kind has (or the largest, where they differ by less than half),
 the last of a kind padded; kinds with smaller pages get longer blocks, or padding. A recurrent state is a page of its own:
 with one in the model the attention block grows until its page holds a state, and a sequence takes one such page in each
-group of states. A request of L tokens holds, in each group,
+group of states. Compressed attention has groups of its own (``sim.perf.compressed_cache``). A request of L tokens holds, in
+each group,
 
     full       ceil(L / B)                                   blocks
     sliding    ceil(min(W - 1 + in flight, L) / B) + 1       in flight = batches scheduled and not settled x token budget
@@ -19,39 +20,15 @@ back end demands.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
 
-from sim.perf.geometry import layer_kv_bytes, layer_state_bytes
+from sim.perf.compressed_cache import compressed_groups
+from sim.perf.geometry import kv_element_bytes, layer_kv_bytes, layer_state_bytes
+from sim.perf.kv_groups import CacheGroup, Kind
 from sim.spec.engine import EngineSpec
-from sim.spec.layers import FullAttention, LatentAttention, LayerGroup
+from sim.spec.layers import CompressedAttention, FullAttention, LatentAttention, LayerGroup
 from sim.spec.model import ModelSpec
 from sim.spec.releases import release_of
-
-Kind = Literal["full", "sliding", "chunk", "state"]
-
-
-@dataclass(frozen=True)
-class CacheGroup:
-    """Layers with one block table."""
-
-    kind: Kind
-    layers: int
-    """Padding included: every group of a model has equally many."""
-    block_size: int
-    """Tokens a block; of a state: the whole sequence."""
-    window: int = 0
-    pages: int = 1
-    """Of a state: blocks that a sequence holds."""
-
-    def blocks(self, tokens: int, in_flight_tokens: int) -> int:
-        """Blocks that a request of ``tokens`` holds at the most."""
-        if self.kind == "state":
-            return self.pages
-        if self.kind == "full":
-            return -(-tokens // self.block_size)
-        kept = self.window - (1 if self.kind == "sliding" else 0) + in_flight_tokens
-        return -(-min(kept, tokens) // self.block_size) + (1 if self.kind == "sliding" else 0)
 
 
 @dataclass(frozen=True)
@@ -72,16 +49,49 @@ class CacheLayout:
         """Blocks that a decoding request of ``tokens`` holds: nothing but its newest tokens is in flight."""
         return sum(group.blocks(tokens, 2) for group in self.groups)
 
+    @property
+    def growing(self) -> tuple[CacheGroup, ...]:
+        """Groups in which a sequence takes more blocks the longer it is."""
+        return tuple(group for group in self.groups if not self._stands(group))
+
+    @property
+    def standing_blocks(self) -> int:
+        """Blocks that a decoding sequence holds whatever its length: its states, and windows within a block of the rest."""
+        return sum(group.blocks(group.window + 2, 2) for group in self.groups if self._stands(group))
+
+    @property
+    def standing_in_flight(self) -> int:
+        """Blocks that the batches in flight hold in those windows besides."""
+        windows = (group for group in self.groups if self._stands(group) and group.kind != "state")
+        return sum(-(-self.in_flight_tokens // group.block_size) for group in windows)
+
+    def _stands(self, group: CacheGroup) -> bool:
+        longest = max((one.block_size for one in self.groups if one.kind == "full"), default=0)
+        return group.kind == "state" or 0 < group.window <= longest
+
     def simulated(self, engine: EngineSpec) -> tuple[CacheGroup, ...]:
         """The groups as the engine is simulated with: full attention and sliding windows in blocks of one length, and states
         without prefix caching. None where there is but one full group, or one that this leaves out: one group stands for
         all then (``MemoryPlan.one_group_blocks``). Other engines' policies are of one group."""
         kinds = {group.kind for group in self.groups}
         states = "state" in kinds and engine.enable_prefix_caching
-        lengths = {group.block_size for group in self.groups if group.kind != "state"} - {engine.block_size}
-        if (len(self.groups) == 1 and kinds == {"full"}) or states or lengths or not kinds <= {"full", "sliding", "state"}:
+        if (len(self.groups) == 1 and kinds == {"full"}) or states or not kinds <= {"full", "sliding", "state"}:
             return ()
-        return self.groups if engine.decides_as_vllm else ()
+        return self._of_one_length() if engine.decides_as_vllm else ()
+
+    def _of_one_length(self) -> tuple[CacheGroup, ...]:
+        """The groups with blocks of the longest length: of a window in blocks 1/k as long k groups stand for one, which
+        together hold as many blocks to within k. None where a window is no longer than such a block."""
+        longest = max((group.block_size for group in self.groups if group.kind != "state"), default=0)
+        found: list[CacheGroup] = []
+        for group in self.groups:
+            if group.kind == "state" or group.block_size == longest:
+                found.append(group)
+            elif group.kind == "full" or longest % group.block_size or group.window <= longest:
+                return ()
+            else:
+                found += [replace(group, block_size=longest)] * (longest // group.block_size)
+        return tuple(found)
 
     def concurrency(self, blocks: int, tokens: int) -> float:
         """Requests of ``tokens`` that ``blocks`` hold."""
@@ -105,8 +115,12 @@ def cache_layout(model: ModelSpec, engine: EngineSpec) -> CacheLayout:
     depth = stages + 1 if engine.async_scheduling else stages
     in_flight = (engine.max_num_batched_tokens or 2048) * (depth if release.windows_count_steps_in_flight else 1)
     kinds: dict[tuple[Kind, int], dict[float, int]] = {}
+    compressed: dict[CompressedAttention, int] = {}
     for group in model.stack:
         count = -(-group.count // stages)
+        if isinstance(group.attention, CompressedAttention):
+            compressed[group.attention] = compressed.get(group.attention, 0) + count
+            continue
         size = layer_kv_bytes(model, group, engine.kv_cache_dtype, tensor)
         if size:
             sizes = kinds.setdefault(_kind(group), {})
@@ -116,7 +130,11 @@ def cache_layout(model: ModelSpec, engine: EngineSpec) -> CacheLayout:
             page = layer_state_bytes(group, tensor)
             sizes[page] = sizes.get(page, 0) + count
     pages = release.state_pages_with_caching if engine.enable_prefix_caching else 1
-    groups, block_bytes = _groups(kinds, engine.block_size, pages)
+    if compressed:
+        element = kv_element_bytes(engine.kv_cache_dtype, model)
+        groups, block_bytes = compressed_groups(compressed, element, engine.block_size, engine.version)
+    else:
+        groups, block_bytes = _groups(kinds, engine.block_size, pages)
     return CacheLayout(tuple(groups), block_bytes, in_flight, release.tokens_by_concurrency)
 
 

@@ -15,7 +15,16 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
-from sim.spec.layers import CrossAttention, FeedForward, FullAttention, LatentAttention, LayerGroup, Weights
+from sim.spec.layers import (
+    Attention,
+    CompressedAttention,
+    CrossAttention,
+    FeedForward,
+    FullAttention,
+    LatentAttention,
+    LayerGroup,
+    Weights,
+)  # fmt: skip
 from sim.spec.model import ModelSpec
 
 Part = Literal["attention", "attention_out", "mlp", "experts", "shared_experts"]
@@ -72,12 +81,12 @@ def group_matrices(model: ModelSpec, group: LayerGroup) -> Iterator[Matrix]:
         yield from _feed_forward(group, group.feed_forward, hidden, default)
 
 
-def _attention_in(
-    attention: FullAttention | LatentAttention | CrossAttention | None, hidden: int
-) -> Iterator[tuple[int, int, int]]:
-    """``(rows, columns, shards)`` of the projections before an attention."""
+def _attention_in(attention: Attention | None, hidden: int) -> Iterator[tuple[int, int, int]]:
+    """``(rows, columns, shards)`` of the projections of an attention, but the last one."""
     if isinstance(attention, LatentAttention):
         yield from _latent_in(attention, hidden)
+    elif isinstance(attention, CompressedAttention):
+        yield from _compressed_in(attention, hidden)
     elif isinstance(attention, FullAttention):
         yield hidden, attention.heads * attention.head_dim * (2 if attention.gated else 1), 0
         if not attention.shares_kv:
@@ -104,8 +113,23 @@ def _latent_in(attention: LatentAttention, hidden: int) -> Iterator[tuple[int, i
         yield hidden, attention.index_head_dim + attention.index_heads, 1
 
 
-def _attention_width(attention: FullAttention | LatentAttention | CrossAttention) -> int:
-    """Numbers that the heads of an attention give out."""
+def _compressed_in(attention: CompressedAttention, hidden: int) -> Iterator[tuple[int, int, int]]:
+    """Entries with an index overlap: each is made of twice the tokens that it stands for."""
+    yield hidden, attention.q_lora_rank + attention.head_dim, 1
+    yield attention.q_lora_rank, attention.heads * attention.head_dim, 0
+    if attention.tokens_per_entry:
+        yield hidden, (4 if attention.index_heads else 2) * attention.head_dim, 1
+    if attention.index_heads:
+        yield attention.q_lora_rank, attention.index_heads * attention.index_head_dim, 1
+        yield hidden, 4 * attention.index_head_dim + attention.index_heads, 1
+    each = attention.heads // attention.out_groups * attention.head_dim
+    yield each, attention.out_groups * attention.out_lora_rank, attention.out_groups
+
+
+def _attention_width(attention: Attention) -> int:
+    """Numbers that the heads of an attention give to its last projection."""
+    if isinstance(attention, CompressedAttention):
+        return attention.out_groups * attention.out_lora_rank
     if isinstance(attention, CrossAttention):
         return attention.heads * attention.head_dim
     if isinstance(attention, LatentAttention):

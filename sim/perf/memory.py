@@ -21,7 +21,8 @@ from sim.errors import DoesNotFitError
 from sim.perf.activations import Term, graph_bytes, terms
 from sim.perf.drafting import draft_kv_share, draft_parallel_size, draft_weights_bytes, drafting_of
 from sim.perf.geometry import ExpertSplit, kv_bytes_per_token_per_gpu, parameter_count, weights_bytes_per_gpu
-from sim.perf.kv_cache import CacheGroup, CacheLayout, cache_layout
+from sim.perf.kv_cache import CacheLayout, cache_layout
+from sim.perf.kv_groups import CacheGroup
 from sim.perf.lora import slot_bytes
 from sim.perf.served import served_model
 from sim.spec.engine import EngineSpec
@@ -54,6 +55,8 @@ class MemoryPlan:
     simulated_groups: tuple[CacheGroup, ...]
     """What the engine is simulated with (``CacheLayout.simulated``); none = one group of full attention."""
     max_model_len: int
+    max_num_seqs: int
+    """Sequences that may run."""
     shortened_from: int | None = None
     """The model's own length, where ``max_model_len=auto`` took a shorter one."""
     stated: str = ""
@@ -82,13 +85,17 @@ class MemoryPlan:
     @property
     def one_group_blocks(self) -> int:
         """The pool for an engine that knows one group of full attention only: ``num_gpu_blocks`` with one such group. With
-        several, every token is charged in every group (what a sequence within its windows costs; a longer one costs less
-        on the server), but one sequence of ``max_model_len`` always fits."""
+        several, what is left when every seat holds its states and short windows, and a batch in flight its own; of that a
+        token is charged in every other group (what a sequence within its windows costs; a longer one costs less on the
+        server). One sequence of ``max_model_len`` always fits."""
         if len(self.layout.groups) == 1 and self.layout.groups[0].kind == "full":
             return self.num_gpu_blocks
-        with_tokens = [group.block_size for group in self.layout.groups if group.kind != "state"]
-        each = max(0, self.num_gpu_blocks - 1) // max(1, len(self.layout.groups))
-        tokens = max(each * min(with_tokens, default=self.max_model_len), self.max_model_len)
+        growing = self.layout.growing
+        blocks = max(0, self.num_gpu_blocks - 1)
+        if growing:
+            blocks = max(0, blocks - self.layout.standing_in_flight - self._seats * self.layout.standing_blocks)
+        each = blocks // max(1, len(growing))
+        tokens = max(each * min((group.block_size for group in growing), default=self.max_model_len), self.max_model_len)
         return -(-tokens // self.block_size) + 1
 
     @property
@@ -97,11 +104,25 @@ class MemoryPlan:
         return max(0, self.one_group_blocks - 1) * self.block_size
 
     @property
+    def _seats(self) -> int:
+        """Sequences whose states and short windows are set aside: all that may run, or as many as half of the pool holds."""
+        standing = self.layout.standing_blocks
+        half = max(0, self.num_gpu_blocks - 1 - self.layout.standing_in_flight) // 2
+        return max(1, min(self.max_num_seqs, half // standing)) if standing else self.max_num_seqs
+
+    @property
     def most_sequences(self) -> int | None:
-        """Sequences that the recurrent states leave room for; None = the model has none."""
-        if all(group.kind != "state" for group in self.layout.groups):
+        """Sequences that the recurrent states and short windows leave room for; None = the model has none."""
+        if not self.layout.standing_blocks:
             return None
-        return max(1, self.streams(1))
+        return self._seats if self.layout.growing else max(1, self.streams(1))
+
+    @property
+    def _stand_in(self) -> str:
+        """What one group leaves out."""
+        if self.layout.standing_blocks and self.layout.growing:
+            return f"the states and short windows of {self._seats:,} sequences are set aside"
+        return "a token is charged in every group"
 
     @property
     def concurrency(self) -> float:
@@ -140,7 +161,7 @@ class MemoryPlan:
             f"  {self.vllm_line}",
         ]
         if len(self.layout.groups) > 1 and not self.simulated_groups:
-            lines.append(f"  simulated as {self.one_group_tokens:,} tokens of one group: a token is charged in every group")
+            lines.append(f"  simulated as {self.one_group_tokens:,} tokens of one group: {self._stand_in}")
         if self.shortened_from is not None:
             lines.append(
                 f"  max_model_len=auto: {self.shortened_from:,} tokens do not fit, shortened to {self.max_model_len:,}"
@@ -212,6 +233,7 @@ def arithmetic(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> MemoryPlan
         num_gpu_blocks=blocks,
         simulated_groups=layout.simulated(engine),
         max_model_len=engine.max_model_len or model.max_context,
+        max_num_seqs=engine.max_num_active_seqs or engine.max_num_seqs or 256,
         stated=stated,
     )
 

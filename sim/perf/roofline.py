@@ -158,9 +158,7 @@ def all_reduces_s(model: ModelSpec, gpu: GpuSpec, tensor_parallel: int, tokens: 
     return np.asarray(2.0 * model.layer_count * each)
 
 
-def matrix_s(
-    matrix: Matrix, gpu: GpuSpec, gpus: int, eff: Efficiencies, rows: Array, touched: Array | float = 1.0
-) -> Array:
+def matrix_s(matrix: Matrix, gpu: GpuSpec, gpus: int, eff: Efficiencies, rows: Array, touched: Array | float = 1.0) -> Array:
     """Seconds in which ``gpus`` GPUs multiply ``touched`` copies of a matrix, split over them, with ``rows`` rows each."""
     bandwidth = gpu.bandwidth_gb_s * 1e9 * eff.memory * gpus
     size = float(matrix.parameters)
@@ -228,14 +226,15 @@ def decode_attention_s(
 
 
 def _pair_times(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec, eff: Efficiencies) -> tuple[Array, Array]:
-    """Seconds a (query, key) pair by chunk length: all layers without a window, and all with one."""
-    full, window = np.zeros_like(PREFILL_TOKENS), np.zeros_like(PREFILL_TOKENS)
+    """Seconds a (query, key) pair by chunk length: all layers without a window, and all with one, a pair of another than the
+    main window counted by its length."""
+    full, window, main = np.zeros_like(PREFILL_TOKENS), np.zeros_like(PREFILL_TOKENS), main_window(model)
     for work in pair_works(model):
         seconds = work.layers * pair_s(work, gpu, engine, PREFILL_TOKENS, eff)
         if work.window is None:
             full += seconds
         else:
-            window += seconds
+            window += seconds * (work.window / main)
     return full, window
 
 

@@ -134,6 +134,43 @@ class LatentAttention:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class CompressedAttention:
+    """Attention to a window of single tokens and, before it, to entries that each stand for several (DeepSeek V4): one
+    vector a token, or an entry, is key and value of all heads."""
+
+    kind: Literal["compressed"] = "compressed"
+    """A window beside compressed entries."""
+    heads: int = Field(ge=1, le=LARGEST)
+    """Query heads."""
+    head_dim: int = Field(ge=1, le=LARGEST)
+    """Numbers of a key, which is the value too."""
+    q_lora_rank: int = Field(ge=1, le=LARGEST)
+    """Numbers that queries are made from."""
+    out_groups: int = Field(ge=1, le=LARGEST)
+    """Groups of heads whose output is projected apart; must divide ``heads``."""
+    out_lora_rank: int = Field(ge=1, le=LARGEST)
+    """Numbers that a group gives out."""
+    window: int = Field(ge=1)
+    """Tokens that a query sees one by one, itself included."""
+    tokens_per_entry: int = Field(default=0, ge=0, le=LARGEST)
+    """Tokens that one entry stands for; 0 = there is nothing but the window."""
+    index_heads: int = Field(default=0, ge=0, le=LARGEST)
+    """Heads of the index that chooses ``index_top_k`` entries for each query; 0 = all are read."""
+    index_head_dim: int = Field(default=0, ge=0, le=LARGEST)
+    """Numbers a head of the index compares."""
+    index_top_k: int = Field(default=0, ge=0)
+    """Entries that a query reads; 0 = all."""
+
+    @model_validator(mode="after")
+    def _check(self) -> CompressedAttention:
+        if self.heads % self.out_groups:
+            raise ValueError(f"heads must be a multiple of out_groups, but got {self.heads} and {self.out_groups}")
+        if self.index_heads and not self.tokens_per_entry:
+            raise ValueError("an index chooses entries: index_heads needs tokens_per_entry")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class CrossAttention:
     """Attention to the states of a tower (Llama 3.2 Vision): text tokens leave nothing in its cache."""
 
@@ -152,7 +189,10 @@ def _kind(stated: Any) -> Any:
 
 
 Attention = Annotated[
-    Annotated[FullAttention, Tag("full")] | Annotated[LatentAttention, Tag("mla")] | Annotated[CrossAttention, Tag("cross")],
+    Annotated[FullAttention, Tag("full")]
+    | Annotated[LatentAttention, Tag("mla")]
+    | Annotated[CompressedAttention, Tag("compressed")]
+    | Annotated[CrossAttention, Tag("cross")],
     Discriminator(_kind),
 ]
 """Where a kind is not stated it is ``full``."""

@@ -22,7 +22,7 @@ import numpy as np
 from sim.errors import ConfigError, TraceError
 from sim.fleet.blueprint import Blueprint
 from sim.perf import model_from_data, resolve_engine
-from sim.perf.kv_cache import CacheGroup
+from sim.perf.kv_groups import CacheGroup
 from sim.presets.read import preset, preset_gpu, preset_model
 from sim.spec import EngineSpec, GpuSpec, ModelSpec
 from sim.spec.gateway.users import ClosedLoop

@@ -21,7 +21,7 @@ import numpy as np
 from sim.errors import TraceError
 from sim.fleet.blueprint import Blueprint
 from sim.perf import FrontEnd, resolve_engine
-from sim.perf.kv_cache import CacheGroup
+from sim.perf.kv_groups import CacheGroup
 from sim.perf.step_time import StepTimeModel
 from sim.presets.read import preset_gpu, preset_model
 from sim.spec import EngineSpec, GpuSpec, ModelSpec

@@ -29,7 +29,7 @@ from sim.engine.replica import Replica
 from sim.engine.request import EngineRequest
 from sim.engine.scheduler import Scheduler
 from sim.errors import TraceError, reading
-from sim.perf.kv_cache import CacheGroup, Kind
+from sim.perf.kv_groups import CacheGroup, Kind
 from sim.perf.step_time import AffineStepTime
 from sim.spec import EngineSpec
 from sim.spec.kv_connector import KvConnectorSpec

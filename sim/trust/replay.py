@@ -20,7 +20,7 @@ from sim.engine.replica import Replica
 from sim.engine.request import Content, EngineRequest
 from sim.gateway.contents import Contents
 from sim.perf.front_end import FrontEnd
-from sim.perf.kv_cache import CacheGroup
+from sim.perf.kv_groups import CacheGroup
 from sim.perf.steady import MeanRequest, mean_step_s
 from sim.perf.step_time import StepTimeModel
 from sim.rng import stream

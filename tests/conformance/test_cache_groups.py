@@ -9,7 +9,7 @@ import pytest
 
 from sim.engine.cache_groups import GroupedBlockPool
 from sim.engine.scheduler import Scheduler
-from sim.perf.kv_cache import CacheGroup
+from sim.perf.kv_groups import CacheGroup
 from sim.spec import EngineSpec
 from sim.trust.conformance import Recording
 from tests.conformance.random_cases import random_case

@@ -7,7 +7,7 @@ import pytest
 from sim.perf import kv_bytes_per_token, parameter_count
 from tests.presets import gpu, model, names
 
-PUBLISHED = [
+PUBLISHED: list[tuple[str, float, float]] = [
     # preset, parameters in billions, KV bytes of a token in bf16
     ("llama2_7b", 6.738, 524_288),
     ("llama2_13b", 13.016, 819_200),
@@ -38,18 +38,22 @@ PUBLISHED = [
     ("kimi_k2_5", 1026.88, 70_272),
     ("mistral_small_3_1_24b", 24.011, 163_840),
     ("mistral_large_2411", 122.61, 360_448),
+    ("mistral_large_3", 675.99, 70_272),
+    ("mistral_small_4", 119.40, 23_040),
+    ("deepseek_v4_flash", 284.33, 1024 * (43 + 21 / 4 + 20 / 128) + 21 * 132 / 4),
+    ("deepseek_v4_pro", 1573.0, 1024 * (61 + 30 / 4 + 31 / 128) + 30 * 132 / 4),
     ("llama3_3_70b", 70.554, 327_680),
 ]
 
 
 @pytest.mark.parametrize("row", PUBLISHED, ids=[r[0] for r in PUBLISHED])
-def test_geometry_gives_the_published_counts(row: tuple[str, float, int]) -> None:
+def test_geometry_gives_the_published_counts(row: tuple[str, float, float]) -> None:
     name, billions, kv_bytes = row
     assert parameter_count(model(name)) / 1e9 == pytest.approx(billions, rel=2e-4)
     assert kv_bytes_per_token(model(name), "bf16") == kv_bytes
     if all(
         getattr(group.attention, "index_top_k", 0) == 0 for group in model(name).stack
-    ):  # sparse MLA has a format of its own
+    ):  # sparse attention has formats of its own
         assert kv_bytes_per_token(model(name), "fp8") == kv_bytes / 2
 
 

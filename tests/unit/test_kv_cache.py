@@ -80,10 +80,36 @@ def test_the_engine_of_one_group_is_charged_every_token_in_every_group() -> None
     plan = memory_plan(
         states, gpu("h100"), resolve_engine(EngineSpec(max_model_len=8192, max_num_seqs=512), states, gpu("h100"))
     )
-    assert plan.most_sequences == (plan.num_gpu_blocks - 1) // (1 + 3 * 2)
+    assert plan.most_sequences == (plan.num_gpu_blocks - 1) // 2 // (3 * 2)
+    set_aside = plan.most_sequences * 3 * 2
+    assert plan.one_group_tokens == (plan.num_gpu_blocks - 1 - set_aside) * 784
     assert memory_plan(spec, gpu("h100"), engine).most_sequences is None
     served = Blueprint("main", states, gpu("h100"), EngineSpec(max_model_len=8192, max_num_seqs=512))
     assert served.engine.max_num_active_seqs == plan.most_sequences
+
+
+@pytest.mark.parametrize(("length", "gib"), [(30_000, 6.66), (13_528, 5.44)])
+def test_compressed_attention_needs_what_the_server_said(length: int, gib: float) -> None:
+    """vLLM 0.22 with DeepSeek-V4-Flash on two GH200 (vllm-project/vllm#44376): 30,000 tokens need 6.66 GiB, and 13,528 is
+    the most that its 5.44 GiB hold."""
+    spec = model("deepseek_v4_flash")
+    options: dict[str, Any] = {"version": "0.22", "max_num_batched_tokens": 16_384, "kv_cache_dtype": "fp8"}
+    layout = cache_layout(spec, resolve_engine(EngineSpec(max_model_len=length, **options), spec, gpu("gh200")))
+    assert round(layout.blocks_of(length) * layout.block_bytes / GIB, 2) == gib
+    assert layout.blocks_of(length + 8) * layout.block_bytes / GIB > gib - 0.005
+    assert [(group.kind, group.layers, group.block_size, group.window) for group in layout.groups] == [
+        ("full", 21, 256, 0), ("sliding", 22, 64, 128), ("sliding", 22, 64, 128), ("sliding", 21, 4, 8), ("sliding", 20, 8, 128),
+    ]  # fmt: skip
+
+
+def test_blocks_of_two_lengths_hold_the_streams_of_the_layout() -> None:
+    """Gemma 4: global layers have blocks twice as long; two window groups of the longer blocks stand for one."""
+    spec = model("gemma4_31b")
+    served = Blueprint("main", spec, gpu("h200"), EngineSpec(max_model_len=32_768, async_scheduling=False))
+    assert [(group.kind, group.block_size) for group in served.groups] == [("sliding", 32)] * 10 + [("full", 32)]
+    scheduler = make_scheduler(served.engine, served.blocks, "engine", lambda: 0.0, groups=served.groups)
+    plan = memory_plan(spec, gpu("h200"), resolve_engine(served.stated, spec, gpu("h200")))
+    assert plan.streams(8192) - 3 <= most_at_once(scheduler, 60, 7600, 592) <= plan.streams(8192) + 3
 
 
 def test_one_kind_is_one_group_and_its_tokens_are_blocks_times_their_size() -> None:

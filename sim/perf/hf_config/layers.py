@@ -7,11 +7,12 @@ from dataclasses import replace
 
 from sim.perf.hf_config import attention as attentions
 from sim.perf.hf_config import gemma, kinds
+from sim.perf.hf_config.compressed import compressed, layer_extras
 from sim.perf.hf_config.facts import Facts
 from sim.perf.hf_config.feed_forward import expert_count, feed_forwards
 from sim.perf.hf_config.model_types import Family
 from sim.perf.hf_config.number_types import NumberTypes
-from sim.spec.layers import FeedForward, FullAttention, LatentAttention, LayerGroup, PartWeights
+from sim.spec.layers import CompressedAttention, FeedForward, FullAttention, LatentAttention, LayerGroup, PartWeights
 
 _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers")
 
@@ -30,9 +31,11 @@ def stack_of(facts: Facts, family: Family, types: NumberTypes) -> tuple[LayerGro
     state = family.mixer(facts, hidden) if family.mixer is not None and {"state", "both"} & set(mixing) else None
     if state is None and {"state", "both"} & set(mixing):
         raise facts.refused("layer_types", f"recurrent layers of the model type {facts.kind!r} are not modelled")
-    own: Sequence[FullAttention | LatentAttention | None] = [None] * count
+    own: Sequence[FullAttention | LatentAttention | CompressedAttention | None] = [None] * count
     if set(mixing) - {"state", "none", "cross"}:
-        if family.attention == "latent":
+        if family.attention == "compressed":
+            own = compressed(facts, count)
+        elif family.attention == "latent":
             own = attentions.latent(facts, count, mixing)
         else:
             own = attentions.grouped(facts, count, hidden, mixing, bias=family.bias, gated=family.gated_attention)
@@ -50,7 +53,7 @@ def stack_of(facts: Facts, family: Family, types: NumberTypes) -> tuple[LayerGro
     layers = [
         LayerGroup(
             count=1, attention=crossed if kind == "cross" else own[layer], feed_forward=parts[layer], norms=family.norms,
-            state=state if kind in ("state", "both") else None,
+            state=state if kind in ("state", "both") else None, other_parameters=layer_extras(facts, hidden, own[layer]),
         )
         for layer, kind in enumerate(mixing)
     ]  # fmt: skip
@@ -104,7 +107,9 @@ def _kinds(facts: Facts, family: Family, count: int) -> tuple[list[str], list[st
         if both is None:
             raise facts.refused("hybrid_override_pattern", "is missing")
         return both
-    mixing = kinds.mixing(facts, count, family.pattern, needs_flag=family.needs_flag, first=family.first)
+    mixing = ["full"] * count
+    if family.attention != "compressed":
+        mixing = kinds.mixing(facts, count, family.pattern, needs_flag=family.needs_flag, first=family.first)
     forward = ["moe"] * count if experts and family.beside == "residual" else kinds.feed_forward(facts, count, experts)
     if family.pattern == "R" and family.norms == 1:  # Mamba alone has no feed-forward part
         forward = ["none"] * count

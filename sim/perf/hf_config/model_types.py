@@ -34,7 +34,7 @@ class Family:
     """Kinds of the layers where the file lists none, repeated (``sim.perf.hf_config.kinds``)."""
     needs_flag: bool = False
     """A window counts with ``use_sliding_window: true`` only."""
-    attention: Literal["grouped", "latent"] = "grouped"
+    attention: Literal["grouped", "latent", "compressed"] = "grouped"
     gated_attention: bool = False
     """An output gate of Q's width is computed beside Q."""
     mixer: Mixer | None = None
@@ -133,6 +133,8 @@ FAMILIES: dict[str, Family] = {
     "sarvam_mla": _LATENT, "youtu": replace(_LATENT, tied=True), "youtu_llm": replace(_LATENT, tied=True),
     "pangu_ultra_moe": _LATENT,
     "longcat_flash": _LATENT,
+    # a window beside compressed entries
+    "deepseek_v4": Family(attention="compressed"),
     # recurrent layers, alone or beside attention
     "mamba": Family(tied=True, mixer=recurrent.mamba1, pattern="R", norms=1),
     "mamba2": Family(mixer=recurrent.mamba2, pattern="R", norms=1),
@@ -206,8 +208,8 @@ _REASONS: dict[str, tuple[str, ...]] = {
         "diffusion_gemma", "sdar", "sdar_moe", "llada", "llada_moe", "llada2_moe", "block_diffusion", "cosmos3_omni",
         "bagel",
     ),
-    "its compressed attention (compress_rates, hash routing) is not modelled": (
-        "deepseek_v4",
+    "n-gram memory (Engram) and caches that layers share are not modelled": (
+        "deepseek_v41",
     ),
     "xLSTM layers are not modelled": (
         "xlstm",

@@ -68,7 +68,7 @@ def number_types(whole: Facts, text: Facts, beside: dict[str, Any] | None) -> Nu
         raise stated.refused(
             "quant_method", f"{method!r} is not supported; known are {known} (model.weight_dtype overrides)"
         )
-    found = read(stated)
+    found = _with_expert_dtype(read(stated), stated, text)
     found.left_alone = found.left_alone or ModuleRules(_names_left_alone(stated), "quantization_config")
     if (
         found.head is None
@@ -77,6 +77,17 @@ def number_types(whole: Facts, text: Facts, beside: dict[str, Any] | None) -> Nu
         and "lm_head" not in found.left_alone.outside
     ):
         found.head = found.rules[-1][1]
+    return found
+
+
+def _with_expert_dtype(found: NumberTypes, stated: Facts, text: Facts) -> NumberTypes:
+    """``expert_dtype`` of DeepSeek V4, whose experts are MXFP4 where it says nothing else (vLLM's ``quant_config.py``)."""
+    holder = stated if stated.says("expert_dtype") else text
+    dtype = holder.text("expert_dtype", default="fp4" if text.kind == "deepseek_v4" else "fp8")
+    if dtype not in ("fp4", "fp8"):
+        raise holder.refused("expert_dtype", f"known are fp4, fp8, but got {dtype!r}")
+    if dtype == "fp4" and found.label == "fp8":
+        found.rules.insert(0, (ModuleRules(["mlp.experts", "ffn.experts"], "expert_dtype"), Weights(dtype="mxfp4")))
     return found
 
 

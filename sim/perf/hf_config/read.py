@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from sim.errors import ConfigError
 from sim.perf.geometry import active_parameter_count, parameter_count
-from sim.perf.hf_config import gemma
+from sim.perf.hf_config import compressed, gemma
 from sim.perf.hf_config.facts import Facts
 from sim.perf.hf_config.layers import hidden_size, prediction_layers, stack_of
 from sim.perf.hf_config.length import max_context
@@ -78,6 +78,10 @@ def _model(whole: Facts, where: str, name: str, beside: dict[str, Any] | None, r
     towers, notes = towers_of(whole, whole.kind, hidden)
     layers = sum(group.count for group in stack)
     positions = text.whole("n_positions", "max_position_embeddings") * hidden if family.positions else 0
+    outside = gemma.outside_layers(text, hidden, layers)
+    if family.attention == "compressed":
+        outside += compressed.outside_layers(text, hidden)
+        types = replace(types, kv_cache="fp8", notes=(*types.notes, *compressed.said(text)))
     return ModelSpec(
         name=name or whole.kind,
         hidden_size=hidden,
@@ -88,7 +92,7 @@ def _model(whole: Facts, where: str, name: str, beside: dict[str, Any] | None, r
         tied_embeddings=_tied(whole, text, family),
         weight_dtype=types.label,
         head_weights=types.head,
-        other_parameters=positions + gemma.outside_layers(text, hidden, layers),
+        other_parameters=positions + outside,
         towers=towers,
         prediction_layers=prediction_layers(text, stack, hidden),
         kv_cache_dtype=types.kv_cache,
