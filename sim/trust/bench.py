@@ -99,6 +99,12 @@ class Bench:
             self._left_out[number] = left_out(run, ask(choose(run, ask)))
         self.tried.clear()
 
+    def hold(self, name: str, value: float) -> None:
+        """Keep a multiplier from now on; what was tried before is forgotten."""
+        self.held[name] = value
+        self.free = [each for each in self.free if each != name]
+        self.tried.clear()
+
     def _tpot_logs(self, number: int, multipliers: Mapping[str, float], reading: Company) -> np.ndarray:
         self._keep(number, reading)
         guess = self._predict(number, multipliers)

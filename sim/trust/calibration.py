@@ -46,6 +46,8 @@ class Calibration:
     decides: Deciding | None = None
     """What to measure to tell these explanations apart; None where all say nearly the same."""
     replays: int = 0
+    launches_nothing: bool = False
+    """The device is far from its preset's kind and taken for one that runs kernels where they are called, as a CPU does."""
 
     @property
     def ambiguous(self) -> bool:
@@ -66,6 +68,9 @@ class Calibration:
             f"mean {name.upper():<5} off by {100 * self.errors_before[name]:+.1f} % before, {100 * after:+.1f} % after"
             for name, after in self.errors_after.items()
         ]
+        if self.launches_nothing:
+            times = self.multipliers["compute"]
+            lines.append(f"compute x {times:,.0f}: taken for a device that launches no kernels (a CPU)")
         if self.anchored:
             return [*lines, ANCHORED]
         for each in self.capacity:

@@ -9,9 +9,10 @@ of the step alone as slow as the data ask for, and all together (``sim.trust.des
 A multiplier keeps the value 1 where the data cannot rule that out: with what it would gain elsewhere, a fit buys
 predictions that no measurement supports. How well each is known is asked of the data by holding it further and further
 away, fitting the others again, until that is ruled out: the range of those that stand is its interval, wide where one
-multiplier can stand in for another. What all explanations that stand say of other traffic is in ``sim.trust.rivals``. A
-fit whose means are worse than the preset's is refused. Reports of means that are fewer than the multipliers give an
-anchor instead (``sim.trust.anchor``).
+multiplier can stand in for another. Of a device that is no GPU (``_ANOTHER_DEVICE``) kernels are taken to run where they
+are called. What all explanations that stand say of other traffic is in ``sim.trust.rivals``. A fit whose means are worse
+than the preset's is refused. Reports of means that are fewer than the multipliers give an anchor instead
+(``sim.trust.anchor``).
 
 Leaves out: the scheduler's own parameters, prefix sharing that the file does not name, drift during the run.
 """
@@ -45,6 +46,9 @@ _COARSE, _FINE, _FINEST = (0.3, 0.15), (0.15, 0.08), (0.08, 0.04)
 """Radii of the search, logarithms."""
 _SAME = 0.2
 """Starting points closer than this in every logarithm are one."""
+_ANOTHER_DEVICE = 30.0
+"""Where compute takes so many times as long as the preset says, this is no GPU of its kind. A CPU runs a kernel where it is
+called: nothing is launched to hide behind, and what launching costs the CPU of a GPU says nothing here."""
 _HIT = 0.02
 """A mean within so much of the measured is hit: two runs of one server differ by more."""
 _WORSE = 0.05
@@ -98,7 +102,7 @@ class _Fit:
         bench.choose_companies(rough.multipliers)
         self.preset, rough = bench.test({}), bench.test(rough.multipliers)
         self.misfit = Misfit(bench, rough)
-        best = rough
+        best = rough = self._launching_nothing(rough)
         for number, start in enumerate([rough.multipliers, *starts], start=1):
             self.watch.doing = f"from starting point {number} of {len(starts) + 1}"
             best = min(best, self._search(start, bench.free, _FINE), key=self.misfit.of)
@@ -109,6 +113,17 @@ class _Fit:
             self.watch.doing = f"how well {name} is known"
             intervals[name] = interval_of(name, found, best, bench, self.misfit)
         return self._calibration(found, best, kept, intervals)
+
+    def _launching_nothing(self, rough: Tried) -> Tried:
+        """``rough``, or of a device that is no GPU the explanation in which kernels are not launched, unless the data rule
+        that out: then it is held for the rest of the fit."""
+        if rough.multipliers["compute"] < _ANOTHER_DEVICE or NEVER_FREE in self.bench.held:
+            return rough
+        called = self._search({**rough.multipliers, NEVER_FREE: LOWEST}, self.bench.free, (*_COARSE, *_FINE))
+        if not self.misfit.no_worse(called, rough):
+            return rough
+        self.bench.hold(NEVER_FREE, LOWEST)
+        return self.bench.test(called.multipliers)
 
     def _search(
         self, start: Mapping[str, float], free: list[str], radii: tuple[float, ...], moves: int = MOST_MOVES
@@ -159,7 +174,7 @@ class _Fit:
     def _simplest(self, best: Tried) -> tuple[Tried, list[str]]:
         """The explanation with the fewest multipliers away from 1 that stands, and those that stay at 1."""
         bench, found = self.bench, best
-        if best.multipliers[NEVER_FREE] != 1.0:
+        if best.multipliers[NEVER_FREE] != 1.0 and NEVER_FREE not in bench.held:
             one = self._search({**best.multipliers, NEVER_FREE: 1.0}, bench.free, _FINE)
             found = one if self._as_good(one, best) else best
         kept: list[str] = []
@@ -212,6 +227,7 @@ class _Fit:
             capacity=tuple(capacity_ranges(bench, found.multipliers, others)),
             decides=deciding(bench, found.multipliers, others),
             replays=bench.replays,
+            launches_nothing=bench.held.get(NEVER_FREE) == LOWEST,
         )
 
 

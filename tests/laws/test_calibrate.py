@@ -144,3 +144,24 @@ def test_no_multiplier_makes_a_step_shorter_than_nothing(share: str) -> None:
     plain = step_time_model(model("llama3_8b"), gpu("l40s"), engine)
     for new in (1, 8, 16, 33, 64, 96, 200, 512, 2000):
         assert time.step([(new, 0)], 0, 0) >= plain.step([(new, 0)], 0, 0) > 0.0
+
+
+def test_a_device_that_is_no_gpu_launches_nothing() -> None:
+    """A CPU runs a kernel where it is called. Fitted from a GPU's preset, what launching costs that GPU's CPU does not stay
+    in the steps: it is said, and other batches are predicted right."""
+    truth = replace(gpu("l4"), step_time_scale={"compute": 300.0, "memory": 5.0, "host": 6.0, "launch": 0.01})
+    tiny = replace(model("llama3_8b"), stack=tuple(replace(group, count=2) for group in model("llama3_8b").stack))
+    server = Blueprint("x", tiny, truth, replace(ENGINE, enforce_eager=True, max_num_seqs=32))
+    runs = []
+    for rate, seed in ((0.02, 1), (0.1, 2)):
+        trace = load(rate, 40, seed, longest=300)
+        run = replay(trace, server.engine, server.blocks, server.step_time, FrontEnd(truth))
+        runs.append(Observations("made", trace, run.ttft_s, run.e2e_s))
+    found = calibrate.fit_multipliers(runs, tiny, gpu("l4"), replace(ENGINE, enforce_eager=True, max_num_seqs=32))
+    assert found.launches_nothing
+    assert found.multipliers["launch"] == pytest.approx(0.01)
+    assert any("launches no kernels" in line for line in found.words())
+    fitted = replace(gpu("l4"), step_time_scale=found.multipliers)
+    time = Blueprint("x", tiny, fitted, server.engine).step_time
+    for decodes in (1, 8, 32):
+        assert time.step((), decodes, 200 * decodes) == pytest.approx(server.step_time.step((), decodes, 200 * decodes), rel=0.05)
