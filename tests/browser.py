@@ -77,6 +77,18 @@ class Browser:
             k.dispatchEvent(new Event('change')); }})()"""
         ]
 
+    def press(self, key: str) -> None:
+        """A key, as the keyboard sends it, to what has the focus."""
+        for kind in ("keyDown", "keyUp"):
+            self._call("Input.dispatchKeyEvent", type=kind, key=key, code=key)
+
+    def point_at(self, element: str, share: float = 0.5) -> None:
+        """Move the mouse over ``element`` (a JavaScript expression): to ``share`` of its width, half its height."""
+        box = self[f"(e => {{ e.scrollIntoView({{block: 'center'}}); const r = e.getBoundingClientRect(); "
+                   f"return [r.x, r.y, r.width, r.height] }})({element})"]  # fmt: skip
+        for step in (0.9, 1.0):  # a mouse arrives from somewhere
+            self._call("Input.dispatchMouseEvent", type="mouseMoved", x=box[0] + box[2] * share * step, y=box[1] + box[3] / 2)
+
     def picture(self, dark: bool = False, **size: int) -> bytes:
         """The page as PNG; ``size``: ``width`` and ``height`` of the screen."""
         if size:

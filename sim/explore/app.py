@@ -38,7 +38,11 @@ from sim.explore.work import How, Question
 
 _MOST_BYTES = 64_000
 _MOST_OVERRIDES = 200
-_KINDS = {"explore.js": "text/javascript", "explore.css": "text/css"}
+_STATIC = {
+    "explore.js": "sim.explore", "explore.css": "sim.explore", "page.css": "sim.report", "reading.js": "sim.report",
+    "uplot/uPlot.iife.min.js": "sim.report", "uplot/uPlot.min.css": "sim.report",
+}  # fmt: skip
+"""What the page asks for: name and the room that has it; charts look and read as on a run's page."""
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
@@ -60,7 +64,7 @@ class App:
         """The application; ``hosts``: the only names under which it answers (None: any)."""
         routes = [
             Route("/", self._page),
-            Route("/static/{name}", self._static),
+            Route("/static/{name:path}", self._static),
             Route("/start", self._start),
             Route("/knobs", self._knobs),
             Route("/knobs/find", self._find),
@@ -84,9 +88,9 @@ class App:
 
     async def _static(self, request: Request) -> Response:
         name = request.path_params["name"]
-        if name == "page.css":
-            return _text(name, "text/css", "sim.report")
-        return _text(name, _KINDS[name]) if name in _KINDS else _wrong(f"there is no {name}", 404)
+        if name not in _STATIC:
+            return _wrong(f"there is no {name}", 404)
+        return _text(name, "text/css" if name.endswith(".css") else "text/javascript", _STATIC[name])
 
     async def _start(self, request: Request) -> Response:
         return _json({"overrides": list(self._overrides)})
@@ -122,7 +126,7 @@ class App:
         folder = self._folder(request)
         if folder is None:
             return _wrong("no run folder was written", 404)
-        return FileResponse(folder / "report.html", headers={"Content-Security-Policy": "script-src 'none'"})
+        return FileResponse(folder / "report.html")  # which states its own content policy
 
     async def _archive(self, request: Request) -> Response:
         folder = self._folder(request)

@@ -147,8 +147,15 @@ async function stop() {
   await call("DELETE", `jobs/${number}`).catch(() => {});
 }
 
+// HTML as the server's templates made it; its charts read as on a run's page.
+function fill(place, html) {
+  servecapStill(place);
+  place.innerHTML = html;
+  servecapRead(place);
+}
+
 function show(found) {
-  el("answer").innerHTML = found.html;
+  fill(el("answer"), found.html);
   el("answer").classList.remove("old");
   el("answer").dataset.requests = found.requests;
   el("beside").replaceChildren(...(found.solved ? [node("p", { class: "verdict" }, found.solved)] : []));
@@ -187,7 +194,7 @@ function compare() {
     ` The pinned figures are of ${state.pinned.requests} requests, these of ${el("answer").dataset.requests}.`;
   box.replaceChildren(node("h2", {}, "Against what is pinned"),
     node("p", {}, `${state.title} against ${state.pinned.title}. One run each: \`servecap compare\` tells what is noise.${unpaired}`),
-    node("div", { class: "scroll", tabindex: "0" }, node("table", {}, node("thead", {}, node("tr", {}, ...head)), node("tbody", {}, ...rows))));
+    node("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "table: now against pinned" }, node("table", {}, node("thead", {}, node("tr", {}, ...head)), node("tbody", {}, ...rows))));
 }
 
 const tell = (words) => { el("state").textContent = words; };
@@ -212,7 +219,7 @@ el("around").addEventListener("click", async () => {
   const round = ++state.round;
   await stop();
   const found = await run("around", "Simulating other batch sizes and loads", round);
-  if (found) { el("beside").innerHTML = found.html; tell("Around the scenario."); }
+  if (found) { fill(el("beside"), found.html); tell("Around the scenario."); }
 });
 el("folder").addEventListener("click", async () => {
   const round = ++state.round;

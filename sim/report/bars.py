@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 
 from markupsafe import Markup
 
-from sim.report.chart import WIDTH, picture
 from sim.report.page import captioned
+from sim.report.places import LETTER
 from sim.report.scale import Scale, extent, number
+from sim.report.shapes import WIDTH, Shape, path, picture, rect, text
 
-TOP = 12
+TOP, _ROW, _NAMES = 12, 27, 178
+"""Where the first bar begins, the height of a row, the width of the names."""
 
 
 @dataclass(frozen=True)
@@ -25,32 +26,34 @@ class Bar:
     colour: int = 0
     text: str = ""
 
+    def words(self) -> str:
+        """What stands beside it."""
+        return self.text or number(self.high)
+
 
 def bar_figure(title: str, bars: Sequence[Bar], *, description: str, unit: str = "", centre: float | None = None) -> Markup:
-    """Horizontal bars, longest label on the left; ``centre`` draws the line that a tornado turns about."""
+    """Horizontal bars, names on the left; ``centre`` draws the line that a tornado turns about."""
     low, high = extent(
         [edge for bar in bars for edge in (bar.low, bar.high)] + ([centre] if centre else []), zero=not centre
     )
-    label_width, row = 150, 27
-    height = TOP + row * len(bars) + 24
-    x_of = Scale(low, high, label_width, WIDTH - 104)
-    parts = []
+    bottom = TOP + _ROW * len(bars)
+    widest = max((len(bar.words()) for bar in bars), default=0)
+    x_of = Scale(low, high, _NAMES, max(WIDTH - 10 - LETTER * widest, _NAMES + 80))
+    shapes: list[Shape] = []
     for index, bar in enumerate(bars):
-        y = TOP + row * index
+        y = TOP + _ROW * index
         left, right = sorted((x_of(bar.low), x_of(bar.high)))
-        parts.append(
-            f'<text class="tick" x="{label_width - 8}" y="{y + 16}" text-anchor="end">'
-            f"{escape(_short(bar.name))}</text>"
-            f'<rect class="bar c{bar.colour}" x="{left:.1f}" y="{y + 3}" height="19" '
-            f'width="{max(right - left, 1):.1f}"/>'
-            f'<text class="tick" x="{right + 6:.1f}" y="{y + 16}">{escape(bar.text or number(bar.high))}</text>'
-        )
+        shapes += [
+            text("tick", _NAMES - 8, y + 16, _short(bar.name), "end"),
+            rect(f"bar c{bar.colour}", left, y + 3, right - left, 19),
+            text("tick", right + 6, y + 16, bar.words()),
+        ]
     if centre is not None:
-        parts.append(f'<path class="limit" d="M{x_of(centre):.1f} {TOP - 4}V{TOP + row * len(bars)}"/>')
+        shapes.append(path("limit", f"M{x_of(centre):.1f} {TOP - 4}V{bottom}"))
     if unit:
-        parts.append(f'<text class="label" x="{label_width}" y="{height - 6}">{escape(unit)}</text>')
-    return captioned(title, picture(title, description, height, parts))
+        shapes.append(text("label", _NAMES, bottom + 18, unit))
+    return captioned(title, picture(title, description, bottom + 24, shapes))
 
 
-def _short(name: str, most: int = 24) -> str:
+def _short(name: str, most: int = 21) -> str:
     return name if len(name) <= most else name[: most - 1] + "…"

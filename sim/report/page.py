@@ -1,13 +1,16 @@
 """The frame of every page: one file, no external script, style, font or import; light, dark, phone and print.
 
 HTML is written by the templates beside this file (Jinja2), which escape whatever is filled in; Python hands them data.
-What a template made is ``Markup``, and only that goes into a page unescaped.
+What a template made is ``Markup``, and only that goes into a page unescaped. A page states its own content policy: the
+browser fetches nothing and runs this room's script alone, whatever else might have come into it.
 """
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from functools import cache
+from hashlib import sha256
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +27,7 @@ NOTHING = Markup("")
 """A part that is not shown."""
 WIDE_COLUMNS = 12
 """A table of more is set small, and says that it scrolls."""
-_LONG = 60
+_LONG = 34
 """A text of more letters may wrap."""
 
 
@@ -48,11 +51,26 @@ def part(name: str, *data: Any) -> Markup:
     return made.strip()
 
 
-def page(title: str, parts: Iterable[Markup], footer: str = "") -> str:
-    """A complete HTML document."""
-    style = Markup(files("sim.report").joinpath("page.css").read_text(encoding="utf-8"))
-    body = Markup("\n").join(parts)
-    html = templates().get_template("page.html").render(title=title, style=style, body=body, footer=footer).lstrip() + "\n"
+def render(template: str, **data: Any) -> str:
+    """A whole file."""
+    return templates().get_template(template).render(**data).lstrip() + "\n"
+
+
+def own_text(name: str) -> Markup:
+    """A file beside this one, trusted as it is: style sheets and scripts."""
+    return Markup(files("sim.report").joinpath(name).read_text(encoding="utf-8"))
+
+
+def page(title: str, parts: Iterable[Markup], footer: str = "", *, over_time: bool = False) -> str:
+    """A complete HTML document; ``over_time``: with what draws ``times`` (uPlot, 51 kB)."""
+    names = (("uplot/uPlot.iife.min.js", "uplot/uPlot.min.css") if over_time else ()) + ("reading.js", "page.css")
+    texts = [own_text(name) for name in names]
+    script = Markup("").join(text for name, text in zip(names, texts, strict=True) if name.endswith(".js"))
+    style = Markup("").join(text for name, text in zip(names, texts, strict=True) if name.endswith(".css"))
+    digest = b64encode(sha256(script.encode("utf-8")).digest()).decode()
+    html = render(
+        "page.html", title=title, style=style, script=script, digest=digest, body=Markup("\n").join(parts), footer=footer
+    )
     size = len(html.encode("utf-8"))
     if size > MOST_BYTES:
         raise OutputError(f"the page {title!r} would be {size} bytes; at most {MOST_BYTES} are allowed")

@@ -11,15 +11,15 @@ import csv
 import json
 import sys
 from collections.abc import Sequence
-from html import escape
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from sim.errors import ConfigError
-from sim.report.chart import WIDTH, Chart, svg, swatch
+from sim.report.chart import Chart, legend_of, svg
 from sim.report.frontier import cost_chart, load_chart, p95_chart
+from sim.report.page import own_text, render
 from sim.report.run_folder import write_text
+from sim.report.shapes import WIDTH, Shape
 
 _LETTER, _LINE = 6.0, 18.0
 """Mean width of a legend's letter, and height of its line, in units of the picture."""
@@ -40,26 +40,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def standalone(chart: Chart) -> str:
     """A chart as a file of its own: style sheet, ground, title and legend included."""
-    return framed(chart.title, [(s.name, s.colour, s.kind == "dots") for s in chart.series], svg(chart), chart.height)
-
-
-def framed(title: str, series: Sequence[tuple[str, int, bool]], inner: str, height: float) -> str:
-    """``inner``, an SVG of ``WIDTH`` by ``height``, below its title and a legend of (name, colour, whether dots)."""
-    style = files("sim.report").joinpath("page.css").read_text(encoding="utf-8")
-    size = min(13.0, 13 * (WIDTH - 16) / (7.3 * len(title)))
-    parts, x, y = [f'<text x="8" y="18" style="font-size: {size:.3g}px; font-weight: 600">{escape(title)}</text>'], 8.0, 36.0
-    for name, colour, dots in series if len(series) > 1 else ():
+    legend: list[tuple[float, float, list[Shape], str]] = []
+    x, y = 8.0, 36.0
+    named = legend_of(chart) if len(chart.series) > 1 and not chart.direct() else []
+    for shapes, name in named:
         width = 40 + _LETTER * len(name)
         if x > 8 and x + width > WIDTH:
             x, y = 8.0, y + _LINE
-        parts.append(f'<g transform="translate({x:g},{y - 10:g})">{swatch(colour, dots)}</g>')
-        parts.append(f'<text x="{x + 31:g}" y="{y:g}" style="font-size: 11px">{escape(name)}</text>')
+        legend.append((x, y, shapes, name))
         x += width
-    top = y + 4 if len(series) > 1 else 22.0
-    nested = inner.replace("<svg ", f'<svg y="{top:g}" width="{WIDTH}" height="{height:g}" ', 1)
-    box = f'viewBox="0 0 {WIDTH} {top + height:g}" font-family="system-ui, sans-serif"'
-    ground = '<rect width="100%" height="100%" style="fill: var(--ground)"/>'
-    return f'<svg xmlns="http://www.w3.org/2000/svg" {box}><style>{style}</style>{ground}{"".join(parts)}{nested}</svg>\n'
+    size = min(13.0, 13 * (WIDTH - 16) / (7.3 * len(chart.title)))
+    return render(
+        "picture.svg", title=chart.title, size=f"{size:.3g}", width=WIDTH, height=chart.height, top=y + 4 if named else 22,
+        legend=legend, inner=svg(chart), style=own_text("page.css"),
+    )  # fmt: skip
 
 
 def sweep_rows(sweep: Path) -> tuple[list[dict[str, Any]], dict[str, float]]:

@@ -26,7 +26,7 @@ from sim.report.fleet_sizes import fleet_sizes
 from sim.report.labels import label_section
 from sim.report.page import NOTHING, captioned, charts, page, paragraph, section, table
 from sim.report.scale import number
-from sim.report.time_charts import time_figures
+from sim.report.time_charts import time_charts
 
 
 def run_page(
@@ -41,6 +41,7 @@ def run_page(
         f"Simulated {result.end_s:,.0f} s with {result.engine_steps:,} engine steps, seed {scenario.seed}. "
         "Percentiles are linear-interpolated over answered requests; TTFT from the client's send, queue and retries "
         "included; TPOT without the first token.",
+        over_time=True,
     )
 
 
@@ -57,7 +58,7 @@ def run_parts(
         section("Perfect, configured, static", fleet_sizes(summary)),
         extra,
         section("Latency", _latency(result, summary), _handovers(summary)),
-        section("The run over time", charts(*time_figures(result)), _energy(summary)),
+        section("The run over time", time_charts(result), _energy(summary)),
         section("Why the tail waits", _why(summary), _tail(result)),
         section("By route and tenant", _labels(result, summary)),
         section("What happened", *(paragraph(note) for note in notes_of(result)), _events(result)),

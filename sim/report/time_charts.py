@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,9 @@ from markupsafe import Markup
 
 from sim.record.result import Result
 from sim.report.chart import Chart, Series, figure
+from sim.report.page import NOTHING, part
 from sim.report.scale import number
+from sim.report.shapes import DASHES
 
 _MOST_POINTS = 400
 
@@ -21,11 +24,29 @@ def _thin(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.iloc[::-1].iloc[::every].iloc[::-1]
 
 
-def time_figures(result: Result) -> list[Markup]:
+def time_charts(result: Result) -> Markup:
     """Arrivals, requests in the engines, KV, batch, replicas, power and the rolling p95, over the run."""
-    series = result.timeseries
-    if series.empty:
-        return []
+    if result.timeseries.empty:
+        return NOTHING
+    drawn = _charts(result.timeseries)
+    time_s = [_rounded(x) for x in drawn[0].series[0].x]
+    lines = {"time_s": time_s, "charts": [{"unit": chart.y_label, "lines": [*map(_line, chart.series)]} for chart in drawn]}
+    figures = Markup("\n").join(figure(chart, table=False, over_time=True) for chart in drawn)
+    return part("times", figures, lines)
+
+
+def _line(series: Series) -> dict[str, Any]:
+    """A series for ``reading.js``: undefined values are null."""
+    dash = [float(length) for length in DASHES[series.colour % len(DASHES)].split()]
+    values = [_rounded(y) for y in series.y]
+    return {"name": series.name, "colour": series.colour, "dash": dash, "step": series.kind == "step", "values": values}
+
+
+def _rounded(value: float) -> float | None:
+    return float(f"{value:.5g}") if math.isfinite(value) else None
+
+
+def _charts(series: pd.DataFrame) -> list[Chart]:
     step_s = float(series["time_s"].diff().median()) if len(series) > 1 else 1.0
     every = max(1, -(-len(series) // _MOST_POINTS))
     rates = series["arrivals"].rolling(every, min_periods=1).mean() / (step_s or 1.0)
@@ -34,7 +55,7 @@ def time_figures(result: Result) -> list[Markup]:
     view = _thin(series.assign(rate=rates, gb_per_s=read))
     time = view["time_s"].tolist()
 
-    def draw(title: str, y_label: str, *lines: tuple[str, str], scale: float = 1.0, kind: Any = "line") -> Markup:
+    def draw(title: str, y_label: str, *lines: tuple[str, str], scale: float = 1.0, kind: Any = "line") -> Chart:
         drawn = [
             Series(name, time, (view[column] * scale).tolist(), kind=kind, colour=index)
             for index, (name, column) in enumerate(lines)
@@ -43,7 +64,7 @@ def time_figures(result: Result) -> list[Markup]:
             f"{name} peaks at {number(float(np.nanmax([*line.y, 0.0])))}"
             for (name, _), line in zip(lines, drawn, strict=True)
         )
-        return figure(Chart(title, "seconds into the run", y_label, drawn, f"{title}: {peaks}.", height=220), table=False)
+        return Chart(title, "seconds into the run", y_label, drawn, f"{title}: {peaks}.", height=220)
 
     handed = [draw("KV caches read from other replicas", "GB a second", ("read", "gb_per_s"))] if handing.any() else []
     pinned = [("pinned for others", "kv_pinned")] if handing.any() else []

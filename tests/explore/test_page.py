@@ -31,6 +31,9 @@ def test_a_user_turns_pins_compares_and_returns(browser: Browser, url: str) -> N
     assert "gpu=h100" in browser["document.querySelector('#command').textContent"]
     assert "US$ a month" in browser["document.querySelector('#pinned').innerText"]
     assert browser["document.querySelectorAll('#answer figure svg').length"] > 5
+    browser["document.querySelector('#answer figure.live .plot').focus()"]
+    browser.press("End")
+    assert browser["document.querySelector('#answer figure.live output').textContent"].startswith("at ")
 
     address = browser["location.href"]
     browser.open("about:blank")

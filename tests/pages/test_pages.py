@@ -73,3 +73,43 @@ def test_nothing_is_cut_off(browser: Browser, page: str, media: str, width: int)
 def test_wide_tables_scroll_by_keyboard(browser: Browser, page: str) -> None:
     browser.open(page)
     assert browser["[...document.querySelectorAll('.scroll')].every(one => one.tabIndex === 0)"]
+
+
+OVERPRINTED = """[...document.querySelectorAll('svg[role=img]')].flatMap(svg => {
+  const words = [...svg.querySelectorAll('text')].map(t => [t.textContent, t.getBoundingClientRect()]).filter(w => w[1].width);
+  const over = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1 && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 4;
+  return words.flatMap((a, i) => words.slice(i + 1).filter(b => over(a[1], b[1])).map(b => a[0] + ' on ' + b[0]));
+})"""
+
+
+@pytest.mark.parametrize(("media", "width"), [("print", A4_PX), ("screen", 390), ("screen", 1300)])
+def test_no_words_of_a_chart_stand_on_others(browser: Browser, page: str, media: str, width: int) -> None:
+    browser.open(page)
+    with browser.as_medium(media, width):
+        assert browser[OVERPRINTED] == []
+
+
+def test_charts_tell_their_values_to_pointer_and_keyboard(browser: Browser, page: str) -> None:
+    browser.open(page)
+    assert browser["document.querySelectorAll('.plot').length"] >= 1 or "decide" in page
+    assert browser["[...document.querySelectorAll('.plot')].every(one => one.tabIndex === 0 && one.ariaLabel)"]
+    still = "[...document.querySelectorAll('figure:not(.live) > .plot')]"
+    if browser[f"{still}.length"]:
+        browser[f"{still}[0].focus()"]
+        said = []
+        for key in ("Home", "ArrowRight", "End"):
+            browser.press(key)
+            said.append(browser[f"{still}[0].parentElement.querySelector('output').textContent"])
+        assert (all(said) and len({*said}) == 3) or "sweep" in page, said
+        browser.point_at(f"{still}[0]", 0.3)
+        assert ":" in browser[f"{still}[0].parentElement.querySelector('output').textContent"]
+    if browser["document.querySelectorAll('.times').length"]:
+        values = "[...document.querySelectorAll('figure.live .legend b')].map(one => one.textContent)"
+        browser["document.querySelectorAll('figure.live .plot')[1].focus()"]
+        browser.press("End")
+        first = browser[values]
+        browser.press("ArrowLeft")
+        assert all(first) and all(browser[values]) and browser[values] != first, "all charts follow one"
+        browser.point_at("document.querySelector('figure.live .plot')", 0.4)
+        assert all(browser[values])
+    assert browser.complaints == []
