@@ -70,13 +70,19 @@ def watts_over_time(result: Result) -> np.ndarray:
     return np.asarray(drawn / np.where(widths > 0, widths, 1.0))
 
 
+_OF_STEPS = (
+    "pool", "gpus", "busy_s", "seq_s", "kv_block_s", "engine_steps", "input_tokens", "output_tokens",
+)  # fmt: skip
+"""Columns of ``Result.replicas`` that tell what the steps of a replica drew."""
+
+
 def _joules(result: Result, rows: pd.DataFrame, until_s: float) -> tuple[np.ndarray, np.ndarray]:
     """Joules of each replica in ``rows``: for being powered, and for its steps."""
     start_s, stop_s = billed_interval(rows, result.end_s, until_s)
     powered = np.maximum(stop_s - start_s - np.nan_to_num(rows["dead_s"].to_numpy(dtype=float)), 0.0)
     idle, active = np.zeros(len(rows)), np.zeros(len(rows))
     pools = {name: _built(result.scenario, name) for name in rows["pool"].astype(str).unique()}
-    for place, row in enumerate(rows.to_dict("records")):
+    for place, row in enumerate(rows[list(_OF_STEPS)].to_dict("records")):
         model, gpu, engine = pools[str(row["pool"])]
         idle[place] = row["gpus"] * gpu.tdp_w * IDLE * powered[place]
         active[place] = row["gpus"] * joules(gpu, _work_of(model, gpu, engine, row))

@@ -19,6 +19,9 @@ from sim.spec import CostSpec, EngineSpec, GpuSpec, Scenario
 from sim.units import SECONDS_PER_HOUR
 
 
+_AS_LISTED = CostSpec()
+
+
 def usd_per_gpu_hour(gpu: GpuSpec, market: str, cost: CostSpec | None = None) -> float:
     """The price of one GPU-hour of ``gpu`` on ``market`` (on_demand, spot, reserved); ``cost.market`` overrides it.
 
@@ -27,7 +30,7 @@ def usd_per_gpu_hour(gpu: GpuSpec, market: str, cost: CostSpec | None = None) ->
     Raises:
         ConfigError: the preset holds no such price.
     """
-    cost = cost or CostSpec()
+    cost = cost or _AS_LISTED
     market = cost.market or market
     price = gpu.price
     known = {

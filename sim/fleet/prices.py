@@ -37,6 +37,8 @@ class PriceHistory:
     def factor(self, server: Server, at_s: float) -> float:
         """At the moment ``at_s``."""
         series, changes = self._of(server)
+        if not series and not changes:
+            return 1.0
         factor = 1.0
         listed = usd_per_gpu_hour(server.gpu, server.market, self._scenario.cost) if series else 0.0
         known = [usd for time_s, usd in series if time_s <= at_s]

@@ -111,12 +111,14 @@ class Sampler:
 
 def with_rolling_p95s(frame: pd.DataFrame, requests: pd.DataFrame) -> pd.DataFrame:
     """``frame`` with the p95s of the requests that finished in the minute before each row."""
-    answered = requests.dropna(subset=["e2e_s"]).sort_values("finish_s")
-    finish = answered["finish_s"].to_numpy()
+    e2e, finish = requests["e2e_s"].to_numpy(), requests["finish_s"].to_numpy()
+    answered = np.flatnonzero(~np.isnan(e2e))
+    answered = answered[np.argsort(finish[answered], kind="stable")]
+    finish = finish[answered]
     times_s = frame["time_s"].to_numpy() if len(frame) else np.zeros(0)
     lows = np.searchsorted(finish, times_s - ROLLING_S, side="right").tolist()
     highs = np.searchsorted(finish, times_s, side="right").tolist()
     for name in ("ttft_s", "e2e_s"):
-        values = answered[name].to_numpy()
+        values = requests[name].to_numpy()[answered]
         frame[f"{name[:-2]}_p95_s"] = [p95(values[low:high]) for low, high in zip(lows, highs, strict=True)]
     return frame

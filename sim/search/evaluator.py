@@ -6,6 +6,7 @@ uniforms: two candidates differ by what they are, not by luck. Where something i
 so that it holds when most of its replications do.
 
 Of a long trace the decisive hours are run (``sim.search.decisive``), and only the answer's candidates whole (``proved``).
+Points at another load than the scenario's own keep no time series: it costs a third of a small run, and decides nothing.
 """
 
 from __future__ import annotations
@@ -84,16 +85,18 @@ class ScenarioEvaluator:
 
     def whole_run(self, point: Point) -> tuple[Point, Result]:
         """``point`` and its result, run to the end if it was given up before."""
-        if self._kept is not None and self._kept[0] == point and point.stopped_early is None and not point.part:
-            return self._kept
-        return self._run(point.replicas, point.rate_scale, point.seed, point.pools, early_stop=False)
+        kept = self._kept
+        if kept is not None and kept[0] == point and point.stopped_early is None and not point.part:
+            if kept[1].scenario.output.timeseries == self.scenario.output.timeseries:
+                return kept
+        return self._run(point.replicas, point.rate_scale, point.seed, point.pools, early_stop=False, series=True)
 
     def proved(self, point: Point) -> Point:
         """``point`` as its whole run shows it, where only a part of the trace was run; what is asked later is this one."""
         if not point.part:
             return point
         whole, result = self._run(
-            point.replicas, point.rate_scale, point.seed, point.pools, early_stop=True, whole=True
+            point.replicas, point.rate_scale, point.seed, point.pools, early_stop=True, whole=True, series=True
         )
         self._known[point.replicas, point.rate_scale, point.pools] = whole
         if whole.holds:
@@ -126,14 +129,15 @@ class ScenarioEvaluator:
 
     def _replicated(self, replicas: int, rate_scale: float, pools: Sizes) -> tuple[Point, Result]:
         search, seed = self.scenario.search, self.scenario.seed
-        runs = [self._run(replicas, rate_scale, seed, pools, early_stop=search.early_stop)]
+        own = rate_scale == self.scenario.workload.rate_scale
+        runs = [self._run(replicas, rate_scale, seed, pools, early_stop=search.early_stop, series=own)]
         if runs[0][0].part or not self.random:  # a trace so long is its own replication
             return runs[0]
         for number in range(1, max(search.replications, search.max_replications)):
             agreed = len({point.holds for point, _ in runs}) == 1
             if len(runs) >= search.replications and agreed:
                 break
-            runs.append(self._run(replicas, rate_scale, seed + number, pools, early_stop=search.early_stop))
+            runs.append(self._run(replicas, rate_scale, seed + number, pools, early_stop=search.early_stop, series=own))
         runs.sort(key=lambda run: (not run[0].holds, run[0].tightness))
         return runs[len(runs) // 2]
 
@@ -146,9 +150,11 @@ class ScenarioEvaluator:
         return self._decisive[rate_scale]
 
     def _run(
-        self, replicas: int, rate_scale: float, seed: int, pools: Sizes, *, early_stop: bool, whole: bool = False
-    ) -> tuple[Point, Result]:
-        scenario = replace(with_point(self.scenario, replicas, rate_scale, pools), seed=seed)
+        self, replicas: int, rate_scale: float, seed: int, pools: Sizes, *,
+        early_stop: bool, whole: bool = False, series: bool = False,
+    ) -> tuple[Point, Result]:  # fmt: skip
+        output = replace(self.scenario.output, timeseries=self.scenario.output.timeseries and series)
+        scenario = replace(with_point(self.scenario, replicas, rate_scale, pools), seed=seed, output=output)
         trace = self.trace(rate_scale) if seed == self.scenario.seed else load_trace(scenario)
         watch = watch_of_this_job()
         watch.points, watch.doing = len(self.points), f"{replicas} replicas at {rate_scale:.4g} times the load"

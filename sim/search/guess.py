@@ -1,7 +1,8 @@
 """What a replica is guessed to sustain, to start searches near their answer: ``sim.analysis.steady``, derated.
 
 A replica on its own has nobody to share a burst with and sustains less than one of a fleet, ``ALONE`` of that again. (The
-share was read off the default sweep; it only decides how many runs are needed.)
+share was read off the default sweep; it only decides how many runs are needed.) Where one replica was simulated, each of n
+sustains ``ceiling - (ceiling - alone) / sqrt(n)``, as ``sim.cost.capacity_curve`` has it between two counts.
 """
 
 from __future__ import annotations
@@ -21,6 +22,18 @@ def pooled_rate_per_s(scenario: Scenario, trace: Trace) -> float:
     """About how many of ``trace``'s requests a second each replica of a fleet serves within the TPOT target."""
     prompt, answer = float(trace.input_tokens.mean()), float(trace.output_tokens.mean())
     return POOLED * steady_replica(scenario, prompt, answer).rate_per_s
+
+
+def guessed_replicas(load: float, pooled: float, alone: float | None) -> int:
+    """About how many replicas carry ``load`` where each of a fleet carries ``pooled`` (same unit), and one on its own was
+    seen to carry ``alone``."""
+    if alone is None:
+        return math.ceil(load / pooled)
+    if alone >= pooled / POOLED:
+        return math.ceil(load / alone)
+    ceiling = pooled / POOLED
+    root = (ceiling - alone + math.sqrt((ceiling - alone) ** 2 + 4 * ceiling * load)) / (2 * ceiling)
+    return max(1, round(root**2))
 
 
 def guessed_pair(scenario: Scenario, trace: Trace, prefill: str, decode: str) -> tuple[int, int]:

@@ -1,9 +1,9 @@
 """The highest load that a given fleet sustains within the objective, as a multiplier on the trace's arrival rate.
 
 Rates nest (``workload.rate_scale`` thins by one fixed uniform per request), so a higher load contains the lower one's
-requests and the response is close to monotone. The bracket grows from ``start`` by a factor of 1.1, 1.21, 1.46, then
-1.5 a step, and is then halved geometrically until high / low <= 1 + ``tolerance``. The answer is its lower end: a load
-that was run and held.
+requests and the response is close to monotone. The bracket grows from ``start`` by a factor of 1.04, 1.08, 1.17, 1.37,
+then 1.5 a step, and is then halved geometrically until high / low <= 1 + ``tolerance``. The answer is its lower end: a
+load that was run and held.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 
 from sim.search.point import Evaluate, Point, Solution, nearest_miss
 
-_FIRST_FACTOR, _MOST_FACTOR = 1.1, 1.5
+_FIRST_FACTOR, _MOST_FACTOR = 1.04, 1.5
 
 
 def highest_load(

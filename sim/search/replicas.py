@@ -1,7 +1,7 @@
 """The fewest replicas whose percentiles meet the objective, at a given load.
 
 More replicas never hurt but for scheduling anomalies, so the smallest count is found by bracketing and bisection: walk
-from ``start`` in doubling steps towards the side that is still unknown, then halve. Started at the answer, the walk
+from ``start`` in steps of 1, 1, 2, 4, ... towards the side that is still unknown, then halve. Started at the answer, the walk
 costs two runs: the answer holds, its neighbour below does not. That neighbour is always among the points, so the
 answer is verified from below.
 
@@ -31,7 +31,7 @@ def fewest_replicas(evaluate: Evaluate, *, low: int, high: int, start: int, rate
         return seen[count].holds
 
     fails_at, holds_at = low - 1, high + 1  # exclusive ends: nothing below low is allowed, nothing above high
-    count, step = min(max(start, low), high), 1
+    first = count = min(max(start, low), high)
     while holds_at - fails_at > 1:
         if holds(count):
             holds_at = count
@@ -39,10 +39,9 @@ def fewest_replicas(evaluate: Evaluate, *, low: int, high: int, start: int, rate
             fails_at = count
         if fails_at >= low and holds_at <= high:  # both sides seen: halve
             count = (fails_at + holds_at) // 2
-        elif holds_at <= high:
-            count, step = max(low, holds_at - step), step * 2
         else:
-            count, step = min(high, fails_at + step), step * 2
+            step = max(1, abs(count - first))
+            count += -step if holds_at <= high else step
         count = min(max(count, fails_at + 1), holds_at - 1)
 
     while holds_at < high and _contradicts_monotony(seen) and not holds(holds_at + 1):

@@ -18,7 +18,7 @@ from sim.errors import ConfigError, InfeasibleError
 from sim.record import Result
 from sim.search.alone import missed_alone
 from sim.search.evaluator import ScenarioEvaluator, with_point
-from sim.search.guess import ALONE, guessed_pair, pooled_rate_per_s
+from sim.search.guess import ALONE, guessed_pair, guessed_replicas, pooled_rate_per_s
 from sim.search.load import highest_load
 from sim.search.over_seeds import over_seeds
 from sim.search.pair import cheapest_pair
@@ -88,14 +88,14 @@ def solve(scenario: Scenario, how: Solve, evaluator: ScenarioEvaluator | None = 
     if how == "replicas":
         if scenario.search.one_replica_load and evaluate.decisive(rate_scale) is None and scenario.fleet.cells == 1:
             one = _load(scenario, evaluate, 1, guess * ALONE)
-        per_replica = max(guess, one.best.rate_scale if one is not None and one.best is not None else 0.0)
+        alone = one.best.rate_scale if one is not None and one.best is not None else None
         found = _proved(evaluate, lambda: fewest_replicas(
             evaluate, low=max(scenario.search.min_replicas, scenario.fleet.cells), high=_most_replicas(scenario),
-            start=math.ceil(rate_scale / per_replica), rate_scale=rate_scale,
+            start=guessed_replicas(rate_scale, guess, alone), rate_scale=rate_scale,
         ))  # fmt: skip
     else:
-        alone = ALONE if scenario.fleet.replicas == 1 else 1.0
-        start = guess * alone * scenario.fleet.replicas
+        sharing = ALONE if scenario.fleet.replicas == 1 else 1.0
+        start = guess * sharing * scenario.fleet.replicas
         found = _proved(evaluate, lambda: _load(scenario, evaluate, scenario.fleet.replicas, start))
     part = evaluate.decisive(rate_scale)
     searched = ""
