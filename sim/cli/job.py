@@ -33,6 +33,7 @@ from sim.cli.progress import PROGRESS, left_in
 from sim.cli.scenario import digest_of, scenario_from
 from sim.cli.search_table import load_section_of, write_search_table
 from sim.cli.stored import checked, json_object, text_of
+from sim.cli.stored_run import leaves_its_page
 from sim.cost import gpus_per_replica
 from sim.decision.table import answer_words
 from sim.errors import ConfigError, InfeasibleError, SimError
@@ -170,7 +171,8 @@ def run_job(config: DictConfig) -> JobOutcome:
             return _decided(scenario, folder, overrides, digest)
         how = how_to_solve(scenario, multirun=multirun, axes=tuple(hydra.sweeper.get("params") or ()))
         with left_in(folder) if multirun else nullcontext():
-            outcome = solve_and_write(scenario, how, folder, overrides, digest)
+            later = multirun and leaves_its_page(scenario.output)
+            outcome = solve_and_write(scenario, how, folder, overrides, digest, page=not later)
     except InfeasibleError as error:  # not even tried: the budget pays for nothing
         outcome = JobOutcome("infeasible", str(folder), overrides, reason=str(error))
     except SimError as error:
@@ -251,9 +253,10 @@ def _decided(scenario: Scenario, folder: Path, overrides: tuple[str, ...], diges
 
 
 def solve_and_write(
-    scenario: Scenario, how: Solve, folder: Path, overrides: tuple[str, ...], digest: str
+    scenario: Scenario, how: Solve, folder: Path, overrides: tuple[str, ...], digest: str, page: bool = True
 ) -> JobOutcome:
-    """Solve ``scenario`` and write the run folder of its answer (beside it the points that were searched)."""
+    """Solve ``scenario`` and write the run folder of its answer, beside it the points that were searched, and ``page``: its
+    page too."""
     wall_s, cpu_s = time.perf_counter(), time.process_time()
     evaluate = ScenarioEvaluator(scenario)
     try:
@@ -272,8 +275,11 @@ def solve_and_write(
     write_parquet(folder / "replicas.parquet", answer.result.replicas)
     command = decide_command(overrides)
     manifest = manifest_of(answer.result, digest, wall_s, cpu_s) | {"decide": command}
-    extra = load_section_of(folder, answer.result, answer.summary) if answer.scenario.output.report else NOTHING
-    write_run(folder, answer.result, answer.summary, tree, config_text, manifest, extra=extra, command=command)
+    page = page and answer.scenario.output.report
+    extra = load_section_of(folder, answer.result, answer.summary) if page else NOTHING
+    write_run(
+        folder, answer.result, answer.summary, tree, config_text, manifest, extra=extra, command=command, page=page
+    )
     return _outcome(answer, folder, overrides, digest, wall_s)
 
 

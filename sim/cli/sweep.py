@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,11 @@ from typing import Any
 from sim.analysis.attribution import why_words
 from sim.analysis.economics import TIE, Decision, decide
 from sim.analysis.judge import verdict_words
-from sim.cli.job import JobOutcome, read_outcome
+from sim.cli.job import JobOutcome
 from sim.cli.price_notes import price_notes
 from sim.cli.search_table import read_search_table
-from sim.cli.stored import stored_scenario, stored_summary
-from sim.cli.sweep_members import membership
+from sim.cli.stored import stored_scenario
+from sim.cli.sweep_jobs import Job, best_job, keep_pages, keep_winner_only, read_jobs, tied_jobs
 from sim.cli.sweep_pareto import pareto_facts, with_pareto
 from sim.report import csv_text, frontier_html, frontier_markdown, print_frontier_table, write_json, write_text
 from sim.report.decision import decision_section, decision_sentence
@@ -29,30 +28,10 @@ from sim.report.names import fleet_words
 from sim.report.run_folder import json_text
 from sim.workload.trace import left_out_sentences
 
-_LOSERS_DROP = {
-    "requests.parquet": "requests", "replicas.parquet": "requests", "timeseries.parquet": "timeseries",
-    "steps.parquet": "steps", "report.html": "report",
-}  # fmt: skip
-"""Large file -> the ``output.*`` that asks for it."""
 _NESTED = ("capacity", "by_route", "by_tenant", "why_missed")
 """Keys of a summary that hold no number each; ``sweep.csv`` says in words why a job missed."""
 _CAP, _GPU, _REPLICAS = "engine.max_num_seqs", "gpu", "fleet.replicas"
 _STATISTICS = ("p50", "p95", "p99")
-
-
-@dataclass(frozen=True)
-class Job:
-    """One finished job of a sweep."""
-
-    number: int
-    outcome: JobOutcome
-    summary: Mapping[str, Any]
-    """``summary.json``; empty for a job that could not run."""
-
-    @property
-    def holds(self) -> bool:
-        """True when the job's answer meets the SLO."""
-        return self.outcome.status == "done" and self.outcome.holds
 
 
 def finish_sweep(folder: Path, *, interrupted: bool = False, as_json: bool = False) -> int:
@@ -78,7 +57,8 @@ def finish_sweep(folder: Path, *, interrupted: bool = False, as_json: bool = Fal
     write_text(folder / "frontier.html", frontier_html(rows, answer=sentence, targets=targets, notes=notes, extra=against))
     words = [decision_sentence(decisions)] if decisions else []
     write_text(folder / "answer.md", frontier_markdown(rows, answer=sentence, notes=[*words, *notes]))
-    _keep_winner_only(folder, jobs, best)
+    keep_pages(folder, jobs, best)
+    keep_winner_only(folder, jobs, best)
     if as_json:
         print(json_text(answer | facts | {"answer": sentence, "folder": str(folder), "interrupted": interrupted}))
         if best is None:
@@ -139,57 +119,6 @@ def exit_code(jobs: Sequence[Job]) -> int:
     if all(job.outcome.status == "cannot_run" for job in jobs):
         return 2
     return 0 if any(job.holds for job in jobs) else 3
-
-
-def read_jobs(folder: Path) -> list[Job]:
-    """The finished jobs of a sweep folder, by number, without those that an earlier sweep left there."""
-    belongs, jobs = membership(folder), []
-    for path in folder.glob("*/job.json"):
-        outcome = read_outcome(path.parent)
-        if outcome is None:
-            print(f"{path}: is not what a job writes; the job counts as not finished", file=sys.stderr)
-        elif path.parent.name.isdigit() and belongs(outcome.overrides):
-            ran = outcome.status in ("done", "infeasible") and (path.parent / "summary.json").is_file()
-            jobs.append(Job(int(path.parent.name), outcome, stored_summary(path.parent) if ran else {}))
-    return sorted(jobs, key=lambda job: job.number)
-
-
-def best_job(jobs: Sequence[Job]) -> Job | None:
-    """The cheapest job that holds (within 0.5 % it is a tie: the smallest batch cap wins, it spares KV and tail, then the
-    fewest GPUs); else the nearest miss; None when none ran."""
-    ran = [job for job in jobs if job.summary]
-    holding = [job for job in ran if job.holds]
-    if holding:
-        return min(
-            tied_jobs(holding), key=lambda job: (job.outcome.max_num_seqs or 0, _gpus(job), _usd(job), job.number)
-        )
-    return min(ran, key=lambda job: (_tightness(job), job.number), default=None)
-
-
-def tied_jobs(jobs: Sequence[Job]) -> list[Job]:
-    """Of the jobs that hold, those within 0.5 % of the cheapest: nothing here tells them apart."""
-    holding = [job for job in jobs if job.holds]
-    least = min(map(_usd, holding), default=math.inf)
-    return [job for job in holding if _usd(job) <= least * (1 + TIE)]
-
-
-def _gpus(job: Job) -> int:
-    return job.outcome.gpus_per_replica * (job.outcome.replicas or 0)
-
-
-def _usd(job: Job) -> float:
-    usd = job.outcome.usd_per_1m_output_tokens
-    return math.inf if usd is None else usd
-
-
-def _tightness(job: Job) -> float:
-    slo = job.summary["slo"]
-    if slo["verdict"] == "overloaded":
-        return math.inf
-    ratios = [
-        slo["attained"][name] / limit for name, limit in slo["targets"].items() if slo["attained"].get(name) is not None
-    ]
-    return max(ratios, default=math.inf)
 
 
 def axes_of(jobs: Sequence[Job]) -> list[str]:
@@ -382,13 +311,3 @@ def sureness(summary: Mapping[str, Any]) -> str:
     if not words:
         return "no interval"
     return f"meets it {words}" if summary["slo"]["claim"] else words
-
-
-def _keep_winner_only(folder: Path, jobs: Sequence[Job], best: Job | None) -> None:
-    """Large files stay with the winner alone, except where a job's own overrides ask for them (``output.*``)."""
-    for job in jobs:
-        asked = {override.lstrip("+").lower() for override in job.outcome.overrides}
-        if best is not None and job.number != best.number:
-            for name, output in _LOSERS_DROP.items():
-                if f"output.{output}=true" not in asked:
-                    (folder / str(job.number) / name).unlink(missing_ok=True)

@@ -18,7 +18,6 @@ from sim.errors import ConfigError
 from sim.spec import CostSpec, EngineSpec, GpuSpec, Scenario
 from sim.units import SECONDS_PER_HOUR
 
-
 _AS_LISTED = CostSpec()
 
 

@@ -24,7 +24,8 @@ from sim.report.run_page import run_page
 
 _FILES = (
     "job.json", "summary.json", "config.yaml", "manifest.json", "cost.json", "events.jsonl", "search.csv", "report.html",
-    "requests.parquet", "replicas.parquet", "timeseries.parquet", "ranks.parquet", "features.parquet", "steps.parquet",
+    "requests.parquet", "replicas.parquet", "timeseries.parquet", "ranks.parquet", "tiers.parquet", "features.parquet",
+    "steps.parquet",
 )  # fmt: skip
 """What a job leaves, in the order in which a rerun removes it."""
 
@@ -39,15 +40,17 @@ def write_run(
     *,
     extra: Markup = NOTHING,
     command: str = "servecap decide",
+    page: bool = True,
 ) -> None:
-    """Write what ``scenario.output`` asks for, and always config, manifest, summary, cost and events.
+    """Write what ``scenario.output`` asks for (but the page where it is made later), and always config, manifest, summary,
+    cost and events.
 
     Raises:
         OutputError: the folder cannot be written.
     """
     output = result.scenario.output
     write_text(folder / "config.yaml", config_yaml_text)
-    write_json(folder / "manifest.json", manifest)
+    write_json(folder / "manifest.json", {**manifest, "api_bill_usd": result.api_bill_usd})
     write_json(folder / "cost.json", cost_tree.as_dict())
     write_text(folder / "events.jsonl", "".join(_json(event, indent=None) + "\n" for event in result.events))
     if output.requests:
@@ -62,7 +65,7 @@ def write_run(
         write_parquet(folder / "features.parquet", result.features)
     if output.steps and result.steps is not None:
         write_parquet(folder / "steps.parquet", result.steps)
-    if output.report:
+    if output.report and page:
         write_report_html(folder, result, summary, cost_tree, extra=extra, command=command)
     write_json(folder / "summary.json", summary)
 

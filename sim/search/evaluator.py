@@ -86,9 +86,9 @@ class ScenarioEvaluator:
     def whole_run(self, point: Point) -> tuple[Point, Result]:
         """``point`` and its result, run to the end if it was given up before."""
         kept = self._kept
-        if kept is not None and kept[0] == point and point.stopped_early is None and not point.part:
-            if kept[1].scenario.output.timeseries == self.scenario.output.timeseries:
-                return kept
+        whole = point.stopped_early is None and not point.part
+        if kept is not None and kept[0] == point and whole and kept[1].scenario.output == self.scenario.output:
+            return kept
         return self._run(point.replicas, point.rate_scale, point.seed, point.pools, early_stop=False, series=True)
 
     def proved(self, point: Point) -> Point:

@@ -1,9 +1,9 @@
 """The fewest replicas whose percentiles meet the objective, at a given load.
 
 More replicas never hurt but for scheduling anomalies, so the smallest count is found by bracketing and bisection: walk
-from ``start`` in steps of 1, 1, 2, 4, ... towards the side that is still unknown, then halve. Started at the answer, the walk
-costs two runs: the answer holds, its neighbour below does not. That neighbour is always among the points, so the
-answer is verified from below.
+from ``start`` in steps of 1, 1, 2, 4, ... towards the side that is still unknown, then halve. Started at the answer, or
+one below it, the walk costs two runs: the answer holds, its neighbour below does not. That neighbour is always among the
+points, so the answer is verified from below.
 
 Where the points seen contradict monotony (a percentile that got worse with more replicas), the neighbour above is run
 as well, and a count that holds only by such an anomaly is passed over.

@@ -56,8 +56,9 @@ def test_a_folder_cannot_be_repeated(servecap) -> None:
     assert "--seeds 3" in ended.message
 
 
-def test_report_writes_the_page_again(servecap, tmp_path: Path) -> None:
-    assert servecap(*SMALL, "fleet.replicas=2", "hydra.run.dir=run").code == 0
+@pytest.mark.parametrize("asked", [("fleet.replicas=2",), ("experiment=hybrid",)], ids=["plain", "api"])
+def test_report_writes_the_page_again(servecap, tmp_path: Path, asked: tuple[str, ...]) -> None:
+    assert servecap("run", *SMALL, *asked, "hydra.run.dir=run").code == 0
     page = tmp_path / "run" / "report.html"
     before = page.read_text()
     page.unlink()
@@ -73,6 +74,20 @@ def test_report_writes_a_sweep_again(servecap, tmp_path: Path) -> None:
         path.unlink()
     assert servecap("report", "sweep").code == 0
     assert [path.read_text() for path in files] == before
+
+
+def test_a_sweep_makes_the_page_of_its_answer_and_of_jobs_that_ask(servecap, tmp_path: Path) -> None:
+    def pages(name: str) -> list[bool]:
+        return [(tmp_path / name / job / "report.html").exists() for job in "01"]
+
+    sized = ("-m", *SMALL, *FAST, "engine.max_num_seqs=8,128", "slo.ttft_p95_s=1.5")
+    servecap(*sized, "hydra.sweep.dir=sweep")
+    servecap(*sized, "output.report=true", "hydra.sweep.dir=asked")
+    assert (pages("sweep"), pages("asked")) == ([False, True], [True, True])
+    before = (tmp_path / "sweep" / "1" / "report.html").read_text()
+    assert "Cost against load" in before
+    assert servecap("report", str(tmp_path / "sweep" / "1")).code == 0
+    assert (tmp_path / "sweep" / "1" / "report.html").read_text() == before
 
 
 def test_report_of_another_folder_is_bad_input(servecap, tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sim.perf.steady import POOLED
 from sim.search import Point, feasible_caps, fewest_replicas, highest_load, refined_caps
+from sim.search.guess import guessed_replicas
 
 LIMITS = {"ttft_p95_s": 2.0, "tpot_p95_s": 0.1}
 
@@ -51,6 +53,17 @@ def test_a_good_guess_costs_two_runs(capacity: float) -> None:
     queue = Queue(capacity)
     fewest_replicas(queue, low=1, high=64, start=answer)
     assert len(queue.asked) <= 2
+
+
+@given(load=st.floats(0.1, 500), alone=st.floats(0.1, 2), shared=st.floats(1, 3))
+def test_the_guess_from_one_replica_lies_between_what_it_and_the_fleet_would_say(
+    load: float, alone: float, shared: float
+) -> None:
+    ceiling = alone * shared
+    found = guessed_replicas(load, ceiling * POOLED, alone)
+    assert math.floor(load / ceiling) <= found <= math.ceil(load / alone)
+    assert guessed_replicas(2 * load, ceiling * POOLED, alone) >= found
+    assert guessed_replicas(load, ceiling * POOLED, None) == math.ceil(load / (ceiling * POOLED))
 
 
 def test_a_count_that_holds_by_an_anomaly_is_passed_over() -> None:
