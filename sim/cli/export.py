@@ -23,8 +23,9 @@ from sim.cli.compose import composed_scenario
 from sim.errors import ConfigError, OutputError
 from sim.perf.collectives import machines
 from sim.spec import EngineSpec, ModelSpec, Scenario
+from sim.spec.model import model_reference
 from sim.spec.releases import parse_version
-from sim.spec.serve_line import model_reference, serve_words
+from sim.spec.serve_line import serve_environment, serve_words
 
 _IMAGES = {
     "vllm": "vllm/vllm-openai:v{version}", "sglang": "lmsysorg/sglang:latest",
@@ -85,6 +86,10 @@ def exported(scenario: Scenario, form: str) -> str:
     return yaml.dump_all(documents, Dumper=_Plain, sort_keys=False, width=120)
 
 
+def _environment(engine: EngineSpec) -> list[dict[str, str]]:
+    return [{"name": name, "value": value} for name, value in serve_environment(engine).items()]
+
+
 def _gpus(engine: EngineSpec) -> int:
     return engine.gpus
 
@@ -100,6 +105,7 @@ def _kubernetes(label: str, model: ModelSpec, engine: EngineSpec, replicas: int)
     container = {
         "name": "server", "image": _image(engine), "command": words[:2] if engine.name != "sglang" else words[:3],
         "args": words[2:] if engine.name != "sglang" else words[3:], "ports": [{"containerPort": port}],
+        **({"env": _environment(engine)} if _environment(engine) else {}),
         "resources": {"limits": {"nvidia.com/gpu": _gpus(engine)}},
         "readinessProbe": {"httpGet": {"path": "/health", "port": port}, "periodSeconds": 10, "failureThreshold": 360},
         "volumeMounts": [{"name": "shm", "mountPath": "/dev/shm"}],
@@ -122,6 +128,7 @@ def _llm_d(label: str, model: ModelSpec, engine: EngineSpec, replicas: int) -> l
     container = {
         "name": "vllm", "image": _image(engine), "modelCommand": "vllmServe", "args": serve_words(model, engine)[3:],
         "resources": {"limits": {"nvidia.com/gpu": str(_gpus(engine))}},
+        **({"env": _environment(engine)} if _environment(engine) else {}),
     }  # fmt: skip
     served = model_reference(model)
     parallelism = {"tensor": engine.tensor_parallel_size}
@@ -140,6 +147,7 @@ def _dynamo(label: str, model: ModelSpec, engine: EngineSpec, replicas: int) -> 
     worker = {
         "componentType": "worker", "replicas": replicas, "resources": {"limits": {"gpu": str(_gpus(engine))}},
         "extraPodSpec": {"mainContainer": {"command": ["python3"], "args": args}},
+        **({"envs": _environment(engine)} if _environment(engine) else {}),
     }  # fmt: skip
     return [{
         "apiVersion": "nvidia.com/v1alpha1", "kind": "DynamoGraphDeployment", "metadata": {"name": label},

@@ -69,7 +69,7 @@ def draft_parallel_size(engine: EngineSpec) -> int:
 def draft_weights_bytes(drafting: Drafting, spec: SpeculativeSpec, tensor_parallel: int) -> float:
     """Bytes on one GPU of everything that the draft does not share with the target."""
     shared = replace(drafting.model, vocab_size=1, tied_embeddings=True)
-    layers = weights_bytes_per_gpu(shared, tensor_parallel, towers=False)
+    layers = weights_bytes_per_gpu(shared, tensor_parallel, towers="none")
     entries = drafting.model.vocab_size * drafting.model.hidden_size * 2.0 / tensor_parallel
     tied = drafting.model.tied_embeddings and drafting.own_embedding
     ends = (drafting.own_embedding + drafting.own_head - tied) * entries

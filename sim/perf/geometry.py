@@ -14,7 +14,7 @@ Source: the published architectures; checked against published parameter counts 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from sim.perf.matrices import Matrix, matrices
 from sim.spec.layers import (
@@ -91,14 +91,15 @@ def weights_bytes_per_gpu(
     tensor_parallel: int = 1,
     pipeline_parallel: int = 1,
     *,
-    towers: bool = True,
+    towers: Literal["split", "whole", "none"] = "split",
     experts: ExpertSplit | None = None,
 ) -> float:
     """Weight bytes of the fullest GPU.
 
     Matrices are split over the tensor-parallel ranks (K and V heads are repeated where there are fewer than ranks), the
     layers over the pipeline stages; router, norms and biases stay in 16 bits whatever the weight type. ``towers``: those
-    beside the language model are loaded. ``experts``: None = sliced over the tensor-parallel ranks.
+    beside the language model are split like the rest, whole on every GPU, or not loaded. ``experts``: None = sliced over
+    the tensor-parallel ranks.
     """
     experts = experts or ExpertSplit(tensor_parallel)
     layers = sum(
@@ -111,7 +112,8 @@ def weights_bytes_per_gpu(
     ends = embedding_bytes(model), 0.0 if model.tied_embeddings else head_bytes(model)
     # input embedding and output head live on the same GPU unless there are stages
     outside = (sum(ends) if pipeline_parallel == 1 else max(ends)) / tensor_parallel
-    beside = sum(2.0 * tower.parameters / tensor_parallel for tower in model.towers) if towers else 0.0
+    held = {"split": 1.0 / tensor_parallel, "whole": 1.0, "none": 0.0}[towers]
+    beside = held * sum(2.0 * tower.parameters for tower in model.towers)
     return layers + outside + beside + 2.0 * (model.hidden_size + model.other_parameters / tensor_parallel)
 
 

@@ -123,7 +123,7 @@ def cache_layout(model: ModelSpec, engine: EngineSpec) -> CacheLayout:
             continue
         size = layer_kv_bytes(model, group, engine.kv_cache_dtype, tensor)
         if size:
-            sizes = kinds.setdefault(_kind(group), {})
+            sizes = kinds.setdefault(("full", 0) if engine.disable_hybrid_kv_cache_manager else _kind(group), {})
             sizes[size] = sizes.get(size, 0) + count
         if group.state is not None:
             sizes = kinds.setdefault(("state", 0), {})

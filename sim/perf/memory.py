@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from sim.errors import DoesNotFitError
 from sim.perf.activations import Term, graph_bytes, terms
@@ -205,7 +206,7 @@ def arithmetic(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> MemoryPlan
     device = gpu.memory_gib * GIB
     usable = device * engine.gpu_memory_utilization
     experts = ExpertSplit(engine.expert_ranks, engine.enable_expert_parallel, engine.num_redundant_experts)
-    towers = not engine.language_model_only
+    towers = _towers(engine)
     weights = weights_bytes_per_gpu(model, tensor, pipeline, towers=towers, experts=experts)
     beside = _beside(model, gpu, engine)
     rest = (*terms(model, gpu, engine), *beside)
@@ -236,6 +237,12 @@ def arithmetic(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> MemoryPlan
         max_num_seqs=engine.max_num_active_seqs or engine.max_num_seqs or 256,
         stated=stated,
     )
+
+
+def _towers(engine: EngineSpec) -> Literal["split", "whole", "none"]:
+    if engine.language_model_only:
+        return "none"
+    return "whole" if engine.mm_encoder_tp_mode == "data" else "split"
 
 
 def _beside(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> tuple[Term, ...]:

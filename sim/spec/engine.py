@@ -20,7 +20,7 @@ from sim.spec.layers import WeightDtype
 from sim.spec.lora import LoraSpec
 from sim.spec.releases import NEWEST, OPTIONS, parse_version, release_of
 from sim.spec.speculative import SpeculativeSpec, none_is_off
-from sim.spec.spellings import AUTO_LENGTH, as_bytes, as_kv_dtype, as_tokens, as_weight_dtype
+from sim.spec.spellings import AUTO_LENGTH, as_bytes, as_kv_dtype, as_state_dtype, as_tokens, as_weight_dtype
 from sim.spec.strict import STRICT
 
 All2AllBackend = Literal[
@@ -73,6 +73,12 @@ class EngineSpec:
     """Quantise the checkpoint's matrices while loading, e.g. ``fp8``; null, or its own method, = as they are."""
     language_model_only: bool = False
     """Load no vision or audio tower (``--limit-mm-per-prompt`` of 0 for all kinds)."""
+    mm_encoder_tp_mode: Literal["weights", "data"] = "weights"
+    """How tensor-parallel GPUs share the towers; data = each has them whole. Default: vLLM's."""
+    disable_hybrid_kv_cache_manager: bool = False
+    """Layers with a window keep every token, as those without do."""
+    mamba_ssm_cache_dtype: Annotated[Literal["auto", "bf16", "fp16", "fp32"], BeforeValidator(as_state_dtype)] = "auto"
+    """Type of recurrent states; auto = what the checkpoint says."""
     performance_mode: Literal["balanced", "interactivity", "throughput"] = "balanced"
     """throughput doubles the default budgets of tokens and sequences."""
     max_cudagraph_capture_size: int | None = Field(default=None, ge=0)

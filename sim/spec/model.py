@@ -10,6 +10,7 @@ model's name. Llama-3.1-8B is
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import field
 from typing import Any, Literal
@@ -100,3 +101,11 @@ def model_to_data(model: ModelSpec) -> dict[str, Any]:
     """Plain data from which ``parse_model`` makes the same model again."""
     found: dict[str, Any] = _MODEL.dump_python(model, mode="json")
     return found
+
+
+def model_reference(model: ModelSpec) -> str:
+    """The Hugging Face name that a preset's source states, or the folder of the file that was read."""
+    named = re.match(r"([\w.-]+/[\w.-]+)", model.source)
+    if isinstance(model.hf_config, str):
+        return model.hf_config.removesuffix("/config.json")
+    return named[1] if named is not None else model.name

@@ -7,6 +7,7 @@ from dataclasses import fields
 
 from sim.spec import EngineSpec
 from sim.spec.kv_offload import KvOffloadSpec
+from sim.spec.model import model_reference
 from sim.spec.speculative import SpeculativeSpec
 from sim.units import GIB
 
@@ -38,7 +39,7 @@ def feature_words(engine: EngineSpec) -> list[str]:
     if spec.drafts:
         usual = SpeculativeSpec()
         stated = {name: getattr(spec, name) for name in SAME_NAMES if getattr(spec, name) != getattr(usual, name)}
-        model = {"model": spec.model.name} if spec.model is not None else {}
+        model = {"model": model_reference(spec.model)} if spec.model is not None else {}
         words += ["--speculative-config", json.dumps({"method": spec.method, **model, **stated})]
     if engine.kv_offloading_size_gib:
         words += _offloading(engine)

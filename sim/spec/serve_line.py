@@ -7,10 +7,11 @@ server's flags can say has no flag and is left out.
 from __future__ import annotations
 
 import json
-import re
 import shlex
+from typing import Any
 
 from sim.spec import EngineSpec, ModelSpec
+from sim.spec.model import model_reference
 from sim.spec.serve_features import feature_words
 from sim.spec.spellings import AUTO_LENGTH
 
@@ -21,15 +22,18 @@ VLLM_OPTIONS = (
     "enable_chunked_prefill", "long_prefill_token_threshold", "long_prefill_token_threshold_adaptive", "scheduling_policy",
     "watermark", "scheduler_reserve_full_isl", "prefill_schedule_interval", "async_scheduling", "enforce_eager",
     "max_cudagraph_capture_size", "cudagraph_capture_sizes", "performance_mode", "language_model_only", "data_parallel_size",
+    "mm_encoder_tp_mode", "disable_hybrid_kv_cache_manager", "mamba_ssm_cache_dtype",
     "enable_expert_parallel", "all2all_backend", "enable_eplb", "enable_dbo", "dbo_decode_token_threshold",
     "dbo_prefill_token_threshold",
 )  # fmt: skip
 """Keys of ``engine`` that are options of ``vllm serve`` under the same name."""
-_THEIR_NAMES = {
+THEIR_OPTIONS = {
     "sglang": {
         "tensor_parallel_size": "tp-size", "pipeline_parallel_size": "pp-size", "max_model_len": "context-length",
         "max_num_seqs": "max-running-requests", "max_num_batched_tokens": "chunked-prefill-size",
         "gpu_memory_utilization": "mem-fraction-static", "kv_cache_dtype": "kv-cache-dtype", "quantization": "quantization",
+        "block_size": "page-size", "max_cudagraph_capture_size": "cuda-graph-max-bs",
+        "schedule_conservativeness": "schedule-conservativeness",
     },
     "tensorrt_llm": {
         "tensor_parallel_size": "tp_size", "pipeline_parallel_size": "pp_size", "max_model_len": "max_seq_len",
@@ -37,54 +41,101 @@ _THEIR_NAMES = {
         "gpu_memory_utilization": "kv_cache_free_gpu_memory_fraction", "kv_cache_dtype": "kv_cache_dtype",
     },
 }  # fmt: skip
+"""Other engines' names of the keys that their presets model."""
+THEIR_FLAGS: dict[str, dict[str, tuple[str, Any]]] = {
+    "sglang": {
+        "disable-radix-cache": ("enable_prefix_caching", False), "disable-cuda-graph": ("enforce_eager", True),
+        "enable-mixed-chunk": ("batch_order", "decode_first"), "disable-overlap-schedule": ("async_scheduling", False),
+    },
+    "tensorrt_llm": {},
+}  # fmt: skip
+"""Their flags without a value: the key that each sets, and to what."""
+GRAPHS_VARIABLE = "VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS"
+"""vLLM's switch of ``estimate_cudagraph_memory``."""
+_LOADED_AS = {"fp8": "fp8", "nf4": "bitsandbytes"}
+"""Types that vLLM makes of a 16-bit checkpoint."""
 _KV = {"fp8": "fp8", "bf16": "bfloat16", "fp16": "float16"}
+_STATES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 
 
 def serve_line(model: ModelSpec, engine: EngineSpec) -> str:
-    """The command line of ``engine``'s server with ``model``."""
-    return " ".join(shlex.quote(word) for word in serve_words(model, engine))
+    """The command line of ``engine``'s server with ``model``; a release that is not the newest stands in a comment."""
+    line = " ".join(shlex.quote(word) for word in serve_words(model, engine))
+    if engine.name in THEIR_OPTIONS:
+        unsaid = ", ".join(_unsaid(engine))
+        return f"{line}  # no option of it: {unsaid}" if unsaid else line
+    for name, value in serve_environment(engine).items():
+        line = f"{name}={value} {line}"
+    said = [] if engine.version == EngineSpec().version else [f"vLLM {engine.version}"]
+    said += [f"weights in {model.weight_dtype}"] if _weights(model) == [] else []
+    return f"{line}  # {', '.join(said)}" if said else line
+
+
+def serve_environment(engine: EngineSpec) -> dict[str, str]:
+    """Variables that say what vLLM has no option for."""
+    usual = EngineSpec(version=engine.version)
+    if engine.name in THEIR_OPTIONS or engine.estimate_cudagraph_memory == usual.estimate_cudagraph_memory:
+        return {}
+    return {GRAPHS_VARIABLE: str(int(engine.estimate_cudagraph_memory))}
 
 
 def serve_words(model: ModelSpec, engine: EngineSpec) -> list[str]:
     """The command line of ``engine``'s server with ``model``, word by word."""
     served = model_reference(model)
-    if engine.name in _THEIR_NAMES:
+    if engine.name in THEIR_OPTIONS:
         sglang = ["python", "-m", "sglang.launch_server", "--model-path", served]
         start = ["trtllm-serve", served] if engine.name == "tensorrt_llm" else sglang
-        return start + _flags(engine, _THEIR_NAMES[engine.name])
-    words = _flags(engine, {name: name.replace("_", "-") for name in VLLM_OPTIONS})
+        options = {name: (flag, getattr(engine, name)) for name, flag in THEIR_OPTIONS[engine.name].items()}
+        words = [word for name, (flag, value) in options.items() for word in _words(name, flag, value)]
+        flags = [f"--{flag}" for flag, (key, on) in THEIR_FLAGS[engine.name].items() if getattr(engine, key) == on]
+        return [*start, *words, *flags]
+    usual = EngineSpec(version=engine.version)
+    words = []
+    for name in VLLM_OPTIONS:
+        value = getattr(engine, name)
+        if value != getattr(usual, name):
+            words += _words(name, name.replace("_", "-"), value)
     if engine.num_redundant_experts:
         words += ["--eplb-config", json.dumps({"num_redundant_experts": engine.num_redundant_experts})]
-    return ["vllm", "serve", served, *words, *feature_words(engine)]
+    quantised = (_weights(model) or []) if engine.quantization is None else []
+    return ["vllm", "serve", served, *words, *quantised, *feature_words(engine)]
 
 
-def model_reference(model: ModelSpec) -> str:
-    """The Hugging Face name that a preset's source states, or the folder of the file that was read."""
-    named = re.match(r"([\w.-]+/[\w.-]+)", model.source)
-    if isinstance(model.hf_config, str):
-        return model.hf_config.removesuffix("/config.json")
-    return named[1] if named is not None else model.name
-
-
-def _flags(engine: EngineSpec, names: dict[str, str]) -> list[str]:
+def _unsaid(engine: EngineSpec) -> list[str]:
+    """What is stated in vLLM's names and is no option of another engine's server."""
+    own = {*THEIR_OPTIONS[engine.name], *(key for key, _ in THEIR_FLAGS[engine.name].values()), "block_size"}
     usual = EngineSpec(version=engine.version)
-    words: list[str] = []
-    for name, flag in names.items():
-        value = getattr(engine, name)
-        if value == getattr(usual, name) or value is None:
-            continue
-        if isinstance(value, bool):
-            words.append(f"--{flag}" if value else f"--no-{flag}")
-        elif isinstance(value, tuple):
-            words += [f"--{flag}", *map(str, value)]
-        else:
-            words += [f"--{flag}", _shown(name, value)]
-    return words
+    stated = {name: getattr(engine, name) for name in VLLM_OPTIONS if getattr(engine, name) != getattr(usual, name)}
+    return [f"{name}={value}" for name, value in stated.items() if name not in own]
 
 
-def _shown(name: str, value: object) -> str:
+def _weights(model: ModelSpec) -> list[str] | None:
+    """The option that gives a 16-bit checkpoint the model's types while it is loaded; [] = there is none, None = the
+    checkpoint has them itself."""
+    facts = model.hf_config
+    stated = isinstance(facts, dict) and {"quantization_config", "compression_config"} & {
+        key for part in (facts, *facts.values()) if isinstance(part, dict) for key in part
+    }
+    own = stated or (isinstance(facts, str) and not any(note.startswith("weight_dtype=") for note in model.notes))
+    if own or model.weight_dtype in ("bf16", "fp16"):
+        return None
+    return ["--quantization", _LOADED_AS[model.weight_dtype]] if model.weight_dtype in _LOADED_AS else []
+
+
+def _words(name: str, flag: str, value: Any) -> list[str]:
+    if value is None or (name in ("kv_cache_dtype", "quantization") and value == "auto"):
+        return []
+    if isinstance(value, bool):
+        return [f"--{flag}" if value else f"--no-{flag}"]
+    if isinstance(value, tuple):
+        return [f"--{flag}", *map(str, value)]
+    return [f"--{flag}", _shown(name, value)]
+
+
+def _shown(name: str, value: Any) -> str:
     if name == "max_model_len" and value == AUTO_LENGTH:
         return "auto"
     if name == "scheduling_policy":
         return "priority"  # other orders are the server's with each request's priority set accordingly
-    return _KV.get(str(value), str(value)) if name == "kv_cache_dtype" else str(value)
+    types = {"kv_cache_dtype": _KV, "mamba_ssm_cache_dtype": _STATES}.get(name, {})
+    return types.get(str(value), str(value))

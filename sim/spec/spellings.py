@@ -41,6 +41,11 @@ def as_kv_dtype(stated: Any) -> Any:
     return _KV.get(stated, stated) if isinstance(stated, str) else stated
 
 
+def as_state_dtype(stated: Any) -> Any:
+    """The type of a recurrent state under vLLM's name as ours."""
+    return {**_KV, "float32": "fp32", "float": "fp32"}.get(stated, stated) if isinstance(stated, str) else stated
+
+
 def as_weight_dtype(stated: Any) -> Any:
     """A quantisation method under vLLM's name as the type its matrices have."""
     return _WEIGHTS.get(stated, stated) if isinstance(stated, str) else stated

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sim.cli.compose import composed_scenario
 from sim.cli.export import exported
 from sim.cli.lines import translate
+from sim.cli.lines.model_names import model_of
 from sim.cli.overrides import as_hydra_reads
 from sim.errors import ConfigError, SimError
+from sim.perf.hf_config.read import model_from_data
 from sim.spec import EngineSpec
 from sim.spec.kv_offload import KvOffloadSpec
 from sim.spec.serve_line import serve_line
-from tests.presets import model
+from tests.presets import model, names
 
 
 @pytest.mark.parametrize(
@@ -52,6 +57,23 @@ from tests.presets import model
          {"kv_offloading_size_gib": 20.0, "kv_offload": {"eviction_policy": "arc"}}),
         ("python -m sglang.launch_server --model-path org/M --tp 2 --mem-fraction-static 0.85 --chunked-prefill-size 4096",
          {"tensor_parallel_size": 2, "gpu_memory_utilization": 0.85, "max_num_batched_tokens": 4096}),
+        ("vllm serve --trust-remote-code --enable-prefix-caching org/M --served-model-name a b > log 2>&1 &",
+         {"enable_prefix_caching": True}),
+        ("pip install vllm && CUDA_VISIBLE_DEVICES=0 vllm serve org/M -tp=2; echo done", {"tensor_parallel_size": 2}),
+        ("bash -c 'nohup vllm serve org/M --max-num-seqs 32 2>&1 | tee log'", {"max_num_seqs": 32}),
+        ("docker run rocm/vllm-dev:nightly python -m vllm.entrypoints.openai.api_server --model org/M -tp 8",
+         {"tensor_parallel_size": 8}),
+        ("docker run --entrypoint vllm vllm/vllm-openai:v0.10.2 serve org/M", {"version": "0.10.2"}),
+        ("docker run nvcr.io/nvidia/vllm:25.09-py3 vllm serve org/M", {}),
+        ('["--model", "org/M", "--max-model-len", 8192]', {"max_model_len": 8192}),
+        ("- --model=org/M\n- --no-async-scheduling", {"async_scheduling": False}),
+        ("--model org/M --mamba_ssm_cache_dtype float32 --mm-encoder-tp-mode data --disable-hybrid-kv-cache-manager",
+         {"mamba_ssm_cache_dtype": "float32", "mm_encoder_tp_mode": "data", "disable_hybrid_kv_cache_manager": True}),
+        ("VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS=0 vllm serve org/M", {"estimate_cudagraph_memory": False}),
+        ("vllm serve org/M --limit-mm-per-prompt image=0,video=0", {"language_model_only": True}),
+        ("vllm serve org/M --cudagraph-capture-sizes '[1, 2]'  # vLLM 0.26", {"version": "0.26", "cudagraph_capture_sizes": [1, 2]}),
+        ("docker run lmsysorg/sglang:v0.5.3 python3 -m sglang.launch_server --model-path org/M --disable-radix-cache",
+         {"enable_prefix_caching": False}),
         ("trtllm-serve org/M --tp_size 8 --max_batch_size 256 --max_num_tokens 8192 --backend pytorch",
          {"tensor_parallel_size": 8, "max_num_seqs": 256, "max_num_batched_tokens": 8192}),
     ],
@@ -73,6 +95,11 @@ def test_options_are_keys_of_the_engine(line: str, engine: dict[str, Any]) -> No
         ("""vllm serve org/M --speculative-config '{"method": "medusa"}'""", ["speculative-config", "medusa", "eagle3"]),
         ("""vllm serve org/M -sc '{"method": "eagle", "speculative_token_tree": "x"}'""", ["speculative_token_tree"]),
         ("vllm serve org/M --dtype float32", ["dtype", "32-bit"]),
+        ("vllm serve org/M --runner pooling --scheduler-cls my.Own", ["runner", "scheduler-cls"]),
+        ("vllm serve org/M --load-format gguf --tensor-parallel-size", ["GGUF", "needs a value"]),
+        ("VLLM_USE_V1=0 vllm serve org/M", ["before V1"]),
+        ("vllm serve org/M --config no/such.yaml", ["no/such.yaml"]),
+        ("vllm bench serve --model org/M", ["vllm serve MODEL"]),
         ("vllm serve org/M -dp 2 --data-parallel-external-lb", ["data-parallel-external-lb", "endpoint"]),
         ("vllm serve", ["a model"]),
         ("vllm serve 'org/M", ["quot"]),
@@ -102,19 +129,93 @@ def test_a_line_is_a_configuration_and_what_is_stated_besides_wins(capsys: pytes
         as_hydra_reads(["--vllm"])
 
 
+def test_options_of_a_file_stand_under_those_of_the_line(tmp_path: Path) -> None:
+    file = tmp_path / "serve.yaml"
+    file.write_text("model: org/M\ntensor-parallel-size: 2\nmax-model-len: 16k\nport: 1\n")
+    found = translate(f"vllm serve --config {file} --max-model-len 8192")
+    assert (found.model, found.engine) == ("org/M", {"tensor_parallel_size": 2, "max_model_len": 8192})
+    file.write_text("- a list")
+    with pytest.raises(ConfigError, match="options by name"):
+        translate(f"vllm serve --config {file}")
+
+
+OPTIONS: dict[str, Any] = {
+    "version": ["0.10", "0.17.1", "0.26", "0.33"], "max_num_seqs": [1, 64], "max_num_batched_tokens": [256, 8192],
+    "max_num_active_seqs": [1, 8], "max_num_scheduled_tokens": [256], "max_model_len": ["auto", 4096, "128k"],
+    "block_size": [16, 256], "gpu_memory_utilization": [0.123456, 0.9, 1.0], "num_gpu_blocks_override": [1000],
+    "kv_cache_memory_bytes": ["20G"], "kv_cache_dtype": ["auto", "fp8", "bf16", "fp16"],
+    "quantization": ["fp8", "fp4", "int8_weight_only", "nf4"], "language_model_only": [True, False],
+    "performance_mode": ["throughput"], "mm_encoder_tp_mode": ["data"], "disable_hybrid_kv_cache_manager": [True],
+    "mamba_ssm_cache_dtype": ["fp32", "bf16"], "max_cudagraph_capture_size": [0, 64], "cudagraph_capture_sizes": [(1, 2)],
+    "enable_prefix_caching": [True, False], "enable_chunked_prefill": [True, False], "watermark": [0.01],
+    "long_prefill_token_threshold": [64], "long_prefill_token_threshold_adaptive": [True],
+    "scheduling_policy": ["priority"], "scheduler_reserve_full_isl": [True, False], "prefill_schedule_interval": [4],
+    "async_scheduling": [True, False], "enforce_eager": [True], "estimate_cudagraph_memory": [True, False],
+    "tensor_parallel_size": [1, 8], "pipeline_parallel_size": [2], "data_parallel_size": [4],
+    "enable_expert_parallel": [True], "all2all_backend": ["deepep_low_latency"], "max_loras": [3], "max_cpu_loras": [4],
+    "kv_offloading_size_gib": [20.5], "kv_offload": [KvOffloadSpec(store_threshold=2, prompt_only=True)],
+}  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    name=st.sampled_from(names("model")),
+    options=st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for name, values in OPTIONS.items()}),
+)
+def test_the_line_of_an_answer_means_the_same_model_and_engine(name: str, options: dict[str, Any]) -> None:
+    try:
+        engine = EngineSpec(**options)
+    except ValueError:  # together they are no engine
+        return
+    spec = model(name)
+    found = translate(serve_line(spec, engine))
+    back = EngineSpec(**found.engine)
+    if spec.weight_dtype not in ("bf16", "fp16"):  # loaded in the checkpoint's own types all the same
+        back = replace(back, quantization=engine.quantization)
+    if not engine.max_loras:
+        back = replace(back, max_cpu_loras=engine.max_cpu_loras)
+    if not engine.kv_offloading_size_gib:
+        back = replace(back, kv_offload=engine.kv_offload)
+    assert back == engine
+    again = model_from_data(model_of(found.model)[0])
+    assert (again.stack, again.towers, again.weight_dtype, again.max_context) == (
+        spec.stack, spec.towers, spec.weight_dtype, spec.max_context,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("stated", [{}, {"gpu_memory_utilization": 0.92}, {"enable_prefix_caching": False}, {"block_size": 16}])
+def test_another_server_s_line_means_the_same_engine(stated: dict[str, Any]) -> None:
+    engine = composed_scenario(["engine=sglang", *(f"engine.{key}={value}" for key, value in stated.items())]).engine
+    line = serve_line(model("qwen3_8b"), engine)
+    assert composed_scenario([f"vllm_line={line}"]).engine == engine
+    other = composed_scenario(["engine=tensorrt_llm", "engine.enforce_eager=true"]).engine
+    assert "no option of it: enforce_eager=True" in serve_line(model("qwen3_8b"), other)
+
+
+def test_types_of_the_weights_are_in_the_line() -> None:
+    line = serve_line(replace(model("qwen3_8b"), weight_dtype="fp8"), EngineSpec())
+    assert line == "vllm serve Qwen/Qwen3-8B --quantization fp8"
+    assert "# weights in int4" in serve_line(replace(model("qwen3_8b"), weight_dtype="int4"), EngineSpec())
+    assert serve_line(model("gpt_oss_20b"), EngineSpec()) == "vllm serve openai/gpt-oss-20b"
+
+
 @pytest.mark.parametrize(
-    "engine",
+    ("name", "preset", "dtype"),
     [
-        EngineSpec(), EngineSpec(version="0.12", tensor_parallel_size=2, max_num_seqs=64, max_model_len="auto"),
-        EngineSpec(kv_cache_dtype="fp8", enable_prefix_caching=False, quantization="fp8", gpu_memory_utilization=0.8),
-        EngineSpec(kv_offloading_size_gib=20),
-        EngineSpec(kv_offloading_size_gib=0.5, kv_offload=KvOffloadSpec(store_threshold=2, prompt_only=True)),
+        ("deepseek-ai/DeepSeek-V3", "deepseek_v3", "fp8"), ("deepseek-ai/DeepSeek-V3.2", "deepseek_v3_2", "fp8"),
+        ("deepseek-ai/DeepSeek-R1-0528", "deepseek_v3", "fp8"), ("unsloth/gpt-oss-20b-BF16", "gpt_oss_20b", "bf16"),
+        ("amd/gpt-oss-120b-w-mxfp4-a-fp8", "gpt_oss_120b", "mxfp4"), ("Qwen/Qwen3-30B-A3B", "qwen3_30b_a3b", "bf16"),
+        ("Qwen/Qwen3-30B-A3B-Thinking-2507-FP8", "qwen3_30b_a3b_2507", "fp8"),
+        ("nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-FP8", "nemotron3_nano_30b_a3b", "fp8"),
+        ("mistralai/Mistral-Large-3-675B-Instruct-2512-NVFP4", "mistral_large_3", "fp4"),
     ],
 )  # fmt: skip
-def test_the_line_of_an_answer_means_the_same_engine(engine: EngineSpec) -> None:
-    found = translate(serve_line(model("llama3_8b"), engine))
-    assert found.model == "meta-llama/Llama-3.1-8B"
-    assert EngineSpec(**{**found.engine, "version": engine.version}) == engine
+def test_names_mean_the_preset_of_that_very_model(name: str, preset: str, dtype: str) -> None:
+    data, _ = model_of(name)
+    assert (data["name"], model_from_data(data).weight_dtype) == (preset, dtype)
+    for other in ("meta-llama/Meta-Llama-3-8B-Instruct", "deepseek-ai/DeepSeek"):
+        with pytest.raises(ConfigError, match="no preset"):
+            model_of(other)
 
 
 @pytest.mark.parametrize("form", ["kubernetes", "llm-d", "dynamo"])

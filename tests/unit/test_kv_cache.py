@@ -16,6 +16,7 @@ from sim.fleet.blueprint import Blueprint
 from sim.perf import memory_plan, resolve_engine
 from sim.perf.hf_config import model_from_facts
 from sim.perf.kv_cache import cache_layout
+from sim.perf.memory import arithmetic
 from sim.spec import EngineSpec
 from sim.units import GIB
 from tests.presets import gpu, model
@@ -157,3 +158,33 @@ def test_long_windows_hold_several_times_more() -> None:
     now = most_at_once(scheduler, 60, 128_000, 1000)
     assert int(plan.concurrency) <= now <= plan.streams(128_000)
     assert now > 4.6 * plan.one_group_tokens / 129_000
+
+
+def test_windows_keep_every_token_without_the_hybrid_manager() -> None:
+    spec = model("gemma3_12b")
+    layout = cache_layout(spec, resolve_engine(EngineSpec(disable_hybrid_kv_cache_manager=True), spec, gpu("h100")))
+    assert [(group.kind, group.layers) for group in layout.groups] == [("full", 48)]
+
+
+def test_states_are_kept_in_the_type_that_is_asked_for() -> None:
+    spec = model("qwen3_5_27b")
+    sizes = [
+        memory_plan(
+            spec, gpu("h100"), resolve_engine(EngineSpec(max_model_len=4096, mamba_ssm_cache_dtype=dtype), spec, gpu("h100"))
+        )
+        for dtype in ("fp32", "bf16")
+    ]
+    assert sizes[0].layout.block_bytes > sizes[1].layout.block_bytes
+    assert sizes[1].streams(1) > 1.8 * sizes[0].streams(1)
+
+
+def test_towers_lie_whole_on_every_gpu_where_they_work_on_pictures_of_their_own() -> None:
+    spec = model("mistral_large_3")
+    plans = [
+        arithmetic(
+            spec, gpu("h200"), resolve_engine(EngineSpec(tensor_parallel_size=8, mm_encoder_tp_mode=mode), spec, gpu("h200"))
+        )
+        for mode in ("weights", "data")
+    ]
+    more = plans[1].weights_bytes_per_gpu - plans[0].weights_bytes_per_gpu
+    assert more == pytest.approx(2 * sum(tower.parameters for tower in spec.towers) * 7 / 8)

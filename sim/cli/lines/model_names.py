@@ -11,9 +11,12 @@ from typing import Any
 import yaml
 
 from sim.errors import ConfigError
+from sim.perf.hf_config.read import model_from_data
 
-_TUNED = re.compile(r"-(instruct|chat|it|hf|base|thinking|\d{4}|v\d+(\.\d+)?|preview|bf16|fp16)(?=-|$)")
+_TUNED = re.compile(r"-(instruct|chat|it|hf|base|thinking|\d{4}|v0(\.\d+)?|preview)(?=-|$)")
+_DATED = re.compile(r"-\d{4}(?=-|$)")
 _QUANTISED = (
+    (re.compile(r"-(w-)?mxfp4(-a-(fp8|mxfp4))?(?=-|$)"), "mxfp4"), (re.compile(r"-(bf16|fp16)(?=-|$)"), "bf16"),
     (re.compile(r"-(fp8(-dynamic|-block)?|w8a8-fp8)(?=-|$)"), "fp8"), (re.compile(r"-(nvfp4|fp4)(?=-|$)"), "fp4"),
     (re.compile(r"-(awq|gptq(-int4)?|int4|w4a16|quantized\.w4a16|4bit)(?=-|$)"), "int4"),
     (re.compile(r"-(w8a8|int8|quantized\.w8a8|gptq-int8|8bit)(?=-|$)"), "int8"),
@@ -32,9 +35,9 @@ def model_of(name: str) -> tuple[dict[str, Any], list[str]]:
         return {"hf_config": str(folder)}, []
     wanted = name.rstrip("/").rpartition("/")[2].lower().replace("_", "-")
     dtype = next((dtype for pattern, dtype in _QUANTISED if pattern.search(wanted)), None)
-    for pattern, _ in _QUANTISED:
-        wanted = pattern.sub("", wanted)
-    preset = _presets().get(_TUNED.sub("", wanted)) or _presets().get(_TUNED.sub("", wanted).replace("meta-", ""))
+    wanted = _unquantised(wanted)
+    preset = _presets().get(wanted) or _presets().get(_TUNED.sub("", wanted))
+    preset = preset or _presets().get(_TUNED.sub("", wanted).replace("meta-", ""))
     if preset is None:
         raise ConfigError(
             f"vllm_line: the model {name!r} is no preset and no folder with a config.json; give its file besides: "
@@ -42,7 +45,9 @@ def model_of(name: str) -> tuple[dict[str, Any], list[str]]:
         )
     data = yaml.safe_load((resources.files("sim.configs") / "model" / f"{preset}.yaml").read_text(encoding="utf-8"))
     notes = [f"{name} is taken as model={preset}"]
-    if dtype is not None and data.get("weight_dtype", "bf16") in ("bf16", "fp16"):
+    if _DATED.search(wanted) and wanted not in _presets():
+        notes.append("a later edition of it may be made for another length: model.max_context states it")
+    if dtype is not None and dtype != ("bf16" if (own := model_from_data(data).weight_dtype) == "fp16" else own):
         data["weight_dtype"] = dtype
         notes.append(
             f"its name says {dtype}: model.weight_dtype={dtype}; model.hf_config=PATH reads what its file says, part by part"
@@ -50,13 +55,23 @@ def model_of(name: str) -> tuple[dict[str, Any], list[str]]:
     return data, notes
 
 
+def _unquantised(name: str) -> str:
+    for pattern, _ in _QUANTISED:
+        name = pattern.sub("", name)
+    return name
+
+
 @cache
 def _presets() -> dict[str, str]:
-    """Hugging Face names, without owner and tuning, of the shipped presets."""
-    found: dict[str, str] = {}
+    """Hugging Face names without owner, whole and without tuning, of the shipped presets; a name that several have without
+    its tuning means none of them."""
+    whole: dict[str, str] = {}
+    short: dict[str, set[str]] = {}
     for file in (resources.files("sim.configs") / "model").iterdir():
         if file.name.endswith(".yaml"):
             data = yaml.safe_load(file.read_text(encoding="utf-8"))
             for name in re.findall(r"[\w.-]+/([\w.-]+)", str(data.get("source", ""))):
-                found[_TUNED.sub("", name.lower().replace("_", "-"))] = str(data["name"])
-    return found
+                plain = _unquantised(name.lower().replace("_", "-"))
+                whole[plain] = str(data["name"])
+                short.setdefault(_TUNED.sub("", plain), set()).add(str(data["name"]))
+    return {name: next(iter(presets)) for name, presets in short.items() if len(presets) == 1} | whole

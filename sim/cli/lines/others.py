@@ -5,33 +5,27 @@ Source: SGLang ``server_args.py`` (late 2026), TensorRT-LLM ``commands/serve.py`
 
 from __future__ import annotations
 
-from typing import Any
+from sim.spec.serve_line import THEIR_FLAGS, THEIR_OPTIONS
 
-RENAMED: dict[str, dict[str, str]] = {
+_ALIASES: dict[str, dict[str, str]] = {
     "sglang": {
-        "tp": "tensor_parallel_size", "tp_size": "tensor_parallel_size", "tensor_parallel_size": "tensor_parallel_size",
-        "pp_size": "pipeline_parallel_size", "pipeline_parallel_size": "pipeline_parallel_size",
-        "mem_fraction_static": "gpu_memory_utilization", "max_running_requests": "max_num_seqs",
-        "chunked_prefill_size": "max_num_batched_tokens", "context_length": "max_model_len", "page_size": "block_size",
-        "kv_cache_dtype": "kv_cache_dtype", "quantization": "quantization",
-        "cuda_graph_max_bs": "max_cudagraph_capture_size",
-        "schedule_conservativeness": "schedule_conservativeness",
+        "tp": "tensor_parallel_size", "tensor_parallel_size": "tensor_parallel_size", "pp": "pipeline_parallel_size",
+        "pipeline_parallel_size": "pipeline_parallel_size",
     },
     "tensorrt_llm": {
-        "tp_size": "tensor_parallel_size", "tensor_parallel_size": "tensor_parallel_size",
-        "pp_size": "pipeline_parallel_size",
-        "max_batch_size": "max_num_seqs", "max_num_tokens": "max_num_batched_tokens", "max_seq_len": "max_model_len",
-        "kv_cache_free_gpu_memory_fraction": "gpu_memory_utilization", "free_gpu_memory_fraction": "gpu_memory_utilization",
-        "kv_cache_dtype": "kv_cache_dtype",
+        "tp": "tensor_parallel_size", "tensor_parallel_size": "tensor_parallel_size", "pp": "pipeline_parallel_size",
+        "pipeline_parallel_size": "pipeline_parallel_size", "free_gpu_memory_fraction": "gpu_memory_utilization",
     },
 }  # fmt: skip
-FLAGS: dict[str, dict[str, dict[str, Any]]] = {
-    "sglang": {
-        "disable_radix_cache": {"enable_prefix_caching": False}, "disable_cuda_graph": {"enforce_eager": True},
-        "enable_mixed_chunk": {"batch_order": "decode_first"}, "disable_overlap_schedule": {"async_scheduling": False},
-    },
-    "tensorrt_llm": {},
-}  # fmt: skip
+RENAMED = {
+    server: _ALIASES[server] | {theirs.replace("-", "_"): ours for ours, theirs in options.items()}
+    for server, options in THEIR_OPTIONS.items()
+}
+"""Their options, and other spellings of them, as keys of ``engine``."""
+FLAGS = {
+    server: {flag.replace("-", "_"): {key: value} for flag, (key, value) in flags.items()}
+    for server, flags in THEIR_FLAGS.items()
+}
 WITHOUT_EFFECT: dict[str, set[str]] = {
     "sglang": {
         "host", "port", "trust_remote_code", "served_model_name", "api_key", "log_level", "log_requests", "enable_metrics",

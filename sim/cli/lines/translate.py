@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from sim.cli.lines import others, vllm
+from sim.cli.lines.config_file import with_file
 from sim.cli.lines.features import with_lora
 from sim.cli.lines.words import Line, Server, cut
 from sim.errors import ConfigError
+from sim.spec import EngineSpec
+
+_SWITCHES = {one.name for one in fields(EngineSpec) if one.type == "bool"}
 
 
 @dataclass
@@ -29,9 +33,9 @@ def translate(text: str) -> Translation:
     Raises:
         ConfigError: one message with every option that is not modelled or not known.
     """
-    line = cut(text)
+    line = with_file(cut(text))
     found = Translation(line.server, line.model)
-    if line.version is not None:
+    if line.version is not None and line.server == "vllm":
         found.engine["version"] = line.version
     refused = _vllm(line, found) if line.server == "vllm" else _other(line, found)
     if refused:
@@ -43,6 +47,13 @@ def translate(text: str) -> Translation:
 
 def _vllm(line: Line, found: Translation) -> list[str]:
     refused = []
+    for name, value in line.environment.items():
+        try:
+            found.engine |= vllm.ENVIRONMENT[name](value) if name in vllm.ENVIRONMENT else {}
+        except ValueError as error:
+            refused.append(f"{name}={value} ({error})")
+        if name.startswith("VLLM_") and name not in vllm.ENVIRONMENT:
+            found.without_effect.append(name)
     for name, value in line.options.items():
         why, off = vllm.UNMODELLED.get(name, ("", ()))
         if name in vllm.READ:
@@ -54,6 +65,8 @@ def _vllm(line: Line, found: Translation) -> list[str]:
             found.engine |= meant
             if not meant:
                 found.without_effect.append(name)
+        elif name in vllm.MODELLED and value is True and name not in _SWITCHES:
+            refused.append(f"--{_dashed(name)} (it needs a value)")
         elif name in vllm.MODELLED:
             found.engine[name] = _value(value)
         elif name in vllm.UNMODELLED:
@@ -74,7 +87,9 @@ def _vllm(line: Line, found: Translation) -> list[str]:
 def _other(line: Line, found: Translation) -> list[str]:
     refused = []
     for name, value in line.options.items():
-        if name in others.RENAMED[line.server]:
+        if name in others.RENAMED[line.server] and value is True:
+            refused.append(f"--{_dashed(name)} (it needs a value)")
+        elif name in others.RENAMED[line.server]:
             found.engine[others.RENAMED[line.server][name]] = _value(value)
         elif name in others.FLAGS[line.server] and value is not False:
             found.engine |= others.FLAGS[line.server][name]

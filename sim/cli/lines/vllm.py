@@ -12,7 +12,7 @@ from typing import Any
 
 from sim.cli.lines.features import kv_offloading_backend, kv_transfer_config, speculative_config
 from sim.spec import EngineSpec
-from sim.spec.serve_line import VLLM_OPTIONS
+from sim.spec.serve_line import GRAPHS_VARIABLE, VLLM_OPTIONS
 
 MODELLED = {field.name for field in fields(EngineSpec)} & {
     *VLLM_OPTIONS, "max_loras", "max_cpu_loras", "max_lora_rank", "fully_sharded_loras",
@@ -31,7 +31,7 @@ WITHOUT_EFFECT = {
     # what is loaded, from where, and how it is spoken to
     "trust_remote_code", "tokenizer", "tokenizer_mode", "tokenizer_revision", "skip_tokenizer_init", "revision",
     "code_revision",
-    "download_dir", "load_format", "model_loader_extra_config", "ignore_patterns", "hf_token", "hf_config_path",
+    "download_dir", "model_loader_extra_config", "ignore_patterns", "hf_token",
     "config_format",
     "generation_config", "override_generation_config", "chat_template", "chat_template_content_format",
     "trust_request_chat_template", "default_chat_template_kwargs", "response_role", "enable_auto_tool_choice",
@@ -39,17 +39,17 @@ WITHOUT_EFFECT = {
     "enable_reasoning", "return_tokens_as_token_ids", "exclude_tools_when_tool_choice_none", "guided_decoding_backend",
     "structured_outputs_config", "guided_decoding_disable_fallback", "max_logprobs", "logprobs_mode", "logits_processors",
     "logits_processor_pattern", "allowed_local_media_path", "allowed_media_domains", "interleave_mm_strings",
-    "media_io_kwargs", "mm_processor_kwargs", "mm_processor_cache_gb", "mm_processor_cache_type", "mm_encoder_tp_mode",
+    "media_io_kwargs", "mm_processor_kwargs", "mm_processor_cache_gb", "mm_processor_cache_type",
     "mm_encoder_attn_backend", "disable_mm_preprocessor_cache", "mm_shm_cache_max_object_size_mb", "video_pruning_rate",
-    "seed", "model_impl", "runner", "convert", "enable_prompt_embeds", "use_tqdm_on_load", "safetensors_load_strategy",
+    "seed", "model_impl", "enable_prompt_embeds", "use_tqdm_on_load", "safetensors_load_strategy",
     # how it runs without changing how much
     "distributed_executor_backend", "ray_workers_use_nsight", "max_parallel_loading_workers", "worker_cls",
     "worker_extension_cls", "data_parallel_size_local", "data_parallel_address", "data_parallel_rpc_port",
     "data_parallel_start_rank", "data_parallel_backend", "expert_placement_strategy", "nnodes", "node_rank",
     "master_addr", "master_port", "disable_custom_all_reduce",
     "attention_backend", "attention_config", "moe_backend", "optimization_level", "additional_config",
-    "prefix_caching_hash_algo", "calculate_kv_scales", "disable_sliding_window", "disable_cascade_attn", "stream_interval",
-    "kernel_config", "structured_outputs_backend", "scheduler_cls", "disable_hybrid_kv_cache_manager", "numa_bind",
+    "prefix_caching_hash_algo", "calculate_kv_scales", "disable_cascade_attn", "stream_interval",
+    "kernel_config", "structured_outputs_backend", "numa_bind",
     "enable_sleep_mode", "shutdown_timeout", "profiler_config", "observability_config", "swap_space",
     "max_seq_len_to_capture",
     "num_scheduler_steps", "use_v2_block_manager", "preemption_mode", "disable_frontend_multiprocessing",
@@ -75,14 +75,21 @@ UNMODELLED: dict[str, tuple[str, tuple[Any, ...]]] = {
     "enable_prompt_adapter": ("prompt adapters", (None, False)),
     "max_num_partial_prefills": ("concurrent partial prefills (removed from vLLM by 0.28)", _OFF),
     "max_long_partial_prefills": ("concurrent partial prefills (removed from vLLM by 0.28)", _OFF),
-    "mamba_ssm_cache_dtype": ("a stated type of recurrent states", (None, "auto")),
-    "mamba_cache_dtype": ("a stated type of recurrent states", (None, "auto")),
-    "ssm_cache_dtype": ("a stated type of recurrent states", (None, "auto")),
+    "mamba_cache_dtype": ("a stated type of the recurrent layers' convolutions", (None, "auto")),
+    "mamba_block_size": ("a stated block of recurrent states", (None,)),
+    "mamba_cache_mode": ("a stated caching of recurrent states", (None, "none", "align")),
     "hf_overrides": ("changed model configurations: state model.KEY", (None, {}, "{}")),
     "rope_scaling": ("changed model configurations: state model.max_context", (None, {}, "{}")),
     "rope_theta": ("changed model configurations", (None,)),
     "max_num_queued_reqs": ("a bounded queue of the server: state gateway.max_queue_requests", (None,)),
     "task": ("models that do not generate", (None, "auto", "generate")),
+    "runner": ("models that do not generate", (None, "auto", "generate")),
+    "convert": ("models that do not generate", (None, "auto", "none")),
+    "pooler_config": ("models that do not generate", (None,)),
+    "override_pooler_config": ("models that do not generate", (None,)),
+    "hf_config_path": ("another place of the configuration: state model.hf_config", (None, "")),
+    "disable_sliding_window": ("lengths capped at the window: state --max-model-len", (None, False)),
+    "scheduler_cls": ("a scheduler of one's own", (None, "vllm.v1.core.sched.scheduler.Scheduler")),
     "is_moe_sequence_parallel": ("sequence parallelism", (None, False)),
 }  # fmt: skip
 """Option -> what is not modelled, and the values with which it is off."""
@@ -96,10 +103,23 @@ def dtype(value: Any) -> dict[str, Any]:
 
 
 def limit_mm_per_prompt(value: Any) -> dict[str, Any]:
-    """``--limit-mm-per-prompt``: with 0 of every kind no tower is loaded."""
-    limits = value.values() if isinstance(value, dict) else []
-    pictures = isinstance(value, dict) and "image" in value
-    return {"language_model_only": True} if pictures and all(str(limit) == "0" for limit in limits) else {}
+    """``--limit-mm-per-prompt``, JSON or ``image=0,video=0``: with 0 of every kind no tower is loaded."""
+    if isinstance(value, str):
+        value = dict(part.split("=", 1) for part in value.split(",") if "=" in part)
+    limits = value if isinstance(value, dict) else {}
+    return {"language_model_only": True} if "image" in limits and all(str(one) == "0" for one in limits.values()) else {}
+
+
+def load_format(value: Any) -> dict[str, Any]:
+    """``--load-format``: where weights come from changes nothing; what they are in GGUF does."""
+    if value == "gguf":
+        raise ValueError("the number types of a GGUF file")
+    return {}
+
+
+def state_dtype(value: Any) -> dict[str, Any]:
+    """``--mamba-ssm-cache-dtype`` and its earlier name."""
+    return {"mamba_ssm_cache_dtype": value}
 
 
 def compilation_config(value: Any) -> dict[str, Any]:
@@ -122,9 +142,22 @@ def eplb_config(value: Any) -> dict[str, Any]:
     return {} if copies is None else {"num_redundant_experts": copies}
 
 
+def first_engine(value: str) -> dict[str, Any]:
+    """``VLLM_USE_V1=0`` asks for the engine that releases before 0.11 still had."""
+    if value == "0":
+        raise ValueError("the engine before V1")
+    return {}
+
+
+ENVIRONMENT: dict[str, Callable[[str], dict[str, Any]]] = {
+    GRAPHS_VARIABLE: lambda value: {"estimate_cudagraph_memory": value.lower() in ("1", "true")},
+    "VLLM_USE_V1": first_engine,
+}
+"""Variables that are modelled; ``ValueError`` as below."""
 READ: dict[str, Callable[[Any], dict[str, Any]]] = {
     "dtype": dtype, "limit_mm_per_prompt": limit_mm_per_prompt, "compilation_config": compilation_config,
     "cuda_graph_sizes": lambda value: {}, "speculative_config": speculative_config, "enable_lora": lambda value: {},
+    "load_format": load_format, "ssm_cache_dtype": state_dtype,
     "eplb_config": eplb_config, "kv_transfer_config": kv_transfer_config, "kv_offloading_backend": kv_offloading_backend,
     "kv_offloading_size": lambda value: {"kv_offloading_size_gib": float(value)} if value else {},
 }  # fmt: skip
