@@ -28,10 +28,11 @@ from sim.cli.stored import stored_frame, stored_scenario, stored_summary
 from sim.errors import ConfigError
 from sim.report import write_json, write_text
 from sim.report.comparison import comparison_markdown, print_comparison
+from sim.report.comparison_page import Compared, comparison_page
 from sim.report.run_folder import json_text
 from sim.run import simulate
 from sim.search.randomness import is_random
-from sim.spec import Scenario, Slo
+from sim.spec import Scenario
 from sim.watch import watch_of_this_job
 from sim.workload.timeline import load_trace
 
@@ -49,7 +50,7 @@ class Side:
     """Of the first seed."""
     summaries: list[dict[str, Any]]
     """One a seed."""
-    slo: Slo
+    scenario: Scenario
 
     def verdict(self) -> str:
         """The first run's verdict in words."""
@@ -93,6 +94,10 @@ def main(argv: Sequence[str]) -> int:
         write_json(Path(arguments.json), facts)
     if arguments.markdown not in (None, STDOUT):
         write_text(Path(arguments.markdown), text)
+    if arguments.html is not None:
+        shown = [Compared(side.name, side.scenario, side.summaries[0], side.requests, side.verdict()) for side in sides]
+        write_text(Path(arguments.html), comparison_page(shown, found))
+        print(f"Written to {arguments.html}", file=sys.stderr)
     if interrupted:
         print(f"servecap: interrupted; {len(sides)} of {len(stated)} sides are compared above", file=sys.stderr)
     return 130 if interrupted else 0
@@ -112,7 +117,8 @@ def _with_targets(argv: Sequence[str]) -> list[str]:
 
 def differences(a: Side, b: Side) -> list[Difference]:
     """``b`` against ``a``: latencies request by request, then the run-level numbers."""
-    return [*compare_requests(a.requests, b.requests, (a.slo, b.slo)), *compare_summaries(a.summaries, b.summaries)]
+    slos = (a.scenario.slo, b.scenario.slo)
+    return [*compare_requests(a.requests, b.requests, slos), *compare_summaries(a.summaries, b.summaries)]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -126,6 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", metavar="FILE.json", help="as JSON to this file, or to the terminal without one")
     parser.add_argument("--markdown", metavar="FILE.md", help="as Markdown likewise")
+    parser.add_argument("--html", metavar="FILE.html", help="as a page: settings that differ, charts, intervals")
     return parser
 
 
@@ -169,7 +176,7 @@ def _simulated(text: str, scenario: Scenario, seeds: int) -> Side:
         watch_of_this_job().doing = f"seed {number + 1} of {seeds}"
         runs.append(simulate(replace(scenario, seed=scenario.seed + number)))
     summaries = [summarize(run, cost=price(run)) for run in runs]
-    return Side(text or "(defaults)", runs[0].requests, summaries, scenario.slo)
+    return Side(text or "(defaults)", runs[0].requests, summaries, scenario)
 
 
 def _stored(folder: Path) -> Side:
@@ -179,4 +186,4 @@ def _stored(folder: Path) -> Side:
     columns = ("request_id", "arrival_s", "outcome", "reason", "ttft_s", "tpot_s", "e2e_s")
     requests = stored_frame(folder / "requests.parquet", columns)
     scenario = stored_scenario(folder)
-    return Side(str(folder), requests, [stored_summary(folder)], scenario.slo)
+    return Side(str(folder), requests, [stored_summary(folder)], scenario)

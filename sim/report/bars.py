@@ -33,9 +33,8 @@ class Bar:
 
 def bar_figure(title: str, bars: Sequence[Bar], *, description: str, unit: str = "", centre: float | None = None) -> Markup:
     """Horizontal bars, names on the left; ``centre`` draws the line that a tornado turns about."""
-    low, high = extent(
-        [edge for bar in bars for edge in (bar.low, bar.high)] + ([centre] if centre else []), zero=not centre
-    )
+    edges = [edge for bar in bars for edge in (bar.low, bar.high)]
+    low, high = extent(edges if centre is None else [*edges, centre], zero=centre is None)
     bottom = TOP + _ROW * len(bars)
     widest = max((len(bar.words()) for bar in bars), default=0)
     x_of = Scale(low, high, _NAMES, max(WIDTH - 10 - LETTER * widest, _NAMES + 80))
@@ -46,8 +45,11 @@ def bar_figure(title: str, bars: Sequence[Bar], *, description: str, unit: str =
         shapes += [
             text("tick", _NAMES - 8, y + 16, _short(bar.name), "end"),
             rect(f"bar c{bar.colour}", left, y + 3, right - left, 19),
-            text("tick", right + 6, y + 16, bar.words()),
         ]
+        if centre is None:
+            shapes.append(text("tick", right + 6, y + 16, bar.words()))
+        else:  # in a column of their own, clear of the line
+            shapes.append(text("tick", WIDTH - 4, y + 16, bar.words(), "end"))
     if centre is not None:
         shapes.append(path("limit", f"M{x_of(centre):.1f} {TOP - 4}V{bottom}"))
     if unit:

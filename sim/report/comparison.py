@@ -21,7 +21,7 @@ _LABELS = {
     "cost.window.usd_per_month": "$ a month", "throughput.output_tokens_per_s": "output tok/s",
     "utilisation.gpu_busy": "GPU busy %", "fleet.replicas_mean": "replicas", "fleet.gpus_mean": "GPUs",
 }  # fmt: skip
-_HEAD = ("", "base", "this", "difference", "95 % interval", "")
+HEAD = ("", "base", "this", "difference", "95 % interval", "")
 
 
 def print_comparison(
@@ -35,9 +35,9 @@ def print_comparison(
         console.print(f"{escape(name)}\n  SLO {escape(words)}", highlight=False)
     for name, differing in found.items():
         table = Table(title=escape(f"{name}  against  {base}"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-        for place, title in enumerate(_HEAD):
+        for place, title in enumerate(HEAD):
             table.add_column(title, justify="left" if place in (0, 5) else "right", no_wrap=place not in (0, 5))
-        for cells in _rows(differing):
+        for cells in difference_rows(differing):
             table.add_row(*map(escape, cells))
         console.print(table)
 
@@ -46,16 +46,17 @@ def comparison_markdown(base: str, verdicts: Mapping[str, str], found: Mapping[s
     """The same as Markdown."""
     lines = [f"- `{name}`: SLO {words}" for name, words in verdicts.items()]
     for name, differing in found.items():
-        lines += ["", f"**{name} against {base}**", "", _line(_HEAD), _line(["---"] * len(_HEAD))]
-        lines += [_line(cells) for cells in _rows(differing)]
+        lines += ["", f"**{name} against {base}**", "", _line(HEAD), _line(["---"] * len(HEAD))]
+        lines += [_line(cells) for cells in difference_rows(differing)]
     return "\n".join(lines) + "\n"
 
 
-def _rows(differing: Sequence[Difference]) -> Iterator[list[str]]:
+def difference_rows(differing: Sequence[Difference]) -> Iterator[list[str]]:
+    """A row of the table for each difference that is shown, in the order of ``HEAD``."""
     for one in differing:
         if one.metric in _HIDDEN:
             continue
-        label, factor = _label(one.metric)
+        label, factor = label_of(one.metric)
         low, high = one.low * factor, one.high * factor
         interval = "–" if math.isnan(low) else f"{number(low)} … {number(high)}"
         change = one.difference * factor
@@ -65,7 +66,7 @@ def _rows(differing: Sequence[Difference]) -> Iterator[list[str]]:
         ]  # fmt: skip
 
 
-def _label(metric: str) -> tuple[str, float]:
+def label_of(metric: str) -> tuple[str, float]:
     """What a metric is called, and the factor of its unit: TPOT in ms, shares in per cent."""
     route, _, name = metric.rpartition(": ")
     where = f"{route}: " if route else ""

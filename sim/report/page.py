@@ -87,7 +87,7 @@ def table(
 ) -> Markup:
     """A table; ``text``: the columns that hold words, ``best``: the row to stress. Verdict words get their colour."""
     words = set(text)
-    columns = [(name, _classes(i, words)) for i, name in enumerate(head)]
+    columns = [(name, _classes(i, words, name)) for i, name in enumerate(head)]
     body = [
         (index == best, [(cell, _classes(i, words, cell)) for i, cell in enumerate(row)]) for index, row in enumerate(rows)
     ]

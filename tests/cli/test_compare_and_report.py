@@ -39,6 +39,15 @@ def test_what_cannot_be_compared_is_bad_input(servecap, sides: list[str]) -> Non
     assert ended.code == 2 and ended.message
 
 
+def test_the_page_of_a_comparison(servecap, tmp_path: Path) -> None:
+    ended = servecap("compare", ONE, TWO, "--html", "d.html")
+    assert ended.code == 0, ended.err
+    page = (tmp_path / "d.html").read_text()
+    assert "fleet.replicas=2 against fleet.replicas=1" in page, "what all sides share is no part of their names"
+    assert "<td class=\"text\">fleet.replicas</td>" in page, "what is set differently"
+    assert "Significantly lower: " in page and "TTFT p95" in page
+
+
 def test_seeds_are_spent_where_something_is_random(servecap, tmp_path: Path) -> None:
     usd = "cost.usd_per_1m_output_tokens"
     noisy = [f"{side} engine.step_noise_cv=0.3" for side in (ONE, TWO)]

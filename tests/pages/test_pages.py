@@ -23,6 +23,10 @@ PAGES = {
         ["sweep", "workload.limit=300", "gpu=l40s,h100", "engine.max_num_seqs=16,64", "hydra.sweep.dir=sweep"],
         "sweep/frontier.html",
     ),
+    "compare": (
+        ["compare", "workload.limit=300", "workload.limit=300 gpu=h100 fleet.replicas=2", "--html", "compare.html"],
+        "compare.html",
+    ),
     "decide": (["decide", "workload.limit=300", "hydra.run.dir=decide"], "decide/decide.html"),
 }
 

@@ -49,7 +49,7 @@ PARSED_VERBS: dict[str, frozenset[str]] = {
     "calc": frozenset({
         "--usd-per-hour", "--tokens-per-s", "--overhead", "--context-tokens", "--config-dir", "--json",
     }),
-    "compare": frozenset({"--seeds", "--json", "--markdown"}),
+    "compare": frozenset({"--seeds", "--json", "--markdown", "--html"}),
     "export": frozenset({"--format", "--out", "--config-dir", "--json"}),
     "explore": frozenset({"--config-dir", "--for-s", "--host", "--json", "--no-browser", "--port", "--workers"}),
     "mock": frozenset({"--config-dir", "--for-s", "--host", "--json", "--most-requests", "--port", "--speed"}),
