@@ -7,9 +7,6 @@ implies and the file does not say (async scheduling, admission rule, graph memor
 
 from __future__ import annotations
 
-import csv
-import gzip
-import json
 import math
 import re
 from collections.abc import Sequence
@@ -18,16 +15,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from pydantic import ValidationError
 
-from sim.errors import ConfigError, TraceError
+from sim.errors import ConfigError
 from sim.fleet.blueprint import Blueprint
 from sim.perf import model_from_data, resolve_engine
 from sim.perf.kv_groups import CacheGroup
 from sim.presets.read import preset, preset_gpu, preset_model
 from sim.spec import EngineSpec, GpuSpec, ModelSpec
 from sim.spec.gateway.users import ClosedLoop
+from sim.trust.case_file import CaseFile, Engine, Run, mistake, read_case_file
+from sim.trust.case_workload import read_per_request, read_workload
 from sim.trust.presets import engine_of_version, find_preset
-from sim.workload.trace import INTEGER_LABELS, Trace
+from sim.workload.trace import Trace
 
 LatencyPoint = Literal["client", "server"]
 """Where latency starts: at the client's send, or at the server's span (front end excluded)."""
@@ -36,8 +36,6 @@ _PARALLEL = {
     "tp": "tensor_parallel_size", "pp": "pipeline_parallel_size", "dp": "data_parallel_size", "ep": "enable_expert_parallel",
     "cp": "context_parallel_size",
 }  # fmt: skip
-_LABELS = ("prompt_id", "prefix_id", "prefix_tokens", "session_id", "turn", "priority", "user")
-"""Columns of a workload that say what prompts share and who goes first."""
 _RECORDED = (
     "gpu_memory_utilization", "block_size", "enable_prefix_caching", "enable_chunked_prefill", "async_scheduling",
     "max_num_seqs", "max_num_batched_tokens", "max_model_len", "kv_cache_dtype", "num_gpu_blocks_override",
@@ -46,6 +44,16 @@ _RECORDED = (
 """Options as a server resolved them, beside its flags; what else is recorded of an engine describes it."""
 _NO_MATTER = {"model", "tokenizer", "dtype", "seed", "served_model_name", "trust_remote_code", "port", "host", "load_format"}
 """Flags that do not change what is simulated, or are stated elsewhere in the file."""
+_LEFT_OUT = ("cpu_kv_offload",)
+"""Parts of an engine that a case may have and that are not simulated in it: said."""
+_NOT_MODELLED = ("speculative_config", "lora")
+"""Parts of an engine without which nothing of it would be predicted: refused."""
+_TYPES = (
+    (r"nvfp4|(?<!mx)fp4", "fp4"), (r"mxfp4", "mxfp4"), (r"fp8", "fp8"), (r"w8a16", "int8_weight_only"),
+    (r"w8a8|int8", "int8"), (r"awq|gptq|int4|w4a16|4bit", "int4"),
+)  # fmt: skip
+"""Number types of weights by the words that say them in a ``dtype`` or in a model's name."""
+_SIXTEEN_BITS = {"", "auto", "bfloat16", "bf16", "float16", "fp16", "half", "torch.bfloat16", "torch.float16"}
 
 
 @dataclass(frozen=True)
@@ -90,18 +98,14 @@ def read_case(folder: Path) -> MeasuredCase:
 
     Raises:
         TraceError: ``measured.json`` or its workload cannot be read.
-        ConfigError: the case states what is not modelled, by its name.
+        ConfigError: the case states what is not modelled, or what cannot be, by its name.
     """
-    try:
-        data = json.loads((folder / "measured.json").read_text(encoding="utf-8"))
-        spec, run = dict(data["engine"]), dict(data["workload"])
-        gpu = preset_gpu(find_preset(str(data["hardware"]["gpu"]), "gpu"))
-    except (OSError, json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-        raise TraceError(f"{folder / 'measured.json'}: not a measured case ({error})") from None
-    model, version = _model(folder, data), _numbers(spec.get("version", "0"))
+    data = read_case_file(folder / "measured.json")
+    gpu, version = preset_gpu(find_preset(data.hardware.gpu, "gpu")), _numbers(data.engine.version)
+    model = _model(folder, data)
     engine = resolve_engine(_engine(data, version), model, gpu)
     server = Blueprint(folder.name, model, gpu, engine)
-    trace, stage, users = _read_workload(folder / run.get("csv", "workload.csv"))
+    workload = read_workload(folder / data.workload.csv)
     timeout_s, how = _client_timeout_s(data)
     return MeasuredCase(
         name=folder.name,
@@ -111,20 +115,20 @@ def read_case(folder: Path) -> MeasuredCase:
         engine=server.engine,
         num_gpu_blocks=server.blocks,
         groups=server.groups,
-        recorded_blocks=spec.get("num_gpu_blocks"),
-        trace=trace,
-        stage=stage,
-        users=_users(run, users),
+        recorded_blocks=data.engine.num_gpu_blocks,
+        trace=workload.trace,
+        stage=workload.stage,
+        users=_users(data.workload, workload.users),
         latency_point="server" if folder.name.startswith("blis-") else "client",
-        level="per_request" if data.get("level") == "per_request" else "aggregate",
-        measured=_metrics(data.get("metrics", {})),
-        stages=[_metrics(part) for part in data.get("stages", data.get("segments", []))],
+        level="per_request" if data.level == "per_request" else "aggregate",
+        measured=data.metrics.by_metric(),
+        stages=[part.by_metric() for part in data.stages or data.segments],
         client_timeout_s=timeout_s,
-        per_request=_read_per_request(folder / "per_request.csv"),
-        failures=int(sum(part.get("failures", 0) for part in data.get("stages", []))),
+        per_request=read_per_request(folder / "per_request.csv", len(workload.trace)),
+        failures=sum(part.failures for part in data.stages),
         vllm=version,
-        grid=run.get("kind") == "micro",
-        notes=[note for note in (how, *_not_simulated(spec)) if note],
+        grid=data.workload.kind == "micro",
+        notes=[note for note in (how, _other_gpus(data, engine), *_left_out(data.engine)) if note],
     )
 
 
@@ -132,130 +136,134 @@ def _numbers(version: object) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", str(version))[:3])
 
 
-def _model(folder: Path, data: dict[str, Any]) -> ModelSpec:
-    """The geometry that the case states (``hf_config`` or a ``config.json`` beside it), else the preset of its name."""
-    name, facts = data["model"], data.get("hf_config")
+def _model(folder: Path, data: CaseFile) -> ModelSpec:
+    """The geometry that the case states (``hf_config`` or a ``config.json`` beside it), else the preset of its name; weights
+    in the type that its ``dtype`` or name says.
+
+    Raises:
+        ConfigError: no such preset, geometry or number type.
+    """
+    name, facts = data.model, data.hf_config
     if isinstance(name, dict):
         name, facts = str(name.get("_name_or_path", folder.name)), name
     if facts is None and (folder / "config.json").is_file():
         facts = str(folder / "config.json")
     elif isinstance(facts, str):
         facts = str(folder / facts)
-    fp8 = {"weight_dtype": "fp8"} if "fp8" in f"{name} {data.get('dtype', '')}".lower() else {}
-    if facts is not None:
-        return model_from_data({"hf_config": facts, "name": name, **fp8})
-    model = preset_model(find_preset(name, "model"))
-    return replace(model, weight_dtype="fp8") if fp8 else model
+    stated = {"hf_config": facts, "name": name} if facts is not None else {}
+    model = model_from_data(stated) if stated else preset_model(find_preset(name, "model"))
+    dtype = _weight_dtype(name, data.dtype or "")
+    if dtype is None or model.weight_dtype not in ("bf16", "fp16"):
+        return model
+    return model_from_data({**stated, "weight_dtype": dtype}) if stated else replace(model, weight_dtype=dtype)
 
 
-def _engine(data: dict[str, Any], version: tuple[int, ...]) -> EngineSpec:
+def _weight_dtype(name: str, dtype: str) -> Any:
+    """The number type that a model's name or the case's ``dtype`` says; None = 16 bits.
+
+    Raises:
+        ConfigError: ``dtype`` is no known one.
+    """
+    found = next((kind for pattern, kind in _TYPES if re.search(pattern, f"{dtype} {name}", re.IGNORECASE)), None)
+    if found is None and not {word.strip() for word in dtype.lower().split("/")} <= _SIXTEEN_BITS:
+        raise ConfigError(f"dtype: must be a 16-bit type or name one of fp8, int8, int4, fp4, mxfp4, but got {dtype!r}")
+    return found
+
+
+def _engine(data: CaseFile, version: tuple[int, ...]) -> EngineSpec:
     """The options that the case states, recorded ones below the flags; vLLM's or those of the engine it names.
 
     Raises:
-        ConfigError: a flag, or a parallelism, that is not modelled.
+        ConfigError: a flag, a parallelism or a part of the engine that is not modelled, or an illegal value.
     """
-    spec, known = data["engine"], {each.name for each in fields(EngineSpec)}
-    given = {key.lstrip("-").replace("-", "_"): value for key, value in spec.get("flags", {}).items()}
-    parallel = data.get("parallelism", {})
-    given |= {_PARALLEL[key]: value for key, value in parallel.items() if key in _PARALLEL}
+    server, recorded = data.engine, data.engine.model_extra or {}
+    for name in _NOT_MODELLED:
+        if recorded.get(name):
+            raise ConfigError(f"engine.{name}={recorded[name]!r} is not modelled in a measured case")
+    known = {each.name for each in fields(EngineSpec)}
+    given = {**_flags(server.flags), **_parallelism(data.parallelism)}
     for name, value in given.items():
         if name not in known | _NO_MATTER and (value is True or value not in (None, False, 1, "")):
             raise ConfigError(f"engine.flags.{name}={value!r} is not modelled in a measured case")
-    recorded = {key: spec[key] for key in _RECORDED if key in spec}
-    stated = {**recorded, **{key: value for key, value in given.items() if key in known - {"name", "version", *_NO_MATTER}}}
-    engine = str(spec.get("name", "vllm")).lower().replace("-", "_")
-    if engine != "vllm":
-        return EngineSpec(**{**preset("engine", engine), **{k: v for k, v in stated.items() if v is not None}})
-    return engine_of_version(version, **stated)
+    options = {key: recorded[key] for key in _RECORDED if key in recorded}
+    options |= {key: value for key, value in given.items() if key in known - {"name", "version", *_NO_MATTER}}
+    options = {key: value for key, value in options.items() if value is not None}
+    name = server.name.lower().replace("-", "_")
+    try:
+        if name == "vllm":
+            return engine_of_version(version, **options)
+        return EngineSpec(**{**preset("engine", name), **options})
+    except ValidationError as error:
+        raise ConfigError("; ".join(mistake(item, "engine") for item in error.errors())) from None
 
 
-def _not_simulated(spec: dict[str, Any]) -> list[str]:
+def _flags(stated: dict[str, Any]) -> dict[str, Any]:
+    """Flags under their keys: dashes as underscores, ``--no-x`` as ``x`` false."""
+    flags = {key.lstrip("-").replace("-", "_"): value for key, value in stated.items()}
+    negated = {key: value for key, value in flags.items() if key.startswith("no_") and isinstance(value, bool)}
+    return {**{key: value for key, value in flags.items() if key not in negated},
+            **{key.removeprefix("no_"): not value for key, value in negated.items()}}  # fmt: skip
+
+
+def _parallelism(stated: dict[str, Any]) -> dict[str, Any]:
+    """Degrees under the engine's keys; experts over all ranks or none.
+
+    Raises:
+        ConfigError: a kind or degree that is not modelled.
+    """
+    out: dict[str, Any] = {}
+    for key, value in stated.items():
+        if key in _PARALLEL:
+            out[_PARALLEL[key]] = value
+        elif value not in (None, False, 0, 1, ""):
+            raise ConfigError(f"parallelism.{key}={value!r} is not modelled in a measured case")
+    experts = stated.get("ep")
+    if isinstance(experts, int) and not isinstance(experts, bool):
+        ranks = int(stated.get("tp") or 1) * int(stated.get("dp") or 1)
+        if experts not in (1, ranks):
+            raise ConfigError(f"parallelism.ep: must be 1 or all tp x dp = {ranks} ranks, but got {experts}")
+        out[_PARALLEL["ep"]] = experts > 1
+    return out
+
+
+def _other_gpus(data: CaseFile, engine: EngineSpec) -> str:
+    """What is to be said where the machine has other GPUs than the engine takes."""
+    takes = engine.tensor_parallel_size * engine.pipeline_parallel_size * engine.data_parallel_size
+    if data.hardware.gpu_count in (None, takes):
+        return ""
+    return f"hardware.gpu_count is {data.hardware.gpu_count}; one engine, which as stated takes {takes}, is run"
+
+
+def _left_out(server: Engine) -> list[str]:
     """What the case says of its engine that changes latencies and is left out."""
-    return [f"engine.{name} is not simulated" for name in ("cpu_kv_offload", "speculative_config", "lora") if spec.get(name)]
+    return [f"engine.{name} is not simulated" for name in _LEFT_OUT if (server.model_extra or {}).get(name)]
 
 
-def _users(run: dict[str, Any], users: int) -> ClosedLoop | None:
+def _users(run: Run, users: int) -> ClosedLoop | None:
     """Who sent the requests of a closed loop: each user its own rows where they name their users, else as many as it
-    states; all at once unless it states."""
-    if run.get("kind") != "closed":
+    states; all at once unless it states.
+
+    Raises:
+        ConfigError: it does not say how many.
+    """
+    if run.kind != "closed":
         return None
-    think_s, start_phase = float(run.get("think_s", 0.0)), float(run.get("start_phase", 0.0))
     if users:
-        return ClosedLoop(users=users, think_s=think_s, own_rows=True)
-    stated = run.get("users", (run.get("ret") or {}).get("users", users))
-    return ClosedLoop(users=int(stated), think_s=think_s, start_phase=start_phase)
+        return ClosedLoop(users=users, think_s=run.think_s, own_rows=True)
+    extra = run.model_extra or {}
+    stated = run.users or run.ret.get("users") or extra.get("concurrency") or extra.get("max_concurrency")
+    if not isinstance(stated, int) or stated < 1:
+        raise ConfigError(f"workload.users: a closed loop must say how many, a whole number from 1, but got {stated!r}")
+    return ClosedLoop(users=stated, think_s=run.think_s, start_phase=run.start_phase)
 
 
-def _client_timeout_s(data: dict[str, Any]) -> tuple[float | None, str]:
+def _client_timeout_s(data: CaseFile) -> tuple[float | None, str]:
     """The client's patience, seconds, as recorded; else, where requests failed, the minute after the slowest answer."""
-    for part in (data["workload"], data.get("client", {}), data):
-        for name in ("client_timeout_s", "timeout_s"):
-            if part.get(name) is not None:
-                return float(part[name]), ""
-    failed = [stage for stage in data.get("stages", []) if stage.get("failures")]
-    slowest_ms = max((float(stage["e2e_ms"].get("max", 0.0)) for stage in failed), default=0.0)
+    if data.patience_s() is not None:
+        return data.patience_s(), ""
+    failed = [stage for stage in data.stages if stage.failures]
+    slowest_ms = max((stage.e2e_ms.get("max") or 0.0 for stage in failed), default=0.0)
     if not slowest_ms:
         return None, ""
     guess_s = 60.0 * math.ceil(slowest_ms / 60_000.0)
     return guess_s, f"the client's patience is not recorded: {guess_s:g} s, the minute after the slowest answer"
-
-
-def _metrics(data: dict[str, Any]) -> dict[str, dict[str, float]]:
-    out: dict[str, dict[str, float]] = {}
-    for name in ("ttft", "tpot", "e2e"):
-        values = data.get(f"{name}_ms")
-        if isinstance(values, dict):
-            out[name] = {k: float(v) for k, v in values.items() if v is not None and k != "n"}
-    if data.get("output_tokens_per_s") is not None:
-        out["output_tokens_per_s"] = {"mean": float(data["output_tokens_per_s"])}
-    return out
-
-
-def _read_workload(path: Path) -> tuple[Trace, np.ndarray, int]:
-    """The requests, the load stage of each, and how many users the rows name."""
-    rows = _rows(path)
-    names = set(rows[0])
-    labels: dict[str, np.ndarray] = {}
-    for name in _LABELS:
-        if name not in names or not any(row[name] for row in rows):
-            continue
-        missing = INTEGER_LABELS.get(name)
-        if missing is None:
-            labels[name] = np.array([row[name] or "" for row in rows], dtype=object)
-        else:
-            labels[name] = np.array([int(row[name] or missing) for row in rows], dtype=np.int64)
-    stage = next((c for c in ("stage", "segment") if c in names), None)
-    trace = Trace(
-        arrival_s=np.array([float(row["arrival_s"]) for row in rows]),
-        input_tokens=np.array([int(row["input_tokens"]) for row in rows]),
-        output_tokens=np.array([max(1, int(row["output_tokens"])) for row in rows]),
-        labels=labels,
-    )
-    users = len({row["user"] for row in rows if row.get("user")})
-    return trace, np.array([int(row[stage]) if stage else 0 for row in rows]), users
-
-
-def _read_per_request(path: Path) -> dict[str, np.ndarray]:
-    if not path.exists() and not _packed(path).exists():
-        return {}
-    rows = _rows(path)
-    return {
-        name: np.array([float(row[name]) if row[name] else np.nan for row in rows])
-        for name in ("arrival_s", "input_tokens", "output_tokens", "ttft_s", "e2e_s", "tpot_s")
-    }
-
-
-def _packed(path: Path) -> Path:
-    return path.with_name(f"{path.name}.gz")
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    path, opened = (_packed(path), gzip.open) if not path.exists() and _packed(path).exists() else (path, open)
-    try:
-        with opened(path, "rt", newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    except OSError as error:
-        raise TraceError(f"{path}: cannot be read ({error.strerror})") from None
-    if not rows:
-        raise TraceError(f"{path}: no rows")
-    return rows

@@ -87,7 +87,8 @@ def validate(folder: str | Path, json_path: str | Path | None = None, refused: l
     for path in sorted(root.glob("kv_capacity.csv")):
         rows += _rows_of(kv_rows, path, refused)
     if not rows and not refused:
-        raise ConfigError(f"validate: {root} holds no measured.json, closed_loop*.csv or kv_capacity.csv")
+        nothing = "measured.json states no figure" if cases else "no measured.json, closed_loop*.csv or kv_capacity.csv"
+        raise ConfigError(f"validate: {root}: {nothing}")
     if json_path is not None:
         Path(json_path).write_text(as_json(rows) + "\n", encoding="utf-8")
     return rows

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sim.errors import SimError
+from sim.presets.read import preset_model
 from sim.trust.cases import read_case
 from sim.trust.knee import band
 from sim.trust.presets import engine_of_version, find_preset
-from sim.trust.validate import main, validate
+from sim.trust.validate import main, predict, validate
 
 
 def case(folder: Path, ttft_ms: float, failures: int = 0, **stated: dict[str, object]) -> Path:
@@ -165,3 +167,80 @@ def test_how_near_to_the_knee_a_run_was(tmp_path: Path) -> None:
     loads = {r.load for r in validate(case(tmp_path / "a", 50.0)) if r.metric == "ttft"}
     assert all(0.0 < load < 0.5 for load in loads)
     assert [band(x) for x in (0.1, 0.9, 3.0, float("nan"))] == ["idle, below 20 %", "80 to 95 %", "at or past the knee", ""]
+
+
+@pytest.mark.parametrize(
+    ("part", "values", "said"),
+    [
+        ("parallelism", {"tp": "two"}, "engine.tensor_parallel_size: .* but got 'two'"),
+        ("parallelism", {"tp": 1, "sp": 2}, "parallelism.sp=2 is not modelled"),
+        ("parallelism", {"tp": 1, "ep": 4}, "parallelism.ep: must be 1 or all tp x dp = 1 ranks, but got 4"),
+        ("engine", {"version": "0.26", "flags": {"num_gpu_blocks_override": 0}}, "engine.num_gpu_blocks_override: .* but got 0"),
+        ("engine", {"version": "0.26", "flags": "--max-num-seqs 16"}, "engine.flags: .* but got '--max-num-seqs 16'"),
+        ("engine", {"version": "0.26", "speculative_config": {"method": "eagle3"}}, "engine.speculative_config"),
+        ("workload", {"client_timeout_s": 0}, "workload.client_timeout_s: .* but got 0"),
+        ("workload", {"kind": "closed"}, "workload.users: a closed loop must say how many"),
+        ("workload", {"kind": "closed", "users": 4, "think_s": -1}, "workload.think_s: .* but got -1"),
+        ("metrics", {"ttft_ms": {"mean": "fast"}}, "metrics.ttft_ms.mean: .* but got 'fast'"),
+        ("dtype", "float7", "dtype: .* but got 'float7'"),
+        ("hardware", {"gpu": "NVIDIA H100 PCIe"}, "gpu: no preset for 'NVIDIA H100 PCIe'"),
+        ("hf_config", [1, 2], "hf_config"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_its_key(tmp_path: Path, part: str, values: object, said: str) -> None:
+    with pytest.raises(SimError, match=said):
+        read_case(case(tmp_path / "a", 50.0, **{part: values}))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ("0,5", "row 1: output_tokens must be a number, but got ''"),
+        ("0,5,3\n1,five,3", "row 2: input_tokens must be a number, but got 'five'"),
+        ("0,-5,3", "row 1: input_tokens must be a number of at least 1, but got '-5'"),
+        ("nan,5,3", "row 1: arrival_s must be a number of at least 0, but got 'nan'"),
+        ("2,5,3\n1,5,3", "row 2: arrival_s must be at least that of the row before, 2, but got '1'"),
+        ("0,5,2.5", "row 1: output_tokens must be a whole number, but got '2.5'"),
+        ("0,5,3,sys,99", "row 1: prefix_tokens must be at most input_tokens, 5, but got '99'"),
+    ],
+)
+def test_a_row_that_cannot_be_is_refused_with_its_place(tmp_path: Path, rows: str, said: str) -> None:
+    folder = case(tmp_path / "a", 50.0)
+    (folder / "workload.csv").write_text(f"arrival_s,input_tokens,output_tokens,prefix_id,prefix_tokens\n{rows}\n")
+    with pytest.raises(SimError, match=said):
+        read_case(folder)
+
+
+def test_weights_are_in_the_type_that_the_case_or_the_name_says(tmp_path: Path) -> None:
+    def dtype(number: int, **stated: object) -> str:
+        return read_case(case(tmp_path / str(number), 50.0, **stated)).model.weight_dtype  # type: ignore[arg-type]
+
+    assert dtype(1) == "bf16"
+    assert dtype(2, dtype="nvfp4") == "fp4"
+    assert dtype(3, model="hugging-quants/Meta-Llama-3.1-8B-Instruct-AWQ-INT4", dtype="float16") == "int4"
+    assert dtype(4, model="openai/gpt-oss-20b", dtype="bfloat16") == preset_model("gpt_oss_20b").weight_dtype
+
+
+def test_what_prompts_share_is_taken_together(tmp_path: Path) -> None:
+    """Turns of sessions hold what came before; of a prompt beside a prefix both are found again."""
+    folder = case(tmp_path / "sessions", 50.0)
+    rows = sorted((s + 9 * turn, 1000 * (turn + 1), 20, f"s{s}", turn) for s in range(4) for turn in range(3))
+    lines = [",".join(map(str, row)) for row in rows]
+    (folder / "workload.csv").write_text("arrival_s,input_tokens,output_tokens,session_id,turn\n" + "\n".join(lines) + "\n")
+    computed = predict(read_case(folder)).computed_tokens
+    later = np.array([row[4] > 0 for row in rows])
+    assert (computed[~later] == 1000).all()
+    assert (computed[later] < 1100).all()
+    both = case(tmp_path / "both", 50.0)
+    lines = [f"{i},1000,20,p{i % 4},g,512" for i in range(8)]
+    head = "arrival_s,input_tokens,output_tokens,prompt_id,prefix_id,prefix_tokens\n"
+    (both / "workload.csv").write_text(head + "\n".join(lines) + "\n")
+    computed = predict(read_case(both)).computed_tokens
+    assert computed[0] == 1000
+    assert (computed[1:4] == 1000 - 512).all()
+    assert (computed[4:] <= 16).all()
+
+
+def test_ranks_that_share_nothing_share_the_load(tmp_path: Path) -> None:
+    alone, shared = (predict(read_case(case(tmp_path / str(dp), 50.0, parallelism={"tp": 1, "dp": dp}))) for dp in (1, 2))
+    assert shared.e2e_s.mean() < alone.e2e_s.mean()
