@@ -20,11 +20,12 @@ from pathlib import Path
 from types import ModuleType
 
 _WHOLE = ("engine", "gateway")
-_OPEN = ("__init__", "listener", "kv_source", "offloading")
-"""Files that stay Python: anybody may derive from a listener, or from a source of KV, as offloading does."""
+_OPEN = ("__init__", "listener", "kv_source")
+"""Files that stay Python: anybody may derive from a listener, or from a source of KV."""
 _PARTS = (
     "fleet.least_loaded", "fleet.loads", "fleet.server", "links.fair", "links.transfers", "perf.front_end", "perf.host",
     "perf.rank_step", "perf.speculation", "perf.step_time", "perf.tabulated", "record.recorder", "rng",
+    "tiers.below", "tiers.content_tree", "tiers.kept", "tiers.recency", "tiers.tier",
 )  # fmt: skip
 """Of other rooms, what engine and gateway touch at every step."""
 

@@ -35,7 +35,7 @@ import pandas as pd
 from sim.analysis.billing import billed_interval, gpu_of_pool
 from sim.analysis.energy import energy_j
 from sim.analysis.latency import answered_mask
-from sim.analysis.tiers import host_memory_usd
+from sim.analysis.tiers import tiers_usd
 from sim.cost import covered_gpu_seconds, paid_gpu_seconds, usd_per_gpu_hour
 from sim.cost.api_terms import contract_terms
 from sim.record.result import Result
@@ -248,7 +248,7 @@ def _assumed(result: Result, scenario: Scenario, compute_usd: float, end_s: floa
         CostNode("evaluation and batch", cost.eval_gpu_hours_per_month * months * dearest),
         CostNode("engineering", cost.engineers_fte * cost.engineer_usd_per_year / 12 * months),
         CostNode("storage of traces and logs", stored_gib_months * cost.storage_usd_per_gib_month),
-        CostNode("host memory for KV", host_memory_usd(result)),
+        *[CostNode(name, usd) for name, usd in tiers_usd(result).items()],
         CostNode("egress", egress_gib * cost.egress_usd_per_gib),
     ]
     return [CostNode("overhead", compute_usd * cost.overhead_fraction), *(node for node in optional if node.usd > 0)]

@@ -45,7 +45,7 @@ from sim.analysis.judge import judge
 from sim.analysis.latency import answered_mask, latency_table, measured_requests
 from sim.analysis.ranks import rank_figures
 from sim.analysis.slo import good_mask
-from sim.analysis.tiers import tier_figures
+from sim.analysis.tiers import lower_figures, tier_figures
 from sim.record.result import OUTCOMES, Result
 from sim.spec import Slo
 from sim.units import SECONDS_PER_DAY, SECONDS_PER_HOUR, TOKENS_PER_MILLION
@@ -118,6 +118,7 @@ def summarize(result: Result, slo: Slo | None = None, cost: CostNode | None = No
     tiers = tier_figures(result)
     if tiers is not None:
         summary["kv_in_host_memory"] = tiers
+        summary |= lower_figures(result)
     summary |= feature_figures(result)
     summary["closed_formula"] = closed_formula(result.scenario, summary)
     cleaned: dict[str, Any] = undefined_to_none(summary)

@@ -30,6 +30,7 @@ BESIDE_THE_SCHEMA = {
     "vllm_line": "A server's start line (vllm serve, SGLang's, TensorRT-LLM's): engine and model as it says; null = none.",
     "api": "A preset of an API that sells answers by the token; it becomes an entry of gateway.apis. null = none.",
     "speculative": "A preset of drafts and of how many are accepted, with its source; it sets engine.speculative.",
+    "kv_offload": "A preset of host memory behind the GPU's prefix cache, by whose system; it sets engine.kv_offload.",
     "kv_transfer": "A preset of what carries KV caches from prefill to decode replicas; it sets fleet.kv_transfer.",
     "experiment": "A preset that sets keys of several groups at once; null = none.",
 }

@@ -25,8 +25,8 @@ class Batch:
 
     __slots__ = (
         "admitted", "announces", "committed", "context", "delivered", "drafts", "end", "finishing", "first", "held_blocks",
-        "increment", "load_time", "n_decode", "next_drafts", "not_before", "number", "order", "padded", "preempted",
-        "prefills", "prompts", "sampled", "sched_at", "speculates", "start", "steps", "used_blocks", "verified",
+        "increment", "least_time", "load_time", "n_decode", "next_drafts", "not_before", "number", "order", "padded",
+        "preempted", "prefills", "prompts", "sampled", "sched_at", "speculates", "start", "steps", "used_blocks", "verified",
         "verifying",
     )  # fmt: skip
 
@@ -61,6 +61,8 @@ class Batch:
         """It starts no earlier."""
         self.load_time = 0.0
         """Time for which it waits for loads, of adapters or KV, before it computes."""
+        self.least_time = 0.0
+        """What comes beside its computing takes so long."""
         self.verifying = 0
         """Requests that verify drafts: each gets what it samples at once, after one gap."""
         self.speculates = False

@@ -255,6 +255,7 @@ class LockStep(Pace):
         for batch in one.batches:
             if batch is not None:
                 loading = max(loading, batch.load_time)
+                first = max(first, batch.least_time)
         one.set_times(start, first + loading, increment)
 
     def _run(self, one: Round) -> tuple[float, float, int]:

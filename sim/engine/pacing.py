@@ -39,4 +39,5 @@ class Pacing:
             increment = slope * n
         if self._noise is not None:
             first *= self._noise.factor()
+        first = first if first > batch.least_time else batch.least_time
         batch.set_times(start if start > batch.not_before else batch.not_before, first + batch.load_time, increment)

@@ -6,10 +6,7 @@ from dataclasses import replace
 
 from sim.engine.acceptance import AcceptancePaths
 from sim.engine.adapters import Adapters
-from sim.engine.clock import Clock
-from sim.engine.cpu_tier import CpuTier
 from sim.engine.drafts import Drafts
-from sim.engine.offloading import Copying, Offloading
 from sim.perf import memory_plan, resolve_engine, step_time_model
 from sim.perf.geometry import kv_bytes_per_token_per_gpu
 from sim.perf.kv_offload import offload_plan
@@ -59,8 +56,8 @@ class Blueprint:
         ranks = self.engine.tensor_parallel_size
         self.kv_token_bytes = ranks * kv_bytes_per_token_per_gpu(model, self.engine.kv_cache_dtype, ranks)
         """Of all GPUs of a replica, a stage's layers counted once."""
-        self.offload = offload_plan(model, gpu, self.engine) if self.engine.kv_offloading_size_gib else None
-        """The tier in host memory; None = none."""
+        self.offload = offload_plan(model, gpu, self.engine, self.blocks) if self.engine.offloads_kv else None
+        """Its tiers behind the GPU's cache; None = none."""
         self.version = version
 
     @property
@@ -85,15 +82,6 @@ class Blueprint:
         time = step_time_model(self.model, self.gpu, engine, True)
         disk_s, slot_s = disk_load_s(self.model, engine), slot_load_s(self.model, engine)
         return Adapters(engine.max_loras, engine.max_cpu_loras or engine.max_loras, time, disk_s, slot_s)
-
-    def offloading(self, clock: Clock) -> Offloading | None:
-        """Host memory behind the prefix cache of a server's engine; None = none."""
-        spec = self.engine.kv_offload
-        if self.offload is None:
-            return None
-        tier = CpuTier(self.offload.blocks, spec.eviction_policy == "arc", spec.store_threshold)
-        copying = Copying(self.offload.job_s, self.offload.block_s, self.offload.block_s)
-        return Offloading(clock, tier, copying, spec.prompt_only)
 
     def next_version(self, model: ModelSpec | None, engine: EngineSpec | None) -> Blueprint:
         """What a deploy of ``model`` and ``engine`` (None = as before) makes of it."""

@@ -8,11 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from sim.engine.offloading import Offloading
 from sim.engine.rank_group import RankGroup
 from sim.fleet.prices import PriceHistory
 from sim.fleet.roster import Roster
 from sim.fleet.server import Server
+from sim.fleet.tier_rows import tier_rows
 from sim.record.result import FEATURE_COLUMNS, RANK_COLUMNS, REPLICA_COLUMNS, TIER_COLUMNS
 from sim.spec import Scenario
 
@@ -77,7 +77,7 @@ class Books:
 
     def tiers(self) -> pd.DataFrame | None:
         """``Result.tiers``, after ``close``."""
-        rows = [_tier_row(server) for server in self._roster.servers if server.offload is not None]
+        rows = tier_rows(self._roster.servers)
         return pd.DataFrame(rows, columns=list(TIER_COLUMNS)) if rows else None
 
     def features(self) -> pd.DataFrame | None:
@@ -139,25 +139,6 @@ class Books:
         if step_s:
             billed_s = math.ceil(billed_s / step_s - _ROUNDING) * step_s
         return start_s + max(billed_s, used_s)
-
-
-def _tier_row(server: Server) -> dict[str, Any]:
-    assert server.offload is not None
-    size = server.offload.block_bytes
-    sources = [one for engine in server.engines if isinstance(one := engine.source, Offloading)]
-    return {
-        "pool": server.pool,
-        "replica": server.name,
-        "capacity_bytes": size * sum(one.tier.capacity for one in sources),
-        "used_bytes": size * sum(one.tier.used for one in sources),
-        "stored_bytes": size * sum(one.stored_blocks for one in sources),
-        "loaded_bytes": size * sum(one.loaded_blocks for one in sources),
-        "loaded_tokens": sum(one.loaded_blocks for one in sources) * server.engine.block_size,
-        "evicted_bytes": size * sum(one.tier.evicted for one in sources),
-        "refused_stores": sum(one.tier.refused for one in sources),
-        "storing_s": math.fsum(one.storing for one in sources),
-        "loading_s": math.fsum(one.loading for one in sources),
-    }
 
 
 def has_features(server: Server) -> bool:

@@ -15,12 +15,14 @@ from sim.engine.rank_group import RankGroup
 from sim.engine.replica import Replica
 from sim.errors import ConfigError
 from sim.fleet.blueprint import Blueprint
+from sim.fleet.kv_tiers import KvTiers
 from sim.fleet.machine import Machine
 from sim.fleet.roster import Roster
 from sim.fleet.server import Server
 from sim.links.transfers import Link
 from sim.perf.rank_step import RankStepTime
 from sim.spec import Scenario
+from sim.tiers.offloading import Offloading
 
 
 class Handover(NamedTuple):
@@ -53,13 +55,18 @@ class ServerFactory:
         self._steps = steps
         self._handover = handover
         self._wires = scenario.fleet.kv_transfer
+        self._kv_tiers = KvTiers(roster.clock, scenario)
 
     def build(self, blueprint: Blueprint, machine: Machine) -> Server:
         """A server of ``blueprint`` on ``machine``, its engine idle, in the roster from now on."""
         roster = self.roster
         index = len(roster.servers)
         name = f"{blueprint.pool}-{index}"
-        replica = self._engine(blueprint, name) if blueprint.engine.data_parallel_size == 1 else self._ranks(blueprint, name)
+        offloading = self._kv_tiers.of_server(blueprint, machine, name)
+        if blueprint.engine.data_parallel_size == 1:
+            replica: Replica | RankGroup = self._engine(blueprint, name, offloading[0])
+        else:
+            replica = self._ranks(blueprint, name, offloading)
         pool_index = roster.pools[blueprint.pool].index
         server = Server(
             index, blueprint.pool, pool_index, replica, blueprint.engine, blueprint.gpu, machine, blueprint.blocks,
@@ -78,10 +85,11 @@ class ServerFactory:
         bytes_per_s = self._wires.nic_gb_per_s * 1e9 * self._wires.nics_per_gpu * server.gpus
         server.nic_in, server.nic_out = Link(f"{server.name} in", bytes_per_s), Link(f"{server.name} out", bytes_per_s)
 
-    def _engine(self, blueprint: Blueprint, name: str, cadence: Cadence | None = None) -> Replica:
+    def _engine(
+        self, blueprint: Blueprint, name: str, offloading: Offloading | None, cadence: Cadence | None = None
+    ) -> Replica:
         """One engine; ``cadence`` as ``Scheduler`` has it."""
         clock, engine = self.roster.clock, blueprint.engine
-        offloading = blueprint.offloading(clock)
         source: KvSource | None = offloading
         steps = self._steps
         if self._handover is not None and blueprint.role != "both":
@@ -89,8 +97,7 @@ class ServerFactory:
             steps = (self._handover.chunks if blueprint.role == "prefill" else None) or steps
             if offloading is not None:
                 raise ConfigError(
-                    f"engine.kv_offloading_size_gib={engine.kv_offloading_size_gib:g}: host memory behind the cache of a "
-                    f"{blueprint.role} pool is not modelled"
+                    f"{engine.host_memory_words}: host memory behind the cache of a {blueprint.role} pool is not modelled"
                 )
         scheduler = make_scheduler(
             engine, blueprint.blocks, name, lambda: clock.now, self._check_invariants, blueprint.groups, cadence,
@@ -107,14 +114,14 @@ class ServerFactory:
             offloading.attach(replica)
         return replica
 
-    def _ranks(self, blueprint: Blueprint, name: str) -> RankGroup:
+    def _ranks(self, blueprint: Blueprint, name: str, offloading: list[Offloading | None]) -> RankGroup:
         """The ranks of one server: in lock step where they share experts."""
         clock, engine, step_time = self.roster.clock, blueprint.engine, blueprint.step_time
         together, interval = isinstance(step_time, RankStepTime), engine.prefill_schedule_interval
         ranks = []
         for number in range(engine.data_parallel_size):
             cadence = RankCadence(interval) if together and interval > 1 else None
-            ranks.append(self._engine(blueprint, f"{name}.{number}", cadence))
+            ranks.append(self._engine(blueprint, f"{name}.{number}", offloading[number], cadence))
         if not isinstance(step_time, RankStepTime):
             return RankGroup(clock, name, ranks, None)
         noise = StepNoise(engine, self._seed, name) if engine.noisy else None

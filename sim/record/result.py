@@ -57,12 +57,16 @@ that it made with nothing to schedule, while others of its group worked or nobod
 ``dummy_s`` their time; they are in the replica's busy time. The rest as in ``REPLICA_COLUMNS``."""
 
 TIER_COLUMNS = (
-    "pool", "replica", "capacity_bytes", "used_bytes", "stored_bytes", "loaded_bytes", "loaded_tokens", "evicted_bytes",
-    "refused_stores", "storing_s", "loading_s",
+    "pool", "replica", "tier", "capacity_bytes", "used_bytes", "stored_bytes", "loaded_bytes", "loaded_tokens",
+    "from_others_tokens", "evicted_bytes", "lost_bytes", "refused_stores", "storing_s", "loading_s",
 )  # fmt: skip
-"""Columns of ``Result.tiers``, one row a replica with KV in host memory. ``loaded_tokens``: tokens of prompts that came out
-of it instead of being computed; ``refused_stores``: offers for which there was no room; ``storing_s`` and ``loading_s``:
-time in which each direction of the host link was busy."""
+"""Columns of ``Result.tiers``: for each replica with KV in host memory a row of tier ``host``, one of ``disk`` and one of
+``store`` where it has them, and one of ``store`` without a replica for each store that replicas share: its capacity, use,
+evictions and refusals, and sums of what they moved. ``loaded_tokens``: tokens of prompts that came out of it, from host
+memory to the GPU, from the others to host memory; ``from_others_tokens``: of these, stored by another replica;
+``refused_stores``: offers for which there was no room; ``lost_bytes``: stored, but on their way when the replica died;
+``storing_s`` and ``loading_s``: time in which each direction of the host link was busy, or for which the bytes would keep
+the way to the disk or the store busy."""
 
 FEATURE_COLUMNS = (
     "pool", "replica", "verifications", "drafted_tokens", "accepted_tokens", "drafting_s", "adapters",
@@ -86,6 +90,10 @@ another replica to read them, ``transfer_bytes`` of KV were read in the interval
 FEATURE_SERIES = ("acceptance_length", "adapters_running")
 """Columns that the time series has besides, where engines speculate or have LoRA slots: tokens a verification in the
 interval (NaN without one), and distinct adapters that run, summed over replicas."""
+
+TIER_SERIES = ("kv_host_used", "kv_host_loaded_bytes", "kv_promoted_bytes")
+"""Columns that the time series has besides, where engines have host memory for KV: the share of it in use, bytes that went
+from it to the GPUs in the interval, and bytes that look-ups asked disks and stores for."""
 
 STEP_COLUMNS = (
     "replica", "step", "start_s", "end_s", "new_tokens", "context_tokens", "running", "waiting", "free_blocks",

@@ -51,8 +51,13 @@ def _charts(series: pd.DataFrame) -> list[Chart]:
     every = max(1, -(-len(series) // _MOST_POINTS))
     rates = series["arrivals"].rolling(every, min_periods=1).mean() / (step_s or 1.0)
     handing = series["transfer_bytes"].fillna(0.0)
-    read = handing.rolling(every, min_periods=1).mean() / (step_s or 1.0) / 1e9
-    view = _thin(series.assign(rate=rates, gb_per_s=read))
+    moved = {"transfer_bytes": "gb_per_s", "kv_host_loaded_bytes": "loaded_gb_per_s", "kv_promoted_bytes": "asked_gb_per_s"}
+    flows = {
+        flow: series[column].fillna(0.0).rolling(every, min_periods=1).mean() / (step_s or 1.0) / 1e9
+        for column, flow in moved.items()
+        if column in series
+    }
+    view = _thin(series.assign(rate=rates, **flows))
     time = view["time_s"].tolist()
 
     def draw(title: str, y_label: str, *lines: tuple[str, str], scale: float = 1.0, kind: Any = "line") -> Chart:
@@ -67,12 +72,18 @@ def _charts(series: pd.DataFrame) -> list[Chart]:
         return Chart(title, "seconds into the run", y_label, drawn, f"{title}: {peaks}.", height=220)
 
     handed = [draw("KV caches read from other replicas", "GB a second", ("read", "gb_per_s"))] if handing.any() else []
-    pinned = [("pinned for others", "kv_pinned")] if handing.any() else []
+    beside = [("pinned for others", "kv_pinned")] if handing.any() else []
+    tiers = []
+    if "kv_host_used" in series:
+        beside.append(("host memory", "kv_host_used"))
+        asked = [("asked of disks and stores", "asked_gb_per_s")] if series["kv_promoted_bytes"].any() else []
+        tiers = [draw("KV loaded instead of computed", "GB a second", ("from host memory", "loaded_gb_per_s"), *asked)]
     return [
         draw("Arrivals", "requests per second", ("arrivals", "rate")),
         draw("Requests in the engines", "requests", ("running", "running"), ("waiting", "waiting")),
-        draw("KV cache in use", "% of the blocks", ("KV", "kv_used"), *pinned, scale=100.0),
+        draw("KV cache in use", "% of the blocks", ("KV", "kv_used"), *beside, scale=100.0),
         *handed,
+        *tiers,
         draw("Batch per replica", "sequences", ("batch", "batch")),
         draw(
             "Replicas", "replicas", ("ready", "replicas_ready"), ("starting", "replicas_starting"),

@@ -94,7 +94,9 @@ def cell_scenario(scenario: Scenario, number: int) -> Scenario:
     fleet = scenario.fleet
     pools = {name: _share(pool, number, fleet.cells) for name, pool in fleet.all_pools().items()}
     seed = int(np.random.SeedSequence((scenario.seed, number)).generate_state(1, np.uint64)[0] >> np.uint64(1))
-    return replace(scenario, fleet=replace(fleet, cells=1, pools=pools), seed=seed)
+    shared = fleet.kv_store
+    store = replace(shared, size_gib=shared.size_gib / fleet.cells, gb_s=shared.gb_s / fleet.cells)
+    return replace(scenario, fleet=replace(fleet, cells=1, pools=pools, kv_store=store), seed=seed)
 
 
 def _share(pool: PoolSpec, number: int, cells: int) -> PoolSpec:

@@ -14,9 +14,10 @@ from sim.engine.view import EngineView
 from sim.fleet.books import Books, has_features
 from sim.fleet.endpoints import Endpoints
 from sim.fleet.server import Server
+from sim.fleet.tier_rows import TierSeries
 from sim.gateway.counts import Counts
 from sim.record import Recorder
-from sim.record.result import FEATURE_SERIES, TIMESERIES_COLUMNS
+from sim.record.result import FEATURE_SERIES, TIER_SERIES, TIMESERIES_COLUMNS
 
 ROLLING_S = 60.0
 """Window of the rolling p95s."""
@@ -62,6 +63,7 @@ class Sampler:
         self._arrived = 0
         self._received = 0.0
         self._verified = self._accepted = 0
+        self._tiers = TierSeries()
         self._rows: list[dict[str, Any]] = []
         clock.at(every_s, DEADLINE, self._sample, 1)
 
@@ -84,6 +86,7 @@ class Sampler:
                 "kv_pinned": sum(server.pinned_blocks() for server in servers) / usable if usable else np.nan,
                 "transfer_bytes": received - self._received,
                 **self._features(servers, views),
+                **self._tiers.look(servers),
             }
         )
         self._arrived, self._received = arrived, received
@@ -105,7 +108,7 @@ class Sampler:
     def frame(self, requests: pd.DataFrame) -> pd.DataFrame:
         """``Result.timeseries``, the rolling p95s filled in from the finished requests."""
         frame = with_rolling_p95s(pd.DataFrame(self._rows), requests)
-        own = [name for name in FEATURE_SERIES if name in frame]
+        own = [name for name in (*FEATURE_SERIES, *TIER_SERIES) if name in frame]
         return frame.reindex(columns=[*TIMESERIES_COLUMNS, *own])
 
 

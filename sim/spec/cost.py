@@ -90,6 +90,12 @@ class CostSpec:
     host_memory_usd_per_gib_hour: float = Field(default=0.0, ge=0)
     """Of host memory that holds KV (``engine.kv_offloading_size_gib``), while its replica is billed. 0: it comes with the
     GPU server, as in most offers; rented apart, 0.003 to 0.005 a GiB-hour is usual (an assumption)."""
+    kv_disk_usd_per_gib_hour: float = Field(default=0.0, ge=0)
+    """Of disks that hold KV (``engine.kv_offload.disk``), while their replica is billed. 0: they come with the GPU server,
+    as in most offers; rented apart, provisioned SSD lists about 0.0001 a GiB-hour (0.08 a month; an assumption)."""
+    kv_store_usd_per_gib_hour: float = Field(default=0.0, ge=0)
+    """Of the store of KV that replicas share (``fleet.kv_store``), for the whole run. 0: it is other machines' spare memory;
+    machines of its own cost about 0.005 a GiB-hour of memory (memory-optimised clouds' list prices, an assumption)."""
     egress_bytes_per_output_token: float = Field(default=0.0, ge=0)
     """Bytes sent out for each token delivered; streamed as server-sent events 150-250."""
     egress_usd_per_gib: float = Field(default=0.0, ge=0)

@@ -108,7 +108,7 @@ class EngineSpec:
     """Host memory for KV behind the prefix cache, GiB over all GPUs of a replica (vLLM: ``--kv-offloading-size``); 0 = none.
     The engine steps then."""
     kv_offload: KvOffloadSpec = KvOffloadSpec()
-    """How that memory is used."""
+    """How that memory is used, and the disk below it."""
     async_scheduling: bool = True
     """Compose a step while the one before runs; null = the release's (true since 0.14)."""
     enforce_eager: bool = False
@@ -181,9 +181,21 @@ class EngineSpec:
     """How many times as long such a step takes; the default is an assumption."""
 
     @property
+    def offloads_kv(self) -> bool:
+        """It has host memory for KV."""
+        return self.kv_offloading_size_gib > 0 or self.kv_offload.pool_ratio > 0
+
+    @property
+    def host_memory_words(self) -> str:
+        """The key that gives it host memory for KV, and its value, for messages."""
+        if self.kv_offload.pool_ratio > 0:
+            return f"engine.kv_offload.pool_ratio={self.kv_offload.pool_ratio:g}"
+        return f"engine.kv_offloading_size_gib={self.kv_offloading_size_gib:g}"
+
+    @property
     def exchanges_kv(self) -> bool:
         """KV comes from, or goes to, somewhere else than its own GPU memory."""
-        return self.kv_connector.role != "none" or self.kv_offloading_size_gib > 0
+        return self.kv_connector.role != "none" or self.offloads_kv
 
     @property
     def decides_as_vllm(self) -> bool:
@@ -238,10 +250,21 @@ class EngineSpec:
         tokens, seqs = self.max_num_batched_tokens, self.max_num_seqs
         if tokens is not None and seqs is not None and tokens < seqs:
             raise ValueError(f"`max_num_batched_tokens >= max_num_seqs` must hold, but got {tokens} and {seqs}")
-        if self.kv_offloading_size_gib and self.kv_connector.role != "none":
+        if self.offloads_kv and self.kv_connector.role != "none":
             raise ValueError(
-                "`kv_offloading_size_gib` beside kv_connector is not modelled: an engine has host memory behind its cache, "
-                f"or exchanges KV with others, but got {self.kv_offloading_size_gib:g} and role {self.kv_connector.role}"
+                f"`{self.host_memory_words}` beside kv_connector is not modelled: an engine has host memory behind its "
+                f"cache, or exchanges KV with others, but got role {self.kv_connector.role}"
+            )
+        if self.kv_offload.disk.size_gib and not self.offloads_kv:
+            raise ValueError(
+                f"`kv_offload.disk.size_gib` needs host memory, which all KV passes on its way to a disk: state "
+                f"kv_offloading_size_gib, but got {self.kv_offload.disk.size_gib:g} and 0"
+            )
+        chunk = self.kv_offload.rules.chunk_tokens if self.offloads_kv else None
+        if chunk is not None and chunk % self.block_size:
+            raise ValueError(
+                f"`kv_offload.chunk_tokens` must be a multiple of block_size, but got {chunk} (kv_offload.backend="
+                f"{self.kv_offload.backend}) and {self.block_size}"
             )
         if self.num_redundant_experts and not (self.enable_eplb and self.enable_expert_parallel):
             raise ValueError("`num_redundant_experts` needs enable_expert_parallel and enable_eplb, which places copies")

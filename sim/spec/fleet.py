@@ -11,6 +11,7 @@ from sim.spec.autoscaler import Autoscaler
 from sim.spec.coldstart import BillingSpec, ColdStartSpec
 from sim.spec.engine import EngineSpec
 from sim.spec.gpu import GpuSpec, Market
+from sim.spec.kv_offload import KvStoreSpec
 from sim.spec.kv_transfer import KvTransferSpec
 from sim.spec.model import ModelSpec
 from sim.spec.spot import SpotSpec
@@ -157,7 +158,9 @@ class FleetSpec:
     failures: FailureSpec = Field(default_factory=FailureSpec)
     """What breaks."""
     kv_transfer: KvTransferSpec = Field(default_factory=KvTransferSpec)
-    """How KV caches get from prefill to decode replicas."""
+    """How KV caches get from prefill to decode replicas, and to and from ``kv_store``."""
+    kv_store: KvStoreSpec = Field(default_factory=KvStoreSpec)
+    """A store of KV behind the host memory of all replicas that have some."""
     drain_timeout_s: float = Field(default=300.0, ge=0)
     """A replica that is told to stop finishes what it has for so long, s; then the rest is evicted (an assumption;
     Kubernetes' terminationGracePeriodSeconds is 30 by default, too short for long answers)."""

@@ -109,8 +109,21 @@ def _check_engine(who: str, role: Role, engine: EngineSpec) -> None:
 
 
 def _check_no_tier(who: str, engine: EngineSpec) -> None:
-    if engine.kv_offloading_size_gib:
+    if engine.offloads_kv:
         raise ValueError(
-            f"engine.kv_offloading_size_gib={engine.kv_offloading_size_gib:g}: host memory behind the cache of an engine "
+            f"{engine.host_memory_words}: host memory behind the cache of an engine "
             f"that exchanges KV with others is not modelled; it must be 0 for {who}"
+        )
+
+
+def check_kv_store(fleet: FleetSpec, engine: EngineSpec) -> None:
+    """A store that no engine can reach is a mistake.
+
+    Raises:
+        ValueError: no pool's engines have host memory for KV.
+    """
+    if fleet.kv_store.size_gib and not any((pool.engine or engine).offloads_kv for pool in fleet.all_pools().values()):
+        raise ValueError(
+            f"fleet.kv_store.size_gib={fleet.kv_store.size_gib:g}: all KV passes host memory on its way to the store, and "
+            "no pool has any; state kv_offload=native, or engine.kv_offloading_size_gib"
         )

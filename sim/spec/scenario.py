@@ -18,7 +18,7 @@ from sim.spec.gateway import GatewaySpec
 from sim.spec.gpu import GpuSpec
 from sim.spec.legal_keys import dotted, unknown_key
 from sim.spec.model import ModelSpec
-from sim.spec.roles import check_roles
+from sim.spec.roles import check_kv_store, check_roles
 from sim.spec.search import OutputSpec, SearchSpec
 from sim.spec.slo import Slo
 from sim.spec.spot import SpotSpec
@@ -72,6 +72,7 @@ class Scenario:
             if pool not in pools:
                 raise ValueError(f"{key} names no pool of the fleet, but got {pool!r}; pools are {', '.join(pools)}")
         check_roles(self.fleet, self.gateway, self.model, self.engine, self.autoscaler, self.timeline)
+        check_kv_store(self.fleet, self.engine)
         places = {*pools, *(zone for pool in pools.values() for zone in (pool.zones or (pool.zone,)))}
         for place in self.gateway.network_one_way_s:
             if place not in places:

@@ -20,13 +20,17 @@ SAME_NAMES = tuple(
 
 
 def _offloading(engine: EngineSpec) -> list[str]:
-    """vLLM's own flag, or the connector's options where they are not all usual."""
+    """vLLM's own flags, or the connector's options where they are not all usual. Without a flag: SGLang's HiCache, a pool's
+    ratio, a disk (a folder is needed), the store of a fleet."""
     used, usual = engine.kv_offload, KvOffloadSpec()
+    if used.backend == "hicache" or not engine.kv_offloading_size_gib:
+        return []
     names = {"eviction_policy": "eviction_policy", "store_threshold": "store_threshold"}
     names |= {"prompt_only": "offload_prompt_only"}
     extra = {theirs: getattr(used, ours) for ours, theirs in names.items() if getattr(used, ours) != getattr(usual, ours)}
-    if not extra:
-        return ["--kv-offloading-size", f"{engine.kv_offloading_size_gib:g}", "--kv-offloading-backend", "native"]
+    if used.backend == "lmcache" or not extra:
+        size = f"{engine.kv_offloading_size_gib:g}"
+        return ["--kv-offloading-size", size, "--kv-offloading-backend", used.backend]
     extra = {"cpu_bytes_to_use": int(engine.kv_offloading_size_gib * GIB), **extra}
     config = {"kv_connector": "OffloadingConnector", "kv_role": "kv_both", "kv_connector_extra_config": extra}
     return ["--kv-transfer-config", json.dumps(config)]
@@ -41,7 +45,7 @@ def feature_words(engine: EngineSpec) -> list[str]:
         stated = {name: getattr(spec, name) for name in SAME_NAMES if getattr(spec, name) != getattr(usual, name)}
         model = {"model": model_reference(spec.model)} if spec.model is not None else {}
         words += ["--speculative-config", json.dumps({"method": spec.method, **model, **stated})]
-    if engine.kv_offloading_size_gib:
+    if engine.offloads_kv:
         words += _offloading(engine)
     if engine.max_loras:
         words += ["--enable-lora", "--max-loras", str(engine.max_loras), "--max-lora-rank", str(engine.max_lora_rank)]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from sim.engine.clock import REPORT, Clock, Moment
-from sim.engine.cpu_tier import CpuTier
 from sim.engine.kv_source import NOTHING, KvSource, Offer
-from sim.engine.offloading import Copying, Job, Offloading
 from sim.engine.replica import Replica
 from sim.engine.request import EngineRequest
+from sim.tiers.kept import Job
+from sim.tiers.offloading import Copying, Manner, Offloading
+from sim.tiers.tier import Tier
 
 
 class ScriptedSource(KvSource):
@@ -101,13 +102,13 @@ class RecordedOffload(Offloading):
 
     def __init__(self, clock: Clock, options: dict[str, Any]) -> None:
         arc = options.get("eviction_policy", "lru") == "arc"
-        tier = CpuTier(options.get("cpu_chunks", 1000), arc, options.get("store_threshold", 0))
+        tier = Tier(options.get("cpu_chunks", 1000), arc, options.get("store_threshold", 0))
         copying = Copying(
             float(options.get("transfer_base_ns", 200_000)),
             float(options.get("store_ns_per_block", 100_000)),
             float(options.get("load_ns_per_block", 100_000)),
         )
-        super().__init__(clock, tier, copying, options.get("offload_prompt_only", False))
+        super().__init__(clock, tier, copying, Manner(prompt_only=options.get("offload_prompt_only", False)))
         self._done: list[int] = []
         self._evicted = self._refused = 0
 

@@ -52,6 +52,8 @@ from tests.presets import model, names
         ("vllm serve org/M --enable-lora --max-loras 4 --fully-sharded-loras", {"max_loras": 4, "fully_sharded_loras": True}),
         ("vllm serve org/M --max-loras 4", {}),
         ("vllm serve org/M --kv-offloading-size 20 --kv-offloading-backend native", {"kv_offloading_size_gib": 20.0}),
+        ("vllm serve org/M --kv-offloading-size 20 --kv-offloading-backend lmcache",
+         {"kv_offloading_size_gib": 20.0, "kv_offload": {"backend": "lmcache"}}),
         ("""vllm serve org/M --kv-transfer-config '{"kv_connector": "OffloadingConnector", "kv_role": "kv_both",
          "kv_connector_extra_config": {"cpu_bytes_to_use": 21474836480, "eviction_policy": "arc"}}'""",
          {"kv_offloading_size_gib": 20.0, "kv_offload": {"eviction_policy": "arc"}}),
@@ -86,7 +88,7 @@ def test_options_are_keys_of_the_engine(line: str, engine: dict[str, Any]) -> No
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("vllm serve org/M --kv-offloading-size 20 --kv-offloading-backend lmcache --cpu-offload-gb 4 --made-up 3 --port 1",
+        ("vllm serve org/M --kv-offloading-size 20 --kv-offloading-backend flexkv --cpu-offload-gb 4 --made-up 3 --port 1",
          ["lmcache", "cpu-offload-gb", "made-up"]),
         ("""vllm serve org/M --kv-transfer-config '{"kv_connector": "NixlConnector", "kv_role": "kv_both"}'""",
          ["NixlConnector", "roles"]),
@@ -153,7 +155,7 @@ OPTIONS: dict[str, Any] = {
     "async_scheduling": [True, False], "enforce_eager": [True], "estimate_cudagraph_memory": [True, False],
     "tensor_parallel_size": [1, 8], "pipeline_parallel_size": [2], "data_parallel_size": [4],
     "enable_expert_parallel": [True], "all2all_backend": ["deepep_low_latency"], "max_loras": [3], "max_cpu_loras": [4],
-    "kv_offloading_size_gib": [20.5], "kv_offload": [KvOffloadSpec(store_threshold=2, prompt_only=True)],
+    "kv_offloading_size_gib": [20.5], "kv_offload": [KvOffloadSpec(store_threshold=2, prompt_only=True), KvOffloadSpec(backend="lmcache")],
 }  # fmt: skip
 
 

@@ -53,6 +53,15 @@ SCENARIOS: dict[str, list[str]] = {
         "engine.num_gpu_blocks_override=1600", "engine.kv_offloading_size_gib=2", "engine.async_scheduling=false",
         "engine.enable_prefix_caching=false",
     ],
+    "disks": [
+        "workload=agents_and_chat_synthetic", "workload.limit=200", "fleet.replicas=1", "engine.max_model_len=24000",
+        "engine.num_gpu_blocks_override=1600", "kv_offload=lmcache", "engine.kv_offload.disk.size_gib=16",
+    ],
+    "shared store": [
+        "workload=agents_and_chat_synthetic", "workload.limit=200", "fleet.replicas=3", "engine.max_model_len=24000",
+        "engine.num_gpu_blocks_override=1600", "kv_offload=hicache", "fleet.kv_store.size_gib=30",
+        "fleet.kv_store.eviction_policy=arc",
+    ],
     "speculation": ["workload.limit=400", "fleet.replicas=6", "speculative=eagle3_llama3_8b_sharegpt"],
     "adapters": [
         "workload.limit=300", "engine.max_loras=4", "workload.transforms=[{kind: adapters, count: 20}]",

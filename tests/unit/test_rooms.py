@@ -13,7 +13,7 @@ import sim
 ROOT = Path(sim.__file__).parent
 ROOMS = [
     {"errors", "forms", "units", "rng", "watch"}, {"plugins"}, {"spec"}, {"cost"}, {"measured"}, {"workload"}, {"perf"}, {"presets"}, {"record"},
-    {"links"}, {"engine"}, {"fleet"}, {"gateway"}, {"analysis"},
+    {"links"}, {"engine"}, {"tiers"}, {"fleet"}, {"gateway"}, {"analysis"},
     {"run"}, {"search"}, {"trust"}, {"decision"}, {"report"}, {"library"}, {"cli"}, {"mock"}, {"explore"},
 ]  # fmt: skip
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}

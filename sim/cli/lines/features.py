@@ -89,14 +89,16 @@ def kv_transfer_config(value: Any) -> dict[str, Any]:
 
 
 def kv_offloading_backend(value: Any) -> dict[str, Any]:
-    """``--kv-offloading-backend``: vLLM's own; LMCache's rules are known in part only.
+    """``--kv-offloading-backend``.
 
     Raises:
-        ValueError: another backend.
+        ValueError: neither vLLM's own nor LMCache.
     """
-    if value not in (None, "", "native"):
-        raise ValueError(f"KV offload by {value}; native is modelled")
-    return {}
+    if value in (None, "", "native"):
+        return {}
+    if value != "lmcache":
+        raise ValueError(f"KV offload by {value}; native and lmcache are modelled")
+    return {"kv_offload": {"backend": "lmcache"}}
 
 
 def with_lora(options: Mapping[str, Any], engine: dict[str, Any]) -> dict[str, Any]:

@@ -1,33 +1,37 @@
 """``Offloading``: host memory as an engine's second cache, vLLM's ``OffloadingConnector`` (0.33, scheduler half).
 
-Look-up, at each admission: the longest run of blocks behind the local hit that are in the tier; they are loaded while the
-request waits. A block of the run that is still being written, or loaded for another request, or a transfer of the request
-itself that is under way: ask later.
+Look-up, at each admission: the longest run of chunks behind the local hit that are in the tier; they are loaded while the
+request waits. A chunk of the run that is still being written, or loaded for another request, or a transfer of the request
+itself that is under way: ask later. What the tiers below hold is promoted first (``sim.tiers.below``).
 
-Stores, decided at the end of each call of the scheduler: every full block of each request that it serves, and of those that
+Stores, decided at the end of each call of the scheduler: every full chunk of each request that it serves, and of those that
 have finished, is offered once; what the tier lacks is written through. A store is copied from the start of the next call
 on. It must end before the step of this call where its request was preempted, or where a GPU block that it reads was handed
 out (a finished request frees its blocks at once): the step waits (*flush*).
 
 Stores and loads have a stream each, in order, beside each other and beside the computing; ``Copying`` says how long a job
-takes. With offloading the engine steps: each step may store.
+takes. Other systems load otherwise (``Manner``): LMCache while the step that admits the request waits; HiCache layer by
+layer beside that step, which waits for the first layer and lasts at least as long as all of them. With offloading the engine
+steps: each step may store.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from sim.engine.batch import Batch
 from sim.engine.books import Books
 from sim.engine.clock import REPORT, Clock, Moment
-from sim.engine.content_tree import ContentTree, Path
-from sim.engine.cpu_tier import CpuTier
 from sim.engine.freed_blocks import FreedBlocks
 from sim.engine.kv_source import NOTHING, KvSource, Offer
 from sim.engine.prefix_cache import PrefixBlockPool
-from sim.engine.recency import Chunk, Key, Touches
 from sim.engine.replica import Replica
 from sim.engine.request import EngineRequest
+from sim.tiers.below import Below
+from sim.tiers.content_tree import ContentTree
+from sim.tiers.kept import Job, Kept
+from sim.tiers.recency import Chunk, Key
+from sim.tiers.tier import Tier
 
 
 class Copying(NamedTuple):
@@ -38,58 +42,48 @@ class Copying(NamedTuple):
     load: float
 
 
-class Job:
-    """Blocks of a request on their way to the tier, or out of it."""
+class Manner(NamedTuple):
+    """Whose way of doing it: vLLM's own unless stated otherwise."""
 
-    __slots__ = ("blocks", "chunks", "end", "loads", "number", "request")
-
-    def __init__(self, number: int, request: EngineRequest, blocks: list[int], chunks: list[Chunk], loads: bool) -> None:
-        self.number = number
-        self.request = request
-        self.blocks = blocks
-        self.chunks = chunks
-        self.loads = loads
-        self.end: float | None = None
-        """When it is done; None = not begun."""
-
-
-class Kept:
-    """What offloading keeps of one request."""
-
-    __slots__ = ("cursor", "finished", "jobs", "listed", "over", "path", "touches")
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.cursor = 0
-        """Leading blocks that were offered, or loaded."""
-        self.listed = 0
-        """Blocks of its table when it was last served."""
-        self.touches = Touches()
-        self.finished = False
-        """It has its last token; ``over``: and all was offered."""
-        self.over = False
-        self.jobs: list[Job] = []
-        """Transfers that were not reported yet."""
+    prompt_only: bool = False
+    """Generated tokens are not stored."""
+    loads: Literal["beside", "in_step", "by_layer"] = "beside"
+    chunk_blocks: int = 1
+    """GPU blocks that are stored, found and evicted as one."""
+    least_tokens: int = 1
+    """Fewer are computed, not loaded."""
+    layers: int = 1
 
 
 class Offloading(KvSource):
-    """A CPU tier behind one engine's prefix cache.
+    """Host memory behind one engine's prefix cache.
 
     Args:
         clock: the engine's.
         tier: what is in host memory.
         copying: how long transfers take.
-        prompt_only: generated tokens are not stored.
+        manner: what is stored, and how it is loaded.
+        below: the tiers below it; None = none.
+        tree: whose contents are alike; engines that share a tier share it.
     """
 
     follows = True
 
-    def __init__(self, clock: Clock, tier: CpuTier, copying: Copying, prompt_only: bool = False) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        tier: Tier,
+        copying: Copying,
+        manner: Manner,
+        below: Below | None = None,
+        tree: ContentTree | None = None,
+    ) -> None:
         self._clock = clock
         self.tier = tier
         self._copying = copying
-        self._prompt_only = prompt_only
-        self._tree = ContentTree()
+        self._manner = manner
+        self.below = below
+        self._tree = ContentTree() if tree is None else tree
         self._kept: dict[EngineRequest, Kept] = {}
         self._loading: dict[Key, int] = {}
         self._finished: list[EngineRequest] = []
@@ -107,6 +101,8 @@ class Offloading(KvSource):
         self.stored: list[Job] = []
         """Stores decided by the latest call, and jobs that it flushed."""
         self.flushed: list[Job] = []
+        self._least_time = 0.0
+        """What loads layer by layer take at least of the step of the latest call."""
         self.asked_later: list[EngineRequest] = []
         """Requests whose look-up the latest call put off."""
         self.storing = 0.0
@@ -114,13 +110,17 @@ class Offloading(KvSource):
         self.loading = 0.0
         self.stored_blocks = 0
         self.loaded_blocks = 0
+        self.loaded_tokens = 0
 
     def attach(self, replica: Replica) -> None:
         """The engine it serves; before anything is computed."""
         self._replica = replica
         self._books: Books = replica.scheduler.books
         self._size = self._books.block_size
+        self._chunk = self._size * self._manner.chunk_blocks
         self._books.pool.freed = self._freed
+        if self.below is not None:
+            self.below.attach(replica)
 
     # -- look-up and loads ---------------------------------------------------------------------------------------------
 
@@ -128,29 +128,74 @@ class Offloading(KvSource):
         """See ``KvSource``."""
         kept = self._of(request)
         kept.cursor = kept.listed = 0
+        self._let_go(kept)
         if kept.jobs:
             self.asked_later.append(request)
             return None
-        chunks = self.tier.run(self._keys(kept, local_tokens // self._size, request.target // self._size))
-        caching = self._books.pool.caching
-        for chunk in chunks:
-            if not chunk.ready or (caching and chunk.key in self._loading):
+        first = local_tokens // self._chunk
+        chunks = self._run(kept, first, request.target // self._chunk)
+        beside = self._manner.loads == "beside"
+        loading = beside and self._books.pool.caching
+        for place, chunk in enumerate(chunks):
+            if chunk.ready and not (loading and chunk.key in self._loading):
+                continue
+            if kept.waits_until is None or self._clock.now < kept.waits_until:
                 self.asked_later.append(request)
                 return None
-        return Offer(len(chunks) * self._size, True) if chunks else NOTHING
+            chunks = chunks[:place]
+            break
+        tokens = (first + len(chunks)) * self._chunk - local_tokens
+        if not beside:  # the step that admits it computes its last token
+            tokens = min(tokens, request.target - 1 - local_tokens)
+        return Offer(tokens, beside) if chunks and tokens >= self._manner.least_tokens else NOTHING
+
+    def _run(self, kept: Kept, first: int, end: int) -> list[Chunk]:
+        """The run from chunk ``first`` on, what is being written or promoted included."""
+        keys = self._keys(kept, first, end)
+        chunks = self.tier.run(keys)
+        if self.below is not None and kept.waits_until is None and len(chunks) < len(keys):
+            chunks, promoted = self.below.fetch(kept.touches, keys, chunks)
+            if promoted:
+                kept.waits_until = self.below.deadline_s(promoted)
+                kept.held = chunks
+                self.tier.hold(chunks)
+        return chunks
+
+    def _let_go(self, kept: Kept) -> None:
+        """Others may evict what ``kept`` waited for."""
+        if kept.held:
+            self.tier.end_load(kept.held)
+            kept.held = []
 
     def load(self, request: EngineRequest, local_tokens: int, tokens: int) -> float:
         """See ``KvSource``."""
         kept = self._of(request)
-        first, end = local_tokens // self._size, (local_tokens + tokens) // self._size
+        first, end = local_tokens // self._chunk, -(-(local_tokens + tokens) // self._chunk)
         chunks = self.tier.run(self._keys(kept, first, end))
         self.tier.begin_load(kept.touches, chunks)
         for chunk in chunks:
             self._loading[chunk.key] = self._loading.get(chunk.key, 0) + 1
         kept.cursor = end
-        self.begun.append(self._job(kept, request, list(range(first, end)), chunks, True))
-        self.loaded_blocks += end - first
-        return 0.0
+        kept.waits_until = None
+        blocks = list(range(local_tokens // self._size, end * self._manner.chunk_blocks))
+        self.loaded_blocks += len(blocks)
+        self.loaded_tokens += tokens
+        job = self._job(kept, request, blocks, chunks, True)
+        if self._manner.loads == "beside":
+            self.begun.append(job)
+            return 0.0
+        return self._load_in_step(job)
+
+    def _load_in_step(self, job: Job) -> float:
+        """What the step waits before it computes."""
+        now = job.end = self._clock.now
+        time = self._copying.base + len(job.blocks) * self._copying.load
+        self.loading += time
+        self._clock.at(now, REPORT, self._ended, job)
+        if self._manner.loads == "in_step":
+            return time
+        self._least_time += time
+        return time / self._manner.layers
 
     # -- the end of a call ---------------------------------------------------------------------------------------------
 
@@ -159,6 +204,9 @@ class Offloading(KvSource):
         now = self._clock.now
         self.stored, self.flushed, self.asked_later = [], [], []
         self.begun = []
+        self._least_time = 0.0
+        if self.below is not None:
+            self.below.begins()
         for job in self._decided:
             self._begin(job, now)
         self._decided = []
@@ -172,6 +220,9 @@ class Offloading(KvSource):
             kept = self._kept.get(request)
             if kept is not None:
                 self._offer(request, max(request.prompt_len, self._known(request) - 1))
+        if self.below is not None:
+            self.below.composed()
+        batch.least_time = self._least_time
         self.start = self._flush(batch, self._clock.now)
         for job in self.begun:
             self._begin(job, self.start)
@@ -196,9 +247,9 @@ class Offloading(KvSource):
         if running:
             kept.listed = self._table(request, tokens)
         end = min(tokens, known)
-        if self._prompt_only:
+        if self._manner.prompt_only:
             end = min(end, request.prompt_len)
-        end = min(end // self._size, kept.listed, known // self._size)
+        end = min(end // self._chunk, kept.listed // self._manner.chunk_blocks, known // self._chunk)
         first = kept.cursor
         if end <= first:
             return
@@ -207,10 +258,12 @@ class Offloading(KvSource):
             return
         kept.cursor = end
         if chunks:
-            job = self._job(kept, request, [chunk.key[1] for chunk in chunks], chunks, False)
+            each = self._manner.chunk_blocks
+            blocks = [chunk.key[1] * each + number for chunk in chunks for number in range(each)]
+            job = self._job(kept, request, blocks, chunks, False)
             self._decided.append(job)
             self.stored.append(job)
-            self.stored_blocks += len(chunks)
+            self.stored_blocks += len(blocks)
 
     def _known(self, request: EngineRequest) -> int:
         """Tokens of ``request`` that have returned."""
@@ -289,6 +342,8 @@ class Offloading(KvSource):
                     del self._loading[chunk.key]
         else:
             self.tier.written(news.chunks)
+            if self.below is not None:
+                self.below.written(news.chunks)
         kept = self._kept.get(news.request)
         if kept is not None:
             kept.jobs.remove(news)
@@ -315,6 +370,7 @@ class Offloading(KvSource):
             self._end(kept, request)
 
     def _end(self, kept: Kept, request: EngineRequest) -> None:
+        self._let_go(kept)
         self.tier.over(kept.touches)
         kept.over = True
         self._forget(kept, request)
@@ -332,7 +388,7 @@ class Offloading(KvSource):
             del self._kept[request]
 
     def _keys(self, kept: Kept, first: int, end: int) -> list[Key]:
-        return list(zip(self._tree.nodes(kept.path, self._size, first, end), range(first, end), strict=True))
+        return list(zip(self._tree.nodes(kept.path, self._chunk, first, end), range(first, end), strict=True))
 
 
 def _number(job: Job) -> int:

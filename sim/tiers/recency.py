@@ -12,19 +12,19 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
 
 from sim.engine.prefix_cache import ContentNode
 
 Key = tuple[ContentNode, int]
-"""A block by its contents: the node of its last token and its place in the prompt."""
+"""A chunk by its contents: the node of its last token and its place in the prompt."""
 
 
 class Chunk:
-    """A block in a tier: being written (not ``ready``), or read by ``loads`` at this moment."""
+    """Blocks that are stored as one in a tier: being written (not ``ready``), or read by ``loads`` at this moment."""
 
-    __slots__ = ("key", "loads", "rank", "ready", "twice")
+    __slots__ = ("key", "loads", "rank", "ready", "twice", "writer")
 
     def __init__(self, key: Key) -> None:
         self.key = key
@@ -33,6 +33,8 @@ class Chunk:
         self.rank = (0, 0)
         self.twice = False
         """It is in T2."""
+        self.writer = ""
+        """Whose engine stored it, where several do."""
 
 
 class Touches:
@@ -105,6 +107,11 @@ class Recency:
         else:
             self._rank(chunk, (touches.number, -chunk.key[1]))
 
+    def lost(self, chunk: Chunk) -> None:
+        """``chunk`` is gone without having been chosen."""
+        self._once.pop(chunk.key, None)
+        self._often.pop(chunk.key, None)
+
     def over(self, touches: Touches, chunks: dict[Key, Chunk]) -> None:
         """The request is over."""
         for key in sorted(touches.read, key=_place, reverse=True):
@@ -155,16 +162,19 @@ class Recency:
         return chosen
 
     def _evict_arc(self, count: int, kept: dict[Key, None]) -> list[Chunk]:
-        once, often = _usable(self._once, kept), _usable(self._often, kept)
-        once.reverse()
-        often.reverse()
+        once, often = iter(self._once.values()), iter(self._often.values())
+        older, oldest = _next_usable(once, kept), _next_usable(often, kept)
         chosen: list[Chunk] = []
         length = len(self._once)
         while len(chosen) < count:
-            from_once = bool(once) and (length >= int(self._target) or not often)
-            chunk = (once if from_once else often).pop()
-            length -= from_once
-            chosen.append(chunk)
+            if older is not None and (length >= int(self._target) or oldest is None):
+                chosen.append(older)
+                length -= 1
+                older = _next_usable(once, kept)
+            else:
+                assert oldest is not None
+                chosen.append(oldest)
+                oldest = _next_usable(often, kept)
         for chunk in chosen:
             ghosts = self._ghosts_often if chunk.twice else self._ghosts_once
             del (self._often if chunk.twice else self._once)[chunk.key]
@@ -174,8 +184,11 @@ class Recency:
         return chosen
 
 
-def _usable(chunks: OrderedDict[Key, Chunk], kept: dict[Key, None]) -> list[Chunk]:
-    return [chunk for chunk in chunks.values() if chunk.ready and not chunk.loads and chunk.key not in kept]
+def _next_usable(chunks: Iterator[Chunk], kept: dict[Key, None]) -> Chunk | None:
+    for chunk in chunks:
+        if chunk.ready and not chunk.loads and chunk.key not in kept:
+            return chunk
+    return None
 
 
 def _place(key: Key) -> int:
