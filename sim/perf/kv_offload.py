@@ -59,7 +59,7 @@ def offload_plan(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec, num_gpu_blo
     parts = engine.pipeline_parallel_size * (1 if latent else engine.tensor_parallel_size)
     spec, ranks = engine.kv_offload, engine.data_parallel_size
     blocks = (spec.rules.chunk_tokens or engine.block_size) // engine.block_size
-    whole = part * parts * blocks
+    whole = float(part * parts * blocks)
     if spec.pool_ratio:
         chunks, stated = int(spec.pool_ratio * num_gpu_blocks) // blocks, "engine.kv_offload.pool_ratio"
     else:
