@@ -33,6 +33,8 @@ def grouped(
     head_dim = facts.each(layers, name, default=hidden // heads[0], low=1)
     value = facts.whole("v_head_dim") or None
     biased = facts.flag(*_BIAS, default=bias)
+    if facts.kind == "laguna":  # gating by head is a number a head
+        gated = facts.found("gating")[1] not in (None, True, "per-head")
     own_gate = facts.flag("attn_output_gate", "attention_output_gate", "use_attention_gate", default=gated)
     normed = facts.flag(*_QK_NORM, default=facts.kind in _NORMED_QK)
     window = facts.whole("sliding_window", "sliding_window_size", "attention_window_size", "window_size", high=10**12)

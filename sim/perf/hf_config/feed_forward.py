@@ -39,6 +39,10 @@ def feed_forwards(
     dense_parts = [FeedForward(width=width, gated=gated) if width else None for width in dense]
     if "moe" not in kinds:
         return [part if kind == "dense" else None for part, kind in zip(dense_parts, kinds, strict=True)]
+    if facts.kind == "ernie4_5_vl_moe_text" and isinstance(facts.found("moe_intermediate_size")[1], list):
+        raise facts.refused(
+            "moe_intermediate_size", "experts of text and of pictures apart, of sizes of their own, are not modelled"
+        )
     own = facts.each(layers, "moe_intermediate_size", "expert_ffn_hidden_size", "expert_intermediate_size", default=0)
     plain = facts.each(layers, *_WIDTH, default=0)
     widths = tuple(mine or other for mine, other in zip(own, plain, strict=True))

@@ -26,8 +26,9 @@ _LETTERS = {"M": ("state", "none"), "*": ("full", "none"), "-": ("none", "dense"
 
 def mixing(facts: Facts, layers: int, pattern: str, *, needs_flag: bool, first: int) -> list[str]:
     """The mixing kind of each layer. ``pattern`` is the class's own where the file says nothing: letters repeated over the
-    layers (``F`` full, ``S`` sliding, ``C`` chunk, ``R`` state); ``needs_flag``: a window counts with
-    ``use_sliding_window`` only; ``first``: the number that the file's layers begin with in its lists."""
+    layers (``F`` full, ``S`` sliding, ``C`` chunk, ``R`` state), or those in parentheses between the first layers and the
+    last; ``needs_flag``: a window counts with ``use_sliding_window`` only; ``first``: the number that the file's layers
+    begin with in its lists."""
     stated = facts.words("layer_types", layers) or facts.words("layers_block_type", layers)
     if stated is not None:
         kinds = [_word(facts, word) for word in stated]
@@ -42,8 +43,8 @@ def mixing(facts: Facts, layers: int, pattern: str, *, needs_flag: bool, first: 
     return kinds
 
 
-def feed_forward(facts: Facts, layers: int, experts: int) -> list[str]:
-    """The feed-forward kind of each layer."""
+def feed_forward(facts: Facts, layers: int, experts: int, dense_first: int = 0) -> list[str]:
+    """The feed-forward kind of each layer; the ``dense_first`` ones are no mixtures where the file says nothing of it."""
     listed = facts.words("mlp_layer_types", layers)
     if listed is not None:
         known = {"dense": "dense", "sparse": "moe", "moe": "moe", "hash_moe": "moe", "none": "none"}
@@ -53,7 +54,7 @@ def feed_forward(facts: Facts, layers: int, experts: int) -> list[str]:
         return [known[word] for word in listed]
     if not experts:
         return ["dense"] * layers
-    sparse = _mixture_layers(facts, layers)
+    sparse = _mixture_layers(facts, layers, dense_first)
     return ["moe" if layer in sparse else "dense" for layer in range(layers)]
 
 
@@ -133,10 +134,18 @@ def _windows(facts: Facts, layers: int, pattern: str) -> list[str]:
         start = facts.whole("max_window_layers")
         return ["sliding" if layer >= start else "full" for layer in range(layers)]
     kinds = {"F": "full", "S": "sliding", "C": "chunk", "R": "state", "I": "indexed", "B": "both"}
-    return [kinds[pattern[layer % len(pattern)]] for layer in range(layers)]
+    return [kinds[letter] for letter in _repeated(pattern, layers)]
 
 
-def _mixture_layers(facts: Facts, layers: int) -> set[int]:
+def _repeated(pattern: str, layers: int) -> str:
+    """One letter of ``pattern`` a layer."""
+    first, _, rest = pattern.rpartition("(") if "(" in pattern else ("", "", pattern)
+    middle, _, last = rest.partition(")")
+    found = (first + middle * layers)[:layers]
+    return found[: layers - len(last)] + last if len(last) < layers else found
+
+
+def _mixture_layers(facts: Facts, layers: int, dense_first: int) -> set[int]:
     """Layers that are mixtures of experts: all but those that one of the spellings leaves out."""
     every = set(range(layers))
     chosen = facts.numbers("moe_layers")
@@ -168,5 +177,6 @@ def _mixture_layers(facts: Facts, layers: int) -> set[int]:
         "decoder_sparse_step", "interleave_moe_layer_step", "moe_layer_frequency", "moe_layer_freq", default=1
     )
     dense: Sequence[int] = facts.numbers("mlp_only_layers") or ()
-    first = facts.whole("first_k_dense_replace", "num_dense_layers", "n_dense_layers")
+    usual = 0 if facts.says("mlp_only_layers") else dense_first
+    first = facts.whole("first_k_dense_replace", "num_dense_layers", "n_dense_layers", default=usual)
     return {layer for layer in every if step and (layer + 1) % step == 0 and layer >= first and layer not in dense}

@@ -27,7 +27,7 @@ def stack_of(facts: Facts, family: Family, types: NumberTypes) -> tuple[LayerGro
     if facts.stated.get("block_configs") is not None:
         return grouped(_with_types(_blocks(facts, hidden), types, family))
     count = layer_count(facts)
-    mixing, forward = _kinds(facts, family, count)
+    mixing, forward = layer_kinds(facts, family, count)
     state = family.mixer(facts, hidden) if family.mixer is not None and {"state", "both"} & set(mixing) else None
     if state is None and {"state", "both"} & set(mixing):
         raise facts.refused("layer_types", f"recurrent layers of the model type {facts.kind!r} are not modelled")
@@ -98,7 +98,8 @@ def grouped(layers: Iterable[LayerGroup]) -> tuple[LayerGroup, ...]:
     return tuple(replace(layer, count=count) for layer, count in counts.items())
 
 
-def _kinds(facts: Facts, family: Family, count: int) -> tuple[list[str], list[str]]:
+def layer_kinds(facts: Facts, family: Family, count: int) -> tuple[list[str], list[str]]:
+    """Mixing and feed-forward kind of each of ``count`` layers (``sim.perf.hf_config.kinds``)."""
     experts = expert_count(facts)
     if family.routed_from and not facts.flag(family.routed_from):
         experts = 0
@@ -110,7 +111,9 @@ def _kinds(facts: Facts, family: Family, count: int) -> tuple[list[str], list[st
     mixing = ["full"] * count
     if family.attention != "compressed":
         mixing = kinds.mixing(facts, count, family.pattern, needs_flag=family.needs_flag, first=family.first)
-    forward = ["moe"] * count if experts and family.beside == "residual" else kinds.feed_forward(facts, count, experts)
+    forward = ["moe"] * count
+    if not experts or family.beside != "residual":
+        forward = kinds.feed_forward(facts, count, experts, family.dense_first)
     if family.pattern == "R" and family.norms == 1:  # Mamba alone has no feed-forward part
         forward = ["none"] * count
     listed = facts.words("layer_types", count) or ()

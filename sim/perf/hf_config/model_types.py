@@ -31,7 +31,10 @@ class Family:
     tied: bool = False
     """The head is the embedding unless the file says otherwise."""
     pattern: str = "F"
-    """Kinds of the layers where the file lists none, repeated (``sim.perf.hf_config.kinds``)."""
+    """Kinds of the layers where the file lists none, repeated (``sim.perf.hf_config.kinds``); ``FF(SSSF)F`` repeats what is
+    in parentheses after the first two layers, and the last is full."""
+    dense_first: int = 0
+    """First layers that are no mixtures where the file says nothing of it."""
     needs_flag: bool = False
     """A window counts with ``use_sliding_window: true`` only."""
     attention: Literal["grouped", "latent", "compressed"] = "grouped"
@@ -64,6 +67,7 @@ _WINDOWED = Family(pattern="S")
 _QWEN2 = Family(bias=True, pattern="Q", needs_flag=True)
 _QWEN3 = Family(pattern="Q", needs_flag=True)
 _QWEN_HYBRID = Family(pattern="RRRF", mixer=recurrent.gated_delta, gated_attention=True)
+_MIMO = Family(pattern="FSSSSF(SSSSSF)", dense_first=1)
 _GEMMA = Family(tied=True, norms=4)
 _COHERE = Family(tied=True, norms=1)
 
@@ -78,10 +82,11 @@ FAMILIES: dict[str, Family] = {
     "glm4": Family(norms=4), "glm4_moe": _F, "glm4v_text": Family(bias=True, norms=4), "glm4v_moe_text": _F,
     "glm_ocr_text": Family(norms=4),
     "granite": _F, "granite_swa": Family(tied=True, pattern="FSSS"), "granitemoe": _F, "granitemoeshared": _F,
-    "granitemoe_swa": Family(pattern="FSSS"), "helium": _F, "hunyuan_v1_dense": _F, "hunyuan_v1_moe": _F, "hy_v3": _F,
+    "granitemoe_swa": Family(pattern="FSSS"), "helium": _F, "hunyuan_v1_dense": _F, "hunyuan_v1_moe": _F,
+    "hy_v3": Family(dense_first=1),
     "hyperclovax": _F, "internlm": _F, "internlm2": _F, "internlm3": _F, "iquestcoder": _F,
     "jais2": Family(gated=False, bias=True),
-    "laguna": Family(gated_attention=False), "mellum": _F, "minicpm": _F, "ministral": _WINDOWED, "ministral3": _F,
+    "laguna": Family(dense_first=1), "mellum": _F, "minicpm": _F, "ministral": _WINDOWED, "ministral3": _F,
     "mistral": _WINDOWED,
     "mixtral": _WINDOWED, "minimax_m2": _F, "nanochat": Family(gated=False), "nemotron": Family(gated=False),
     "olmo": Family(norms=0),
@@ -92,9 +97,11 @@ FAMILIES: dict[str, Family] = {
     "stablelm": _F, "stablelm_epoch": _F, "starcoder2": Family(gated=False, bias=True, tied=True, pattern="S"), "step1": _F,
     "teleflm": _F, "telechat": _F, "telechat3": _F, "yi": _F, "baichuan": _F, "skywork": _F,
     "plamo3": Family(pattern="SSSSSSSF"),
-    "afmoe": Family(pattern="SSSF", gated_attention=True, norms=4), "beam": Family(pattern="SSSF"),
+    "afmoe": Family(pattern="SSSF", gated_attention=True, norms=4),
+    "beam": Family(pattern="(SSSSSF)F", dense_first=3, gated_attention=True),
     "cohere2_moe": Family(tied=True, norms=1, pattern="SSSF"),
-    "flint": Family(pattern="FFSSS"), "kolibri1": Family(pattern="SSSF"), "grok-1": Family(norms=4), "dbrx": Family(),
+    "flint": Family(pattern="FF(SSSF)F", dense_first=2), "kolibri1": Family(pattern="SSSSF"),
+    "grok-1": Family(norms=4), "dbrx": Family(),
     "snowflake_arctic": Family(beside="residual"), "arctic": Family(beside="residual"), "pangu_pro_moe": _BIASED,
     "ouro": Family(norms=4), "xverse": _F, "aquila": _F, "bailing_moe": _F, "bailing_moe_v2": _F, "ling": _F,
     "grin_moe": Family(pattern="S", bias=True),
@@ -122,14 +129,14 @@ FAMILIES: dict[str, Family] = {
     "cohere": _COHERE, "cohere2": replace(_COHERE, pattern="SSSF"),
     # several attentions
     "gpt_oss": Family(bias=True, pattern="SF"), "llama4_text": Family(pattern="CCCF", shared=1), "mllama_text_model": _F,
-    "mimo_v2_flash": Family(pattern="FSSSS"), "mimo_v2": Family(pattern="FSSSS"), "step3p5": Family(pattern="FSSS"),
+    "mimo_v2_flash": _MIMO, "mimo_v2": _MIMO, "step3p5": Family(pattern="FSSS"),
     "step3p7": Family(pattern="FSSS"),
     "step3p7_text": Family(pattern="FSSS"), "minimax_m3": _F, "minimax_m3_vl_text": _F,
     # latent attention
     "deepseek_v2": _LATENT, "deepseek_v3": _LATENT, "deepseek_v32": replace(_LATENT, pattern="I"), "kimi_k2": _LATENT,
-    "glm4_moe_lite": _LATENT,
+    "glm4_moe_lite": replace(_LATENT, dense_first=1),
     "glm_moe_dsa": replace(_LATENT, pattern="I"), "minicpm3": replace(_LATENT, tied=True), "mistral4": _LATENT,
-    "axk1": _LATENT,
+    "axk1": replace(_LATENT, dense_first=1),
     "sarvam_mla": _LATENT, "youtu": replace(_LATENT, tied=True), "youtu_llm": replace(_LATENT, tied=True),
     "pangu_ultra_moe": _LATENT,
     "longcat_flash": _LATENT,
@@ -146,7 +153,7 @@ FAMILIES: dict[str, Family] = {
     "nemotron_h_puzzle": Family(gated=False, mixer=recurrent.mamba2, one_thing_a_layer=True, norms=1),
     "qwen3_next": _QWEN_HYBRID, "qwen3_5_text": _QWEN_HYBRID, "qwen3_5_moe_text": _QWEN_HYBRID,
     "olmo_hybrid": Family(mixer=recurrent.gated_delta, pattern="RRRF"),
-    "kimi_linear": replace(_LATENT, mixer=recurrent.kda, pattern="RRRF", first=1),
+    "kimi_linear": replace(_LATENT, mixer=recurrent.kda, pattern="R(RRRF)", first=1, dense_first=1),
     "bailing_hybrid": replace(_LATENT, mixer=recurrent.kda_full_gates, pattern="RRRRRF"),
     "minimax": Family(mixer=recurrent.lightning, pattern="FR"),
     "minimax_m1": Family(mixer=recurrent.lightning), "minimax_text_01": Family(mixer=recurrent.lightning),

@@ -53,7 +53,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 """Names under which implementations know a part; one that is named stands for the part."""
-_LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks|block)\.(\d+|\*)\.(.+)$")
+_LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks|block)\.(\d+|\*)(?:\.(.+)|\*?$)")
 _TOWER = re.compile(r"vision|visual|audio|multi_modal|mm_projector|embed_vision|aligner|(^|\.)mtp(\.|$)")
 _HOMES = ("model.layers", "model.language_model.layers", "language_model.model.layers", "transformer.h", "backbone.layers")
 
@@ -81,9 +81,9 @@ class ModuleRules:
                 self._any_layer.append(pattern)
                 self.outside.add(pattern.rpartition(".")[2])
             elif found[1] == "*":
-                self._any_layer.append(found[2])
+                self._any_layer.append(found[2] or "*")
             else:
-                self._by_layer.setdefault(int(found[1]), []).append(found[2])
+                self._by_layer.setdefault(int(found[1]), []).append(found[2] or "*")
 
     def names(self, part: str, layer: int) -> bool:
         """Whether a module of ``part`` in ``layer`` is among them."""

@@ -13,12 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from sim.errors import ConfigError
 from sim.perf.hf_config.facts import Facts
 from sim.perf.hf_config.module_names import ModuleRules
-from sim.spec.layers import USUAL_GROUP, WeightDtype, Weights
-
-_INT: dict[int, WeightDtype] = {2: "int2", 3: "int3", 4: "int4", 5: "int5", 6: "int6", 8: "int8_weight_only"}
-_BF16 = Weights(dtype="bf16")
+from sim.perf.hf_config.single_modules import single_modules
+from sim.perf.hf_config.stored_as import BF16, INTEGERS, group_size, integers, quark, stored
+from sim.spec.layers import WeightDtype, Weights
 
 
 @dataclass
@@ -41,14 +41,24 @@ class NumberTypes:
         if (self.experts_only and not part.startswith("experts")) or (
             self.left_alone and self.left_alone.names(part, layer)
         ):
-            found = _BF16
+            found = BF16
         else:
-            found = next((own for rule, own in self.rules if rule is None or rule.names(part, layer)), _BF16)
+            found = next((own for rule, own in self.rules if rule is None or rule.names(part, layer)), BF16)
         return None if found == Weights(dtype=self.label) else found
 
 
-def number_types(whole: Facts, text: Facts, beside: dict[str, Any] | None) -> NumberTypes:
-    """The types that a configuration, or the ``hf_quant_config.json`` beside it, states."""
+def number_types(whole: Facts, text: Facts, beside: dict[str, Any] | None, *, replaced: bool = False) -> NumberTypes:
+    """The types that a configuration, or the ``hf_quant_config.json`` beside it, states; where they are ``replaced``, what
+    is not supported counts as nothing."""
+    try:
+        return _stated_types(whole, text, beside)
+    except ConfigError:
+        if not replaced:
+            raise
+        return _plain(whole, text)
+
+
+def _stated_types(whole: Facts, text: Facts, beside: dict[str, Any] | None) -> NumberTypes:
     stated = whole.inner("quantization_config", "compression_config") or text.inner(
         "quantization_config", "compression_config"
     )
@@ -57,6 +67,8 @@ def number_types(whole: Facts, text: Facts, beside: dict[str, Any] | None) -> Nu
         stated = Facts(inner if isinstance(inner, dict) else beside, "hf_quant_config.json")
         stated = Facts({"quant_method": "modelopt", **stated.stated}, stated.where)
     plain = _plain(whole, text)
+    if stated is None and isinstance(whole.stated.get("quantization"), dict):
+        raise whole.refused("quantization", "MLX's number types are not what vLLM loads (model.weight_dtype overrides)")
     if stated is None:
         return plain
     method = stated.text("quant_method").lower().replace("_", "-")
@@ -69,6 +81,7 @@ def number_types(whole: Facts, text: Facts, beside: dict[str, Any] | None) -> Nu
             "quant_method", f"{method!r} is not supported; known are {known} (model.weight_dtype overrides)"
         )
     found = _with_expert_dtype(read(stated), stated, text)
+    found.rules[:0] = single_modules(stated)
     found.left_alone = found.left_alone or ModuleRules(_names_left_alone(stated), "quantization_config")
     if (
         found.head is None
@@ -126,12 +139,7 @@ def _names_left_alone(stated: Facts) -> list[str]:
 
 
 def _one(dtype: WeightDtype, group: int = 0, **more: Any) -> NumberTypes:
-    return NumberTypes(dtype, [(None, _weights(dtype, group))], **more)
-
-
-def _weights(dtype: WeightDtype, group: int) -> Weights:
-    """The type with its group size, left open where it is the format's usual one."""
-    return Weights(dtype=dtype, group_size=0 if group == USUAL_GROUP.get(dtype) else group)
+    return NumberTypes(dtype, [(None, stored(dtype, group))], **more)
 
 
 def _fp8(stated: Facts) -> NumberTypes:
@@ -140,18 +148,8 @@ def _fp8(stated: Facts) -> NumberTypes:
 
 def _integer(stated: Facts) -> NumberTypes:
     """AWQ, GPTQ, auto-round and the like: ``bits`` in groups of ``group_size`` (-1 = a whole column)."""
-    bits = stated.whole("bits", "w_bit", "nbits", default=4, low=1, high=16)
-    if stated.text("data_type").startswith(("fp", "nv_fp", "mx_fp")):
-        return _one("mxfp4" if "mx" in stated.text("data_type") else "fp4" if bits == 4 else "fp8")
-    dtype = _INT.get(bits)
-    if dtype is None:
-        raise stated.refused("bits", f"known are {', '.join(map(str, _INT))}, but got {bits}")
-    return _one(dtype, _group(stated))
-
-
-def _group(stated: Facts) -> int:
-    value = stated.found("group_size", "q_group_size")[1]
-    return 0 if value in (None, -1) else stated.whole("group_size", "q_group_size", low=1)
+    found = integers(stated)
+    return NumberTypes(found.dtype, [(None, found)])
 
 
 def _bitsandbytes(stated: Facts) -> NumberTypes:
@@ -199,17 +197,17 @@ def _compressed(stated: Facts) -> NumberTypes:
 def _scheme(weights: Facts, with_activations: bool) -> Weights:
     """``{num_bits, type, group_size}`` of compressed-tensors and ModelOpt."""
     bits, kind = weights.whole("num_bits", default=8, low=1, high=16), weights.text("type", default="int")
-    group = _group(weights)
+    group = group_size(weights)
     if kind == "float":
         dtype: WeightDtype = "fp8" if bits == 8 else "mxfp4" if group == 32 else "fp4"
         if bits not in (4, 8):
             raise weights.refused("num_bits", f"floats of 4 and 8 bits are supported, but got {bits}")
-        return _weights(dtype, group if bits == 4 else 0)
-    if bits not in _INT:
-        raise weights.refused("num_bits", f"known are {', '.join(map(str, _INT))}, but got {bits}")
+        return stored(dtype, group if bits == 4 else 0)
+    if bits not in INTEGERS:
+        raise weights.refused("num_bits", f"known are {', '.join(map(str, INTEGERS))}, but got {bits}")
     if bits == 8:
         return Weights(dtype="int8" if with_activations else "int8_weight_only")
-    found = _weights(_INT[bits], group)
+    found = stored(INTEGERS[bits], group)
     return replace(found, scale_bytes=2.0) if weights.flag("symmetric", default=True) else found
 
 
@@ -255,23 +253,16 @@ def _by_layer(stated: Facts, layers: dict[str, Any]) -> NumberTypes:
 
 def _quark(stated: Facts) -> NumberTypes:
     every = stated.inner("global_quant_config")
-    weight = every.inner("weight") if every is not None else None
-    kind = weight.text("dtype") if weight is not None else ""
-    known: dict[str, WeightDtype] = {
-        "fp8_e4m3": "fp8", "fp8_e5m2": "fp8", "int4": "int4", "uint4": "int4", "int8": "int8", "fp4": "mxfp4",
-        "mxfp4": "mxfp4",
-        "fp6_e3m2": "fp6", "fp6_e2m3": "fp6",
-    }  # fmt: skip
-    if kind not in known or weight is None:
-        raise stated.refused("global_quant_config.weight.dtype", f"known are {', '.join(known)}, but got {kind!r}")
-    found = _one(known[kind], _group(weight))
-    if stated.stated.get("kv_cache_quant_config"):
-        found.kv_cache = "fp8"
-    return found
+    found = quark(every or stated, "global_quant_config")
+    return NumberTypes(
+        found.dtype, [(None, found)], kv_cache="fp8" if stated.stated.get("kv_cache_quant_config") else "bf16"
+    )
 
 
 def _torchao(stated: Facts) -> NumberTypes:
     kind = str(stated.stated.get("quant_type")).lower().replace("_", "")
+    if "fqntoconfig" in kind:
+        raise stated.refused("quant_type", "types by module of torchao are not supported (model.weight_dtype overrides)")
     group = re.search(r"groupsize\W+(\d+)", kind)
     size = int(group[1]) if group else 0
     if "int4weightonly" in kind or "int8dynamicactivationint4weight" in kind or "int8dqint4" in kind:
@@ -291,7 +282,7 @@ def _aqlm(stated: Facts) -> NumberTypes:
     bits = stated.whole("nbits_per_codebook", default=16) * stated.whole("num_codebooks", default=1)
     each = bits / stated.whole("in_group_size", default=8, low=1)
     near = min((2, 3, 4), key=lambda one: abs(one - each))
-    return _one(_INT[near], notes=(f"AQLM codes of {each:.1f} bits are counted as int{near}",))
+    return _one(INTEGERS[near], notes=(f"AQLM codes of {each:.1f} bits are counted as int{near}",))
 
 
 def _bits_float(stated: Facts) -> NumberTypes:

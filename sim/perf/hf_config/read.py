@@ -17,8 +17,9 @@ from sim.perf.hf_config import compressed, gemma
 from sim.perf.hf_config.facts import Facts
 from sim.perf.hf_config.layers import hidden_size, prediction_layers, stack_of
 from sim.perf.hf_config.length import max_context
+from sim.perf.hf_config.mistral_params import from_params, is_params
 from sim.perf.hf_config.model_types import COMPOSED, FAMILIES, REFUSED, Family, family_of, nearest, text_type
-from sim.perf.hf_config.number_types import number_types
+from sim.perf.hf_config.number_types import NumberTypes, number_types
 from sim.perf.hf_config.towers import towers_of
 from sim.spec.layers import PartWeights
 from sim.spec.model import ModelSpec, model_to_data, parse_model
@@ -31,9 +32,9 @@ _SIZE_IN_A_FILE_NAME = re.compile(r"(?i)(?<![a-z0-9.])(\d+)_(\d)b(?![a-z0-9])")
 _NOT_THAT_FAR = 1.3
 
 
-def model_from_hf_config(path: str | Path, read_as: str | None = None, *, name_counts: bool = True) -> ModelSpec:
+def model_from_hf_config(path: str | Path, read_as: str | None = None, *, types_replaced: bool = False) -> ModelSpec:
     """The model that ``config.json`` at ``path`` (or in the folder ``path``) describes. ``read_as`` is the model type to
-    read it as, whatever it says; ``name_counts``: a quantisation that the name says must be stated somewhere.
+    read it as, whatever it says; ``types_replaced``: its quantisation, and one that its name says, do not matter.
 
     Raises:
         ConfigError: no such file, not JSON, a key that is missing or not what it should be, or an architecture or
@@ -41,21 +42,28 @@ def model_from_hf_config(path: str | Path, read_as: str | None = None, *, name_c
     """
     file = Path(path)
     if file.is_dir():
-        file = file / "config.json"
+        own = file / "params.json"
+        file = own if own.is_file() and not (file / "config.json").is_file() else file / "config.json"
     outer = _object(file)
     beside_file = file.with_name("hf_quant_config.json")
     beside = _object(beside_file) if beside_file.is_file() else None
-    name = file.parent.resolve().name if file.name == "config.json" else file.stem
-    spec = model_from_facts(outer, str(file), name, beside=beside, read_as=read_as)
+    name = file.parent.resolve().name if file.name in ("config.json", "params.json") else file.stem
+    spec = model_from_facts(outer, str(file), name, beside=beside, read_as=read_as, types_replaced=types_replaced)
     if read_as is None:
         _check_against_name(
-            spec, name, stated=not name_counts or beside is not None or spec.weight_dtype not in ("bf16", "fp16")
+            spec, name, stated=types_replaced or beside is not None or spec.weight_dtype not in ("bf16", "fp16")
         )
     return spec
 
 
 def model_from_facts(
-    outer: Mapping[str, Any], where: str, name: str, *, beside: dict[str, Any] | None = None, read_as: str | None = None
+    outer: Mapping[str, Any],
+    where: str,
+    name: str,
+    *,
+    beside: dict[str, Any] | None = None,
+    read_as: str | None = None,
+    types_replaced: bool = False,
 ) -> ModelSpec:
     """The model that the facts of a ``config.json`` describe; ``where`` is how messages name it.
 
@@ -63,15 +71,17 @@ def model_from_facts(
         ConfigError: as ``model_from_hf_config``.
     """
     try:
-        return _model(Facts(outer, where, kind=_kind(outer, where, read_as)), where, name, beside, read_as)
+        if is_params(outer):
+            outer = from_params(outer, where)
+        whole = Facts(outer, where, kind=_kind(outer, where, read_as))
+        text, family = _language_model(whole, read_as)
+        return _model(whole, text, family, name, number_types(whole, text, beside, replaced=types_replaced), read_as)
     except ValidationError as error:  # sizes that are each legal and do not go together
         item = error.errors()[0]
         raise ConfigError(f"model.hf_config: {where}: {'.'.join(map(str, item['loc'])) or 'sizes'}: {item['msg']}") from None
 
 
-def _model(whole: Facts, where: str, name: str, beside: dict[str, Any] | None, read_as: str | None) -> ModelSpec:
-    text, family = _language_model(whole, read_as)
-    types = number_types(whole, text, beside)
+def _model(whole: Facts, text: Facts, family: Family, name: str, types: NumberTypes, read_as: str | None) -> ModelSpec:
     stack = stack_of(text, family, types)
     hidden = hidden_size(text)
     longest, unset = max_context(text)
@@ -96,10 +106,10 @@ def _model(whole: Facts, where: str, name: str, beside: dict[str, Any] | None, r
         towers=towers,
         prediction_layers=prediction_layers(text, stack, hidden),
         kv_cache_dtype=types.kv_cache,
-        hf_config=where,
+        hf_config=whole.where,
         read_as=read_as,
         notes=(*types.notes, *notes),
-        source=where,
+        source=whole.where,
     )
 
 
@@ -122,10 +132,10 @@ def model_from_data(stated: Mapping[str, Any], *, wins: Collection[str] | None =
         if value is not None and key not in ("hf_config", "read_as", "stack") and (wins is None or key in wins)
     }  # fmt: skip
     if isinstance(source, str):
-        found = model_from_hf_config(source, read_as, name_counts="weight_dtype" not in over)
+        found = model_from_hf_config(source, read_as, types_replaced="weight_dtype" in over)
     elif isinstance(source, Mapping):
         name = str(stated.get("name") or "hf_model")
-        found = model_from_facts(source, name, name, read_as=read_as)
+        found = model_from_facts(source, name, name, read_as=read_as, types_replaced="weight_dtype" in over)
     else:
         raise ConfigError(f"model.hf_config: must be a path or an object of facts, but got {source!r}")
     dtype = over.pop("weight_dtype", None)
@@ -202,8 +212,9 @@ def _kind(outer: Mapping[str, Any], where: str, read_as: str | None) -> str:
 
 
 def _tied(whole: Facts, text: Facts, family: Family) -> bool:
-    """Whether the head is the embedding: the language model's own word, the whole's, or its class's."""
-    for facts in (text, whole):
+    """Whether the head is the embedding: the whole's word (which vLLM copies into the language model's), the
+    language model's own, or its class's."""
+    for facts in (whole, text):
         if facts.says("tie_word_embeddings"):
             return facts.flag("tie_word_embeddings")
     return family.tied

@@ -106,8 +106,16 @@ def _largest(own: Facts, outer: str, name: str) -> int:
         return own.whole("max_source_positions", default=1500)
     if outer.startswith(_MERGER):
         return 16_384 * own.whole("spatial_merge_size", default=2, low=1) ** 2
-    patch, side = own.found("patch_size")[1], own.whole("image_size", default=448)
-    return (side // patch) ** 2 if isinstance(patch, int) and patch > 0 else 1024
+    patch, side = _side(own, "patch_size", 14), _side(own, "image_size", 448)
+    return (side // patch) ** 2
+
+
+def _side(own: Facts, name: str, default: int) -> int:
+    """A length in pixels; of a pair, height and width, the first (InternVL)."""
+    value = own.found(name)[1]
+    if isinstance(value, list) and value:
+        own = Facts({**own.stated, name: value[0]}, own.where, kind=own.kind, nested=True)
+    return own.whole(name, default=default, low=1)
 
 
 def _in_front(own: Facts, width: int, name: str) -> int:
@@ -116,13 +124,13 @@ def _in_front(own: Facts, width: int, name: str) -> int:
         return 3 * width * (own.whole("num_mel_bins", default=128) + width) + width * own.whole(
             "max_source_positions", default=1500
         )
-    patch = own.each(1, "patch_size", default=14)[0] if not isinstance(own.found("patch_size")[1], list) else 14
+    patch = _side(own, "patch_size", 14)
     patches = 3 * patch * patch * own.whole("temporal_patch_size", default=1) * width
     positions = own.whole("num_position_embeddings", "position_embedding_size") * width
     if own.kind == "gemma4_vision":
         positions *= 2
     if own.kind == "mllama_vision_model":  # one embedding of the whole picture for each aspect ratio and tile
-        side = own.whole("image_size", default=448) // max(patch, 1)
+        side = _side(own, "image_size", 448) // patch
         positions = (9 * own.whole("max_num_tiles", default=4) + 1) * (side * side + 1) * width
     return patches + positions
 

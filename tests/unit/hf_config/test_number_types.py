@@ -11,7 +11,7 @@ import pytest
 from sim.errors import ConfigError
 from sim.perf import model_from_hf_config
 from sim.perf.geometry import weights_bytes_per_gpu
-from sim.perf.hf_config import model_from_facts
+from sim.perf.hf_config import model_from_data, model_from_facts
 from sim.spec import ModelSpec
 from sim.units import GIB
 from tests.unit.hf_config.test_spellings import LLAMA, QWEN_MOE
@@ -131,3 +131,43 @@ def test_a_name_that_says_what_nothing_states_is_refused(tmp_path: Path) -> None
 def test_what_is_not_supported_is_named(quantisation: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         quantised(quantisation)
+
+
+@pytest.mark.parametrize(
+    ("quantisation", "parts"),
+    [
+        (
+            {"quant_method": "gptq", "bits": 4, "group_size": 128,
+             "dynamic": {r"+:.*\.mlp\..*": {"bits": 8, "group_size": 64}, r"-:.*self_attn.*": {}}},
+            {"attention": "bf16", "mlp": "int8_weight_only"},
+        ),
+        (
+            {"quant_method": "auto-round", "bits": 4, "extra_config": {".*self_attn.*": {"bits": 8}, ".*mlp.*": {"bits": 16}}},
+            {"attention": "int8_weight_only", "mlp": "bf16"},
+        ),
+        (
+            {"quant_method": "quark", "global_quant_config": {"weight": {"dtype": "fp4", "group_size": 32}},
+             "layer_quant_config": {"*self_attn*": {"weight": {"dtype": "fp8_e4m3"}}}},
+            {"attention": "fp8", "mlp": None},
+        ),
+    ],
+    ids=["gptq", "auto-round", "quark"],
+)  # fmt: skip
+def test_modules_with_types_of_their_own(quantisation: dict[str, Any], parts: dict[str, str | None]) -> None:
+    weights = quantised(quantisation).stack[0].weights
+    assert {part: own.dtype if (own := getattr(weights, part)) else None for part in parts} == parts
+
+
+def test_a_whole_layer_may_be_left_alone() -> None:
+    for name in ("model.layers.0", "model.layers.0*", "model.layers.0.*"):
+        first, rest = quantised({"quant_method": "fp8", "modules_to_not_convert": [name]}).stack
+        assert (first.count, first.weights.mlp.dtype if first.weights.mlp else None, rest.count) == (1, "bf16", 31)
+
+
+def test_a_stated_type_needs_no_method_that_is_known() -> None:
+    facts = {**LLAMA, "quantization_config": {"quant_method": "exl2"}}
+    with pytest.raises(ConfigError, match="weight_dtype overrides"):
+        model_from_data({"hf_config": facts})
+    assert model_from_data({"hf_config": facts, "weight_dtype": "int4"}).weight_dtype == "int4"
+    with pytest.raises(ConfigError, match="MLX"):
+        model_from_data({"hf_config": {**LLAMA, "quantization": {"bits": 4, "group_size": 64}}})

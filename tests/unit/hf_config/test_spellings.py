@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sim.errors import ConfigError
 from sim.perf import kv_bytes_per_token, model_from_hf_config, parameter_count
 from sim.perf.geometry import kv_bytes_per_token_beyond_window, state_bytes_per_sequence, window_of
 from sim.perf.hf_config import model_from_data, model_from_facts
@@ -154,3 +155,44 @@ def test_extra_prediction_layers_are_not_counted() -> None:
     found = read({**DEEPSEEK, "num_nextn_predict_layers": 1})
     assert parameter_count(found) == parameter_count(read(DEEPSEEK))
     assert found.prediction_layers[0].count == 1
+
+
+MISTRAL: dict[str, Any] = {
+    "dim": 7168, "n_layers": 61, "head_dim": 192, "hidden_dim": 16384, "n_heads": 128, "n_kv_heads": 128,
+    "kv_lora_rank": 512, "q_lora_rank": 1536, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128,
+    "vocab_size": 131072, "max_position_embeddings": 294912, "max_seq_len": 262144, "tied_embeddings": False,
+    "moe": {"num_experts": 128, "num_experts_per_tok": 4, "num_shared_experts": 1, "expert_hidden_dim": 4096,
+            "first_k_dense_replace": 3, "route_every_n": 1},
+    "vision_encoder": {"hidden_size": 1664, "intermediate_size": 8192, "num_hidden_layers": 48, "num_attention_heads": 16,
+                       "image_size": 1540, "patch_size": 14, "spatial_merge_size": 2},
+    "quantization": {"qformat_weight": "fp8_e4m3"},
+}  # fmt: skip
+
+
+def test_mistral_s_own_names_are_read(tmp_path: Path) -> None:
+    (tmp_path / "params.json").write_text(json.dumps(MISTRAL))
+    found = model_from_hf_config(tmp_path, types_replaced=True)
+    assert (found.stack, found.towers, found.max_context) == tuple(
+        getattr(model("mistral_large_3"), name) for name in ("stack", "towers", "max_context")
+    )
+    assert found.weight_dtype == "fp8"
+    small = {"dim": 4096, "n_layers": 32, "head_dim": 128, "hidden_dim": 14336, "n_heads": 32, "n_kv_heads": 8, "vocab_size": 32000}
+    assert parameter_count(read(small)) / 1e9 == pytest.approx(7.24, abs=0.01)
+    assert parameter_count(read({**small, "moe": {"num_experts": 8, "num_experts_per_tok": 2}})) / 1e9 == pytest.approx(46.7, abs=0.1)
+    assert windows(read({**small, "sliding_window": [None, 4096, 4096, 4096]})) == {None: 8, 4096: 24}
+    with pytest.raises(ConfigError, match="audio"):
+        read({**small, "multimodal": {"whisper_model_args": {}}})
+    with pytest.raises(ConfigError, match="moe: must be an object"):
+        read({**small, "moe": 8})
+
+
+def test_the_whole_s_word_on_tied_embeddings_counts() -> None:
+    text = {**LLAMA, "tie_word_embeddings": False}
+    assert read({"model_type": "llava", "text_config": text, "tie_word_embeddings": True}).tied_embeddings
+    assert not read({"model_type": "llava", "text_config": text}).tied_embeddings
+
+
+def test_sides_of_pictures_may_be_pairs() -> None:
+    vision = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096,
+              "image_size": [448, 448], "patch_size": [14, 14]}  # fmt: skip
+    assert read({"model_type": "internvl", "text_config": LLAMA, "vision_config": vision}).towers[0].largest_input == 1024
