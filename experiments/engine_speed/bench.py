@@ -6,6 +6,7 @@
     python experiments/engine_speed/bench.py --large          # ten million requests
     python experiments/engine_speed/bench.py --gateway        # a full gateway against the bare one; the week; priced runs
     python experiments/engine_speed/bench.py --peers          # beside NVIDIA's AISimulate, run by run (see peers.py)
+    python experiments/engine_speed/bench.py --against PYTHON # beside another build of servecap, by turns (see paired.py)
     python experiments/engine_speed/bench.py --mooncake FILE  # prefix caching on Mooncake's conversation trace
     python experiments/engine_speed/bench.py --picture        # skipped.svg: cost a request over output length
     python experiments/engine_speed/bench.py --autoscaled     # a fleet that scales against a static one
@@ -23,6 +24,7 @@ import multiprocessing
 import os
 import resource
 import statistics
+import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -151,6 +153,23 @@ def side_by_side(runs: int, peer_python: str | None) -> None:
             print(f"| {requests:,} | {replicas} | {rate['peer']:,.0f} | {ours} |", flush=True)
 
 
+def against(python: str, runs: int) -> None:
+    """This build and the one of another environment by turns."""
+    from paired import CONFIDENCE, paired
+
+    print(f"servecap {form()} against {python}; {runs} pairs; medians, process CPU of simulate and summarize")
+    print("| requests | replicas | requests / CPU s | the other | of it summarize, ms | the other | "
+          f"time of the other's | {CONFIDENCE:.0%} |\n|---|---|---|---|---|---|---|---|")  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        for requests, replicas in ((10_000, 1), (50_000, 16)):
+            file = Path(folder) / f"{requests}.npz"
+            found = paired((Path(sys.executable), Path(python)), load(requests, replicas), file, replicas, runs)
+            rates = " | ".join(f"{rate:,.0f}" for rate in found.rates)
+            after = " | ".join(f"{seconds * 1000:.1f}" for seconds in found.summarize_s)
+            print(f"| {requests:,} | {replicas} | {rates} | {after} | {found.ratio:.3f} | {found.low:.3f}-{found.high:.3f} |",
+                  flush=True)  # fmt: skip
+
+
 def preset_row(requests: int | None, *overrides: str) -> Row:
     """A run of the packaged configuration; on the benchmark's load of so many requests, or on its own."""
     from sim.cli.compose import composed_scenario
@@ -268,7 +287,8 @@ def main() -> None:
     parser.add_argument("--gateway", action="store_true", help="what policies cost")
     parser.add_argument("--peers", action="store_true", help="beside AISimulate, installed in a throw-away environment")
     parser.add_argument("--peer-python", metavar="PYTHON", help="of an environment that already has the peer")
-    parser.add_argument("--runs", type=int, default=5, help="of every row of --peers")
+    parser.add_argument("--against", metavar="PYTHON", help="of an environment with another build, by turns with this one")
+    parser.add_argument("--runs", type=int, help="of every row of --peers (default 5), pairs of --against (default 15)")
     parser.add_argument("--autoscaled", action="store_true", help="a fleet that scales against a static one")
     arguments = parser.parse_args()
     if arguments.picture:
@@ -276,7 +296,9 @@ def main() -> None:
     elif arguments.autoscaled:
         autoscaled()
     elif arguments.peers:
-        side_by_side(arguments.runs, arguments.peer_python)
+        side_by_side(arguments.runs or 5, arguments.peer_python)
+    elif arguments.against:
+        against(arguments.against, arguments.runs or 15)
     elif arguments.gateway:
         gateways()
     elif arguments.fleet or arguments.large:

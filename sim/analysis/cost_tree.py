@@ -38,7 +38,7 @@ from sim.analysis.latency import answered_mask
 from sim.analysis.tiers import tiers_usd
 from sim.cost import covered_gpu_seconds, paid_gpu_seconds, usd_per_gpu_hour
 from sim.cost.api_terms import contract_terms
-from sim.record.result import Result
+from sim.record.result import Result, holds
 from sim.spec import Scenario
 from sim.units import GIB, HOURS_PER_MONTH, JOULES_PER_KWH, SECONDS_PER_HOUR
 
@@ -123,8 +123,8 @@ def _api(result: Result, end_s: float) -> list[CostNode]:
     """What API providers bill, by provider and part, and what a contract makes of it; nothing when there is none."""
     providers, months = [], end_s / SECONDS_PER_HOUR / HOURS_PER_MONTH
     for name, bill in result.api_bill_usd.items():
-        mine = result.requests[(result.requests["pool"].astype(object) == name).to_numpy(dtype=bool)]
-        tokens = float(mine["input_tokens"].sum() + mine["output_tokens"].sum())
+        mine = holds(result.requests["pool"], name)
+        tokens = float(sum(result.requests[kind].to_numpy()[mine].sum() for kind in ("input_tokens", "output_tokens")))
         terms = contract_terms(result.scenario.gateway.apis[name], math.fsum(bill.values()), tokens, months)
         providers.append(CostNode.of(name, [CostNode(part, usd) for part, usd in (bill | terms).items()]))
     return [CostNode.of("api", providers)] if providers else []
@@ -146,8 +146,7 @@ def _commitment(result: Result, end_s: float) -> list[CostNode]:
         return []
     usd = usd_per_gpu_hour(scenario.gpu, "on_demand", scenario.cost) / SECONDS_PER_HOUR
     mine = result.replicas[
-        (result.replicas["gpu"].astype(object) == scenario.gpu.name).to_numpy(dtype=bool)
-        & (result.replicas["market"].astype(object) == "on_demand").to_numpy(dtype=bool)
+        holds(result.replicas["gpu"], scenario.gpu.name) & holds(result.replicas["market"], "on_demand")
     ]
     start_s, stop_s = billed_interval(mine, result.end_s, end_s)
     covered_s = covered_gpu_seconds(start_s, stop_s, mine["gpus"].to_numpy(dtype=float), spec.gpus)
@@ -206,7 +205,7 @@ def _busy_shares(result: Result, pool: str, replicas: pd.DataFrame) -> dict[str,
     """Shares of a pool's busy time by kind of token; they add up to 1 (all prompt when no token is known)."""
     weight = result.scenario.cost.output_token_weight
     requests = result.requests
-    mine = answered_mask(requests) & (requests["pool"].astype(object) == pool).to_numpy(dtype=bool)
+    mine = answered_mask(requests) & holds(requests["pool"], pool)
     needed = float((requests["input_tokens"] - requests["cached_tokens"]).to_numpy(dtype=float)[mine].sum())
     computed = float(replicas["input_tokens"].sum())
     useful = min(needed, computed)

@@ -22,7 +22,7 @@ import pandas as pd
 from sim.analysis.billing import billed_interval, gpu_of_pool
 from sim.perf import resolve_engine
 from sim.perf.power import IDLE, Work, joules, steps_work
-from sim.record.result import Result
+from sim.record.result import Result, holds
 from sim.spec import EngineSpec, GpuSpec, ModelSpec, Scenario
 from sim.units import JOULES_PER_KWH
 
@@ -46,7 +46,7 @@ def energy_j(result: Result, gpu_name: str | None = None, until_s: float = math.
     without a replica."""
     rows = result.replicas
     if gpu_name is not None:
-        rows = rows[(rows["gpu"].astype(object) == gpu_name).to_numpy(dtype=bool)]
+        rows = rows[holds(rows["gpu"], gpu_name)]
     if not len(rows):
         return math.nan
     idle, active = _joules(result, rows, until_s)

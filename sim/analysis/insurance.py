@@ -84,9 +84,8 @@ def _wanted(result: Result, steady: SteadyReplica, bin_s: float) -> np.ndarray:
 
 
 def _steady(result: Result) -> SteadyReplica:
-    requests = result.requests
-    answered = requests[requests["output_tokens"] > 0]
-    of = answered if len(answered) else requests
-    return steady_replica(
-        result.scenario, max(float(of["input_tokens"].mean()), 1.0), max(float(of["output_tokens"].mean()), 1.0)
-    )
+    prompts, answers = (result.requests[name].to_numpy() for name in ("input_tokens", "output_tokens"))
+    answered = answers > 0
+    if answered.any():
+        prompts, answers = prompts[answered], answers[answered]
+    return steady_replica(result.scenario, max(float(prompts.mean()), 1.0), max(float(answers.mean()), 1.0))

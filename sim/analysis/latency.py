@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from sim.record.result import ANSWERED, ItlHistogram, Result
+from sim.record.result import ANSWERED, ItlHistogram, Result, holds
 
 STATISTICS = ("mean", "p50", "p90", "p95", "p99", "max")
 METRICS = ("ttft_s", "tpot_s", "itl_s", "e2e_s", "queue_s")
@@ -26,7 +26,7 @@ _QUANTILES = {"p50": 0.50, "p90": 0.90, "p95": 0.95, "p99": 0.99}
 
 def answered_mask(requests: pd.DataFrame) -> np.ndarray:
     """True for the requests that got an answer, whoever gave it."""
-    return np.asarray(requests["outcome"].isin(ANSWERED), dtype=bool)
+    return holds(requests["outcome"], *ANSWERED)
 
 
 def measured_requests(result: Result) -> pd.DataFrame:
@@ -79,10 +79,10 @@ def histogram_statistics(itl: ItlHistogram, more: Sequence[str] = ()) -> dict[st
 def latency_of(requests: pd.DataFrame, targets: Iterable[str] = ()) -> dict[str, dict[str, float]]:
     """Statistics of each metric over the answered ones among ``requests``, and the percentiles that ``targets`` name
     besides; ITL has no column, hence no place here."""
-    answered = requests[answered_mask(requests)]
+    answered = answered_mask(requests)
     more = _more(targets)
     return {
-        metric: statistics(answered[metric].to_numpy(dtype=float), more.get(metric, ()))
+        metric: statistics(requests[metric].to_numpy(dtype=float)[answered], more.get(metric, ()))
         for metric in METRICS
         if metric != "itl_s"
     }

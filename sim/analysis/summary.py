@@ -159,9 +159,8 @@ def _tokens(result: Result) -> dict[str, int]:
 
 def _steady_throughput(result: Result) -> dict[str, float]:
     start_s, stop_s = result.scenario.workload.warmup_s, result.last_arrival_s
-    answered = result.requests[answered_mask(result.requests)]
-    first = answered["first_token_s"].to_numpy(dtype=float)
-    finish = answered["finish_s"].to_numpy(dtype=float)
+    answered = _of_answered(result, "first_token_s", "finish_s", "output_tokens", "input_tokens")
+    first, finish, output, prompts = (column.astype(float) for column in answered)
     first = np.where(np.isfinite(first), first, finish)
     in_window = np.clip(finish, start_s, stop_s) - np.clip(first, start_s, stop_s)
     whole = finish - first
@@ -171,18 +170,24 @@ def _steady_throughput(result: Result) -> dict[str, float]:
     window_s = stop_s - start_s
     return {
         "requests_per_s": _ratio(float(at_once.sum()), window_s),
-        "output_tokens_per_s": _ratio(float(np.dot(share, answered["output_tokens"].to_numpy(dtype=float))), window_s),
-        "input_tokens_per_s": _ratio(float(answered["input_tokens"].to_numpy(dtype=float)[prompted].sum()), window_s),
+        "output_tokens_per_s": _ratio(float(np.dot(share, output)), window_s),
+        "input_tokens_per_s": _ratio(float(prompts[prompted].sum()), window_s),
     }
 
 
 def _total_throughput(result: Result) -> dict[str, float]:
-    answered = result.requests[answered_mask(result.requests)]
+    answers, prompts = _of_answered(result, "output_tokens", "input_tokens")
     return {
-        "requests_per_s": _ratio(float(len(answered)), result.end_s),
-        "output_tokens_per_s": _ratio(float(answered["output_tokens"].sum()), result.end_s),
-        "input_tokens_per_s": _ratio(float(answered["input_tokens"].sum()), result.end_s),
+        "requests_per_s": _ratio(float(len(answers)), result.end_s),
+        "output_tokens_per_s": _ratio(float(answers.sum()), result.end_s),
+        "input_tokens_per_s": _ratio(float(prompts.sum()), result.end_s),
     }
+
+
+def _of_answered(result: Result, *columns: str) -> list[np.ndarray]:
+    """These ``columns`` of the answered requests; a frame of these would copy all the others."""
+    answered = answered_mask(result.requests)
+    return [result.requests[name].to_numpy()[answered] for name in columns]
 
 
 def utilisation(result: Result) -> dict[str, float]:
@@ -242,9 +247,8 @@ def cost_numbers(
     """Dollars of the ``seconds`` that ``tree`` pays for, an hour and a million tokens; the denominators are in the names.
     Goodput tokens are scaled from the measured requests to the whole run, so that the warm-up's bill meets the warm-up's
     tokens."""
-    requests = result.requests
-    answered = requests[answered_mask(requests)]
-    output_tokens = float(requests["output_tokens"].sum())
+    answers, prompts = _of_answered(result, "output_tokens", "input_tokens")
+    output_tokens = float(result.requests["output_tokens"].sum())
     measured_tokens = float(measured["output_tokens"].sum())
     good_share = _ratio(float(measured["output_tokens"].to_numpy(dtype=float)[good].sum()), measured_tokens)
 
@@ -255,7 +259,7 @@ def cost_numbers(
         "total_usd": tree.usd,
         "usd_per_hour": _ratio(tree.usd * SECONDS_PER_HOUR, seconds),
         "usd_per_1m_output_tokens": per_1m(output_tokens),
-        "usd_per_1m_tokens": per_1m(float(answered["input_tokens"].sum() + answered["output_tokens"].sum())),
+        "usd_per_1m_tokens": per_1m(float(prompts.sum() + answers.sum())),
         "usd_per_1m_goodput_tokens": per_1m(output_tokens * good_share),
     }
 
@@ -269,7 +273,7 @@ def window_numbers(
     if tree is None:
         return {"window_s": seconds}
     monthly = per_month(tree, seconds)
-    answered = result.requests[answered_mask(result.requests)]
+    answers, prompts = _of_answered(result, "output_tokens", "input_tokens")
     days = seconds / SECONDS_PER_DAY
 
     def usd(*names: str) -> float:
@@ -283,6 +287,6 @@ def window_numbers(
         "on_top_usd_per_month": usd(*ON_TOP),
         "fixed_usd_per_month": usd(*FIXED),
         "by_volume_usd_per_month": usd(*BY_VOLUME),
-        "output_tokens_per_day": float(answered["output_tokens"].sum()) / days,
-        "input_tokens_per_day": float(answered["input_tokens"].sum()) / days,
+        "output_tokens_per_day": float(answers.sum()) / days,
+        "input_tokens_per_day": float(prompts.sum()) / days,
     }

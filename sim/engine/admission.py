@@ -151,8 +151,7 @@ class Admission:
                 if offer.tokens:
                     batch.load_time += external.load_in_step(request, local, offer.tokens)
             books.seat(request, hit)
-            batch.admitted.append(request)
-            batch.prefills.append((request, n, hit))
+            batch.admit(request, n, hit)
             named = hit + n
             if drafts is not None:
                 drafts.admit(request, n, blocks, padded)

@@ -12,9 +12,35 @@ agrees with the sums above. Whole numbers below 2^53, a recording's nanoseconds,
 from __future__ import annotations
 
 from math import sqrt
+from typing import Final
 
-from sim.engine.request import EngineRequest
+from sim.engine.request import NOBODY, EngineRequest
 from sim.perf.step_time import Verified
+
+_NO_CHUNKS: Final[list[tuple[EngineRequest, int, int]]] = []
+"""Of two batches in three; nobody adds to it."""
+
+
+class Speculation:
+    """What a step of an engine that speculates verifies, and what it brings: its tokens are known when it has returned."""
+
+    __slots__ = ("delivered", "drafts", "next_drafts", "padded", "prompts", "verified", "verifying")
+
+    def __init__(self, drafts: dict[EngineRequest, int], padded: dict[EngineRequest, None]) -> None:
+        self.drafts = drafts
+        """Drafts that it verifies, of requests that have some."""
+        self.padded = padded
+        """Of these, requests whose drafts were made by nobody."""
+        self.next_drafts = 0
+        """Drafts that follow it."""
+        self.verifying = 0
+        """Requests that verify drafts: each gets what it samples at once, after one gap."""
+        self.prompts: list[tuple[int, int]] = []
+        """``(tokens, computed before)`` of those of the batch's ``prefills`` that are prompts ..."""
+        self.verified: Verified | None = None
+        """... and all others together; None = there are none."""
+        self.delivered: list[tuple[EngineRequest, int]] = []
+        """Tokens that it has brought to whom."""
 
 
 class Batch:
@@ -24,55 +50,39 @@ class Batch:
     """
 
     __slots__ = (
-        "admitted", "announces", "committed", "context", "delivered", "drafts", "end", "finishing", "first", "held_blocks",
-        "increment", "least_time", "load_time", "n_decode", "next_drafts", "not_before", "number", "order", "padded",
-        "preempted", "prefills", "prompts", "sampled", "sched_at", "speculates", "start", "steps", "used_blocks", "verified",
-        "verifying",
+        "admitted", "announces", "committed", "context", "end", "finishing", "first", "held_blocks", "increment",
+        "least_time", "load_time", "n_decode", "not_before", "number", "order", "preempted", "prefills", "sampled",
+        "sched_at", "speculation", "start", "steps", "used_blocks",
     )  # fmt: skip
 
     def __init__(self, n_decode: int, context: int) -> None:
         self.n_decode = n_decode
         self.context = context
         """Sum over the decodes of the tokens computed before the first step."""
-        self.prefills: list[tuple[EngineRequest, int, int]] = []
+        self.prefills = _NO_CHUNKS
         """``(request, tokens, computed before)`` of every chunk."""
         self.steps = 1
         self.committed = 0
         """Steps whose blocks and ticks are in the books."""
         self.number = 0
         """Number of its last composed step."""
-        self.admitted: list[EngineRequest] = []
-        self.preempted: list[EngineRequest] = []
-        self.sampled: list[EngineRequest] = []
+        self.admitted = NOBODY
+        self.preempted = NOBODY
+        self.sampled = NOBODY
         """Requests whose chunk was their last: they sample a token at the end."""
         self.announces = False
         """Somebody waits for the first token of one of them."""
-        self.finishing: list[EngineRequest] = []
+        self.finishing = NOBODY
         """Requests that sample their last token in the last step."""
         self.order: list[tuple[EngineRequest, int, int]] | None = None
         """Composition in the scheduler's order, when it is being recorded."""
-        self.drafts: dict[EngineRequest, int] = {}
-        """Drafts that it verifies, of requests that have some."""
-        self.padded: dict[EngineRequest, None] = {}
-        """Of these, requests whose drafts were made by nobody."""
-        self.next_drafts = 0
-        """Drafts that follow it."""
+        self.speculation: Speculation | None = None
         self.not_before = 0.0
         """It starts no earlier."""
         self.load_time = 0.0
         """Time for which it waits for loads, of adapters or KV, before it computes."""
         self.least_time = 0.0
         """What comes beside its computing takes so long."""
-        self.verifying = 0
-        """Requests that verify drafts: each gets what it samples at once, after one gap."""
-        self.speculates = False
-        """How many tokens it brings is known when it has returned."""
-        self.prompts: list[tuple[int, int]] = []
-        """With speculation, ``(tokens, computed before)`` of those of ``prefills`` that are prompts ..."""
-        self.verified: Verified | None = None
-        """... and all others together; None = there are none."""
-        self.delivered: list[tuple[EngineRequest, int]] = []
-        """Tokens that it has brought to whom, with speculation."""
         self.used_blocks = 0
         """KV blocks in use when it was launched."""
         self.held_blocks = 0.0
@@ -84,6 +94,31 @@ class Batch:
         self.sched_at = 0.0
         self.start = 0.0
         self.end = 0.0
+
+    def give(self, request: EngineRequest, tokens: int, before: int) -> None:
+        """``request`` gets a chunk of ``tokens`` behind the ``before`` that it has computed."""
+        if not self.prefills:
+            self.prefills = []
+        self.prefills.append((request, tokens, before))
+
+    def admit(self, request: EngineRequest, tokens: int, before: int) -> None:
+        """The same of one that is seated with it."""
+        if not self.admitted:
+            self.admitted = []
+        self.admitted.append(request)
+        self.give(request, tokens, before)
+
+    def preempt(self, request: EngineRequest) -> None:
+        """``request`` lost its seat while it was composed."""
+        if not self.preempted:
+            self.preempted = []
+        self.preempted.append(request)
+
+    def sample(self, request: EngineRequest) -> None:
+        """The chunk of ``request`` was its last."""
+        if not self.sampled:
+            self.sampled = []
+        self.sampled.append(request)
 
     def set_times(self, start: float, first: float, increment: float) -> None:
         """Place the batch on the clock: step j takes ``first + increment * j``."""

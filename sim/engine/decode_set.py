@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from heapq import heappop, heappush
 
-from sim.engine.request import EngineRequest
+from sim.engine.request import NOBODY, EngineRequest
 
 
 class DecodeSet:
@@ -76,8 +76,10 @@ class DecodeSet:
 
     def pop_finished(self) -> list[EngineRequest]:
         """Requests whose last token was sampled in the step that brought ``tick`` here, in order of admission."""
-        finished: list[EngineRequest] = []
         finish = self._finish
+        if not finish or finish[0][0] > self.tick:
+            return NOBODY
+        finished: list[EngineRequest] = []
         while finish and finish[0][0] <= self.tick:
             tick, seq, request = heappop(finish)
             if request.decoding and request.finish_tick == tick and request.seq == seq:

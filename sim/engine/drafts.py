@@ -20,7 +20,7 @@ Such requests are served one by one and no steps are skipped: an engine that spe
 from __future__ import annotations
 
 from sim.engine.acceptance import AcceptancePath, AcceptancePaths
-from sim.engine.batch import Batch
+from sim.engine.batch import Batch, Speculation
 from sim.engine.block_pool import CountingBlockPool
 from sim.engine.cache_groups import GroupedBlockPool
 from sim.engine.draft_state import DraftState
@@ -200,7 +200,9 @@ class Drafts:
 
     def step_time(self, batch: Batch, adapted: bool) -> float:
         """How long ``batch`` takes; ``adapted``: a running request has an adapter."""
-        return (self.with_adapters if adapted else self.time).verification(batch.prompts, batch.verified)
+        speculation = batch.speculation
+        assert speculation is not None
+        return (self.with_adapters if adapted else self.time).verification(speculation.prompts, speculation.verified)
 
     @property
     def drafting_s(self) -> float:
@@ -213,10 +215,8 @@ class Drafts:
     def book(self, batch: Batch, prefilling: dict[EngineRequest, None], number: int) -> None:
         """Advance everybody in ``batch``, step ``number``, by what was given; who has its whole prompt leaves
         ``prefilling``."""
-        batch.drafts = self._given
-        batch.padded = self._padded
-        self._next = batch.next_drafts = self._drafts_after(len(batch.prefills))
-        batch.speculates = True
+        speculation = batch.speculation = Speculation(self._given, self._padded)
+        self._next = speculation.next_drafts = self._drafts_after(len(batch.prefills))
         requests = rows = context = 0
         uniform = True
         for request, n, before in batch.prefills:
@@ -230,10 +230,10 @@ class Drafts:
                 context += before
                 uniform = uniform and n == 1 + self.most
             else:
-                batch.prompts.append((n, before))
+                speculation.prompts.append((n, before))
             if request.computed >= request.target:
                 prefilling.pop(request, None)
-                batch.sampled.append(request)
+                batch.sample(request)
                 returns = 1 + self._given.get(request, 0)
                 if self._asynchronous:
                     request.target += returns
@@ -242,8 +242,8 @@ class Drafts:
                 if returns >= request.max_output - request.sampled:
                     batch.announces = True  # it may be its last
         if requests:
-            batch.verifying = requests
-            batch.verified = Verified(requests, rows, context, uniform and not batch.prompts)
+            speculation.verifying = requests
+            speculation.verified = Verified(requests, rows, context, uniform and not speculation.prompts)
 
     def _drafts_after(self, requests: int) -> int:
         if self._by_batch is None or not requests:
@@ -257,10 +257,11 @@ class Drafts:
 
     def returned(self, request: EngineRequest, batch: Batch) -> int:
         """The output of ``request`` in ``batch`` is here; the tokens below which its blocks may get findable, -1 = none."""
-        state = self.state(request)
-        drafts = batch.drafts.get(request, 0)
+        state, speculation = self.state(request), batch.speculation
+        assert speculation is not None
+        drafts = speculation.drafts.get(request, 0)
         accepted = 0
-        if drafts and request not in batch.padded:
+        if drafts and request not in speculation.padded:
             accepted = state.path.accepted(state.verified, drafts)
             state.verified += 1
             state.drafted += drafts
@@ -272,7 +273,7 @@ class Drafts:
         in_flight = request.target - request.prompt_len - request.sampled
         tokens = min(accepted + 1, request.max_output - request.sampled)
         request.sampled += tokens
-        batch.delivered.append((request, tokens))
+        speculation.delivered.append((request, tokens))
         state.over = request.sampled >= request.max_output
         if stale:
             request.target = request.prompt_len + request.sampled
@@ -283,6 +284,6 @@ class Drafts:
         left = in_flight - (drafts - accepted) - (accepted + 1) if in_flight else 0
         request.target = request.prompt_len + request.sampled + left
         if not self._asynchronous and not state.over:
-            state.attached = state.path.proposed(state.proposed, batch.next_drafts)
+            state.attached = state.path.proposed(state.proposed, speculation.next_drafts)
             state.proposed += 1
         return self.named(request, request.computed - state.in_flight) if request.running else -1

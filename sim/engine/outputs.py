@@ -56,8 +56,8 @@ class Outputs:
                 if request.announces and request.abort_reason is None:
                     self._listener.first_token(request)
         self._scheduler.complete(batch)
-        if batch.speculates:
-            self._work.returned(batch)
+        if batch.speculation is not None:
+            self._work.returned(batch.speculation)
         failed = reports.after_output() if reports is not None else None
         if self._steps is not None:
             self._steps.returned(batch)

@@ -116,7 +116,7 @@ class PolicyScheduler(Scheduler):
                 break
             self.pool.take(blocks)
             self.pool.register(request, before + n)
-            batch.prefills.append((request, n, before))
+            batch.give(request, n, before)
             budget -= n
         self.admission.admit(batch, budget, 0, False)
         if not batch.prefills:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from math import inf
-from typing import Any
+from typing import Any, Final
 
 from sim.engine.acceptance import AcceptancePath
 from sim.engine.draft_state import DraftState
@@ -120,3 +120,7 @@ class EngineRequest:
         a preemption counted again."""
         reached = self.prompt_len if self.sampled else min(self.prompt_len, max(self.computed, self.high_water))
         return max(reached - self.cached_tokens, 0) + self.recomputed
+
+
+NOBODY: Final[list[EngineRequest]] = []
+"""What a list of requests that is usually empty begins as: who adds to one makes one of its own."""

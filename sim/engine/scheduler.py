@@ -37,7 +37,7 @@ from sim.engine.drafts import Drafts
 from sim.engine.external_kv import ExternalKv
 from sim.engine.kv_source import KvSource
 from sim.engine.order import QueueOrder, in_order
-from sim.engine.request import EngineRequest
+from sim.engine.request import NOBODY, EngineRequest
 from sim.engine.reserve import Reserve
 from sim.engine.serving import Serving
 from sim.spec import EngineSpec
@@ -138,7 +138,7 @@ class Scheduler:
         if self.cadence is not None:
             hold = self.cadence.holds(books.composed + 1, len(books.prefilling) < len(books.running))
 
-        books.held_back = []
+        books.held_back = NOBODY
         tick = decodes.tick
         budget = self.serving.in_aggregate(batch, limits.budget, longest, hold)
         if budget < 0:
@@ -181,7 +181,7 @@ class Scheduler:
         for request in books.held_back:
             decodes.hold_back(request)
             request.held_at = books.composed
-        finishing = decodes.pop_finished() if decodes.size else []
+        finishing = decodes.pop_finished() if decodes.size else NOBODY
         if self.cadence is not None:
             self.cadence.composed(books.composed, batch, books.prefilling)
         if books.drafts is not None:
@@ -194,12 +194,13 @@ class Scheduler:
                 request.sampled += 1
                 request.target += 1
                 del books.prefilling[request]
-                batch.sampled.append(request)
+                batch.sample(request)
                 if request.sampled < request.max_output:
                     decodes.add(request)
                 else:
-                    finishing.append(request)
-        finishing.sort(key=_admission)
+                    finishing = [*finishing, request]
+        if len(finishing) > 1:
+            finishing.sort(key=_admission)
         batch.finishing = finishing
 
     # -- runs of decode-only steps -------------------------------------------------------------------------------------
@@ -279,7 +280,7 @@ class Scheduler:
                 pool.register(request, findable)
             if state.over:
                 books.finish(request)
-                batch.finishing.append(request)
+                batch.finishing = [*batch.finishing, request]
 
     def abort(self, request: EngineRequest) -> bool:
         """Drop a request that nobody waits for. False when it is not here any more."""

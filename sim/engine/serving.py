@@ -29,8 +29,9 @@ class Serving:
         decodes = books.decodes
         left = budget - batch.n_decode
         blocks = decodes.needs_block[decodes.tick % block_size] if batch.n_decode else 0
-        chunks: list[tuple[EngineRequest, int, int]] = []
+        chunks: list[tuple[EngineRequest, int, int]] | None = None
         if books.prefilling and not hold:
+            chunks = []
             last = next(reversed(books.running))
             for request in books.prefilling:
                 before = request.computed
@@ -105,7 +106,7 @@ class Serving:
                 if drafts is not None:
                     drafts.take_back(victim, tokens)
                 books.preempt(victim, tokens)
-                batch.preempted.append(victim)
+                batch.preempt(victim)
                 if victim is request:
                     break
             if not request.running:
@@ -132,7 +133,7 @@ class Serving:
                 batch.n_decode += 1
                 batch.context += before
             else:
-                batch.prefills.append((request, n, before))
+                batch.give(request, n, before)
         books.held_back = [r for r in books.running if r.decoding and r not in served]
         return budget
 

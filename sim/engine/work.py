@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sim.engine.batch import Batch
+from sim.engine.batch import Batch, Speculation
 from sim.engine.gaps import GapHistogram
 
 
@@ -36,19 +36,21 @@ class Work:
         self.seq_time += duration * (n + len(batch.prefills))
         batch.held_blocks = (batch.used_blocks + used_blocks) / 2
         self.block_time += duration * batch.held_blocks
-        if not batch.speculates:  # else they are counted when it returns
-            self.sampled_tokens += n * steps + len(batch.sampled)
         for _, tokens, _ in batch.prefills:
             self.prefill_tokens += tokens
-        if batch.verified is not None:
-            self.prefill_tokens -= batch.verified.rows
-        brought = n + batch.verifying
+        brought, speculation = n, batch.speculation
+        if speculation is None:
+            self.sampled_tokens += n * steps + len(batch.sampled)
+        else:  # its tokens are counted when it returns
+            brought += speculation.verifying
+            if speculation.verified is not None:
+                self.prefill_tokens -= speculation.verified.rows
         if self._gaps is not None and brought:
             self._gaps.add(batch.first, batch.duration_of(steps - 1), steps, brought)
 
-    def returned(self, batch: Batch) -> None:
-        """The output of ``batch`` is here: with speculation only now its tokens are known."""
-        for _, tokens in batch.delivered:
+    def returned(self, speculation: Speculation) -> None:
+        """The output of a batch with ``speculation`` is here: only now its tokens are known."""
+        for _, tokens in speculation.delivered:
             self.sampled_tokens += tokens
 
     def busy_by(self, now: float, batches: Iterable[Batch], plan: Batch | None) -> float:

@@ -59,9 +59,12 @@ class Books:
     def received_bytes(self) -> float:
         """KV caches that servers have read from others so far; what is on its way counts as far as it was looked at. It
         costs what lives and what is new, not what ever was."""
-        new = self._roster.servers[self._seen :]
-        self._seen += len(new)
-        self._readers += [server for server in new if server.role == "decode"]
+        if len(self._roster.servers) > self._seen:
+            new = self._roster.servers[self._seen :]
+            self._seen += len(new)
+            self._readers += [server for server in new if server.role == "decode"]
+        if not self._readers:
+            return self._read_bytes
         self._read_bytes += sum((server.nic_in.carried_bytes for server in self._readers if server.replica.stopped), 0.0)
         self._readers = [server for server in self._readers if not server.replica.stopped]
         return self._read_bytes + sum((server.nic_in.carried_bytes for server in self._readers), 0.0)
@@ -82,7 +85,7 @@ class Books:
 
     def features(self) -> pd.DataFrame | None:
         """``Result.features``, after ``close``."""
-        rows = [_feature_row(server) for server in self._roster.servers if has_features(server)]
+        rows = [_feature_row(server) for server in self._roster.servers if server.has_features]
         return pd.DataFrame(rows, columns=list(FEATURE_COLUMNS)) if rows else None
 
     def _row(self, server: Server, end_s: float) -> dict[str, Any]:
@@ -141,10 +144,6 @@ class Books:
         return start_s + max(billed_s, used_s)
 
 
-def has_features(server: Server) -> bool:
-    """Whether its engines speculate or have LoRA slots."""
-    books = server.engines[0].scheduler.books
-    return books.drafts is not None or books.adapters is not None
 
 
 def _feature_row(server: Server) -> dict[str, Any]:

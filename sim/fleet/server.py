@@ -113,6 +113,12 @@ class Server:
         """At list price."""
         return self.gpus * usd_per_gpu_hour(self.gpu, self.machine.market)
 
+    @property
+    def has_features(self) -> bool:
+        """Whether its engines speculate or have LoRA slots."""
+        books = self.engines[0].scheduler.books
+        return books.drafts is not None or books.adapters is not None
+
     def take(self, tokens: int) -> None:
         """An attempt with a prompt of ``tokens`` was sent here."""
         self.attempts += 1

@@ -28,7 +28,7 @@ from sim.perf.all_to_all import AllToAll
 from sim.perf.cuda_graphs import padded_tokens
 from sim.perf.host import HostOverhead
 from sim.perf.step_time import AffineStepTime, DecodeLine
-from sim.perf.tabulated import Regime, TabulatedStepTime, interpolate, window_pairs
+from sim.perf.tabulated import Regime, TabulatedStepTime, interpolate
 
 _MOST_KEPT: Final = 4096
 """Answers that are remembered at once."""
@@ -106,10 +106,7 @@ class RankStepTime:
         """Attention of a rank with these chunks and decodes, seconds."""
         own, seconds = self.own, 0.0
         for new, before in prefills:
-            pair, window_pair = own.chunk(new)
-            seconds += pair * new * (before + 0.5 * (new + 1))
-            if window_pair:
-                seconds += window_pair * window_pairs(new, before, own.tables.window_tokens)
+            seconds = own.with_chunk(seconds, new, before)
         if n_decode:
             breaks, lines = own.attention(n_decode)
             line = lines[bisect_left(breaks, decode_context)]

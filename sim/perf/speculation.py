@@ -24,7 +24,7 @@ from typing import Final
 
 from sim.perf.cuda_graphs import padded_tokens
 from sim.perf.step_time import Verified
-from sim.perf.tabulated import TabulatedStepTime, window_pairs
+from sim.perf.tabulated import TabulatedStepTime
 
 LOGIT_PASSES: Final = 4.0
 """Times that a row's logits, in 32 bits, pass through memory."""
@@ -90,7 +90,7 @@ class SpeculativeStepTime:
         tokens, attention = 0, 0.0
         for new, before in prefills:
             tokens += new
-            attention += _chunk(target, new, before)
+            attention += target.with_chunk(0.0, new, before)
         requests = context = 0
         seconds = 0.0
         if verified is not None:
@@ -131,19 +131,10 @@ class SpeculativeStepTime:
         reading = _decode(draft, requests, context)
         first = draft.nonattention(tokens) + reading
         for new, before in prefills:
-            first += _chunk(draft, new, before)
+            first += draft.with_chunk(0.0, new, before)
         others = draft.nonattention(seqs) + reading
         each = proposing.beside_s + proposing.gap_s
         return first + (proposing.passes - 1) * others + proposing.passes * each
-
-
-def _chunk(time: TabulatedStepTime, new: int, before: int) -> float:
-    """Attention of a chunk of ``new`` tokens behind ``before``."""
-    pair, window_pair = time.chunk(new)
-    seconds = pair * new * (before + 0.5 * (new + 1))
-    if window_pair:
-        seconds += window_pair * window_pairs(new, before, time.tables.window_tokens)
-    return seconds
 
 
 def _decode(time: TabulatedStepTime, requests: int, context: int) -> float:

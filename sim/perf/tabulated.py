@@ -31,6 +31,8 @@ from sim.perf.step_time import DecodeLine
 
 MOST_LINK = 0.9
 """Of a measured time, the most that is taken to be communication."""
+_REMEMBERED = 65_536
+"""Below so many tokens a value is remembered."""
 Regime = Literal["interpolated", "extrapolated", "uncalibrated"]
 
 
@@ -99,8 +101,10 @@ class TabulatedStepTime:
         self.source = source
         self._decode_pieces: dict[int, tuple[list[float], list[DecodeLine]]] = {}
         self._attention_pieces: dict[int, tuple[list[float], list[DecodeLine]]] = {}
-        self._nonattention: dict[tuple[int, int], float] = {}
-        self._chunk: dict[int, tuple[float, float]] = {}
+        self._nonattention = [Memo() for _ in range(stages)]
+        """By micro-batches, one fewer."""
+        self._pair, self._window_pair = Memo(), Memo()
+        self._window_tokens = tables.window_tokens
 
     def step(self, prefills: Sequence[tuple[int, int]], n_decode: int, decode_context: int) -> float:
         """See ``StepTimeModel``; seconds."""
@@ -111,11 +115,7 @@ class TabulatedStepTime:
         attention = 0.0
         for new, before in prefills:
             tokens += new
-            coefficients = self._chunk.get(new)
-            pair, window_pair = self.chunk(new) if coefficients is None else coefficients
-            attention += pair * new * (before + 0.5 * (new + 1))
-            if window_pair:
-                attention += window_pair * window_pairs(new, before, self.tables.window_tokens)
+            attention = self.with_chunk(attention, new, before)
         seqs = n_decode + len(prefills)
         batches = min(self.stages, seqs)
         if batches > 1:
@@ -136,11 +136,11 @@ class TabulatedStepTime:
 
     def nonattention(self, tokens: int, batches: int = 1) -> float:
         """``N`` of ``tokens`` new tokens in ``batches`` equal micro-batches, seconds."""
-        key = (tokens, batches)
-        value = self._nonattention.get(key)
-        if value is None:
+        memo = self._nonattention[batches - 1]
+        value = memo.at(tokens)
+        if value < 0.0:
             each = padded_tokens(-(-tokens // batches), self.capture_sizes)
-            value = self._nonattention[key] = interpolate(self.tables.tokens, self.tables.nonattention_s, each)
+            value = memo.keep(tokens, interpolate(self.tables.tokens, self.tables.nonattention_s, each))
         return value
 
     def nonattention_at(self, tokens: float) -> float:
@@ -178,17 +178,52 @@ class TabulatedStepTime:
                 breaks.append(end)
         return breaks, lines
 
-    def chunk(self, new: int) -> tuple[float, float]:
-        """Seconds a (query, key) pair in a chunk of ``new`` tokens: layers without a window, layers with one."""
-        coefficients = self._chunk.get(new)
-        if coefficients is None:
+    def with_chunk(self, attention_s: float, new: int, before: int) -> float:
+        """``attention_s`` and the attention of a chunk of ``new`` tokens behind ``before``, seconds."""
+        attention_s += self._pair_s(new) * new * (before + 0.5 * (new + 1))
+        if self._window_tokens:
+            attention_s += self._window_pair_s(new) * window_pairs(new, before, self._window_tokens)
+        return attention_s
+
+    def _pair_s(self, new: int) -> float:
+        """A (query, key) pair in a chunk of ``new`` tokens, layers without a window."""
+        value = self._pair.at(new)
+        if value < 0.0:
             tables = self.tables
-            pair = interpolate(tables.prefill_tokens, tables.prefill_pair_s, new, extrapolate=False)
-            window = 0.0
-            if tables.window_tokens:
-                window = interpolate(tables.prefill_tokens, tables.prefill_window_pair_s, new, extrapolate=False)
-            coefficients = self._chunk[new] = pair, window
-        return coefficients
+            value = self._pair.keep(new, interpolate(tables.prefill_tokens, tables.prefill_pair_s, new, extrapolate=False))
+        return value
+
+    def _window_pair_s(self, new: int) -> float:
+        """The same of the layers with a window, where the model has some."""
+        value = self._window_pair.at(new)
+        if value < 0.0:
+            tables = self.tables
+            found = interpolate(tables.prefill_tokens, tables.prefill_window_pair_s, new, extrapolate=False)
+            value = self._window_pair.keep(new, found)
+        return value
+
+
+class Memo:
+    """A function of whole numbers, seconds, as far as it was asked for: in a list, since a dictionary of some thousand
+    numbers costs a step more than the rest of its time."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: list[float] = []
+
+    def at(self, n: int) -> float:
+        """Its value at ``n``; below 0 = not known."""
+        return self._known[n] if n < len(self._known) else -1.0
+
+    def keep(self, n: int, value: float) -> float:
+        """Remember ``value``, and return it."""
+        known = self._known
+        if n < _REMEMBERED:
+            while len(known) <= n:
+                known.append(-1.0)
+            known[n] = value
+        return value
 
 
 def window_pairs(new: int, before: int, window: int) -> float:

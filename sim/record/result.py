@@ -101,6 +101,18 @@ STEP_COLUMNS = (
 )  # fmt: skip
 
 
+
+def holds(column: pd.Series, *names: str) -> np.ndarray:
+    """Which rows of a label column hold one of ``names``. A categorical column is asked by category: its rows are not
+    looked at as text."""
+    if not isinstance(column.dtype, pd.CategoricalDtype):
+        return column.isin(names).to_numpy(dtype=bool)
+    labels: pd.Categorical = column.array
+    known = np.array([category in names for category in labels.categories] + [False])  # the last: code -1, missing
+    chosen: np.ndarray = known[labels.codes]
+    return chosen
+
+
 @dataclass(frozen=True)
 class ItlHistogram:
     """Gaps between output tokens, weighted by how often each occurred. ``edges_s`` has one more entry than

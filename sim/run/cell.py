@@ -26,6 +26,7 @@ from sim.plugins import Plugins, Policies
 from sim.record import Recorder, Result
 from sim.record.recorder import FAILED, GiveUp
 from sim.record.result import TIMESERIES_COLUMNS
+from sim.run.passing import let_time_pass
 from sim.run.sampler import Sampler
 from sim.run.step_records import StepRecords
 from sim.spec import Scenario
@@ -79,8 +80,7 @@ def simulate_cell(
     try:
         gateway.start()
         clock.at(trace.duration_s + _PATIENCE_S, DEADLINE, lambda _: _give_up_waiting(clock, roster, recorder))
-        while recorder.open_requests and recorder.stopped_early is None:
-            clock.step()
+        let_time_pass(clock, recorder)
         end_s = clock.now
         for server in roster.servers:
             if not server.replica.stopped:

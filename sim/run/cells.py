@@ -36,7 +36,7 @@ from sim.errors import ConfigError
 from sim.plugins import Policies
 from sim.record import ItlHistogram, Result
 from sim.run.cell import simulate_cell
-from sim.run.sampler import with_rolling_p95s
+from sim.run.sampler import on_grid, with_rolling_p95s
 from sim.spec import PoolSpec, Scenario
 from sim.spec.timeline import PoolSize, ReplicaLoss
 from sim.workload import Trace
@@ -218,13 +218,15 @@ def _beside(parts: Sequence[Result], table: str) -> pd.DataFrame | None:
 
 
 def _timeseries(parts: Sequence[Result]) -> pd.DataFrame:
-    """Sums and means on the common grid; a cell that is done stays as its last row left it, and idle."""
-    longest = max((part.timeseries for part in parts), key=len)
+    """Sums and means on the coarsest of the cells' grids; a cell that is done stays as its last row left it, and idle."""
+    every_s = max((part.timeseries["time_s"].iloc[0] for part in parts if len(part.timeseries)), default=1.0)
+    frames = [on_grid(part.timeseries, every_s) for part in parts]
+    longest = max(frames, key=len)
     n, made = len(longest), ("time_s", "ttft_p95_s", "e2e_p95_s", "watts")
     columns = [str(name) for name in longest if name not in made]
     padded = []
-    for part in parts:
-        series = part.timeseries[columns].to_numpy(dtype=float)
+    for part, frame in zip(parts, frames, strict=True):
+        series = frame[columns].to_numpy(dtype=float)
         still = series[-1] if len(series) else np.zeros(len(columns))
         last = np.where([name.startswith("replicas_") or name == "usd_per_hour" for name in columns], still, 0.0)
         rest = np.tile(last, (n - len(series), 1))

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from sim.engine.clock import DEADLINE, Clock, Moment
-from sim.engine.view import EngineView
-from sim.fleet.books import Books, has_features
+from sim.fleet.books import Books
 from sim.fleet.endpoints import Endpoints
 from sim.fleet.server import Server
+from sim.fleet.shown import shown_by
 from sim.fleet.tier_rows import TierSeries
 from sim.gateway.counts import Counts
 from sim.record import Recorder
@@ -23,9 +21,18 @@ ROLLING_S = 60.0
 """Window of the rolling p95s."""
 
 
+_READ = (
+    "time_s", "arrivals", "waiting", "running", "tokens_in_flight", "kv_used", "batch", "replicas_ready",
+    "replicas_starting", "replicas_draining", "replicas_dead", "usd_per_hour", "kv_pinned", "transfer_bytes",
+)  # fmt: skip
+"""Of ``TIMESERIES_COLUMNS`` those that are read at each moment."""
+_SUMS = ("arrivals", "transfer_bytes", "kv_host_loaded_bytes", "kv_promoted_bytes")
+"""What is counted over the interval that ends at ``time_s``."""
 _POINTS = 1000
 _LOOKS = 256_000
 """Looks at a server, in all points together: beyond them the grid of a large fleet is coarser."""
+_MOST_POINTS = 4096
+"""After so many the grid's spacing doubles: a run may last very much longer than its traffic."""
 
 
 def grid_s(duration_s: float, servers: int = 1) -> float:
@@ -49,7 +56,8 @@ def p95(values: np.ndarray) -> float:
 
 
 class Sampler:
-    """Reads the fleet every ``every_s`` until no request is open."""
+    """Reads the fleet every ``every_s`` until no request is open; every ``2 every_s``, ``4 every_s`` ... in a run that does
+    not end. The series is on the last of these grids."""
 
     def __init__(
         self, clock: Clock, endpoints: Endpoints, books: Books, counts: Counts, recorder: Recorder, every_s: float
@@ -64,52 +72,91 @@ class Sampler:
         self._received = 0.0
         self._verified = self._accepted = 0
         self._tiers = TierSeries()
-        self._rows: list[dict[str, Any]] = []
+        self._rows: list[tuple[float, ...]] = []
+        """``_READ``."""
+        self._more: dict[int, dict[str, float]] = {}
+        """Of rows in which some engine has them, ``FEATURE_SERIES`` and ``TIER_SERIES``."""
         clock.at(every_s, DEADLINE, self._sample, 1)
 
     def _sample(self, moment: Moment) -> None:
-        servers = [server for server in self._servers if server.state == "ready"]
-        views = [server.replica.view() for server in servers]
-        usable = sum(view.usable_blocks for view in views)
+        """Read; ``moment.value``: how many intervals of the present length have passed since the start."""
+        shown = shown_by(self._servers)
+        usable = shown.usable_blocks
         arrived, received = self._counts.arrived, self._books.received_bytes()
+        states = self._books.states()
         self._rows.append(
-            {
-                "time_s": self._clock.now,
-                "arrivals": arrived - self._arrived,
-                "waiting": sum(view.waiting for view in views),
-                "running": sum(view.running for view in views),
-                "tokens_in_flight": sum(view.context_tokens + view.waiting_tokens for view in views),
-                "kv_used": sum(view.used_blocks for view in views) / usable if usable else np.nan,
-                "batch": sum(view.running for view in views) / len(views) if views else np.nan,
-                **{f"replicas_{state}": count for state, count in self._books.states().items()},
-                "usd_per_hour": self._books.usd_per_hour(),
-                "kv_pinned": sum(server.pinned_blocks() for server in servers) / usable if usable else np.nan,
-                "transfer_bytes": received - self._received,
-                **self._features(servers, views),
-                **self._tiers.look(servers),
-            }
+            (
+                self._clock.now,
+                arrived - self._arrived,
+                shown.waiting,
+                shown.running,
+                shown.tokens,
+                shown.used_blocks / usable if usable else math.nan,
+                shown.running / shown.servers if shown.servers else math.nan,
+                states["ready"],
+                states["starting"],
+                states["draining"],
+                states["dead"],
+                self._books.usd_per_hour(),
+                shown.pinned_blocks / usable if usable else math.nan,
+                received - self._received,
+            )
         )
         self._arrived, self._received = arrived, received
+        more: dict[str, float] = {}
+        if shown.has_features:
+            more = {"acceptance_length": self._acceptance_length(), "adapters_running": float(shown.adapters)}
+        if shown.has_tiers:
+            more |= self._tiers.look(self._ready())
+        if more:
+            self._more[len(self._rows) - 1] = more
         if self._recorder.open_requests and self._recorder.stopped_early is None:
-            self._clock.at(self.every_s * (moment.value + 1), DEADLINE, self._sample, moment.value + 1)
+            passed = int(moment.value)
+            if passed == _MOST_POINTS:
+                self.every_s, passed = 2.0 * self.every_s, passed // 2
+            self._clock.at(self.every_s * (passed + 1), DEADLINE, self._sample, passed + 1)
 
-    def _features(self, servers: Sequence[Server], views: Sequence[EngineView]) -> dict[str, float]:
-        """``FEATURE_SERIES``; nothing where no engine has them."""
-        if not any(has_features(server) for server in servers):
-            return {}
-        drafts = [engine.scheduler.books.drafts for server in servers for engine in server.engines]
+    def _ready(self) -> list[Server]:
+        return [server for server in self._servers if server.state == "ready"]
+
+    def _acceptance_length(self) -> float:
+        """Tokens a verification since this was last asked; NaN without one."""
+        drafts = [engine.scheduler.books.drafts for server in self._ready() for engine in server.engines]
         verified = sum(one.verified for one in drafts if one is not None)
         accepted = sum(one.accepted for one in drafts if one is not None)
         new, taken = verified - self._verified, accepted - self._accepted
         self._verified, self._accepted = verified, accepted
-        length = 1.0 + taken / new if new > 0 else np.nan
-        return {"acceptance_length": length, "adapters_running": float(sum(len(view.adapters) for view in views))}
+        return 1.0 + taken / new if new > 0 else math.nan
 
     def frame(self, requests: pd.DataFrame) -> pd.DataFrame:
         """``Result.timeseries``, the rolling p95s filled in from the finished requests."""
-        frame = with_rolling_p95s(pd.DataFrame(self._rows), requests)
-        own = [name for name in (*FEATURE_SERIES, *TIER_SERIES) if name in frame]
-        return frame.reindex(columns=[*TIMESERIES_COLUMNS, *own])
+        columns = dict(zip(_READ, map(np.array, zip(*self._rows, strict=True)), strict=False))
+        own = [name for name in (*FEATURE_SERIES, *TIER_SERIES) if any(name in more for more in self._more.values())]
+        for name in own:
+            column = columns[name] = np.full(len(self._rows), math.nan)
+            for row, more in self._more.items():
+                column[row] = more.get(name, math.nan)
+        series = on_grid(pd.DataFrame(columns), self.every_s)
+        return with_rolling_p95s(series, requests).reindex(columns=[*TIMESERIES_COLUMNS, *own])
+
+
+def on_grid(series: pd.DataFrame, every_s: float) -> pd.DataFrame:
+    """``series``, read as often or more so, at multiples of ``every_s``: what is counted is summed, the rest is what it was
+    at the end of an interval. What was read after the last whole interval is left out."""
+    times_s = series["time_s"].to_numpy() if len(series) else np.zeros(0)
+    if not len(times_s) or times_s[0] == every_s:
+        return series
+    interval = np.ceil(times_s / every_s)
+    last = np.flatnonzero(np.diff(interval, append=np.inf))
+    last = last[times_s[last] == interval[last] * every_s]
+    first = np.concatenate([[0], last[:-1] + 1])
+    columns = {str(name): series[name].to_numpy() for name in series}
+    return pd.DataFrame(
+        {
+            name: np.add.reduceat(column[: last[-1] + 1], first) if name in _SUMS else column[last]
+            for name, column in columns.items()
+        }
+    )
 
 
 def with_rolling_p95s(frame: pd.DataFrame, requests: pd.DataFrame) -> pd.DataFrame:

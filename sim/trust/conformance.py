@@ -253,9 +253,10 @@ class Recording(EngineListener, StepListener):
     @staticmethod
     def _features(row: dict[str, Any], batch: Batch, books: Books) -> None:
         """The fields of speculation and adapters."""
-        row["drafts"] = [[r.request_id, drafts] for r, drafts in batch.drafts.items()]
-        row["padded"] = [r.request_id for r in batch.padded]
-        row["tokens"] = [] if batch.speculates else None
+        speculation = batch.speculation
+        row["drafts"] = [[r.request_id, drafts] for r, drafts in speculation.drafts.items()] if speculation else []
+        row["padded"] = [r.request_id for r in speculation.padded] if speculation else []
+        row["tokens"] = [] if speculation else None
         row["loras"] = sorted(books.adapters.running) if books.adapters is not None else []
 
     def _begun(self, scheduler: Scheduler) -> list[list[Any]]:
@@ -312,8 +313,8 @@ class Recording(EngineListener, StepListener):
         if row is not None:
             row["finished"] = [r.request_id for r in batch.finishing]
             row["free_blocks_end"] = self.scheduler.pool.free
-            if batch.speculates:
-                row["tokens"] = [[r.request_id, n] for r, n in batch.delivered]
+            if batch.speculation is not None:
+                row["tokens"] = [[r.request_id, n] for r, n in batch.speculation.delivered]
             row["lost"] = [r for r in row["sampled"] if self._by_id[r].dropped_until >= batch.number]
             if self.source is not None:
                 self._note_reports(row, self.scheduler)
