@@ -65,7 +65,7 @@ def terms(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> tuple[Term, ...
     if engine.runtime == "vllm":
         sampler = seqs * model.vocab_size * sampler_bytes_per_logit(model, gpu, engine)
     found = [Term("forward pass", forward, 0.25), Term("sampler", sampler, 0.25)]
-    if model.towers and not engine.language_model_only:
+    if model.towers and not (engine.language_model_only or engine.skip_mm_profiling):
         largest = max(tower.largest_input * 2.0 * (3.5 * tower.inner_width + 10 * tower.width) for tower in model.towers)
         found.append(Term("towers' largest input beyond these", max(0.0, largest - forward - sampler), 0.5))
     found.append(Term("runtime", _RUNTIME_BYTES, 0.5))

@@ -73,6 +73,8 @@ class EngineSpec:
     """Quantise the checkpoint's matrices while loading, e.g. ``fp8``; null, or its own method, = as they are."""
     language_model_only: bool = False
     """Load no vision or audio tower (``--limit-mm-per-prompt`` of 0 for all kinds)."""
+    skip_mm_profiling: bool = False
+    """Towers are not run in the profiling pass, so their memory is not subtracted."""
     mm_encoder_tp_mode: Literal["weights", "data"] = "weights"
     """How tensor-parallel GPUs share the towers; data = each has them whole. Default: vLLM's."""
     disable_hybrid_kv_cache_manager: bool = False

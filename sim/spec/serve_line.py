@@ -22,7 +22,8 @@ VLLM_OPTIONS = (
     "enable_chunked_prefill", "long_prefill_token_threshold", "long_prefill_token_threshold_adaptive", "scheduling_policy",
     "watermark", "scheduler_reserve_full_isl", "prefill_schedule_interval", "async_scheduling", "enforce_eager",
     "max_cudagraph_capture_size", "cudagraph_capture_sizes", "performance_mode", "language_model_only", "data_parallel_size",
-    "mm_encoder_tp_mode", "disable_hybrid_kv_cache_manager", "mamba_ssm_cache_dtype",
+    "skip_mm_profiling", "dp_sync_interval", "mm_encoder_tp_mode", "disable_hybrid_kv_cache_manager",
+    "mamba_ssm_cache_dtype",
     "enable_expert_parallel", "all2all_backend", "enable_eplb", "enable_dbo", "dbo_decode_token_threshold",
     "dbo_prefill_token_threshold",
 )  # fmt: skip

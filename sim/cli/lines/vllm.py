@@ -47,7 +47,7 @@ WITHOUT_EFFECT = {
     "worker_extension_cls", "data_parallel_size_local", "data_parallel_address", "data_parallel_rpc_port",
     "data_parallel_start_rank", "data_parallel_backend", "expert_placement_strategy", "nnodes", "node_rank",
     "master_addr", "master_port", "disable_custom_all_reduce",
-    "attention_backend", "attention_config", "moe_backend", "optimization_level", "additional_config",
+    "attention_backend", "attention_config", "moe_backend", "additional_config",
     "prefix_caching_hash_algo", "calculate_kv_scales", "disable_cascade_attn", "stream_interval",
     "kernel_config", "structured_outputs_backend", "numa_bind",
     "enable_sleep_mode", "shutdown_timeout", "profiler_config", "observability_config", "swap_space",
@@ -56,6 +56,30 @@ WITHOUT_EFFECT = {
     "fail_on_environ_validation",
     "lora_modules", "lora_dtype", "default_mm_loras", "specialize_active_lora",
     "enable_tokenizer_info_endpoint", "device", "enable_return_routed_experts", "log_stats_interval",
+    # since 0.20
+    "allow_deprecated_quantization", "anthropic_disabled_thinking_effort", "cohere_format", "cohere_is_reasoning_model",
+    "cp_kv_cache_interleave_size", "cpu_distributed_timeout_seconds", "cudagraph_metrics", "custom_histogram_buckets",
+    "dcp_comm_backend", "dcp_kv_cache_interleave_size", "dcp_q_replicate", "disable_access_log_for_endpoints",
+    "disable_chunked_mm_input", "disable_nccl_for_dp_synchronization", "distributed_timeout_seconds",
+    "enable_cumem_allocator", "aux_output_config", "device_ids", "elastic_ep_max_dp_size", "enable_batch_sharded_sampling",
+    "enable_fault_tolerance", "enable_mamba_cache_stochastic_rounding", "enable_mm_embeds", "enable_nccl_comm_suspend",
+    "enable_trace_replay", "fault_tolerance_config", "io_processor_plugin", "mamba_cache_philox_rounds", "mamba_config",
+    "mm_encoder_attn_dtype", "model_weights",
+    "enable_ep_weight_filter", "enable_flash_late_interaction", "enable_flashinfer_autotune",
+    "enable_layerwise_nvtx_tracing",
+    "enable_log_deltas", "enable_logging_iteration_details", "enable_mfu_metrics", "enable_mm_processor_stats",
+    "enable_offline_docs", "enable_per_request_metrics", "enable_shm_tensor_arena", "fingerprint_mode", "fingerprint_value",
+    "gdn_prefill_backend", "grpc", "grpc_port", "ir_op_priority", "jit_monitor_mode", "jit_monitor_verbose",
+    "kda_decode_backend", "kda_prefill_backend", "kv_cache_metrics", "kv_cache_metrics_sample", "linear_backend",
+    "log_level",
+    "logging_config", "mamba_backend", "mamba_ssu_algorithm", "max_lora_cls_labels", "mm_device_do_normalize",
+    "mm_encoder_fp8_scale_path", "mm_encoder_fp8_scale_save_margin", "mm_encoder_fp8_scale_save_path", "mm_hasher_algorithm",
+    "mm_processor_device", "mm_tensor_ipc", "monokernel", "numa_bind_cpus", "numa_bind_nodes",
+    "per_request_spec_decode_metrics", "pt_load_map_location", "reasoning_config", "reasoning_effort_map",
+    "renderer_num_workers", "safetensors_prefetch_block_size", "safetensors_prefetch_num_threads", "sleep_mode_backend",
+    "sleep_mode_offload_cudagraph", "sleep_preserve_parameter_names", "sparse_indexer_topk_backend",
+    "sse_keep_alive_interval", "ssl_ciphers", "tokens_only", "tool_strict_level", "trust_request_mm_kwargs", "type_hints",
+    "use_fp64_gumbel", "video_pruning_method", "watchdog_config", "weight_transfer_config",
 }  # fmt: skip
 """Options that change neither memory nor steps as they are modelled. ``swap_space``: vLLM has not swapped since 0.9."""
 
@@ -71,6 +95,8 @@ UNMODELLED: dict[str, tuple[str, tuple[Any, ...]]] = {
     "prefill_context_parallel_size": ("context parallelism", _OFF),
     "cpu_offload_gb": ("weights on the CPU", (None, 0, "0", "0.0")),
     "offload_backend": ("weights on the CPU", (None, "auto")),
+    "offload_group_size": ("weights on the CPU", (None, 0, "0")),
+    "ec_manager_config": ("encoders as servers of their own", (None, {}, "")),
     "ec_transfer_config": ("encoders as servers of their own", (None, {}, "")),
     "enable_prompt_adapter": ("prompt adapters", (None, False)),
     "max_num_partial_prefills": ("concurrent partial prefills (removed from vLLM by 0.28)", _OFF),
@@ -90,6 +116,27 @@ UNMODELLED: dict[str, tuple[str, tuple[Any, ...]]] = {
     "hf_config_path": ("another place of the configuration: state model.hf_config", (None, "")),
     "disable_sliding_window": ("lengths capped at the window: state --max-model-len", (None, False)),
     "scheduler_cls": ("a scheduler of one's own", (None, "vllm.v1.core.sched.scheduler.Scheduler")),
+    "kv_cache_dtype_skip_layers": ("a cache of several types", (None, [], "")),
+    "kv_sharing_fast_prefill": ("prefills that pass over layers", (None, False)),
+    "max_num_queued_tokens": ("a bounded queue of the server: state gateway.queue", (None,)),
+    "max_num_batched_encoder_tokens": ("a budget of the encoder", (None,)),
+    "mm_encoder_only": ("an encoder as a server of its own", (None, False)),
+    "mm_ipc_gpu_memory_gb": ("GPU memory of the preprocessor", (None, 0, "0", "0.0")),
+    "engram_config": ("n-gram memory", (None, {}, "")),
+    "diffusion_config": ("models that do not generate token by token", (None, {}, "")),
+    "quantization_config": ("quantisation by a configuration: state --quantization", (None, {}, "")),
+    "prefix_cache_retention_interval": ("a stated retention of windows in the prefix cache", (None, "auto")),
+    "prefix_match_unit": ("prefixes matched in units of one's own", (None,)),
+    "swa_bounded_replay": ("windows that are replayed", (None, False)),
+    "use_replayssm": ("states that are replayed", (None, False)),
+    "enable_mamba_shared_prefix_checkpoint": ("shared checkpoints of recurrent states", (None, False)),
+    "enable_hc_sp": ("sequence parallelism", (None, False)),
+    "ubatch_size": ("a stated size of the halves of a batch", (None, 0, "0")),
+    "lora_target_modules": ("adapters of some modules", (None, [], "")),
+    "enable_mixed_moe_lora_format": ("adapters of several formats", (None, False)),
+    "enable_moe_shared_loras": ("adapters that experts share", (None, False)),
+    "enable_tower_connector_lora": ("adapters of towers", (None, False)),
+    "model_class_overrides": ("another implementation of the model", (None, {}, "")),
     "is_moe_sequence_parallel": ("sequence parallelism", (None, False)),
 }  # fmt: skip
 """Option -> what is not modelled, and the values with which it is off."""
@@ -115,6 +162,11 @@ def load_format(value: Any) -> dict[str, Any]:
     if value == "gguf":
         raise ValueError("the number types of a GGUF file")
     return {}
+
+
+def optimization_level(value: Any) -> dict[str, Any]:
+    """``-O0`` neither compiles nor captures graphs."""
+    return {"enforce_eager": True} if str(value) == "0" else {}
 
 
 def state_dtype(value: Any) -> dict[str, Any]:
@@ -158,6 +210,7 @@ READ: dict[str, Callable[[Any], dict[str, Any]]] = {
     "dtype": dtype, "limit_mm_per_prompt": limit_mm_per_prompt, "compilation_config": compilation_config,
     "cuda_graph_sizes": lambda value: {}, "speculative_config": speculative_config, "enable_lora": lambda value: {},
     "load_format": load_format, "ssm_cache_dtype": state_dtype,
+    "optimization_level": optimization_level,
     "eplb_config": eplb_config, "kv_transfer_config": kv_transfer_config, "kv_offloading_backend": kv_offloading_backend,
     "kv_offloading_size": lambda value: {"kv_offloading_size_gib": float(value)} if value else {},
 }  # fmt: skip

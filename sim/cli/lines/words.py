@@ -25,6 +25,8 @@ _LISTS = {
     "served_model_name", "api_key", "ignore_patterns", "allowed_media_domains", "collect_detailed_traces",
 }  # fmt: skip
 """Options that take several words."""
+_PARTS = {"spec_method": "method", "spec_model": "model", "spec_tokens": "num_speculative_tokens"}
+"""Options that are keys of ``--speculative-config``."""
 _FLAG = re.compile(
     r"(no|enable|disable|use|return|trust|skip|fail|exclude|ray|aggregate|allow_credentials|log_error|is)(_|$)"
     r"|(headless|enforce_eager|language_model_only|async_scheduling|calculate_kv_scales|fully_sharded_loras|numa_bind"
@@ -171,6 +173,11 @@ def _enter(line: Line, name: str, value: Any) -> None:
         held = line.options.setdefault(long, {})
         if isinstance(held, dict):
             held[inner] = _json(value)
+        return
+    if long in _PARTS:  # one key of a JSON option under a name of its own
+        held = line.options.setdefault("speculative_config", {})
+        if isinstance(held, dict):
+            held[_PARTS[long]] = int(value) if str(value).isdigit() else value
         return
     if long.startswith("no_") and value is True:
         long, value = long[3:], False
