@@ -56,6 +56,7 @@ class Api:
 
         @asynccontextmanager
         async def lifespan(_: Starlette) -> AsyncIterator[None]:
+            await _streamed_once()
             driver = asyncio.create_task(self._stand_in.drive())
             await asyncio.sleep(0)
             try:
@@ -81,6 +82,7 @@ class Api:
         return await self._answered(request, chat=True)
 
     async def _answered(self, request: Request, *, chat: bool) -> Response:
+        came_s = self._stand_in.clock_s()
         try:
             asked = await _body(request)
             prompt = self._prompt_tokens(asked, chat=chat)
@@ -94,7 +96,7 @@ class Api:
             "id": f"{'chatcmpl' if chat else 'cmpl'}-{self._number}", "created": int(time.time()),
             "model": str(asked.get("model") or self._model),
         }  # fmt: skip
-        tokens = self._stand_in.answer(prompt, output)
+        tokens = self._stand_in.answer(prompt, output, came_s)
         first = await anext(tokens)
         if isinstance(first, Ended) and first.outcome not in ANSWERED:
             return _error(_STATUS[first.outcome], first.reason or first.outcome)
@@ -150,6 +152,21 @@ class Api:
         if isinstance(stated, bool) or not isinstance(stated, int) or not 1 <= stated <= MOST_TOKENS:
             raise Refused(400, f"max_tokens: expected a whole number from 1 to {MOST_TOKENS}, but got {stated!r}")
         return stated if asked.get("ignore_eos") else min(stated, self._stand_in.drawn_output_tokens())
+
+
+async def _streamed_once() -> None:
+    """A stream to nobody: the web libraries load what they need for the first, and the first client would wait 70 ms."""
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    async def send(_: Any) -> None:
+        pass
+
+    async def nothing() -> AsyncIterator[str]:
+        yield ""
+
+    await StreamingResponse(nothing())({"type": "http"}, receive, send)
 
 
 async def _events(

@@ -4,7 +4,9 @@
 
 The simulation is moved forward whenever something is due or a request comes; each answer's tokens are known as soon as
 their step is composed, and every stream waits by itself for the moment of its next one. So the event loop is busy for
-microseconds a token, and being late once makes nothing later.
+microseconds a token, and being late once makes nothing later. What this process itself takes to read a request and to write
+a token is no part of the simulated server, whose front end is in its step times: requests arrive when they were sent, for
+which the simulation runs a little behind the wall, and tokens are written a little before they are due.
 """
 
 from __future__ import annotations
@@ -42,6 +44,12 @@ from sim.workload import Trace
 
 _IDLE_S = 0.5
 """The driver looks at least so often, in wall time."""
+_BEHIND_S = 0.002
+"""The simulation is so much behind the wall clock: a request that is read meanwhile arrives in time for its step."""
+_SENT_S, _WRITTEN_S = 0.0004, 0.001
+"""From a client's sending to this process's first look at the request; from the moment that a token is waited for to the
+client's reading it: half a millisecond by which a timer is late on average (the kernel waits whole ones, rounded up), and
+half a round trip of an empty request over loopback (0.9 ms, uvicorn with h11). Elsewhere off by half a millisecond or so."""
 
 
 class StandIn:
@@ -65,22 +73,23 @@ class StandIn:
         """Row -> times of tokens, then its end."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._start_s = 0.0
+        self._behind_s = _BEHIND_S / max(speed, 1.0)
         self._sent = asyncio.Event()
         """A request has come: the next thing may be due sooner."""
         self._inputs: dict[int, int] = {}
 
-    def now_s(self) -> float:
-        """Simulated seconds since the start."""
+    def clock_s(self) -> float:
+        """Wall seconds, on the clock of the event loop."""
         assert self._loop is not None, "drive() runs first"
-        return (self._loop.time() - self._start_s) * self._speed
+        return self._loop.time()
 
     async def drive(self) -> None:
         """Moves the simulation forward for as long as it runs."""
         self._loop = asyncio.get_running_loop()
         self._start_s = self._loop.time()
         while True:
-            self.fleet.run_until(self.now_s())
-            wait_s = (self.fleet.next_s() - self.now_s()) / self._speed
+            self.fleet.run_until(self._simulated_s(self.clock_s() - self._behind_s))
+            wait_s = self._wall_s(self.fleet.next_s()) + self._behind_s - self.clock_s()
             self._sent.clear()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._sent.wait(), min(max(wait_s, 0.0), _IDLE_S))
@@ -89,9 +98,13 @@ class StandIn:
         """The length of some answer of the traffic."""
         return int(self._outputs[int(self._rng.integers(len(self._outputs)))])
 
-    async def answer(self, input_tokens: int, output_tokens: int) -> AsyncIterator[Ended | None]:
-        """None for each token at the moment at which it is out, the last one's apart, then how the request ended."""
-        row = self.fleet.send(self.now_s(), input_tokens, output_tokens) if not self.fleet.full else -1
+    async def answer(self, input_tokens: int, output_tokens: int, came_s: float) -> AsyncIterator[Ended | None]:
+        """None for each token at the moment at which it is out, the last one's apart, then how the request ended.
+
+        ``came_s``: when this process first saw the request (``clock_s``).
+        """
+        at_s = self._simulated_s(came_s - _SENT_S)
+        row = self.fleet.send(at_s, input_tokens, output_tokens) if not self.fleet.full else -1
         self._sent.set()
         if row < 0:
             yield Ended(-1, "failed", "mock_is_full", math.nan, math.nan, math.nan, math.nan, 0, 0)
@@ -129,8 +142,14 @@ class StandIn:
     def _queue(self, row: int) -> asyncio.Queue[float | Ended]:
         return self._news.setdefault(row, asyncio.Queue())
 
+    def _simulated_s(self, wall_s: float) -> float:
+        return (wall_s - self._start_s) * self._speed
+
+    def _wall_s(self, simulated_s: float) -> float:
+        return self._start_s + simulated_s / self._speed
+
     async def _until(self, at_s: float) -> None:
-        wait_s = (at_s - self.now_s()) / self._speed
+        wait_s = self._wall_s(at_s) - _WRITTEN_S - self.clock_s()
         if wait_s > 0:
             await asyncio.sleep(wait_s)
 

@@ -52,7 +52,7 @@ def test_a_client_measures_what_the_run_predicts(traffic: list[tuple[float, int,
     path = tmp_path / "traffic.csv"
     pd.DataFrame(traffic, columns=["arrival_s", "input_tokens", "output_tokens"]).to_csv(path, index=False)
     predicted = sim.simulate(sim.scenario(workload={"path": str(path)})).requests
-    speed = 0.5
+    speed = 1.0
     worst, replays = 1.0, 0
     with serving("--trace", str(path), "--speed", str(speed)) as port:
         while worst > 0.03 and replays < 3:  # a machine that is busy otherwise makes everybody late; a quiet replay counts
