@@ -27,7 +27,7 @@ REPLICAS = (2, 3, 4, 6, 8)
 TIERS_GIB = (0, 16, 64)
 
 
-def one_prompt_again(folder: Path, tokens: int, gib: int) -> Result:
+def one_prompt_again(folder: Path, tokens: int, gib: int, *overrides: str) -> Result:
     """A prompt, two others that push it out of the GPU's cache, and the same with 17 tokens more; nothing else runs."""
     trace = folder / f"{tokens}.csv"
     with trace.open("w", newline="", encoding="utf-8") as file:
@@ -40,7 +40,7 @@ def one_prompt_again(folder: Path, tokens: int, gib: int) -> Result:
             [
                 "model=llama3_8b", "gpu=h100", "fleet.replicas=1", f"workload.path={trace}", "output.timeseries=false",
                 f"engine.max_model_len={tokens + 200}", f"engine.num_gpu_blocks_override={tokens // 16 + 20}",
-                f"engine.kv_offloading_size_gib={gib}",
+                f"engine.kv_offloading_size_gib={gib}", *overrides,
             ]
         )
     )  # fmt: skip

@@ -219,7 +219,12 @@ class PrefixBlockPool:
             run.owners.add(request)
             request.runs.append(run)
             request.registered = hi
+        if self.freed is None:
+            self.take(new_blocks)
+            return
+        self.freed.takes(request, request.registered)
         self.take(new_blocks)
+        self.freed.takes(None, 0)
 
     def take(self, blocks: int) -> None:
         """Allocate from the head of the free list: unhashed blocks first, then the least recently released."""
@@ -236,6 +241,8 @@ class PrefixBlockPool:
             size = run.hi - run.lo
             if run.readers is not None:
                 self._hand_out(run, max(run.lo, run.hi - blocks), run.hi)
+            if self.freed is not None:
+                self.freed.pass_on(size)
             if size > blocks:
                 run.hi -= blocks
                 return
@@ -246,7 +253,8 @@ class PrefixBlockPool:
 
     def _hand_out(self, run: Run, lo: int, hi: int) -> None:
         if self.freed is not None and run.readers is not None:
-            self.freed.handed.extend([(request, lo, hi) for request in run.readers])
+            for former in run.readers:
+                self.freed.hand_out(former, lo, hi)
 
     def register(self, request: EngineRequest, tokens: int) -> None:
         """Make the full blocks below ``tokens`` findable."""

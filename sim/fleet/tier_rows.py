@@ -74,8 +74,8 @@ def _host_row(server: Server) -> dict[str, Any]:
         "loaded_tokens": sum(one.loaded_tokens for one in sources),
         "evicted_bytes": chunk * sum(one.tier.evicted for one in sources),
         "refused_stores": sum(one.tier.refused for one in sources),
-        "storing_s": math.fsum(one.storing for one in sources),
-        "loading_s": math.fsum(one.loading for one in sources),
+        "storing_s": math.fsum(one.link.storing for one in sources),
+        "loading_s": math.fsum(one.link.loading for one in sources),
     }
 
 

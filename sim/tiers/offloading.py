@@ -29,17 +29,10 @@ from sim.engine.replica import Replica
 from sim.engine.request import EngineRequest
 from sim.tiers.below import Below
 from sim.tiers.content_tree import ContentTree
-from sim.tiers.kept import Job, Kept
+from sim.tiers.host_link import Copying, HostLink
+from sim.tiers.kept import Job, Kept, Passed, passed_on
 from sim.tiers.recency import Chunk, Key
 from sim.tiers.tier import Tier
-
-
-class Copying(NamedTuple):
-    """Time of a job of n blocks, in the clock's unit: ``base`` + n x ``store`` or ``load``."""
-
-    base: float
-    store: float
-    load: float
 
 
 class Manner(NamedTuple):
@@ -80,7 +73,7 @@ class Offloading(KvSource):
     ) -> None:
         self._clock = clock
         self.tier = tier
-        self._copying = copying
+        self.link = HostLink(copying)
         self._manner = manner
         self.below = below
         self._tree = ContentTree() if tree is None else tree
@@ -91,11 +84,11 @@ class Offloading(KvSource):
         self._decided: list[Job] = []
         """Stores of the last call, not begun."""
         self._freed = FreedBlocks()
+        self._passed: list[Passed] = []
+        """Blocks that stores read which were not reported yet, where others have them now."""
         self._jobs = 0
         self.start = 0.0
         """Before then the step of the latest call cannot start."""
-        self._stores_free = 0.0
-        self._loads_free = 0.0
         self.begun: list[Job] = []
         """Loads of the latest call."""
         self.stored: list[Job] = []
@@ -105,9 +98,6 @@ class Offloading(KvSource):
         """What loads layer by layer take at least of the step of the latest call."""
         self.asked_later: list[EngineRequest] = []
         """Requests whose look-up the latest call put off."""
-        self.storing = 0.0
-        """Time in which each stream was busy."""
-        self.loading = 0.0
         self.stored_blocks = 0
         self.loaded_blocks = 0
         self.loaded_tokens = 0
@@ -188,9 +178,8 @@ class Offloading(KvSource):
 
     def _load_in_step(self, job: Job) -> float:
         """What the step waits before it computes."""
-        now = job.end = self._clock.now
-        time = self._copying.base + len(job.blocks) * self._copying.load
-        self.loading += time
+        now = self._clock.now
+        time = self.link.in_step(job, now)
         self._clock.at(now, REPORT, self._ended, job)
         if self._manner.loads == "in_step":
             return time
@@ -288,12 +277,16 @@ class Offloading(KvSource):
             kept = self._kept.get(request)
             if kept is not None:
                 urgent.update(dict.fromkeys(job for job in kept.jobs if not job.loads))  # it may be over or wait again
-        for request, first, end in self._freed.handed:
-            kept = self._kept.get(request)
+        self._passed = [one for one in self._passed if one.reads()]
+        for request in (*batch.admitted, *[job.request for job in self.begun]):
+            urgent.update(dict.fromkeys(one.job for one in self._passed if one.found_by(request)))
+        for handed in self._freed.handed:
+            kept = self._kept.get(handed.former)
             if kept is not None and kept.finished:
                 for job in kept.jobs:
-                    if not job.loads and any(first <= block < end for block in job.blocks):
+                    if not job.loads and any(handed.first <= block < handed.end for block in job.blocks):
                         urgent[job] = None
+                        self._passed += passed_on(job, handed)
         self._freed.handed = []
         for job in sorted(urgent, key=_number):
             if job.end is not None and job.end <= now:
@@ -315,15 +308,7 @@ class Offloading(KvSource):
         return job
 
     def _begin(self, job: Job, now: float) -> None:
-        if job.loads:
-            time = self._copying.base + len(job.blocks) * self._copying.load
-            job.end = self._loads_free = max(now, self._loads_free) + time
-            self.loading += time
-        else:
-            time = self._copying.base + len(job.blocks) * self._copying.store
-            job.end = self._stores_free = max(now, self._stores_free) + time
-            self.storing += time
-        self._clock.at(job.end, REPORT, self._ended, job)
+        self._clock.at(self.link.begin(job, now), REPORT, self._ended, job)
 
     def _ended(self, moment: Moment) -> None:
         job: Job = moment.value
@@ -344,6 +329,7 @@ class Offloading(KvSource):
             self.tier.written(news.chunks)
             if self.below is not None:
                 self.below.written(news.chunks)
+        news.heard = True
         kept = self._kept.get(news.request)
         if kept is not None:
             kept.jobs.remove(news)

@@ -49,7 +49,7 @@ class NaiveTier:
         one["cursor"], one["list"] = 0, []
         run = []
         for i in range(h // self.e.size, len(r.tokens) // self.e.size):
-            key = self.e.hash_of(r, i)
+            key = self.e.memory.key_of(r, i)
             if key not in self.chunks:
                 break
             run.append(key)
@@ -77,7 +77,7 @@ class NaiveTier:
     def load(self, r: Any, local: int, ext: int) -> dict[str, Any]:
         one, size = self.of(r), self.e.size
         blocks = list(range(local // size, (local + ext) // size))
-        keys = [self.e.hash_of(r, i) for i in blocks]
+        keys = [self.e.memory.key_of(r, i) for i in blocks]
         one["cursor"] = blocks[-1] + 1
         self.number(one)
         for key, i in zip(keys, blocks, strict=True):
@@ -102,7 +102,7 @@ class NaiveTier:
         for job in self.jobs:
             if job["kind"] == "load" or (job["end"] is not None and job["end"] <= e.now):
                 continue
-            reads = any(any(b is g for g in job["gpu"]) for b in e.handed)
+            reads = any(any(b is g for g in job["gpu"]) for b in e.memory.handed)
             if job["r"] in call["preempted"] or (job["r"].status == "FINISHED" and reads):
                 urgent.append(job)
         start = e.now
@@ -122,7 +122,7 @@ class NaiveTier:
         one, size = self.of(r), self.e.size
         tokens = min(tokens, len(r.tokens), r.prompt_len if self.prompt_only else 10**9)
         end = min(tokens // size, len(one["list"]), len(r.tokens) // size)
-        keys = [(self.e.hash_of(r, i), i) for i in range(one["cursor"], end)]
+        keys = [(self.e.memory.key_of(r, i), i) for i in range(one["cursor"], end)]
         if not keys:
             return
         if self.threshold >= 2:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sim.trust.conformance import Recording, first_difference, read_case
-from tests.conformance.naive_beyond import NaiveBeyond
+from tests.conformance.naive_features import NaiveFeatures
 from tests.conformance.test_recordings import CASES, NAMES
 from tests.laws.test_speculation import speculative_case
 
@@ -22,7 +22,7 @@ def test_the_restatement_gives_the_recorded_rows(name: str) -> None:
     if name in ("s01_plain", "s03_chunked_long", "sG3_pressure_dense") and not DEEP:
         pytest.skip("a long recording; HYPOTHESIS_PROFILE=deep")
     case, recorded = read_case(CASES / name)
-    assert first_difference(recorded, NaiveBeyond(case).run(len(recorded) + 1)) is None
+    assert first_difference(recorded, NaiveFeatures(case).run(len(recorded) + 1)) is None
 
 
 def mixed_case(seed: int) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def test_row_for_row(batch: int) -> None:
         case = mixed_case(seed)
         if not case["requests"]:
             continue
-        naive = NaiveBeyond(case)
+        naive = NaiveFeatures(case)
         theirs = naive.run(MAX_ROWS)
         if len(theirs) == MAX_ROWS:
             continue
