@@ -44,9 +44,10 @@ class FreedBlocks:
         self._taker = taker
         self._place = place
 
-    def hand_out(self, former: EngineRequest, first: int, end: int) -> None:
-        """Blocks [first, end) that ``former`` left are found, or about to be handed out (``pass_on`` then)."""
-        self.handed.append(Handed(former, first, end, self._taker, self._place))
+    def hand_out(self, readers: list[EngineRequest] | None, first: int, end: int) -> None:
+        """Blocks [first, end) that ``readers`` left are found, or about to be handed out (``pass_on`` then)."""
+        for former in readers or ():
+            self.handed.append(Handed(former, first, end, self._taker, self._place))
 
     def pass_on(self, blocks: int) -> None:
         """The one who takes has got ``blocks``."""
@@ -58,7 +59,7 @@ class FreedBlocks:
         while blocks > 0 and stack:
             request, low, end = stack.pop()
             first = max(low, end - blocks)
-            self.hand_out(request, first, end)
+            self.handed.append(Handed(request, first, end, self._taker, self._place))
             self._place += end - first
             blocks -= end - first
             if first > low:

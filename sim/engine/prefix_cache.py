@@ -211,8 +211,8 @@ class PrefixBlockPool:
                 run = self._split(run, lo)
             if run.hi > hi:
                 self._split(run, hi)
-            if run.readers is not None:
-                self._hand_out(run, lo, hi)
+            if self.freed is not None:
+                self.freed.hand_out(run.readers, lo, hi)
             if not run.owners:
                 self._unlink(run)
                 self.free -= hi - lo
@@ -239,9 +239,8 @@ class PrefixBlockPool:
         while blocks:
             run = self._list.after
             size = run.hi - run.lo
-            if run.readers is not None:
-                self._hand_out(run, max(run.lo, run.hi - blocks), run.hi)
             if self.freed is not None:
+                self.freed.hand_out(run.readers, max(run.lo, run.hi - blocks), run.hi)
                 self.freed.pass_on(size)
             if size > blocks:
                 run.hi -= blocks
@@ -250,11 +249,6 @@ class PrefixBlockPool:
             self._unlink(run)
             run.node.runs.remove(run)
             run.node.unpin()
-
-    def _hand_out(self, run: Run, lo: int, hi: int) -> None:
-        if self.freed is not None and run.readers is not None:
-            for former in run.readers:
-                self.freed.hand_out(former, lo, hi)
 
     def register(self, request: EngineRequest, tokens: int) -> None:
         """Make the full blocks below ``tokens`` findable."""
