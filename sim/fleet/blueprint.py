@@ -7,6 +7,7 @@ from dataclasses import replace
 from sim.engine.acceptance import AcceptancePaths
 from sim.engine.adapters import Adapters
 from sim.engine.drafts import Drafts
+from sim.errors import ConfigError
 from sim.perf import memory_plan, resolve_engine, step_time_model
 from sim.perf.geometry import kv_bytes_per_token_per_gpu
 from sim.perf.kv_offload import offload_plan
@@ -30,6 +31,8 @@ class Blueprint:
         if role != "both" and engine.kv_connector.role == "none":
             connector = replace(engine.kv_connector, role="producer" if role == "prefill" else "consumer")
             engine = replace(engine, kv_connector=connector)
+        if not model.generates:
+            raise ConfigError(f"model: {model.name} embeds or ranks and generates no tokens: only `calc` answers for it")
         self.engine = resolve_engine(engine, model, gpu)
         plan = memory_plan(model, gpu, self.engine)
         if plan.most_sequences is not None and not plan.simulated_groups:  # each running sequence keeps a recurrent state

@@ -4,7 +4,7 @@
                                                     ranks; of a mixture, what ``fused_moe`` keeps of a token's k experts:
                                                     k (max(2 I / TP, H) + I / TP)
     sampler     sequences x vocabulary x the release's bytes: logits in 32 bits, sorted copy, indices, probabilities; of
-                vLLM's profiling pass alone (``engine.runtime``)
+                vLLM's profiling pass alone (``engine.runtime``); 0 where a model does not generate
     towers      the largest picture (or clip) through its encoder: patches x 2 B x (3.5 I + 10 H), as far as it exceeds
                 the two above: the passes follow one another
     runtime     0.20 GiB: CUDA context growth, workspaces
@@ -62,7 +62,7 @@ def terms(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> tuple[Term, ...
     width = widest_feed_forward(model, tensor, routed_tokens(tokens, engine) / tokens, expert_slices(engine))
     forward = tokens * 2.0 * (width + _HIDDEN_COPIES * model.hidden_size)
     sampler = 0.0
-    if engine.runtime == "vllm":
+    if engine.runtime == "vllm" and model.generates:
         sampler = seqs * model.vocab_size * sampler_bytes_per_logit(model, gpu, engine)
     found = [Term("forward pass", forward, 0.25), Term("sampler", sampler, 0.25)]
     if model.towers and not (engine.language_model_only or engine.skip_mm_profiling):

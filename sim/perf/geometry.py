@@ -99,7 +99,7 @@ def weights_bytes_per_gpu(
     Matrices are split over the tensor-parallel ranks (K and V heads are repeated where there are fewer than ranks), the
     layers over the pipeline stages; router, norms and biases stay in 16 bits whatever the weight type. ``towers``: those
     beside the language model are split like the rest, whole on every GPU, or not loaded. ``experts``: None = sliced over
-    the tensor-parallel ranks.
+    the tensor-parallel ranks. The head of a model that does not generate is not loaded.
     """
     experts = experts or ExpertSplit(tensor_parallel)
     layers = sum(
@@ -109,7 +109,7 @@ def weights_bytes_per_gpu(
     layers += sum(2.0 * group.count * small_parameters(model, group) for group in model.stack)
     if pipeline_parallel > 1:
         layers *= -(-model.layer_count // pipeline_parallel) / model.layer_count
-    ends = embedding_bytes(model), 0.0 if model.tied_embeddings else head_bytes(model)
+    ends = embedding_bytes(model), 0.0 if model.tied_embeddings or not model.generates else head_bytes(model)
     # input embedding and output head live on the same GPU unless there are stages
     outside = (sum(ends) if pipeline_parallel == 1 else max(ends)) / tensor_parallel
     held = {"split": 1.0 / tensor_parallel, "whole": 1.0, "none": 0.0}[towers]

@@ -230,8 +230,8 @@ class EngineSpec:
             values["version"] = f"{version:.2f}"
         try:
             release = release_of(str(values.get("version", cls.version)))
-        except ValueError:
-            return values  # refused below, with its key
+        except ValueError:  # refused below, with its key alone
+            return {name: value for name, value in values.items() if name not in OPTIONS or value is not None}
         return {**values, **{name: getattr(release, name) for name in OPTIONS if values.get(name) is None}}
 
     @field_validator("version")

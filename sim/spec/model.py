@@ -49,6 +49,8 @@ class ModelSpec:
     """How the output head is stored; None = 16 bits."""
     other_parameters: int = Field(default=0, ge=0)
     """Outside the layers, 16 bits: position and per-layer embeddings."""
+    generates: bool = True
+    """False = it embeds, ranks or rewards: vLLM loads it without head and sampler, and answers have no tokens."""
     towers: tuple[Tower, ...] = ()
     """Encoders beside the language model, loaded with it."""
     prediction_layers: tuple[LayerGroup, ...] = ()

@@ -30,6 +30,11 @@ _SIZE = re.compile(r"(?i)(?<![a-z0-9.])(?:(\d+)x)?a?(\d+(?:\.\d+)?)(b\d?|m)(?![a
 _SIZE_IN_A_FILE_NAME = re.compile(r"(?i)(?<![a-z0-9.])(\d+)_(\d)b(?![a-z0-9])")
 """``qwen3_0_6b`` may mean 0.6B (and ``llama_3_8b`` does not mean 3.8B): one more reading, of which any may be right."""
 _NOT_THAT_FAR = 1.3
+_NO_TOKENS = re.compile(r"(ForSequenceClassification|ForTokenClassification|ForRewardModel|RewardModel|ForEmbedding)$")
+_NAMED_SO = re.compile(r"(?i)(?<![a-z])(embed(ding)?|rerank(er)?|reward|rm)(?![a-z])")
+_SILENT = "it embeds or ranks: no head is loaded and there is no sampler; model.generates=true reads it as a language model"
+_SENTENCES = ("modules.json", "config_sentence_transformers.json")
+"""Files by which vLLM tells that a repository's model embeds."""
 
 
 def model_from_hf_config(path: str | Path, read_as: str | None = None, *, types_replaced: bool = False) -> ModelSpec:
@@ -49,6 +54,8 @@ def model_from_hf_config(path: str | Path, read_as: str | None = None, *, types_
     beside = _object(beside_file) if beside_file.is_file() else None
     name = file.parent.resolve().name if file.name in ("config.json", "params.json") else file.stem
     spec = model_from_facts(outer, str(file), name, beside=beside, read_as=read_as, types_replaced=types_replaced)
+    if _NAMED_SO.search(name) or any(file.with_name(beside).is_file() for beside in _SENTENCES):
+        spec = replace(spec, generates=False, notes=(*spec.notes, _SILENT))
     if read_as is None:
         _check_against_name(
             spec, name, stated=types_replaced or beside is not None or spec.weight_dtype not in ("bf16", "fp16")
@@ -87,6 +94,8 @@ def _model(whole: Facts, text: Facts, family: Family, name: str, types: NumberTy
     longest, unset = max_context(text)
     towers, notes = towers_of(whole, whole.kind, hidden)
     layers = sum(group.count for group in stack)
+    classes = whole.stated.get("architectures")
+    silent = isinstance(classes, list) and any(isinstance(one, str) and _NO_TOKENS.search(one) for one in classes)
     positions = text.whole("n_positions", "max_position_embeddings") * hidden if family.positions else 0
     outside = gemma.outside_layers(text, hidden, layers)
     if family.attention == "compressed":
@@ -103,12 +112,13 @@ def _model(whole: Facts, text: Facts, family: Family, name: str, types: NumberTy
         weight_dtype=types.label,
         head_weights=types.head,
         other_parameters=positions + outside,
+        generates=not silent,
         towers=towers,
         prediction_layers=prediction_layers(text, stack, hidden),
         kv_cache_dtype=types.kv_cache,
         hf_config=whole.where,
         read_as=read_as,
-        notes=(*types.notes, *notes),
+        notes=(*types.notes, *notes, *([_SILENT] if silent else [])),
         source=whole.where,
     )
 

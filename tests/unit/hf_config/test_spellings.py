@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from sim.errors import ConfigError
+from sim.fleet.blueprint import Blueprint
 from sim.perf import kv_bytes_per_token, model_from_hf_config, parameter_count
-from sim.perf.geometry import kv_bytes_per_token_beyond_window, state_bytes_per_sequence, window_of
+from sim.perf.geometry import kv_bytes_per_token_beyond_window, state_bytes_per_sequence, weights_bytes_per_gpu, window_of
 from sim.perf.hf_config import model_from_data, model_from_facts
-from sim.spec import ModelSpec
-from tests.presets import model
+from sim.spec import EngineSpec, ModelSpec
+from tests.presets import gpu, model
 
 LLAMA = {
     "model_type": "llama", "hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32,
@@ -196,3 +197,25 @@ def test_sides_of_pictures_may_be_pairs() -> None:
     vision = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096,
               "image_size": [448, 448], "patch_size": [14, 14]}  # fmt: skip
     assert read({"model_type": "internvl", "text_config": LLAMA, "vision_config": vision}).towers[0].largest_input == 1024
+
+
+def test_models_that_do_not_generate_are_known_by_name_class_and_repository(tmp_path: Path) -> None:
+    one = {**LLAMA, "num_hidden_layers": 36}
+    classed = read({**one, "architectures": ["LlamaForSequenceClassification"]})
+    plain = read(one)
+    assert (classed.generates, plain.generates) == (False, True)
+    head = 2 * plain.vocab_size * plain.hidden_size
+    assert weights_bytes_per_gpu(plain) - weights_bytes_per_gpu(classed) == head
+    for name, beside in (("Own-Embedding", ""), ("Own-Reranker", ""), ("plain", "modules.json"), ("plain-lm", "")):
+        folder = tmp_path / f"{name}{beside}"
+        folder.mkdir()
+        (folder / "config.json").write_text(json.dumps(one))
+        if beside:
+            (folder / beside).write_text("[]")
+        found = model_from_hf_config(folder)
+        assert found.generates == (name == "plain-lm")
+        assert found.generates or "embeds or ranks" in found.notes[-1]
+    again = model_from_data({"hf_config": str(tmp_path / "Own-Embedding"), "generates": True})
+    assert again.generates
+    with pytest.raises(ConfigError, match="generates no tokens"):
+        Blueprint("main", classed, gpu("h100"), EngineSpec(max_model_len=4096))
