@@ -140,7 +140,7 @@ class Books:
                 in_flight = 1
             request.stale_until = request.last_step if request.last_step > self.returned else 0
         if request.stale_until and self.external is not None and self.external.drops:
-            request.dropped_until = self.composed
+            request.dropped_until = self.external.dropped_until = self.composed
             request.stale_until = 0
             request.sampled -= in_flight
             request.target -= in_flight
@@ -159,7 +159,8 @@ class Books:
         if self.external is not None:
             if self.pool.caching and request.running and request.drafts is None:
                 self.pool.register(request, request.computed)
-            self.external.source.over(request)
+            if self.external.source.follows:
+                self.external.source.over(request)
         if request.running:
             del self.running[request]
             request.running = False

@@ -46,14 +46,17 @@ class Load:
 
 class Report:
     """What was told at ``time``: of the load of ``request`` (``good`` tokens are there) or, with ``good`` < 0, of its pin
-    that ends; or, without a request, ``news`` for the source itself."""
+    that ends; or, without a request, ``news`` for the source itself. ``urgent``: somebody outside sees its effect."""
 
-    __slots__ = ("good", "news", "request", "time")
+    __slots__ = ("good", "news", "request", "time", "urgent")
 
-    def __init__(self, time: float, request: EngineRequest | None, good: int, news: object = None) -> None:
+    def __init__(
+        self, time: float, request: EngineRequest | None, good: int, urgent: bool, news: object = None
+    ) -> None:
         self.time = time
         self.request = request
         self.good = good
+        self.urgent = urgent
         self.news = news
 
 
@@ -93,6 +96,8 @@ class ExternalKv:
         """Finished requests with a step in flight: the newest step composed then, and their blocks."""
         self.reports: list[Report] = []
         """What was told and has not reached the scheduler."""
+        self.urgent = 0
+        """How many of these somebody outside sees the effect of: loads that have failed, and news for the source."""
         self.begun: list[tuple[EngineRequest, int, int]] = []
         """Loads begun by the latest call: request, local tokens, external tokens."""
         self.not_before = 0.0
@@ -104,6 +109,8 @@ class ExternalKv:
         self.released: list[EngineRequest] = []
         self.ended: list[EngineRequest] = []
         """What reached the scheduler with the latest output: ``ended`` are requests that end with an error."""
+        self.dropped_until = 0
+        """Newest step of which an output in flight is thrown away."""
         self.load_tokens = 0
         self.failed_tokens = 0
 
@@ -179,6 +186,11 @@ class ExternalKv:
 
     # -- reports -------------------------------------------------------------------------------------------------------
 
+    def report(self, report: Report) -> None:
+        """Something was told."""
+        self.reports.append(report)
+        self.urgent += report.urgent
+
     def take_due(self, upto: float, batch: Batch | None) -> list[Report]:
         """What was told by ``upto``, no longer kept here; of a load within a step only with the output of that step,
         ``batch``."""
@@ -189,7 +201,11 @@ class ExternalKv:
             due = report.time <= upto
             if due and load is not None and not load.asynchronous and report.good >= 0:
                 due = batch is not None and report.request in batch.admitted
-            (found if due else kept).append(report)
+            if not due:
+                kept.append(report)
+                continue
+            found.append(report)
+            self.urgent -= report.urgent
         self.reports = kept
         return found
 

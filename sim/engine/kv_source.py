@@ -29,7 +29,8 @@ class KvSource:
     """A prefill engine, a store, a tier: whoever holds KV for one engine, or wants what it computed."""
 
     follows = False
-    """It is told of each call of the scheduler (``begins`` and ``composed``), and no steps are skipped."""
+    """It is told of each call of the scheduler (``begins`` and ``composed``) and of requests that are ``over``, and no steps
+    are skipped."""
 
     def held(self, request: EngineRequest, local_tokens: int) -> Offer | None:
         """What it holds of ``request`` beyond ``local_tokens`` that the engine's own cache has; None = ask later."""

@@ -24,23 +24,22 @@ class LoadReports:
         self._books = books
         self._external = external
         self._taken: list[Report] = []
-        self._nothing = True
-        """Nothing was told, and nothing is left of what was told before."""
         self._cut: dict[EngineRequest, int] = {}
         """Failed loads within a step, and where they are cut."""
 
     def loaded(self, now: float, request: EngineRequest, good_tokens: int | None) -> None:
         """Told at ``now``: the load of ``request`` is over, and all of it, or its first ``good_tokens``, is there."""
         load = self._external.loads[request]
-        self._external.reports.append(Report(now, request, load.upto if good_tokens is None else good_tokens))
+        good = load.upto if good_tokens is None else good_tokens
+        self._external.report(Report(now, request, good, good < load.upto or not load.asynchronous or load.dropped))
 
     def released(self, now: float, request: EngineRequest) -> None:
         """Told at ``now``: nobody wants the blocks of finished ``request`` any more."""
-        self._external.reports.append(Report(now, request, -1))
+        self._external.report(Report(now, request, -1, False))
 
     def news(self, now: float, news: object) -> None:
         """Told at ``now``: ``news`` for the source, which hears it with a step's output."""
-        self._external.reports.append(Report(now, None, 0, news))
+        self._external.report(Report(now, None, 0, True, news))
 
     def due(self, upto: float) -> bool:
         """Whether something was told by ``upto``."""
@@ -63,31 +62,21 @@ class LoadReports:
         """Whether the source wants the scheduler called though nothing is to be scheduled."""
         return self._external.source.wants_call()
 
-    def hear(self, upto: float) -> list[EngineRequest]:
-        """Take in what was told by ``upto`` apart from any batch; requests that end with an error are returned."""
-        self.before_output(None, upto)
-        return self.after_output()
-
-    def before_output(self, batch: Batch | None, upto: float) -> None:
-        """Take what was told by ``upto``; failed loads take effect, on the output of ``batch`` too."""
+    def before_output(self, batch: Batch | None, upto: float) -> bool:
+        """Take what was told by ``upto``; failed loads take effect, on the output of ``batch`` too. Whether there was
+        anything: ``after_output`` and ``told`` follow then."""
         external = self._external
-        self._nothing = not (self._taken or external.aside or external.ended or self.due(upto))
-        if self._nothing:
-            if batch is not None and external.drops:
-                external.filter(batch.sampled, batch.number)
-                external.filter(batch.finishing, batch.number)
-            return
+        if batch is not None and external.dropped_until >= batch.number:
+            external.filter(batch.sampled, batch.number)
+            external.filter(batch.finishing, batch.number)
+        if not external.aside and (not external.reports or external.reports[0].time > upto):
+            return False
         while external.aside and batch is not None and external.aside[0][0] <= batch.number:
             _, finished, blocks = external.aside.pop(0)
             self._books.pool.release(finished, blocks)
             self._books.forget(finished)
-        external.loaded, external.failed, external.released = [], [], []
         self._taken = external.take_due(upto, batch) if self.due(upto) else []
-        external.ended = []
         self._cut = {}
-        if batch is not None:
-            external.filter(batch.sampled, batch.number)
-            external.filter(batch.finishing, batch.number)
         broken: list[EngineRequest] = []
         for report in self._taken:
             request = report.request
@@ -106,9 +95,11 @@ class LoadReports:
                 self._cut[request] = load.good
             elif external.fails and not load.dropped:
                 broken.append(request)
-        external.ended.extend([one for one in external.holding.in_order() if one in broken])
+        if broken:
+            external.ended.extend([one for one in external.holding.in_order() if one in broken])
         if self._cut and batch is not None:
             self._fail_in_step(batch)
+        return True
 
     def _fail_in_step(self, batch: Batch) -> None:
         """Loads within the step of ``batch`` have failed: who is affected gets no token, and goes on from the cut."""
@@ -131,8 +122,6 @@ class LoadReports:
     def after_output(self) -> list[EngineRequest]:
         """Requests that end with an error leave (and are returned); loads are noted, pins end."""
         books, external = self._books, self._external
-        if self._nothing:
-            return []
         for ended in external.ended:
             if ended in self._cut:
                 books.give_up(ended, self._cut[ended] // books.block_size)
@@ -166,6 +155,11 @@ class LoadReports:
                 load.reported = True
                 external.ready += 1
         return external.ended
+
+    def told(self) -> None:
+        """Whoever wants to know what reached the scheduler has been told."""
+        external = self._external
+        external.loaded, external.failed, external.released, external.ended = [], [], [], []
 
 
 def _share(request: EngineRequest, bad: list[Run]) -> bool:

@@ -160,7 +160,7 @@ class LockStep(Pace):
                 self._close(over)
             for rank, batch in zip(self.ranks, over.batches, strict=True):
                 if batch is not None:
-                    rank.take_in(now)
+                    rank.take_in(now, False)
                     released = released or (bool(batch.finishing) and rank.scheduler.books.n_waiting > 0)
         if released:
             self._shorten(now)

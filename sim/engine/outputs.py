@@ -25,7 +25,7 @@ class Outputs:
         self._listener = listener
         self._steps = steps
         self._work = work
-        external = scheduler.books.external
+        self._external = external = scheduler.books.external
         self.reports = LoadReports(scheduler.books, external) if external is not None else None
         self.time = 0.0
         """End of the step whose output was applied last."""
@@ -47,9 +47,10 @@ class Outputs:
     def apply(self, batch: Batch) -> None:
         """The output of ``batch`` is here."""
         end = self.time = batch.end
-        reports = self.reports
-        if reports is not None:
-            reports.before_output(batch, end)
+        reports, external = self.reports, self._external
+        news = False
+        if reports is not None and external is not None and (external.reports or external.aside or external.dropped_until):
+            news = reports.before_output(batch, end)
         for request in batch.sampled:
             if request.first_token_at is None:
                 request.first_token_at = end
@@ -58,33 +59,48 @@ class Outputs:
         self._scheduler.complete(batch)
         if batch.speculation is not None:
             self._work.returned(batch.speculation)
-        failed = reports.after_output() if reports is not None else None
+        failed = reports.after_output() if reports is not None and news else None
         if self._steps is not None:
             self._steps.returned(batch)
         for request in batch.finishing:
             if request.abort_reason is None:
                 request.finished_at = end
                 self._listener.finished(request)
-        if failed:
+        if failed is not None and reports is not None:
             self._fail(failed)
+            reports.told()
 
     def hear(self, now: float) -> None:
         """Take in what sources of KV have told by ``now``, apart from any batch."""
-        if self.reports is not None:
-            self.time = now
-            self._fail(self.reports.hear(now))
-            if self._steps is not None:
-                self._steps.heard(self._scheduler)
+        reports = self.reports
+        if reports is None:
+            return
+        self.time = now
+        external = self._external
+        news = external is not None and bool(external.reports or external.aside) and reports.before_output(None, now)
+        if news:
+            self._fail(reports.after_output())
+        if self._steps is not None:
+            self._steps.heard(self._scheduler)
+        if news:
+            reports.told()
 
     def matter(self) -> bool:
-        """Whether sources of KV may have a say before an open plan ends: they told something, or somebody waits."""
-        books = self._scheduler.books
-        external = books.external
-        return external is not None and bool(external.reports or external.ready or books.waiting.size)
+        """Whether sources of KV have a say before an open plan ends that somebody outside sees: who waits may begin a load,
+        a load that has failed may end a request, or the source itself hears something."""
+        external = self._external
+        return external is not None and bool(external.urgent or self._scheduler.books.waiting.size)
 
-    def hear_pins(self, now: float, idle: bool) -> None:
-        """An ``idle`` engine takes in, unasked, which pins have ended."""
-        if idle and self.reports is not None and self._steps is None and self.reports.only_pins_due(now):
+    def unheard(self) -> bool:
+        """Whether sources of KV have told something that the scheduler does not know."""
+        return self._external is not None and bool(self._external.reports)
+
+    def hear_pins(self, now: float) -> None:
+        """An idle engine takes in, unasked, which pins have ended."""
+        external = self._external
+        if external is None or not external.reports or self._steps is not None or self.reports is None:
+            return
+        if self.reports.only_pins_due(now):
             self.hear(now)
 
     def looks_again(self, now: float, idle: bool) -> bool:

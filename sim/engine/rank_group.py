@@ -48,8 +48,8 @@ class RankGroup:
 
     # -- from the gateway ----------------------------------------------------------------------------------------------
 
-    def submit(self, request: EngineRequest) -> None:
-        """A request reaches the endpoint now; a dead group evicts it at once."""
+    def submit(self, request: EngineRequest, last: bool = False) -> None:
+        """A request reaches the endpoint now; a dead group evicts it at once. ``last``: see ``Replica``."""
         if self.stopped:
             self.listener.evicted((request,))
             return

@@ -89,8 +89,9 @@ class Replica(Loop):
 
     # -- from the gateway ----------------------------------------------------------------------------------------------
 
-    def submit(self, request: EngineRequest) -> None:
-        """A request reaches the engine's input queue now; a dead engine evicts it at once."""
+    def submit(self, request: EngineRequest, last: bool = False) -> None:
+        """A request reaches the engine's input queue now, ``last`` of what its sender does at this moment; a dead engine
+        evicts it at once."""
         if self.stopped:
             self.listener.evicted((request,))
             return
@@ -102,7 +103,7 @@ class Replica(Loop):
         request.submitted = True
         self._outputs.waiting_tokens += request.prompt_len
         if not self._queue:
-            self._wake_now()
+            self._wake_now(last)
         elif self._open is not None and not blocked and (len(books.running) < limits.seats or self._counts):
             self._cut()
 
@@ -147,22 +148,20 @@ class Replica(Loop):
         """A source would answer otherwise from now on."""
         if self.stopped:
             return
+        self.catch_up()
         if self._queue:
             self._cut()
         else:
             self._wake_now()
 
     def stop(self) -> list[EngineRequest]:
-        """The replica dies now: what it held is returned with ``sampled`` up to date, and it never wakes again.
-
-        A step in progress is in the books of tokens (they are lost with the rest), its time only as far as it got.
-        """
+        """The replica dies now: what it held is returned with ``sampled`` up to date, and it never wakes again. A step in
+        progress is in the books of tokens (they are lost with the rest), its time only as far as it got."""
         now = self.clock.now
         self.catch_up()
         plan = self._open
         if plan is not None:
-            plan.steps = max(1, min(plan.steps, plan.steps_started(now) + self.depth - 1))
-            plan.end = plan.time_after(plan.steps)
+            plan.cut_to(max(1, min(plan.steps, plan.steps_started(now) + self.depth - 1)))
             self._close(plan)
         self.work.stop_at(now, self._queue)
         self.stopped = True
@@ -206,19 +205,21 @@ class Replica(Loop):
     def view(self) -> EngineView:
         """What its metrics say now."""
         self.catch_up()
-        self._outputs.hear_pins(self.clock.now, not self._queue)
+        if not self._queue:
+            self._outputs.hear_pins(self.clock.now)
         plan = self._open
         composed = 0 if plan is None else min(plan.steps, plan.steps_started(self.clock.now) + self.depth - 1)
         return view_of(self.scheduler, self._queue, plan, composed, self._outputs.waiting_tokens)
 
     # -- the engine loop -----------------------------------------------------------------------------------------------
 
-    def _wake_now(self) -> None:
+    def _wake_now(self, last: bool = False) -> None:
+        now = self.clock.now
         if self.pace is not None:
             self.pace.news()
-            return
-        now = self.clock.now
-        if self._wake_at is None or self._wake_at > now:
+        elif last and self.clock.peek() > now:
+            self.compose()
+        elif self._wake_at is None or self._wake_at > now:
             self.plan += 1
             self._wake_at = now
             self.clock.put(now, SCHEDULE, Composing(self))
@@ -282,7 +283,8 @@ class Replica(Loop):
         if self._due < now:
             self._do_what_was_due()
         self._due = inf
-        if self._take_in(now, False) and self._open is not None and self.scheduler.books.n_waiting:
+        released = self.take_in(now, False)
+        if self._open is not None and ((released and self.scheduler.books.n_waiting) or self._outputs.unheard()):
             self._shorten()
         if self.clock.peek() <= now:
             self.plan += 1
@@ -296,17 +298,18 @@ class Replica(Loop):
         now = self.clock.now
         if self._due < now:
             self._do_what_was_due()
+            if self._outputs.unheard():
+                self._shorten()
             self._plan_wake()
-        self._take_in(now, True)
+        self.take_in(now, True)
 
     def _do_what_was_due(self) -> None:
         """Compose behind the open plan, as of the moment at which its last step began."""
-        due = self._due
-        self._due = inf
-        self._take_in(due, True)
+        due, self._due = self._due, inf
+        self.take_in(due, True)
         self._fill(due)
 
-    def _take_in(self, now: float, quietly: bool) -> bool:
+    def take_in(self, now: float, quietly: bool) -> bool:
         """Apply the outputs of batches that have ended; whether a request has left with one. ``quietly``: up to the first
         that somebody is told of, which has a wake-up of its own."""
         queue = self._queue
@@ -342,7 +345,8 @@ class Replica(Loop):
                 self._outputs.hear(now)
             if len(queue) >= self.depth or (self._outputs.blocked_until and self._outputs.blocked(now)):
                 break
-            self._outputs.hear_pins(now, not queue)
+            if not queue:
+                self._outputs.hear_pins(now)
             if self._aborts:
                 self._outputs.drop(self._aborts)
             batch = scheduler.compose()
@@ -360,10 +364,6 @@ class Replica(Loop):
         if batch is None and self._outputs.looks_again(self.clock.now, not self._queue):
             batch = self.scheduler.compose()
         return batch
-
-    def take_in(self, now: float) -> None:
-        """Apply the outputs of a paced engine's batches that have ended."""
-        self._take_in(now, False)
 
     def close_plan(self) -> None:
         """The open plan of a paced engine becomes final."""

@@ -30,12 +30,16 @@ class Traffic:
         """Send ``size_bytes`` over ``path``; wait for it with ``yield transfer.owner``, an event."""
         return self._start(size_bytes, path, limit_bytes_per_s, self._clock.event())
 
-    def send(self, size_bytes: float, path: Sequence[Link], limit_bytes_per_s: float, load: Load) -> Transfer:
-        """Likewise; ``load`` is told of its arrival."""
-        return self._start(size_bytes, path, limit_bytes_per_s, load)
+    def send(
+        self, size_bytes: float, path: Sequence[Link], limit_bytes_per_s: float, load: Load, begins_s: float
+    ) -> Transfer:
+        """Likewise, from ``begins_s`` on; ``load`` is told of its arrival."""
+        return self._start(size_bytes, path, limit_bytes_per_s, load, begins_s)
 
-    def _start(self, size_bytes: float, path: Sequence[Link], limit_bytes_per_s: float, owner: Any) -> Transfer:
-        transfer = self._transfers.start(self._clock.now, size_bytes, path, limit_bytes_per_s, owner)
+    def _start(
+        self, size_bytes: float, path: Sequence[Link], limit_bytes_per_s: float, owner: Any, begins_s: float = 0.0
+    ) -> Transfer:
+        transfer = self._transfers.start(self._clock.now, size_bytes, path, limit_bytes_per_s, owner, begins_s)
         self._plan_next()
         return transfer
 

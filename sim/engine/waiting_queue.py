@@ -12,7 +12,7 @@ from sim.engine.request import EngineRequest
 class WaitingQueue:
     """First come first served, those put back in front; or ``ordered``: the smallest ``EngineRequest.key`` first."""
 
-    __slots__ = ("_entries", "_fifo", "_heap", "_ordered", "first")
+    __slots__ = ("_entries", "_fifo", "_heap", "_ordered", "first", "size")
 
     def __init__(self, ordered: bool) -> None:
         self._ordered = ordered
@@ -21,11 +21,8 @@ class WaitingQueue:
         self._entries = 0
         self.first: EngineRequest | None = None
         """Who is next."""
-
-    @property
-    def size(self) -> int:
+        self.size = 0
         """Requests that wait, preempted ones included."""
-        return len(self._heap) if self._ordered else len(self._fifo)
 
     def in_order(self) -> list[EngineRequest]:
         """Everybody, who is next first."""
@@ -33,6 +30,7 @@ class WaitingQueue:
 
     def append(self, request: EngineRequest) -> None:
         """A new request, behind all others."""
+        self.size += 1
         if self._ordered:
             self._push(request)
         else:
@@ -41,6 +39,7 @@ class WaitingQueue:
 
     def put_back(self, request: EngineRequest) -> None:
         """A request that has been further already, before all others."""
+        self.size += 1
         if self._ordered:
             self._push(request)
         else:
@@ -54,6 +53,7 @@ class WaitingQueue:
 
     def pop(self) -> EngineRequest:
         """Take the first out."""
+        self.size -= 1
         if self._ordered:
             request = heappop(self._heap)[2]
             self.first = self._heap[0][2] if self._heap else None
@@ -67,9 +67,11 @@ class WaitingQueue:
         if self._ordered:
             self._heap = sorted(entry for entry in self._heap if entry[2] is not request)
             self.first = self._heap[0][2] if self._heap else None
+            self.size = len(self._heap)
         else:
             self._fifo.remove(request)
             self.first = self._fifo[0] if self._fifo else None
+            self.size = len(self._fifo)
 
     def any_stale(self, returned: int) -> bool:
         """Whether somebody must not be admitted before a step behind number ``returned`` has returned."""

@@ -105,7 +105,7 @@ class SplitDispatcher(Dispatcher):
         if replica.stopped:
             self._prefill_failed(handoff)
         elif handoff.attempt.live or not self._abort_on_disconnect:
-            replica.submit(handoff.leg)
+            replica.submit(handoff.leg, last=True)
         else:
             self._prefill_over(handoff)
             self._undelivered(handoff.attempt)
@@ -160,7 +160,7 @@ class SplitDispatcher(Dispatcher):
             self._evict(attempt.engine)
         elif attempt.live or not self._abort_on_disconnect:
             handoff.entered_s = self._clock.now
-            attempt.server.replica.submit(attempt.engine)
+            attempt.server.replica.submit(attempt.engine, last=True)
         else:
             self._wires.reader_gone(handoff)
             super().aborted(attempt.engine)

@@ -149,16 +149,11 @@ class KvWires:
 
     def _send(self, handoff: Handoff, size_bytes: float, after_s: float, limit_bytes_per_s: float = float("inf")) -> None:
         handoff.sent_bytes += size_bytes
-        part = Part(self, handoff, size_bytes, limit_bytes_per_s)
+        part = Part(self, handoff)
         handoff.parts.append(part)
-        self._clock.at(self._clock.now + max(after_s, 0.0), REPLICA, self._flows, part)
-
-    def _flows(self, moment: Moment) -> None:
-        part: Part = moment.value
-        handoff = part.handoff
-        if part in handoff.parts:
-            path = (handoff.server.nic_out, handoff.attempt.server.nic_in)
-            part.transfer = self._traffic.send(part.size_bytes, path, part.limit_bytes_per_s, part)
+        path = (handoff.server.nic_out, handoff.attempt.server.nic_in)
+        begins_s = self._clock.now + max(after_s, 0.0)
+        part.transfer = self._traffic.send(size_bytes, path, limit_bytes_per_s, part, begins_s)
 
     def arrived(self, part: Part) -> None:
         """``part`` is there."""
@@ -260,13 +255,11 @@ class KvWires:
 class Part(Load):
     """What of a handoff travels as one transfer over ``wires``."""
 
-    __slots__ = ("handoff", "limit_bytes_per_s", "size_bytes", "transfer", "wires")
+    __slots__ = ("handoff", "transfer", "wires")
 
-    def __init__(self, wires: KvWires, handoff: Handoff, size_bytes: float, limit_bytes_per_s: float) -> None:
+    def __init__(self, wires: KvWires, handoff: Handoff) -> None:
         self.wires = wires
         self.handoff = handoff
-        self.size_bytes = size_bytes
-        self.limit_bytes_per_s = limit_bytes_per_s
         self.transfer: Transfer | None = None
 
     def arrived(self) -> None:

@@ -5,7 +5,8 @@ There is no clock here. The caller says what ``now`` is, asks when the next tran
 
     remaining(now) = remaining(since) - rate x (now - since),   end = since + remaining(since) / rate
 
-Left out: latency of the first byte, and the cost of setting a transfer up; both are the caller's to add.
+A transfer may begin later than it is started (``begins_s``: it is set up meanwhile): until then it takes nothing of its
+links. Alone, its end is known at once; beside others the rates change when it begins, and the caller is to come back then.
 """
 
 from __future__ import annotations
@@ -32,16 +33,19 @@ class Link:
 class Transfer:
     """``size_bytes`` over all of ``path`` at once (cut through, not stored between), at most at ``limit_bytes_per_s``."""
 
-    def __init__(self, size_bytes: float, path: Sequence[Link], limit_bytes_per_s: float, owner: Any) -> None:
+    def __init__(
+        self, size_bytes: float, path: Sequence[Link], limit_bytes_per_s: float, owner: Any, begins_s: float
+    ) -> None:
         self.size_bytes = size_bytes
         self.path = tuple(path)
         self.limit_bytes_per_s = limit_bytes_per_s
         self.owner = owner
         """Whatever the caller wants to find again."""
+        self.begins_s = begins_s
         self.remaining_bytes = size_bytes
         self.bytes_per_s = 0.0
         self.end_s = inf
-        """When it will be over if nothing changes."""
+        """When it will be over if nothing changes; inf also before it has begun beside others."""
 
 
 class Transfers:
@@ -58,8 +62,9 @@ class Transfers:
         path: Sequence[Link],
         limit_bytes_per_s: float = inf,
         owner: Any = None,
+        begins_s: float = 0.0,
     ) -> Transfer:
-        """A transfer begins; one of 0 bytes ends at once.
+        """A transfer is started, and begins now or at ``begins_s``; one of 0 bytes ends when it begins.
 
         Raises:
             ValueError: negative or endless size, or neither a link nor a limit.
@@ -69,7 +74,7 @@ class Transfers:
         if not path and limit_bytes_per_s == inf:
             raise ValueError("a transfer needs a link or a limit")
         self._advance(now_s)
-        transfer = Transfer(size_bytes, path, limit_bytes_per_s, owner)
+        transfer = Transfer(size_bytes, path, limit_bytes_per_s, owner, max(begins_s, now_s))
         self.under_way.append(transfer)
         self._share(now_s)
         return transfer
@@ -84,15 +89,18 @@ class Transfers:
         self._share(now_s)
 
     def next_end_s(self) -> float:
-        """When the next of them is over; inf if nothing is under way."""
-        return min((transfer.end_s for transfer in self.under_way), default=inf)
+        """When the next of them is over, or begins beside others; inf if nothing is under way."""
+        next_s = inf
+        for transfer in self.under_way:
+            next_s = min(next_s, transfer.end_s if transfer.bytes_per_s else transfer.begins_s)
+        return next_s
 
     def take_finished(self, now_s: float) -> list[Transfer]:
-        """Those that are over by now, in order of their start; the others share what they leave."""
-        finished = [transfer for transfer in self.under_way if transfer.end_s <= now_s]
-        if not finished:
-            return finished
+        """Those that are over by now, in order of their start; the others share what they leave, with those that begin."""
+        if self.next_end_s() > now_s:
+            return []
         self._advance(now_s)
+        finished = [transfer for transfer in self.under_way if transfer.end_s <= now_s]
         self.under_way = [transfer for transfer in self.under_way if transfer.end_s > now_s]
         for transfer in finished:
             _carry(transfer, transfer.remaining_bytes)
@@ -105,31 +113,39 @@ class Transfers:
         if now_s < self._since_s:
             raise ValueError(f"time runs back: {now_s!r} after {self._since_s!r}")
         for transfer in self.under_way:
-            done = transfer.bytes_per_s * (now_s - self._since_s)
-            _carry(transfer, min(done, transfer.remaining_bytes))
+            since_s = max(self._since_s, transfer.begins_s)
+            if now_s > since_s:
+                _carry(transfer, min(transfer.bytes_per_s * (now_s - since_s), transfer.remaining_bytes))
         self._since_s = now_s
 
     def _share(self, now_s: float) -> None:
         """New rates, and with them new ends."""
+        if not self.under_way:
+            return
         if len(self.under_way) == 1:
             alone = self.under_way[0]
-            self._let_run(alone, now_s, min([alone.limit_bytes_per_s, *(link.bytes_per_s for link in alone.path)]))
+            self._let_run(alone, now_s, min([alone.limit_bytes_per_s, *[link.bytes_per_s for link in alone.path]]))
             return
         links: dict[Link, int] = {}
+        flowing = []
         for transfer in self.under_way:
+            if transfer.begins_s > now_s:
+                transfer.bytes_per_s, transfer.end_s = 0.0, inf
+                continue
+            flowing.append(transfer)
             for link in transfer.path:
                 links.setdefault(link, len(links))
-        paths = [[links[link] for link in transfer.path] for transfer in self.under_way]
-        limits = [transfer.limit_bytes_per_s for transfer in self.under_way]
+        paths = [[links[link] for link in transfer.path] for transfer in flowing]
+        limits = [transfer.limit_bytes_per_s for transfer in flowing]
         shares = max_min([link.bytes_per_s for link in links], paths, limits)
-        for transfer, share in zip(self.under_way, shares, strict=True):
+        for transfer, share in zip(flowing, shares, strict=True):
             self._let_run(transfer, now_s, share)
 
     @staticmethod
     def _let_run(transfer: Transfer, now_s: float, share: float) -> None:
         if share != transfer.bytes_per_s or transfer.end_s == inf:
             transfer.bytes_per_s = share
-            transfer.end_s = now_s + transfer.remaining_bytes / share
+            transfer.end_s = max(now_s, transfer.begins_s) + transfer.remaining_bytes / share
 
 
 def _carry(transfer: Transfer, carried_bytes: float) -> None:

@@ -55,6 +55,41 @@ def test_a_cancelled_transfer_leaves_its_share() -> None:
     assert disk.carried_bytes == 150.0
 
 
+def test_what_is_set_up_takes_nothing_of_its_links_before_it_begins() -> None:
+    disk, other, transfers = Link("disk", 10.0), Link("other", 10.0), Transfers()
+    first = transfers.start(0.0, 100.0, [disk], begins_s=2.0)
+    assert transfers.next_end_s() == 12.0, "alone, nobody has to come when it begins"
+    second = transfers.start(1.0, 30.0, [disk], begins_s=4.0)
+    assert transfers.next_end_s() == 2.0
+    assert transfers.take_finished(2.0) == []
+    assert (first.bytes_per_s, second.bytes_per_s, transfers.next_end_s()) == (10.0, 0.0, 4.0)
+    assert transfers.take_finished(4.0) == []
+    assert (first.bytes_per_s, second.bytes_per_s) == (5.0, 5.0)
+    third = transfers.start(5.0, 10.0, [other], begins_s=5.5)
+    transfers.cancel(5.25, third)
+    assert transfers.take_finished(10.0) == [second]
+    assert transfers.take_finished(transfers.next_end_s()) == [first]
+    assert (disk.carried_bytes, other.carried_bytes) == (130.0, 0.0)
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 9)] * 3), min_size=1, max_size=6))
+def test_a_later_beginning_is_a_start_at_that_time(jobs: list[tuple[int, int, int]]) -> None:
+    """``(start, set-up, bytes)`` of transfers over one disk."""
+    ends = []
+    for later in (False, True):
+        disk, transfers, done, now = Link("disk", 10.0), Transfers(), {}, 0.0
+        waiting = sorted((float(s) if later else float(s + setup), n) for n, (s, setup, _) in enumerate(jobs))
+        while waiting or transfers.under_way:
+            now = min(waiting[0][0] if waiting else math.inf, transfers.next_end_s())
+            done |= {transfer.owner: now for transfer in transfers.take_finished(now)}
+            while waiting and waiting[0][0] <= now:
+                number = waiting.pop(0)[1]
+                begins, setup, size = jobs[number]
+                transfers.start(now, float(size), [disk], owner=number, begins_s=float(begins + setup))
+        ends.append(done)
+    assert ends[0] == pytest.approx(ends[1])
+
+
 @pytest.mark.parametrize(
     "start",
     [
