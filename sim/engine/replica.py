@@ -255,7 +255,7 @@ class Replica(Loop):
         """The scheduler has news: end the open plan as soon as the engine would look."""
         if self.pace is not None:
             self.pace.news()
-        elif self._shorten():
+        elif self._shorten() or self._outputs.matter():
             self._plan_wake()
 
     def _shorten(self) -> bool:

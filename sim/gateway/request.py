@@ -164,8 +164,9 @@ class Attempt:
         """The prompt there."""
 
     def scheduled_at(self) -> float | None:
-        """When an engine first scheduled it; None = not yet."""
-        return self.engine.scheduled_at if self.leg is None else self.leg.scheduled_at
+        """When an engine first scheduled it; None = not yet. A prefill replica may die before it does."""
+        leg = self.leg
+        return leg.scheduled_at if leg is not None and leg.scheduled_at is not None else self.engine.scheduled_at
 
     def cached_tokens(self) -> int:
         """Tokens of the prompt that no engine had to compute for it."""

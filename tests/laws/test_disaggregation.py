@@ -129,6 +129,35 @@ def test_whatever_dies_or_is_short_the_books_balance(
     assert sent == pytest.approx(received)
 
 
+@settings(max_examples=10)
+@given(
+    protocol=st.sampled_from(PROTOCOLS), seed=st.integers(0, 10_000), rate=st.sampled_from((2.0, 6.0, 20.0)),
+    decode=st.integers(1, 2), blocks=st.sampled_from((160, 400, 4000)), policy=st.sampled_from(("fail", "recompute")),
+    losses=st.lists(st.tuples(st.sampled_from("pd"), st.floats(1.0, 20.0)), max_size=1), timeout=st.sampled_from((None, 1.5)),
+    asynchronous=st.booleans(), gb_per_s=st.sampled_from((0.2, 17.0)),
+)  # fmt: skip
+def test_skipped_equals_stepped(
+    protocol: str, seed: int, rate: float, decode: int, blocks: int, policy: str, losses: list[tuple[str, float]],
+    timeout: float | None, asynchronous: bool, gb_per_s: float,
+) -> None:  # fmt: skip
+    """A load begins, and its news are heard, at the step at which they are when every token is stepped."""
+    engine = {
+        "num_gpu_blocks_override": blocks, "max_model_len": 2048, "async_scheduling": asynchronous,
+        "kv_connector": {"load_failure_policy": policy, "lease_s": 3.0},
+    }  # fmt: skip
+    changes = [{"kind": "replica_loss", "at_s": at_s, "pool": pool} for pool, at_s in losses]
+    found = []
+    for skips in (True, False):
+        scenario = split(
+            protocol, decode=decode, engine=engine | {"skip_decode": skips}, timeline=changes,
+            kv_transfer={"nic_gb_per_s": gb_per_s}, gateway={"client_timeout_s": timeout}, failures={"detect_s": 0.5},
+        )  # fmt: skip
+        found.append(simulate(scenario, trace(80, rate, (10, 1200), (1, 120), seed)))
+    columns = ["first_token_s", "finish_s", "outcome", "preemptions", "cached_tokens", "replica", "transfer_s", "handover_s"]
+    skipped, stepped = (result.requests[columns] for result in found)
+    pd.testing.assert_frame_equal(skipped, stepped, rtol=0, atol=1e-8)
+
+
 def blocked_decode(heartbeats: bool, policy: str = "fail", lease_s: float = 30.0) -> tuple[Scenario, Trace]:
     """A decode replica with one seat, which the first request holds for more than 50 s."""
     engine = {
