@@ -31,9 +31,9 @@ class Traffic:
         return self._start(size_bytes, path, limit_bytes_per_s, self._clock.event())
 
     def send(
-        self, size_bytes: float, path: Sequence[Link], limit_bytes_per_s: float, load: Load, begins_s: float
+        self, size_bytes: float, path: Sequence[Link], limit_bytes_per_s: float, load: Load, begins_s: float = 0.0
     ) -> Transfer:
-        """Likewise, from ``begins_s`` on; ``load`` is told of its arrival."""
+        """Likewise, from now or ``begins_s`` on; ``load`` is told of its arrival."""
         return self._start(size_bytes, path, limit_bytes_per_s, load, begins_s)
 
     def _start(
