@@ -132,6 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", metavar="FILE.json", help="as JSON to this file, or to the terminal without one")
     parser.add_argument("--markdown", metavar="FILE.md", help="as Markdown likewise")
+    parser.add_argument("--quiet", "-q", action="store_true", help="no progress on standard error")
     parser.add_argument("--html", metavar="FILE.html", help="as a page: settings that differ, charts, intervals")
     return parser
 

@@ -52,10 +52,12 @@ def main(argv: Sequence[str]) -> int:
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true", help="a list: key, type, unit, default, legal, description, source")
     shape.add_argument("--markdown", action="store_true", help="the reference (configs/REFERENCE.md)")
-    shape.add_argument(
+    parser.add_argument(  # JSON anyway: --json beside it says nothing new
         "--schema", action="store_true", help="JSON Schema for editors: of a preset of the group PATTERN, else of all groups"
     )
     options = parser.parse_args(list(argv))
+    if options.schema and options.markdown:
+        parser.error("--schema is JSON: not with --markdown")
     if options.schema:
         try:
             print(json.dumps(json_schema(options.pattern), indent=1))

@@ -96,6 +96,8 @@ def _parser() -> argparse.ArgumentParser:
     get.add_argument("--sha256", help="the checksum to expect, for another version of the file")
     get.add_argument("--json", action="store_true", help="one JSON object: the file, or the public traces")
     get.set_defaults(action=_fetch)
+    for verb in verbs.choices.values():
+        verb.add_argument("--quiet", "-q", action="store_true", help="no progress on standard error")
     return parser
 
 

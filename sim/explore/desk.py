@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+import shutil
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from sim.explore.work import Question
@@ -45,14 +48,17 @@ class Desk:
         self._jobs: dict[int, Job] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._count = 0
+        self._folders = TemporaryDirectory(prefix="servecap-explore-", ignore_cleanup_errors=True)
+        """Exported runs, until their jobs are forgotten or the desk is closed."""
 
     def ask(self, question: Question) -> Job:
         """Take a question; its job runs by itself."""
         self._count += 1
-        job = Job(self._count, question)
+        job = Job(self._count, replace(question, folder=str(self._folder(self._count))))
         self._jobs[job.number] = job
         for number in [n for n, old in self._jobs.items() if old.state not in ("waiting", "running")][:-MOST_JOBS]:
             del self._jobs[number]
+            shutil.rmtree(self._folder(number), ignore_errors=True)
         preview = question.how == "preview"
         if preview:
             self._newest_preview = job.number
@@ -76,6 +82,10 @@ class Desk:
         """End every process."""
         for worker in (self._previewer, *self._others):
             worker.close()
+        self._folders.cleanup()
+
+    def _folder(self, number: int) -> Path:
+        return Path(self._folders.name) / str(number)
 
     async def _preview(self, job: Job) -> None:
         async with self._preview_turn:

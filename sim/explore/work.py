@@ -7,7 +7,6 @@ does not say likewise.
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,6 +48,8 @@ class Question:
 
     overrides: tuple[str, ...]
     how: How
+    folder: str = ""
+    """Where a run folder goes."""
 
 
 def answered(question: Question) -> dict[str, Any]:
@@ -200,7 +201,6 @@ def _cost(title: str, x_label: str, points: Sequence[tuple[float, Point]]) -> Ch
 
 
 def _folder(question: Question, scenario: Scenario) -> dict[str, Any]:
-    folder = Path(tempfile.mkdtemp(prefix="servecap-explore-"))
     how = how_to_solve(scenario, multirun=False, axes=())
-    solve_and_write(scenario, how, folder, question.overrides, digest_of(scenario))
-    return {"folder": str(folder)}
+    solve_and_write(scenario, how, Path(question.folder), question.overrides, digest_of(scenario))
+    return {"folder": question.folder}

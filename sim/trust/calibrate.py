@@ -126,6 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--concurrency", type=float, metavar="N", help="requests in flight, where a file does not say")
     parser.add_argument("--interval-s", type=float, metavar="S", help="seconds between two /metrics dumps of one server")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument("--quiet", "-q", action="store_true", help="no progress on standard error")
     return parser
 
 

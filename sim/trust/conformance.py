@@ -379,6 +379,7 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="servecap conformance", description="Replay recorded scheduler cases.")
     parser.add_argument("cases", nargs="+", type=Path, metavar="CASE", help="folder with case.json and steps.jsonl[.gz]")
     parser.add_argument("--json", action="store_true", help="one JSON object: the cases, how many are identical")
+    parser.add_argument("--quiet", "-q", action="store_true", help="no progress on standard error")
     options = parser.parse_args(list(argv))
     folders: list[Path] = options.cases
     identical, told = 0, []

@@ -259,6 +259,7 @@ def main(argv: Iterable[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="servecap validate", description="Predict measured cases; print the error by case, metric and regime."
     )
+    parser.add_argument("--quiet", "-q", action="store_true", help="no progress on standard error")
     parser.add_argument("folder", metavar="DIR", help="one case (with measured.json), or a folder of cases")
     parser.add_argument(
         "--json", metavar="FILE", nargs="?", const=STDOUT, help="also write every row to FILE; without one, print them"

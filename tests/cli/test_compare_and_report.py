@@ -75,6 +75,14 @@ def test_report_writes_the_page_again(servecap, tmp_path: Path, asked: tuple[str
     assert page.read_text() == before
 
 
+def test_a_run_as_metrics_on_standard_output(servecap, tmp_path: Path) -> None:
+    assert servecap(*SMALL, "fleet.replicas=2", "hydra.run.dir=run").code == 0
+    ended = servecap("report", "run", "--prometheus", "-", "--start", "100", "--grafana", "board.json")
+    assert ended.code == 0
+    assert ended.out.startswith("# ") and ended.out.endswith("# EOF\n") and "vllm:" in ended.out, "and nothing else there"
+    assert "Written to" in ended.err and json.loads((tmp_path / "board.json").read_text())["panels"]
+
+
 def test_report_writes_a_sweep_again(servecap, tmp_path: Path) -> None:
     assert servecap("-m", "engine.max_num_seqs=32,64", *SMALL, *FAST, "hydra.sweep.dir=sweep").code == 0
     files = [tmp_path / "sweep" / name for name in ("sweep.csv", "answer.json", "frontier.html")]

@@ -59,8 +59,12 @@ MISTAKES = [
     (["run", "workload=azure_conv_2023"], ["workload.path=FILE", "servecap traces fetch azure_conv_2023"]),
     (["run", "--rate-per-s", "1", "--rate-scale", "2"], ["both state the load", "leave one"]),
     (["run", "--gpu", "h100", "--gpu", "l40s"], ["twice", "--gpu A,B"]),
+    (["run", "--gpu", "h100", "gpu=l40s"], ["gpu is stated twice", "gpu=l40s", "gpu=h100", "once"]),
+    (["size", "++workload.rate_per_s=2", "--rate-per-s=3"], ["workload.rate_per_s is stated twice"]),
     (["run", "--slo-ttft-p95"], ["expected a value", "e.g. --slo-ttft-p95 1"]),
     # folders, sides, lines
+    (["report", ".", "--start", "5"], ["--start", "--prometheus"]),
+    (["report", ".", "--json", "--prometheus", "-"], ["standard output holds one"]),
     (["report", "nowhere"], ["nowhere: no such folder", "outputs/"]),
     (["compare", "gpu=h100"], ["two or more"]),
     (["compare", "a", "b"], ["neither a run folder nor overrides"]),

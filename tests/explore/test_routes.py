@@ -6,6 +6,7 @@ import json
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -86,6 +87,26 @@ def test_an_exported_run_is_a_run_folder(url: str) -> None:
     with tarfile.open(fileobj=io.BytesIO(body)) as archive:
         names = archive.getnames()
     assert status == 200 and {"run/summary.json", "run/config.yaml", "run/requests.parquet"} <= set(names)
+
+
+def test_exported_runs_go_with_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import asyncio
+
+    from sim.explore.desk import Desk
+    from sim.explore.work import Question
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    async def exported() -> bool:
+        desk = Desk()
+        job = desk.ask(Question(("workload.limit=100",), "folder"))
+        while job.state in ("waiting", "running"):
+            await asyncio.sleep(0.05)
+        there = job.state == "done" and any(tmp_path.glob("*/1/summary.json"))
+        desk.close()
+        return there
+
+    assert asyncio.run(exported()) and list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -24,9 +24,19 @@ def as_overrides(arguments: Sequence[str], own: frozenset[str] = frozenset()) ->
     """``arguments`` with the flags of keys as overrides, in their places; ``own`` flags of a verb and Hydra's stay.
 
     Raises:
-        ConfigError: a flag that nobody knows, one without its value, or a key stated twice.
+        ConfigError: a flag that nobody knows, one without its value, or a key stated twice, by flags or by a flag and an
+            override.
     """
-    return [word for word, _ in _read(arguments, own)]
+    words = list(_read(arguments, own))
+    by_flag = {_key(word): word for word, flag in words if flag}
+    for word, flag in words:
+        if not flag and "=" in word and _key(word) in by_flag:
+            raise ConfigError(f"{_key(word)} is stated twice: {word}, and by a flag {by_flag[_key(word)]}; state it once")
+    return [word for word, _ in words]
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0]
 
 
 def flags_apart(arguments: Sequence[str], own: frozenset[str] = frozenset()) -> tuple[list[str], list[str]]:

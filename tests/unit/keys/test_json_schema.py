@@ -48,7 +48,7 @@ def test_shipped_presets_are_legal(group: str) -> None:
 
 
 def test_the_verb(servecap_keys) -> None:
-    code, out, _ = servecap_keys("gpu", "--schema")
+    code, out, _ = servecap_keys("gpu", "--schema", "--json")  # JSON it is without --json as well
     assert code == 0
     assert json.loads(out)["properties"]["bandwidth_gb_s"]["exclusiveMinimum"] == 0
     code, _, err = servecap_keys("gpuu", "--schema")
