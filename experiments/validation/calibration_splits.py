@@ -4,7 +4,8 @@
 
 Halves are windows of neighbouring requests at ten places of each run (by default the two open loops of vLLM 0.26): what
 came before and after a window is not in its data. Prints and writes ``calibration_splits.csv``: the estimate of all of the
-run, the interval of each half (of multipliers that stay at 1, the values that the data allow), and whether it holds it.
+run, the interval of each half (of multipliers that stay at 1, the values that the data allow), and whether it holds it;
+likewise of what one engine sustains at the run's own lengths, output tokens a second.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from sim.trust.observations import Observations
 
 RUNS = ("v026/h100-llama31-8b-open30", "v026/h100-llama31-8b-open85")
 PLACES = 10
+CAPACITY = "sustains"
 
 
 def rows_of(folder: Path, name: str) -> list[dict[str, object]]:
@@ -41,6 +43,12 @@ def rows_of(folder: Path, name: str) -> list[dict[str, object]]:
                 "fitted": multiplier in half.interval_95, "low": low, "high": high, "holds": low <= estimate <= high,
                 "half_width": (high - low) / 2 / half.multipliers[multiplier],
             })  # fmt: skip
+        sustains, guess = whole.capacity[0].fitted, half.capacity[0]
+        out.append({
+            "run": name, "first": first, "multiplier": CAPACITY, "all": sustains, "half": guess.fitted, "fitted": False,
+            "low": guess.low, "high": guess.high, "holds": guess.low <= sustains <= guess.high,
+            "half_width": (guess.high - guess.low) / 2 / guess.fitted,
+        })  # fmt: skip
         print(name, first, half.multipliers, flush=True)
     return out
 
@@ -49,7 +57,8 @@ def main(folder: Path, runs: list[str]) -> None:
     table = pd.DataFrame([row for name in runs for row in rows_of(folder, name)])
     table.to_csv(Path(__file__).parent / "calibration_splits.csv", index=False, float_format="%.4g")
     print(table.to_string())
-    print(f"holds: {table.holds.mean():.0%} of {len(table)} intervals")
+    multipliers = table[table.multiplier != CAPACITY]
+    print(f"holds: {table.holds.mean():.0%} of {len(table)} intervals; multipliers {multipliers.half_width.median():.0%} wide")
     for name, part in table.groupby("multiplier"):
         print(f"{name}: holds {part.holds.mean():.0%}, half-width {part.half_width.median():.0%} in the median")
     fitted = table[table.fitted]

@@ -39,6 +39,7 @@ def calibrate(
     fixed: Mapping[str, float] | None = None,
     name: str = "mine",
     known: Known | None = None,
+    any_server: bool = False,
 ) -> tuple[Calibration, Readings]:
     """Fit what ``paths`` hold and write ``OUT/gpu/NAME.yaml``, which ``--config-dir OUT gpu=NAME`` selects.
 
@@ -48,7 +49,7 @@ def calibrate(
         OutputError: the folder cannot be written.
     """
     readings = read_measurements([Path(path) for path in paths], known)
-    result = fit_multipliers(readings.runs, model, gpu, engine, fixed)
+    result = fit_multipliers(readings.runs, model, gpu, engine, fixed, any_server)
     folder = Path(out_dir) / "gpu"
     text = _as_yaml(result, gpu, model, engine, [Path(path) for path in paths])
     try:
@@ -94,7 +95,8 @@ def main(argv: Iterable[str]) -> int:
         fixed = dict(_fixed(text) for text in options.fix)
         known = Known(_positive("--concurrency", options.concurrency), _positive("--interval-s", options.interval_s))
         result, readings = calibrate(
-            paths, model, gpu, engine, options.out, fixed=fixed, name=options.name, known=known
+            paths, model, gpu, engine, options.out, fixed=fixed, name=options.name, known=known,
+            any_server=options.any_server,
         )  # fmt: skip
     except SimError as error:
         print(f"servecap: {error}", file=sys.stderr)
@@ -123,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", default="calibrated", metavar="DIR", help="config folder to write (default: calibrated)")
     parser.add_argument("--name", default="mine", help="name of the GPU configuration (default: mine)")
     parser.add_argument("--fix", action="append", default=[], metavar="NAME=X", help="hold a multiplier, e.g. host=1")
+    parser.add_argument("--any-server", action="store_true", help="take nothing for granted of servers of a known kind")
     parser.add_argument("--concurrency", type=float, metavar="N", help="requests in flight, where a file does not say")
     parser.add_argument("--interval-s", type=float, metavar="S", help="seconds between two /metrics dumps of one server")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")

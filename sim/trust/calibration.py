@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from sim.trust.known_servers import KNOWN, SPREAD
 from sim.trust.rivals import TOO_WIDE, CapacityRange, Deciding
 
 ANCHORED = (
@@ -21,6 +22,8 @@ CARRIES = {
     "front_end": "the API server: a request, a prompt token",
 }
 """What each multiplier carries over to another model on the same server."""
+OF_A_KIND = ", ".join(f"{name} x {KNOWN[name][0]:.2f} to {KNOWN[name][1]:.2f}" for name in SPREAD)
+"""What servers of a kind have."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,9 @@ class Calibration:
     """One multiplier for the whole step: the data say how fast the server is at their load, not why."""
     allowed: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Of those that stay at 1 because the data give no reason to move them: the values that are not ruled out."""
+    known_kind: bool = False
+    """The data allow a server of the kind that was measured before: fit and intervals stay within what such servers have
+    (``sim.trust.known_servers``)."""
     capacity: tuple[CapacityRange, ...] = ()
     """What an engine sustains, over all explanations that stand; the data's own lengths first."""
     decides: Deciding | None = None
@@ -59,7 +65,7 @@ class Calibration:
         if name in self.interval_95:
             return f"95 % {between(*self.interval_95[name])}"
         if name in self.allowed:
-            return f"stays at 1, the data allow {between(*self.allowed[name])}"
+            return f"stays at 1, may be {between(*self.allowed[name])}"
         return "anchored" if self.anchored else "held"
 
     def words(self) -> list[str]:
@@ -73,6 +79,8 @@ class Calibration:
             lines.append(f"compute x {times:,.0f}: taken for a device that launches no kernels (a CPU)")
         if self.anchored:
             return [*lines, ANCHORED]
+        if self.known_kind:
+            lines.append(f"taken for a server of a known kind: {OF_A_KIND} (--any-server lets the data speak alone)")
         for each in self.capacity:
             whose = " (the data's own lengths)" if each.own else ""
             lines.append(

@@ -32,7 +32,7 @@ Look = Callable[[np.ndarray], np.ndarray]
 
 
 def descend(
-    look: Look, start: np.ndarray, radii: tuple[float, ...], low: float, high: float, moves: int = MOST_MOVES
+    look: Look, start: np.ndarray, radii: tuple[float, ...], low: np.ndarray, high: np.ndarray, moves: int = MOST_MOVES
 ) -> Place:
     """The best place found from ``start``, whose coordinates stay within ``low`` and ``high``; ``moves`` with one radius."""
     best = Place(start, look(start))
@@ -51,21 +51,21 @@ def descend(
     return best
 
 
-def _slopes(look: Look, at: Place, radius: float, low: float, high: float) -> tuple[np.ndarray, list[Place]]:
+def _slopes(look: Look, at: Place, radius: float, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, list[Place]]:
     """Residuals' slopes along each coordinate, ``residuals x coordinates``, and the places that were looked at."""
     columns, seen = [], []
     for i in range(len(at.logs)):
         sides = []
         for sign in (-1.0, 1.0):
             logs = at.logs.copy()
-            logs[i] = np.clip(logs[i] + sign * radius, low, high)
+            logs[i] = np.clip(logs[i] + sign * radius, low[i], high[i])
             sides.append(Place(logs, look(logs)))
         seen += sides
         columns.append((sides[1].residuals - sides[0].residuals) / max(sides[1].logs[i] - sides[0].logs[i], 1e-9))
     return np.stack(columns, axis=1), seen
 
 
-def _least(at: Place, slopes: np.ndarray, most: float, low: float, high: float) -> np.ndarray:
+def _least(at: Place, slopes: np.ndarray, most: float, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """Where straight lines from ``at`` say that the squares are least, at most ``most`` away in each coordinate."""
     lower, upper = np.maximum(at.logs - most, low) - at.logs, np.minimum(at.logs + most, high) - at.logs
     found = least_squares(

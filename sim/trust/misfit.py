@@ -9,8 +9,8 @@ noisy metric does not outvote a quiet one. Another explanation is no worse than 
   squares over the blocks' means, for every metric of every run. A model that is itself off by so much cannot tell them
   apart.
 
-It stands, which is more, also where it differs from the best by no more than the step-time model is usually off on
-servers that it has not seen, whatever the fit made of it here.
+It stands, which is more, also where it differs from the best by no more than the step-time model is usually off, whatever
+the fit made of it here: on servers of a kind that was measured before half as much as on others.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ _LEAST_SCATTER = 0.03
 """Of a metric, as a share: two runs of one server differ by so much."""
 _Z = 1.96
 _MODEL_IS_OFF = {"ttft_s": 0.10, "tpot_s": 0.05, "e2e_s": 0.05}
-"""Median errors of ``experiments/validation``, rounded up."""
+"""On cards that nothing was fitted to: with one GPU left out the steps are 5.5 to 8.6 % off."""
+_ON_A_KNOWN_KIND = 0.5
+"""Of that: the median errors of ``experiments/validation`` are 4.2, 2.0 and 2.3 %."""
 
 
 class Misfit:
@@ -33,6 +35,8 @@ class Misfit:
     def __init__(self, bench: Bench, typical: Tried) -> None:
         columns = range(int(bench.column[-1]) + 1)
         spread = [_scatter(typical.logs[bench.column == column]) for column in columns]
+        self.known_kind = False
+        """Whether the server is of a kind that was measured before."""
         self._scatter = np.array(spread)[bench.column]
         blocks, self._block = np.unique(np.stack([bench.column, bench.block]), axis=1, return_inverse=True)
         self._column = blocks[0]
@@ -56,7 +60,8 @@ class Misfit:
 
     def stands(self, other: Tried, best: Tried) -> bool:
         """Whether ``other`` cannot be ruled out."""
-        return self._within(other, best, self._usual) or self.no_worse(other, best)
+        usual = self._usual * _ON_A_KNOWN_KIND if self.known_kind else self._usual
+        return self._within(other, best, usual) or self.no_worse(other, best)
 
     def _within(self, other: Tried, best: Tried, off: np.ndarray) -> bool:
         """Whether the two predict, of every metric of every run, what differs by less than ``off``, a block."""

@@ -9,9 +9,10 @@ of the step alone as slow as the data ask for, and all together (``sim.trust.des
 A multiplier keeps the value 1 where the data cannot rule that out: with what it would gain elsewhere, a fit buys
 predictions that no measurement supports. How well each is known is asked of the data by holding it further and further
 away, fitting the others again, until that is ruled out: the range of those that stand is its interval, wide where one
-multiplier can stand in for another. Of a device that is no GPU (``_ANOTHER_DEVICE``) kernels are taken to run where they
-are called. What all explanations that stand say of other traffic is in ``sim.trust.rivals``. A fit whose means are worse
-than the preset's is refused. Reports of means that are fewer than the multipliers give an anchor instead
+multiplier can stand in for another. Where a server of a known kind explains the data, fit and intervals stay within what
+such servers have (``sim.trust.known_servers``). Of a device that is no GPU (``_ANOTHER_DEVICE``) kernels are taken to run
+where they are called. What all explanations that stand say of other traffic is in ``sim.trust.rivals``. A fit whose means
+are worse than the preset's is refused. Reports of means that are fewer than the multipliers give an anchor instead
 (``sim.trust.anchor``).
 
 Leaves out: the scheduler's own parameters, prefix sharing that the file does not name, drift during the run.
@@ -31,6 +32,7 @@ from sim.trust.bench import HIGHEST, LOWEST, NEVER_FREE, Bench, Tried, scales_of
 from sim.trust.calibration import Calibration
 from sim.trust.descent import MOST_MOVES, descend
 from sim.trust.intervals import Interval, interval_of
+from sim.trust.known_servers import ANY, KNOWN, Bounds, bounds_of, clipped
 from sim.trust.measured_run import Observations
 from sim.trust.misfit import Misfit
 from sim.trust.rivals import capacity_ranges, deciding
@@ -61,6 +63,7 @@ def fit_multipliers(
     gpu: GpuSpec,
     engine: EngineSpec,
     fixed: Mapping[str, float] | None = None,
+    any_server: bool = False,
 ) -> Calibration:
     """The multipliers that explain ``runs``.
 
@@ -70,6 +73,7 @@ def fit_multipliers(
         gpu: on what, as the preset has it.
         engine: as stated.
         fixed: multipliers that are held.
+        any_server: take nothing for granted of servers of this kind (``sim.trust.known_servers``).
 
     Raises:
         ConfigError: no multiplier is free, or the fit explains the data worse than the preset does.
@@ -82,14 +86,15 @@ def fit_multipliers(
         return fit_anchor(bench)
     if not bench.free:
         raise ConfigError(f"calibrate: --fix holds {', '.join(scales_of(resolved))}; one must be free")
-    return _Fit(bench).run()
+    return _Fit(bench, may_be_known=not any_server).run()
 
 
 class _Fit:
     """One fit on its way: the bench, the measure of misfit and the best explanation so far."""
 
-    def __init__(self, bench: Bench) -> None:
-        self.bench, self.watch = bench, watch_of_this_job()
+    def __init__(self, bench: Bench, *, may_be_known: bool) -> None:
+        self.bench, self.may_be_known, self.watch = bench, may_be_known, watch_of_this_job()
+        self.bounds: Bounds = ANY
         self.preset = bench.test({})
         self.misfit = Misfit(bench, self.preset)
 
@@ -107,12 +112,23 @@ class _Fit:
             self.watch.doing = f"from starting point {number} of {len(starts) + 1}"
             best = min(best, self._search(start, bench.free, _FINE), key=self.misfit.of)
         best = min([best, *bench.tried], key=self.misfit.of)
-        found, kept = self._simplest(best)
+        likely = self._of_known_kind(best) if self.may_be_known else best
+        found, kept = self._simplest(likely)
         intervals = {}
         for name in bench.free:
             self.watch.doing = f"how well {name} is known"
-            intervals[name] = interval_of(name, found, best, bench, self.misfit)
-        return self._calibration(found, best, kept, intervals)
+            intervals[name] = interval_of(name, found, best, bench, self.misfit, self.bounds)
+        return self._calibration(found, kept, intervals)
+
+    def _of_known_kind(self, best: Tried) -> Tried:
+        """The best explanation by a server of a known kind, unless another is better: the fit then stays within the kind."""
+        self.bounds, self.misfit.known_kind = KNOWN, True
+        starts = clipped(best.multipliers, KNOWN), dict[str, float]()
+        likely = min((self._search(start, self.bench.free, _FINE) for start in starts), key=self.misfit.of)
+        if self.misfit.no_worse(likely, best):
+            return likely
+        self.bounds, self.misfit.known_kind = ANY, False
+        return best
 
     def _launching_nothing(self, rough: Tried) -> Tried:
         """``rough``, or of a device that is no GPU the explanation in which kernels are not launched, unless the data rule
@@ -137,7 +153,8 @@ class _Fit:
             return self.misfit.residuals(self.bench.test(named(logs)))
 
         first = len(self.bench.tried)
-        descend(look, np.log([start.get(name, 1.0) for name in free]), radii, np.log(LOWEST), np.log(HIGHEST), moves)
+        logs = np.log([start.get(name, 1.0) for name in free])
+        descend(look, logs, radii, *bounds_of(free, self.bounds), moves)
         return min(self.bench.tried[first:], key=self.misfit.of)
 
     def _starts(self) -> list[dict[str, float]]:
@@ -203,7 +220,7 @@ class _Fit:
         hit = all(abs(error) <= max(abs(best.mean_errors[name]), _HIT) for name, error in one.mean_errors.items())
         return hit and self.misfit.no_worse(one, best)
 
-    def _calibration(self, found: Tried, best: Tried, kept: list[str], intervals: dict[str, Interval]) -> Calibration:
+    def _calibration(self, found: Tried, kept: list[str], intervals: dict[str, Interval]) -> Calibration:
         bench = self.bench
         if _total(found.mean_errors) > _total(self.preset.mean_errors) + _WORSE:
             means = ", ".join(
@@ -227,6 +244,7 @@ class _Fit:
             capacity=tuple(capacity_ranges(bench, found.multipliers, others)),
             decides=deciding(bench, found.multipliers, others),
             replays=bench.replays,
+            known_kind=self.bounds is KNOWN,
             launches_nothing=bench.held.get(NEVER_FREE) == LOWEST,
         )
 

@@ -14,6 +14,7 @@ from sim.perf import FrontEnd, memory_plan, resolve_engine, step_time_model
 from sim.spec import EngineSpec, GpuPrice, GpuSpec
 from sim.trust import calibrate
 from sim.trust.bench import scales_of
+from sim.trust.known_servers import KNOWN
 from sim.trust.observations import Observations
 from sim.trust.replay import replay
 from sim.workload.trace import Trace
@@ -84,6 +85,24 @@ def test_what_the_data_do_not_contradict_stays_at_1() -> None:
     assert set(found.allowed) == {"compute", "memory", "host"}
     assert all(low < 1 < high for low, high in found.allowed.values())
     assert found.multipliers["front_end"] == pytest.approx(3.0, rel=0.1)
+    assert found.known_kind
+    assert all(KNOWN[name][0] - 1e-9 <= low <= high <= KNOWN[name][1] + 1e-9 for name, (low, high) in found.allowed.items())
+
+
+def test_what_is_known_of_servers_narrows_and_can_be_left_out() -> None:
+    """One request at a time on the preset's own server: its CPU may be anything by the data alone, not by its kind."""
+    llama, card, trace = model("llama3_8b"), gpu("h100"), Trace(np.arange(20) * 2.0, np.full(20, 300), np.full(20, 20))
+    server = Blueprint("x", llama, card, ENGINE)
+    run = replay(trace, server.engine, server.blocks, server.step_time, FrontEnd(card))
+    runs = [Observations("made", trace, run.ttft_s, run.e2e_s)]
+    kind, any_server = (calibrate.fit_multipliers(runs, llama, card, ENGINE, any_server=each) for each in (False, True))
+    assert (kind.known_kind, any_server.known_kind) == (True, False)
+    assert any("of a known kind" in line for line in kind.words())
+    for name, (low, high) in kind.allowed.items():
+        assert any_server.allowed[name][0] <= low * 1.05
+        assert any_server.allowed[name][1] >= high / 1.05
+    assert any_server.allowed["host"][1] > 1.2 * kind.allowed["host"][1]
+    assert kind.capacity[0].high / kind.capacity[0].low < any_server.capacity[0].high / any_server.capacity[0].low
 
 
 def test_a_link_shows_in_tensor_parallel_runs_only() -> None:

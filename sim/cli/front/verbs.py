@@ -53,7 +53,9 @@ PARSED_VERBS: dict[str, frozenset[str]] = {
     "export": frozenset({"--format", "--out", "--config-dir", "--json"}),
     "explore": frozenset({"--config-dir", "--for-s", "--host", "--json", "--no-browser", "--port", "--workers"}),
     "mock": frozenset({"--config-dir", "--for-s", "--host", "--json", "--most-requests", "--port", "--speed"}),
-    "calibrate": frozenset({"--out", "--name", "--fix", "--concurrency", "--interval-s", "--json", "--quiet"}),
+    "calibrate": frozenset({
+        "--out", "--name", "--fix", "--concurrency", "--interval-s", "--any-server", "--json", "--quiet",
+    }),
     "keys": frozenset({"--json", "--markdown", "--schema"}),
     "explain": frozenset({"--json"}),
     "traces": frozenset({
