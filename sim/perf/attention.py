@@ -50,7 +50,7 @@ def cache_reads(model: ModelSpec, kv_dtype: str, tensor_parallel: int) -> list[C
             element = kv_element_bytes(kv_dtype, model)
             found += _compressed_reads(group.count, attention, compressed_vector_bytes(attention, element), tensor_parallel)
             continue
-        if isinstance(attention, FullAttention) and attention.shares_kv:  # what another layer wrote is read all the same
+        if isinstance(attention, FullAttention | LatentAttention) and attention.shares_kv:  # read all the same
             group = replace(group, attention=replace(attention, shares_kv=False))
         size = layer_kv_bytes(model, group, kv_dtype, tensor_parallel)
         if not size or not isinstance(attention, FullAttention | LatentAttention):

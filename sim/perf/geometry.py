@@ -184,7 +184,8 @@ def layer_caches(model: ModelSpec, group: LayerGroup, kv_dtype: str, tensor_para
         latent = (attention.kv_lora_rank + attention.qk_rope_head_dim) * element
         if attention.index_top_k and element == 1.0:
             latent = _SPARSE_FP8_BYTES
-        return (LayerCache(latent + index),)
+        size = index if attention.shares_kv else latent + index
+        return (LayerCache(size),) if size else ()
     if isinstance(attention, FullAttention) and not attention.shares_kv:
         heads = max(1, attention.kv_heads // tensor_parallel)
         index = attention.index_head_dim * element if attention.index_heads else 0.0

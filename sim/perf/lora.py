@@ -91,7 +91,8 @@ def _adapted(model: ModelSpec, group: LayerGroup, everywhere: bool) -> Iterator[
         if attention.q_lora_rank:
             yield Adapted(hidden, attention.q_lora_rank, 1, False, 1)
         yield Adapted(attention.q_lora_rank or hidden, query, 1, False)
-        yield Adapted(hidden, attention.kv_lora_rank + attention.qk_rope_head_dim, 1, False, 1)
+        if not attention.shares_kv:
+            yield Adapted(hidden, attention.kv_lora_rank + attention.qk_rope_head_dim, 1, False, 1)
         both = attention.heads * (attention.qk_nope_head_dim + attention.v_head_dim)
         yield Adapted(attention.kv_lora_rank, both, 1, False)
         yield Adapted(attention.heads * attention.v_head_dim, hidden, 1, True)

@@ -106,7 +106,8 @@ def _latent_in(attention: LatentAttention, hidden: int) -> Iterator[tuple[int, i
         yield attention.q_lora_rank, query, 0
     else:
         yield hidden, query, 0
-    yield hidden, attention.kv_lora_rank + attention.qk_rope_head_dim, 1
+    if not attention.shares_kv:
+        yield hidden, attention.kv_lora_rank + attention.qk_rope_head_dim, 1
     yield attention.kv_lora_rank, attention.heads * (attention.qk_nope_head_dim + attention.v_head_dim), 0
     if attention.index_heads:
         yield attention.q_lora_rank or hidden, attention.index_heads * attention.index_head_dim, 1

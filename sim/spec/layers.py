@@ -125,6 +125,8 @@ class LatentAttention:
     """Numbers a head compares with position, shared by all heads."""
     v_head_dim: int = Field(ge=1, le=LARGEST)
     """Numbers a head gives out."""
+    shares_kv: bool = False
+    """Reads the latent that an earlier layer wrote: no projection to it, no cache of it (Mistral Large 4)."""
     index_heads: int = Field(default=0, ge=0, le=LARGEST)
     """Heads of the index that chooses ``index_top_k`` tokens for each query (DeepSeek sparse attention); 0 = no index."""
     index_head_dim: int = Field(default=0, ge=0, le=LARGEST)

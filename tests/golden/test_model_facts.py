@@ -39,6 +39,7 @@ PUBLISHED: list[tuple[str, float, float]] = [
     ("mistral_small_3_1_24b", 24.011, 163_840),
     ("mistral_large_2411", 122.61, 360_448),
     ("mistral_large_3", 675.99, 70_272),
+    ("mistral_large_4", 1051.79, 54 * (1152 + 132) + 9 * (1024 + 132) + 9 * 132),
     ("mistral_small_4", 119.40, 23_040),
     ("deepseek_v4_flash", 284.33, 1024 * (43 + 21 / 4 + 20 / 128) + 21 * 132 / 4),
     ("deepseek_v4_pro", 1573.0, 1024 * (61 + 30 / 4 + 31 / 128) + 30 * 132 / 4),

@@ -77,17 +77,34 @@ def latent(facts: Facts, layers: int, kinds: list[str]) -> list[LatentAttention 
     )
     top_k = facts.whole("index_topk", high=10**9)
     owners = facts.words("indexer_types", layers) or ("full",) * layers
+    turned, sources = _turned(facts, layers), facts.numbers("kv_source_layers") or range(layers)
+    if len(sources) < layers:
+        raise facts.refused(
+            "kv_source_layers", f"must have one entry for each of the {layers} layers, but got {len(sources)}"
+        )
     found: list[LatentAttention | None] = []
-    for kind, owner in zip(kinds, owners, strict=True):
+    for layer, (kind, owner) in enumerate(zip(kinds, owners, strict=True)):
         if kind in ("state", "none"):
             found.append(None)
-        elif top_k and owner == "full":
-            found.append(replace(
-                base, index_heads=facts.size("index_n_heads"), index_head_dim=facts.size("index_head_dim"), index_top_k=top_k
-            ))  # fmt: skip
-        else:
-            found.append(replace(base, index_top_k=top_k))
+            continue
+        one = replace(base, index_top_k=top_k, shares_kv=sources[layer] != layer)
+        if not turned[layer]:
+            one = replace(one, qk_nope_head_dim=base.qk_nope_head_dim + base.qk_rope_head_dim, qk_rope_head_dim=0)
+        if top_k and owner == "full":
+            one = replace(one, index_heads=facts.size("index_n_heads"), index_head_dim=facts.size("index_head_dim"))
+        found.append(one)
     return found
+
+
+def _turned(facts: Facts, layers: int) -> tuple[bool, ...]:
+    """Which layers have positions in their keys: all, but of Mistral Large 4 those that ``no_rope_layers`` marks with 0."""
+    if facts.kind != "mistral_large4_text":
+        return (True,) * layers
+    interval = facts.whole("no_rope_layer_interval", default=4, low=1)
+    marks = facts.numbers("no_rope_layers") or tuple((layer + 1) % interval for layer in range(layers))
+    if len(marks) < layers:
+        raise facts.refused("no_rope_layers", f"must have one entry for each of the {layers} layers, but got {len(marks)}")
+    return tuple(bool(mark) for mark in marks[:layers])
 
 
 def cross(facts: Facts, hidden: int) -> CrossAttention:

@@ -136,6 +136,7 @@ FAMILIES: dict[str, Family] = {
     "deepseek_v2": _LATENT, "deepseek_v3": _LATENT, "deepseek_v32": replace(_LATENT, pattern="I"), "kimi_k2": _LATENT,
     "glm4_moe_lite": replace(_LATENT, dense_first=1),
     "glm_moe_dsa": replace(_LATENT, pattern="I"), "minicpm3": replace(_LATENT, tied=True), "mistral4": _LATENT,
+    "mistral_large4_text": replace(_LATENT, pattern="I", dense_first=1),
     "axk1": replace(_LATENT, dense_first=1),
     "sarvam_mla": _LATENT, "youtu": replace(_LATENT, tied=True), "youtu_llm": replace(_LATENT, tied=True),
     "pangu_ultra_moe": _LATENT,
@@ -164,7 +165,7 @@ FAMILIES: dict[str, Family] = {
 }  # fmt: skip
 
 COMPOSED = {
-    "llava", "llava_next", "llava_next_video", "llava_onevision", "llava_onevision2", "mistral3",
+    "mistral_large4", "llava", "llava_next", "llava_next_video", "llava_onevision", "llava_onevision2", "mistral3",
     "paligemma", "gemma3", "gemma3n", "gemma4", "gemma4_unified", "mllama", "llama4", "qwen2_vl", "qwen2_5_vl", "qwen3_vl",
     "qwen3_vl_moe",
     "qwen3_5", "qwen3_5_moe", "qwen2_5_omni", "qwen2_5_omni_thinker", "qwen3_omni_moe", "qwen3_omni_moe_thinker",
@@ -184,6 +185,7 @@ _TEXT_OF = {
     "gemma4": "gemma4_text",
     "llama4": "llama4_text", "qwen3_vl": "qwen3_vl_text", "qwen3_vl_moe": "qwen3_vl_moe_text", "qwen3_5": "qwen3_5_text",
     "qwen3_5_moe": "qwen3_5_moe_text", "mllama": "mllama_text_model", "mistral3": "mistral", "llava": "llama",
+    "mistral_large4": "mistral_large4_text",
     "deepseek_vl_v2": "deepseek_v2",
     "step3p7": "step3p7", "kimi_k25": "kimi_k2", "kimi_vl": "deepseek_v3", "ernie4_5_moe_vl": "ernie4_5_vl_moe_text",
     "minimax_m3_vl": "minimax_m3_vl_text",

@@ -152,7 +152,7 @@ def _projector(own: Facts, outer: str, width: int, hidden: int, facts: Facts) ->
         return one * (1 + len(deep))
     if outer.startswith(("gemma3", "gemma4", "paligemma", "mllama")):
         return own.whole("vision_output_dim", default=width) * hidden
-    if outer.startswith("mistral3"):
+    if outer.startswith(("mistral3", "mistral_large4")):
         factor = facts.whole("spatial_merge_size", default=2, low=1) ** 2
         return factor * width * width + width * hidden + hidden * hidden
     if outer.startswith(("intern", "nvlm", "skywork", "h2ovl", "eagle")):
