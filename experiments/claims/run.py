@@ -18,13 +18,14 @@ from recorded import recorded_rows
 
 from sim.cli.compose import composed_scenario
 from sim.cost import cost_per_1m_usd
-from sim.cost.break_even import DAYS_PER_MONTH, Economics, break_even_tokens_per_day
+from sim.cost.break_even import Economics, break_even_tokens_per_day
 from sim.cost.capacity_curve import CapacityCurve
 from sim.cost.prices import api_price
 from sim.perf import kv_bytes_per_token, memory_plan, resolve_engine
 from sim.search import Answer, solve
 from sim.spec import GeneratorSpec, Scenario
 from sim.spec.workload import GammaArrivals, LognormalLengths, PoissonArrivals
+from sim.units import DAYS_PER_MONTH
 
 HERE = Path(__file__).parent
 FOUND_TO = 1.02

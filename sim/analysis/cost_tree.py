@@ -36,7 +36,7 @@ from sim.analysis.billing import billed_interval, gpu_of_pool
 from sim.analysis.energy import energy_j
 from sim.analysis.latency import answered_mask
 from sim.analysis.tiers import tiers_usd
-from sim.cost import covered_gpu_seconds, paid_gpu_seconds, usd_per_gpu_hour
+from sim.cost import committed_usd_per_hour, covered_gpu_seconds, paid_gpu_seconds, usd_per_gpu_hour
 from sim.cost.api_terms import contract_terms
 from sim.record.result import Result, holds
 from sim.spec import Scenario
@@ -45,12 +45,14 @@ from sim.units import GIB, HOURS_PER_MONTH, JOULES_PER_KWH, SECONDS_PER_HOUR
 BUSY_PARTS = (
     "prompt tokens", "output tokens", "recomputed after preemption", "retries and abandoned work", "background work",
 )  # fmt: skip
-ON_TOP = ("overhead", "safety passes")
-"""Nodes that are a share of compute."""
+ON_TOP = ("overhead", "safety passes", "host memory for KV")
+"""Nodes that grow with compute."""
 FIXED = ("evaluation and batch", "engineering", "commitment")
 """Nodes that do not grow with volume."""
 BY_VOLUME = ("api", "power", "storage of traces and logs", "egress")
 """Nodes that do; compute grows by whole replicas."""
+EITHER_WAY = ("storage of traces and logs", "egress")
+"""Of these, what is paid whoever answers."""
 TIME_PARTS = ("idle", "cold start", "draining", "dead", "unused GPUs")
 
 
@@ -145,12 +147,12 @@ def _commitment(result: Result, end_s: float) -> list[CostNode]:
     if spec is None:
         return []
     usd = usd_per_gpu_hour(scenario.gpu, "on_demand", scenario.cost) / SECONDS_PER_HOUR
+    paid = CostNode("committed GPUs", committed_usd_per_hour(scenario) * end_s / SECONDS_PER_HOUR)
     mine = result.replicas[
         holds(result.replicas["gpu"], scenario.gpu.name) & holds(result.replicas["market"], "on_demand")
     ]
     start_s, stop_s = billed_interval(mine, result.end_s, end_s)
     covered_s = covered_gpu_seconds(start_s, stop_s, mine["gpus"].to_numpy(dtype=float), spec.gpus)
-    paid = CostNode("committed GPUs", spec.gpus * end_s * usd * (1 - spec.discount()))
     return [CostNode.of("commitment", [paid, CostNode("on-demand hours that it covers", -covered_s * usd)])]
 
 

@@ -1,7 +1,8 @@
 """From a run to the decision: this fleet against every API that sells its model, at this run's traffic.
 
 What both cost at the traffic that was simulated is certain: the fleet's month is the bill (``cost.window.usd_per_month``),
-the API's month is its price of the same tokens, prompts included. What they cost at another volume needs the fleet's
+the API's month is its price of the same tokens, prompts included, under the terms of its contract, and what is paid whoever
+answers (storage of logs, egress, GPUs committed to). What they cost at another volume needs the fleet's
 capacity within the SLO: only a search knows it (``summary["capacity"]``), and without one there is no break-even. The
 capacity curve's own points were simulated; between them, and beyond the largest, it is a closed form, and said to be one.
 """
@@ -14,13 +15,14 @@ from typing import Any
 
 from sim.analysis.ranges import Spread, ranges_of
 from sim.analysis.sensitivity import Screening, Swing
-from sim.cost import gpus_per_replica, instances_needed
-from sim.cost.break_even import DAYS_PER_MONTH, Economics, break_even_tokens_per_day
+from sim.cost import committed_usd_per_hour, gpus_per_replica, instances_needed
+from sim.cost.api_terms import ApiMonth, effective_usd_per_1m
+from sim.cost.break_even import Economics, break_even_tokens_per_day
 from sim.cost.capacity_curve import CapacityCurve
-from sim.cost.prices import ApiPrice
-from sim.cost.sold_as import offered_by, sold_as
+from sim.cost.sold_as import offers_of
 from sim.spec import Scenario
-from sim.units import HOURS_PER_MONTH, TOKENS_PER_MILLION
+from sim.spec.gateway.answers import ApiSpec
+from sim.units import DAYS_PER_MONTH, HOURS_PER_MONTH, SECONDS_PER_HOUR, TOKENS_PER_MILLION
 
 TIE = 0.005
 """Dollars closer than this share are a tie: less than what a search's tolerance moves them by."""
@@ -47,17 +49,26 @@ class OtherVolumes:
 class Decision:
     """One API beside the fleet, at one run's traffic."""
 
-    api: ApiPrice
+    name: str
+    """The provider's."""
+    api: ApiSpec
     home_usd_per_month: float
     """The bill."""
     api_usd_per_month: float
-    """The same tokens at the API's list price, prompts uncached."""
+    """The same tokens at the API's price, and what is paid either way."""
+    either_way_usd_per_month: float
+    """Of both: storage of logs, egress, GPUs committed to."""
     today_tokens_per_day: float
     """Output tokens a day."""
     holds: bool
     """Whether the fleet meets its SLO; if not it is no alternative, whatever it costs."""
     other_volumes: OtherVolumes | None
     """None where no capacity was searched."""
+
+    @property
+    def model(self) -> str:
+        """The provider's name of the model."""
+        return (self.api.model or self.name).removeprefix(f"{self.name}/")
 
     @property
     def cheaper(self) -> str:
@@ -69,12 +80,13 @@ class Decision:
     def as_dict(self) -> dict[str, Any]:
         """The facts of the decision, for ``answer.json``; a break-even of None = at no volume."""
         facts: dict[str, Any] = {
-            "provider": self.api.provider,
-            "model": self.api.model,
+            "provider": self.name,
+            "model": self.model,
             "cheaper": self.cheaper,
             "self_host_meets_slo": self.holds,
             "self_host_usd_per_month": self.home_usd_per_month,
             "api_usd_per_month": self.api_usd_per_month,
+            "either_way_usd_per_month": self.either_way_usd_per_month,
             "output_tokens_per_day": self.today_tokens_per_day,
         }
         found = self.other_volumes
@@ -93,26 +105,39 @@ class Decision:
 def decide(scenario: Scenario, summary: Mapping[str, Any]) -> list[Decision]:
     """One decision for each provider that sells the run's model or that its gateway states, cheapest first; empty when there
     is none, or the run delivered nothing."""
-    window, tokens = summary["cost"]["window"], summary["tokens"]
+    window = summary["cost"]["window"]
     volume = window.get("output_tokens_per_day")
     if not volume or summary["slo"]["verdict"] == "overloaded":
         return []
     found = []
-    stated = [offered_by(name, spec) for name, spec in scenario.gateway.apis.items()]
-    for api in [*sold_as(scenario.model.name, scenario.cost.price_folder), *stated]:
-        api_usd = api.bill_usd(window["input_tokens_per_day"], volume) * DAYS_PER_MONTH
-        decision = Decision(
-            api, window["usd_per_month"], api_usd, volume, summary["slo"]["holds"],
-            _other_volumes(scenario, summary, api, tokens["input"] / tokens["output"]),
+    for name, spec in offers_of(scenario):
+        month = api_month(scenario, summary, spec)
+        either_way = month.by_volume_usd + month.fixed_usd
+        found.append(
+            Decision(
+                name, spec, window["usd_per_month"], month.usd(), either_way, volume, summary["slo"]["holds"],
+                _other_volumes(scenario, summary, month),
+            )
         )  # fmt: skip
-        found.append(decision)
     return sorted(found, key=lambda one: one.api_usd_per_month)
 
 
-def _other_volumes(
-    scenario: Scenario, summary: Mapping[str, Any], api: ApiPrice, input_per_output: float
-) -> OtherVolumes | None:
-    numbers = economics(scenario, summary, api, input_per_output)
+def api_month(scenario: Scenario, summary: Mapping[str, Any], spec: ApiSpec) -> ApiMonth:
+    """The month of the tokens that a run answered, had ``spec`` answered them all."""
+    window = summary["cost"]["window"]
+    read, written = _tokens_a_month(window)
+    for_prompts, for_answers = effective_usd_per_1m(spec, read / _requests_a_month(summary))
+    return ApiMonth(
+        spec,
+        listed_usd=(read * for_prompts + written * for_answers) / TOKENS_PER_MILLION,
+        tokens=read + written * spec.output_tokens_factor,
+        by_volume_usd=window["either_way_usd_per_month"],
+        fixed_usd=committed_usd_per_hour(scenario) * HOURS_PER_MONTH,
+    )
+
+
+def _other_volumes(scenario: Scenario, summary: Mapping[str, Any], month: ApiMonth) -> OtherVolumes | None:
+    numbers = economics(scenario, summary, month)
     if numbers is None:
         return None
     answered = max(summary["requests"]["completed"] + summary["requests"]["escalated"], 1)
@@ -124,29 +149,81 @@ def _other_volumes(
     )
 
 
-def economics(
-    scenario: Scenario, summary: Mapping[str, Any], api: ApiPrice, input_per_output: float
-) -> Economics | None:
-    """The comparison at every volume, from the month that was simulated: its price of a GPU-hour is the one that gives the
-    bill's compute at today's replicas. None where no capacity is known, or a fleet does not grow by equal replicas."""
+def economics(scenario: Scenario, summary: Mapping[str, Any], month: ApiMonth) -> Economics | None:
+    """The comparison with an API at every volume, from the month that was simulated: its price of a GPU-hour is the one
+    that gives the bill's compute at today's replicas. None where no capacity is known, or a fleet does not grow by equal
+    replicas."""
     capacity, window = summary.get("capacity"), summary["cost"]["window"]
     held = [(p["replicas"], p["output_tokens_per_day"]) for p in capacity or () if p["holds"]]
-    unequal = scenario.fleet.pools or scenario.autoscaler.kind != "none" or scenario.cost.commitment is not None
+    unequal = scenario.fleet.pools or scenario.autoscaler.kind != "none"
     if not held or unequal or not window["compute_usd_per_month"]:
         return None
     gpus, sold = gpus_per_replica(scenario.engine), scenario.gpu.price.instance_gpus
     gpu_hours = instances_needed(scenario.fleet.replicas, gpus, sold) * sold * HOURS_PER_MONTH
-    compute, volume = window["compute_usd_per_month"], window["output_tokens_per_day"]
     missed = [(p["replicas"], p["output_tokens_per_day"]) for p in capacity or () if not p["holds"]]
-    return Economics(
-        capacity=CapacityCurve.of(held, missed),
-        usd_per_gpu_hour=compute / gpu_hours,
-        gpus_per_replica=gpus,
+    return _numbers(
+        scenario, summary, month, capacity=CapacityCurve.of(held, missed), gpu_hours=gpu_hours, gpus_per_replica=gpus,
         instance_gpus=sold,
+    )  # fmt: skip
+
+
+def economics_as_it_stands(scenario: Scenario, summary: Mapping[str, Any], month: ApiMonth) -> Economics:
+    """The comparison with an API at today's volume, of any fleet: all of it is one replica that carries today's load."""
+    volume = summary["cost"]["window"]["output_tokens_per_day"]
+    gpus = max(round(summary["fleet"]["gpus_mean"]), 1)
+    gpu_hours = summary["fleet"]["gpus_mean"] * HOURS_PER_MONTH
+    return _numbers(
+        scenario, summary, month, capacity=CapacityCurve.of([(1, volume)]), gpu_hours=gpu_hours, gpus_per_replica=gpus,
+        instance_gpus=gpus,
+    )  # fmt: skip
+
+
+def _numbers(
+    scenario: Scenario, summary: Mapping[str, Any], month: ApiMonth, *, capacity: CapacityCurve, gpu_hours: float,
+    gpus_per_replica: int, instance_gpus: int,
+) -> Economics:  # fmt: skip
+    window = summary["cost"]["window"]
+    compute, volume = window["compute_usd_per_month"], window["output_tokens_per_day"]
+    bought = api_months(scenario, window)
+    alone = window["by_volume_usd_per_month"] - window["either_way_usd_per_month"] - sum(one.usd() for one in bought)
+    commitment, usd_per_gpu_hour = scenario.cost.commitment, compute / gpu_hours
+    committed = commitment.gpus if commitment is not None else 0
+    usd_per_hour = committed_usd_per_hour(scenario)
+    read, written = _tokens_a_month(window)
+    for_prompts, for_answers = effective_usd_per_1m(month.spec, read / _requests_a_month(summary))
+    factor = month.listed_usd / (read * for_prompts + written * for_answers) * TOKENS_PER_MILLION
+    return Economics(
+        capacity=capacity,
+        usd_per_gpu_hour=usd_per_gpu_hour,
+        gpus_per_replica=gpus_per_replica,
+        instance_gpus=instance_gpus,
         on_top_fraction=window["on_top_usd_per_month"] / compute,
-        fixed_usd_per_month=window["fixed_usd_per_month"],
-        usd_per_1m_output_tokens=window["by_volume_usd_per_month"] / (volume * DAYS_PER_MONTH) * TOKENS_PER_MILLION,
-        input_per_output=input_per_output,
-        api_input_usd_per_1m=api.input_usd_per_1m,
-        api_output_usd_per_1m=api.output_usd_per_1m,
+        committed_gpus=committed,
+        committed_usd_per_hour=usd_per_hour,
+        fixed_usd_per_month=window["fixed_usd_per_month"] - window["commitment_usd_per_month"],
+        usd_per_1m_output_tokens=max(alone, 0.0) / written * TOKENS_PER_MILLION,
+        either_way_usd_per_1m_output_tokens=window["either_way_usd_per_month"] / written * TOKENS_PER_MILLION,
+        bought=bought,
+        today_tokens_per_day=volume,
+        input_per_output=read / written,
+        api_input_usd_per_1m=for_prompts * factor,
+        api_output_usd_per_1m=for_answers * factor,
+        contract=month if month.spec.has_terms else None,
     )
+
+
+def api_months(scenario: Scenario, window: Mapping[str, Any]) -> tuple[ApiMonth, ...]:
+    """What ``window`` says that the scenario's own APIs billed, as months of today's traffic."""
+    return tuple(
+        ApiMonth(scenario.gateway.apis[name], bill["listed_usd_per_month"], bill["tokens_per_month"])
+        for name, bill in (window.get("apis") or {}).items()
+    )
+
+
+def _tokens_a_month(window: Mapping[str, Any]) -> tuple[float, float]:
+    return window["input_tokens_per_day"] * DAYS_PER_MONTH, window["output_tokens_per_day"] * DAYS_PER_MONTH
+
+
+def _requests_a_month(summary: Mapping[str, Any]) -> float:
+    answered = summary["requests"]["completed"] + summary["requests"]["escalated"]
+    return float(answered * HOURS_PER_MONTH * SECONDS_PER_HOUR / summary["cost"]["window"]["window_s"])

@@ -17,7 +17,7 @@ either side: the middle is each one's median, wherever in its range it lies.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -93,34 +93,58 @@ class Ranges:
 
     def break_even(self) -> Spread:
         """Over joint draws of all inputs: where 90 % of the break-even volumes lie."""
-        random, k = stream(0, "analysis", "ranges"), len(self.inputs)
-        strata = random.permuted(np.tile(np.arange(DRAWS), (k, 1)), axis=1).T  # a Latin hypercube: each stratum once
-        draws = (strata + random.random((DRAWS, k))) / DRAWS
-        today, volumes, at_home = self.today_tokens_per_day, [], 0
-        for draw in draws:
-            numbers = self.at({one.name: _quantile(one, u) for one, u in zip(self.inputs, draw.tolist(), strict=True)})
-            volume = break_even_tokens_per_day(numbers)
-            volumes.append(math.inf if volume is None else volume)
-            at_home += numbers.self_host_usd_per_month(today) <= numbers.api_usd_per_month(today)
-        low, high = np.quantile(volumes, [0.05, 0.95], method="inverted_cdf").tolist()
-        never = sum(map(math.isinf, volumes))
-        return Spread(_finite(low), _finite(high), never / DRAWS, at_home / DRAWS)
+        today = self.today_tokens_per_day
+
+        def at(draw: Mapping[str, float]) -> tuple[float | None, bool]:
+            numbers = self.at(draw)
+            at_home = numbers.self_host_usd_per_month(today) <= numbers.api_usd_per_month(today)
+            return break_even_tokens_per_day(numbers), at_home
+
+        return spread_of(self.inputs, at)
+
+
+def spread_of(
+    inputs: Sequence[Uncertain], answer: Callable[[Mapping[str, float]], tuple[float | None, bool]]
+) -> Spread:
+    """Over ``DRAWS`` joint draws of ``inputs``; ``answer`` says of one where it breaks even (None: nowhere), and whether
+    home is cheaper at today's volume."""
+    random, k = stream(0, "analysis", "ranges"), len(inputs)
+    strata = random.permuted(np.tile(np.arange(DRAWS), (k, 1)), axis=1).T  # a Latin hypercube: each stratum once
+    draws = (strata + random.random((DRAWS, k))) / DRAWS
+    volumes, at_home = [], 0
+    for draw in draws:
+        volume, cheaper = answer({one.name: _quantile(one, u) for one, u in zip(inputs, draw.tolist(), strict=True)})
+        volumes.append(math.inf if volume is None else volume)
+        at_home += cheaper
+    low, high = np.quantile(volumes, [0.05, 0.95], method="inverted_cdf").tolist()
+    never = sum(map(math.isinf, volumes))
+    return Spread(_finite(low), _finite(high), never / DRAWS, at_home / DRAWS)
+
+
+def price_inputs(scenario: Scenario, numbers: Economics) -> tuple[Uncertain, Uncertain, Uncertain]:
+    """What can be priced again without another run: the GPU, the overhead, the API."""
+    low, _, high = price_factors(scenario)
+    usd, stated = numbers.usd_per_gpu_hour, numbers.on_top_fraction
+    return (
+        Uncertain("GPU price", usd * low, usd, usd * high, "spread of checked offers"),
+        Uncertain("overhead", min(OVERHEAD[0], stated), stated, max(OVERHEAD[1], stated), "20-40 % of compute"),
+        Uncertain("API price", *API_PRICE, "list prices move, mostly down"),
+    )
 
 
 def ranges_of(
     scenario: Scenario, numbers: Economics, prompt: float, answer: float, today_tokens_per_day: float
 ) -> Ranges:
     """``numbers`` with the stated ranges; ``prompt`` and ``answer`` are mean tokens of a request."""
-    low, _, high = price_factors(scenario)
-    usd, stated = numbers.usd_per_gpu_hour, numbers.on_top_fraction
+    gpu_price, overhead, api_price = price_inputs(scenario, numbers)
     steady = steady_replica(scenario, prompt, answer)
     read_s, write_s = steady.s_per_input_token * prompt, steady.s_per_output_token * answer
     inputs = (
-        Uncertain("GPU price", usd * low, usd, usd * high, "spread of checked offers"),
+        gpu_price,
         Uncertain("replica speed", 1 - STEP_TIME_ERROR, 1.0, 1 + STEP_TIME_ERROR, "model error"),
-        Uncertain("overhead", min(OVERHEAD[0], stated), stated, max(OVERHEAD[1], stated), "20-40 % of compute"),
+        overhead,
         Uncertain("context", *CONTEXT, "prompt tokens per answer token, as a factor"),
-        Uncertain("API price", *API_PRICE, "list prices move, mostly down"),
+        api_price,
     )
     return Ranges(numbers, read_s / (read_s + write_s), today_tokens_per_day, inputs)
 

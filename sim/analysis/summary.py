@@ -36,7 +36,7 @@ from sim.analysis.attribution import why_missed
 from sim.analysis.billing import billed_interval
 from sim.analysis.by_label import by_label
 from sim.analysis.closed_formula import closed_formula
-from sim.analysis.cost_tree import BY_VOLUME, FIXED, ON_TOP, CostNode, per_month, price, window_s
+from sim.analysis.cost_tree import BY_VOLUME, EITHER_WAY, FIXED, ON_TOP, CostNode, per_month, price, window_s
 from sim.analysis.energy import energy_figures
 from sim.analysis.features import feature_figures
 from sim.analysis.handovers import handovers
@@ -46,9 +46,10 @@ from sim.analysis.latency import answered_mask, latency_table, measured_requests
 from sim.analysis.ranks import rank_figures
 from sim.analysis.slo import good_mask
 from sim.analysis.tiers import lower_figures, tier_figures
-from sim.record.result import OUTCOMES, Result
+from sim.cost.api_terms import TERMS
+from sim.record.result import OUTCOMES, Result, holds
 from sim.spec import Slo
-from sim.units import SECONDS_PER_DAY, SECONDS_PER_HOUR, TOKENS_PER_MILLION
+from sim.units import DAYS_PER_MONTH, SECONDS_PER_DAY, SECONDS_PER_HOUR, TOKENS_PER_MILLION
 
 SCHEMA_VERSION = 1
 
@@ -266,7 +267,7 @@ def cost_numbers(
 
 def window_numbers(
     result: Result, tree: CostNode | None, good: np.ndarray, measured: pd.DataFrame
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """``cost.window``: ``cost_numbers`` of the window of arrivals, which ``tree`` is the price of (None where it is empty);
     the month in which it repeats, by what moves it; and its volume, tokens of answers a day."""
     seconds = window_s(result)
@@ -286,7 +287,29 @@ def window_numbers(
         "compute_usd_per_month": usd("compute"),
         "on_top_usd_per_month": usd(*ON_TOP),
         "fixed_usd_per_month": usd(*FIXED),
+        "commitment_usd_per_month": usd("commitment"),
         "by_volume_usd_per_month": usd(*BY_VOLUME),
+        "either_way_usd_per_month": usd(*EITHER_WAY),
         "output_tokens_per_day": float(answers.sum()) / days,
         "input_tokens_per_day": float(prompts.sum()) / days,
+        **_api_months(result, monthly, days),
+    }
+
+
+def _api_months(result: Result, monthly: CostNode, days: float) -> dict[str, Any]:
+    """``apis``: what each provider bills a month, at list prices and under its contract; nothing where there is none."""
+    bills = monthly.find("api")
+    if bills is None:
+        return {}
+    requests = result.requests
+    tokens = (requests["input_tokens"] + requests["output_tokens"]).to_numpy(dtype=float)
+    return {
+        "apis": {
+            bill.name: {
+                "usd_per_month": bill.usd,
+                "listed_usd_per_month": math.fsum(part.usd for part in bill.children if part.name not in TERMS),
+                "tokens_per_month": float(tokens[holds(requests["pool"], bill.name)].sum()) / days * DAYS_PER_MONTH,
+            }
+            for bill in bills.children
+        }
     }

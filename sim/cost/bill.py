@@ -79,6 +79,14 @@ def fleet_usd_per_hour(scenario: Scenario) -> float:
     return total * (1.0 + scenario.cost.overhead_fraction)
 
 
+def committed_usd_per_hour(scenario: Scenario) -> float:
+    """US dollars per hour of the GPUs that ``cost.commitment`` reserves, paid whether or not they run; 0 without one."""
+    spec = scenario.cost.commitment
+    if spec is None:
+        return 0.0
+    return spec.gpus * usd_per_gpu_hour(scenario.gpu, "on_demand", scenario.cost) * (1 - spec.discount())
+
+
 def paid_gpu_seconds(start_s: np.ndarray, stop_s: np.ndarray, gpus_per_replica: int, instance_gpus: int) -> float:
     """GPU-seconds paid for by replicas billed from ``start_s`` to ``stop_s`` (one entry a replica) that share
     instances: the integral over time of whole instances times ``instance_gpus``."""

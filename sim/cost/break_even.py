@@ -1,13 +1,15 @@
 """Self-host or API: dollars a month over daily volume, and where the lines cross.
 
-    API       volume x (output price + prompt tokens per output token x input price)
-    self-host machines(replicas(volume)) x 730 h x (1 + on top) + fixed $ a month + volume x $ per output token
+    API       volume x (output price + prompt tokens per output token x input price), its contract's terms, volume x what
+              is paid either way, GPUs committed to
+    self-host machines(replicas(volume)) x 730 h x (1 + on top) + commitment + fixed $ a month
+              + volume x ($ per output token + what is paid either way) + APIs that a hybrid buys from
 
 ``replicas(volume)`` is the capacity curve's: what was simulated within the SLO, never an assumed utilisation.
-``machines`` are whole instances (``sim.cost.bill``). "On top" is what is stated as a share of compute (overhead, safety),
-"fixed" what does not grow with volume (engineers, evaluation), the last term what does (storage, egress, a hybrid's API).
-Volumes are output tokens a day. Left out: volume discounts, rate limits, migration, and that a model at home may differ in
-quality from one behind an API.
+``machines`` are whole instances (``sim.cost.bill``). "On top" is what grows with compute (overhead, safety), "fixed" what
+does not grow with volume (engineers, evaluation), "either way" what is paid whoever answers (storage of logs, egress). A
+commitment is paid either way too, and takes what it covers off the machines. Volumes are output tokens a day. Left out:
+rate limits, migration, and that a model at home may differ in quality from one behind an API.
 """
 
 from __future__ import annotations
@@ -17,12 +19,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from scipy.optimize import brentq
+
+from sim.cost.api_terms import ApiMonth, contract_terms
 from sim.cost.bill import instances_needed
 from sim.cost.capacity_curve import CapacityCurve
 from sim.errors import ConfigError
-from sim.units import HOURS_PER_MONTH, TOKENS_PER_MILLION
+from sim.units import DAYS_PER_MONTH, HOURS_PER_MONTH, TOKENS_PER_MILLION
 
-DAYS_PER_MONTH = HOURS_PER_MONTH / 24
+_MOST_TOKENS = 1e18
+"""A day; no volume is sought beyond."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,13 +43,23 @@ class Economics:
     """GPUs that are sold together."""
     on_top_fraction: float = 0.0
     """Overhead and safety as a share of compute."""
+    committed_gpus: int = 0
+    committed_usd_per_hour: float = 0.0
+    """Of all GPUs that are committed to, whether or not they run."""
     fixed_usd_per_month: float = 0.0
     usd_per_1m_output_tokens: float = 0.0
-    """What grows with volume at home: storage, egress, a hybrid's API."""
+    """What grows with volume at home alone: power."""
+    either_way_usd_per_1m_output_tokens: float = 0.0
+    """What is paid whoever answers: storage of logs, egress."""
+    bought: tuple[ApiMonth, ...] = ()
+    """What a hybrid buys from APIs at ``today_tokens_per_day``."""
+    today_tokens_per_day: float = 1.0
     input_per_output: float = 4.0
     """Prompt tokens per output token."""
     api_input_usd_per_1m: float = 0.0
     api_output_usd_per_1m: float = 0.0
+    contract: ApiMonth | None = None
+    """The API's month at ``today_tokens_per_day`` where it has terms (minimum spend, discounts); None: list prices."""
 
     def __post_init__(self) -> None:
         for name in ("usd_per_gpu_hour", "on_top_fraction", "fixed_usd_per_month", "input_per_output"):
@@ -54,11 +70,20 @@ class Economics:
         """Dollars a month of ``replicas`` at home that serve ``tokens_per_day``."""
         instances = instances_needed(replicas, self.gpus_per_replica, self.instance_gpus)
         compute = instances * self.instance_gpus * self.usd_per_gpu_hour * HOURS_PER_MONTH
-        return compute * (1 + self.on_top_fraction) + self.fixed_usd_per_month + self.by_volume_usd_per_month(tokens_per_day)
+        covered = min(replicas * self.gpus_per_replica, self.committed_gpus) * self.usd_per_gpu_hour * HOURS_PER_MONTH
+        machines = compute * (1 + self.on_top_fraction) + self.committed_usd_per_month - covered
+        return machines + self.fixed_usd_per_month + self.by_volume_usd_per_month(tokens_per_day)
+
+    @property
+    def committed_usd_per_month(self) -> float:
+        """Dollars a month of the GPUs committed to."""
+        return self.committed_usd_per_hour * HOURS_PER_MONTH
 
     def by_volume_usd_per_month(self, tokens_per_day: float) -> float:
         """Dollars a month of what grows with volume at home, machines apart."""
-        return tokens_per_day * DAYS_PER_MONTH * self.usd_per_1m_output_tokens / TOKENS_PER_MILLION
+        per_1m = self.usd_per_1m_output_tokens + self.either_way_usd_per_1m_output_tokens
+        times = tokens_per_day / self.today_tokens_per_day
+        return _a_month(tokens_per_day, per_1m) + math.fsum(one.usd(times) for one in self.bought)
 
     def self_host_usd_per_month(self, tokens_per_day: float) -> float:
         """Dollars a month of the fewest replicas that carry ``tokens_per_day``; nothing for no traffic."""
@@ -68,8 +93,32 @@ class Economics:
 
     def api_usd_per_month(self, tokens_per_day: float) -> float:
         """Dollars a month at the API."""
-        per_1m = self.api_output_usd_per_1m + self.input_per_output * self.api_input_usd_per_1m
-        return tokens_per_day * DAYS_PER_MONTH * per_1m / TOKENS_PER_MILLION
+        usd = _a_month(tokens_per_day, self.api_output_usd_per_1m + self.input_per_output * self.api_input_usd_per_1m)
+        if self.contract is not None:
+            tokens = self.contract.tokens * tokens_per_day / self.today_tokens_per_day
+            usd += math.fsum(contract_terms(self.contract.spec, usd, tokens, 1.0).values())
+        return usd + _a_month(tokens_per_day, self.either_way_usd_per_1m_output_tokens) + self.committed_usd_per_month
+
+    def crossing_tokens_per_day(self, replicas: int) -> float | None:
+        """The least volume at which ``replicas`` at home, were they to carry it, cost no more than the API; None: there is
+        none, the API costs less than what grows with volume at home."""
+
+        def saved(tokens_per_day: float) -> float:
+            return self.api_usd_per_month(tokens_per_day) - self.fleet_usd_per_month(replicas, tokens_per_day)
+
+        low, high = 0.0, 1.0
+        while saved(high) < 0:
+            low, high = high, high * 4
+            if high > _MOST_TOKENS:
+                return None
+        if saved(low) >= 0:
+            return low
+        return float(brentq(saved, low, high, xtol=1e-9, rtol=1e-14))
+
+
+def _a_month(tokens_per_day: float, usd_per_1m: float) -> float:
+    usd: float = tokens_per_day * DAYS_PER_MONTH * usd_per_1m / TOKENS_PER_MILLION
+    return usd
 
 
 def break_even_tokens_per_day(numbers: Economics, *, most_replicas: int = 100_000) -> float | None:
@@ -78,7 +127,8 @@ def break_even_tokens_per_day(numbers: Economics, *, most_replicas: int = 100_00
 
     Whole replicas make the cost at home a staircase, which crosses the API's line several times. At a step's foot one more
     replica has just been bought, so the feet decide. A replica of a larger fleet carries no less, so that from the first
-    foot at which home is cheaper on it stays cheaper; the crossing lies on the flat part before that foot.
+    foot at which home is cheaper on it stays cheaper (a contract's discounts may turn that round: it is looked at 1, 2, 4,
+    ... replicas up to the most); the crossing lies on the flat part before that foot.
     """
 
     def foot(n: int) -> bool:
@@ -86,17 +136,24 @@ def break_even_tokens_per_day(numbers: Economics, *, most_replicas: int = 100_00
         volume = numbers.capacity.load(n)
         return numbers.fleet_usd_per_month(n + 1, volume) <= numbers.api_usd_per_month(volume)
 
-    high = 1
-    while not foot(high):
-        high *= 2
-        if high > most_replicas:
+    if numbers.contract is None:
+        high = 1
+        while not foot(high):
+            high *= 2
+            if high > most_replicas:
+                return None
+        low = high // 2  # the foot of 0 replicas is never cheaper
+    else:
+        doublings = [2**k for k in range(most_replicas.bit_length())]
+        low = max((n for n in doublings if not foot(n)), default=0)
+        high = max(2 * low, 1)
+        if high > doublings[-1]:
             return None
-    low = high // 2  # the foot of 0 replicas is never cheaper
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if foot(middle) else (middle, high)
-    per_token = numbers.api_usd_per_month(1.0) - numbers.by_volume_usd_per_month(1.0)
-    return max(numbers.fleet_usd_per_month(high, 0.0) / per_token, numbers.capacity.load(low))
+    crossing = numbers.crossing_tokens_per_day(high)
+    return None if crossing is None else max(crossing, numbers.capacity.load(low))
 
 
 @dataclass(frozen=True)

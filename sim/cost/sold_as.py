@@ -4,10 +4,10 @@ A later release of the same shape stands for the preset where its own is no long
 
 from __future__ import annotations
 
-from datetime import date
 from pathlib import Path
 
 from sim.cost.prices import ApiPrice, api_prices
+from sim.spec import Scenario
 from sim.spec.gateway.answers import ApiSpec
 
 SOLD_AS: dict[str, tuple[str, ...]] = {
@@ -36,15 +36,28 @@ def sold_as(model: str, folder: str | Path | None = None) -> list[ApiPrice]:
     return [row for row in api_prices(folder) if row.model in names]
 
 
-def offered_by(name: str, spec: ApiSpec) -> ApiPrice:
-    """A provider that the gateway states, as a row of the table: another model, or a contract of one's own."""
-    try:
-        day = date.fromisoformat(spec.date)
-    except ValueError:
-        day = date.min
-    cached = spec.input_usd_per_1m if spec.cached_input_usd_per_1m is None else spec.cached_input_usd_per_1m
-    return ApiPrice(
-        provider=name, model=spec.model or name, weights="unknown", input_usd_per_1m=spec.input_usd_per_1m,
-        cached_input_usd_per_1m=cached, output_usd_per_1m=spec.output_usd_per_1m, context_tokens=spec.context_window,
-        long_context_tiers="", date=day, source=spec.source or "stated in the configuration",
-    )  # fmt: skip
+def offers_of(scenario: Scenario) -> list[tuple[str, ApiSpec]]:
+    """Every API that answers for the scenario's model, by name: those that its gateway states, contracts of one's own among
+    them, then the rows of the dated table that are not among these."""
+    found = list(scenario.gateway.apis.items())
+    taken = {spec.model for _, spec in found}
+    sold = sold_as(scenario.model.name, scenario.cost.price_folder)
+    for row in sold:
+        alone = sum(other.provider == row.provider for other in sold) == 1
+        name = row.provider if alone else f"{row.provider}/{row.model.rpartition('/')[2]}"
+        if f"{row.provider}/{row.model}" not in taken and name not in scenario.gateway.apis:
+            found.append((name, as_api(row)))
+    return found
+
+
+def as_api(row: ApiPrice) -> ApiSpec:
+    """A row of the price table as a provider. Its latencies are the stated assumptions of ``ApiSpec``: none is published."""
+    return ApiSpec(
+        model=f"{row.provider}/{row.model}",
+        input_usd_per_1m=row.input_usd_per_1m,
+        cached_input_usd_per_1m=row.cached_input_usd_per_1m,
+        output_usd_per_1m=row.output_usd_per_1m,
+        context_window=row.context_tokens,
+        source=row.source,
+        date=row.date.isoformat(),
+    )

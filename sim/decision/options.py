@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from sim.cost.prices import ApiPrice
-from sim.cost.sold_as import sold_as
+from sim.cost.sold_as import offers_of
 from sim.spec import FleetSpec, Scenario
 from sim.spec.autoscaler import NoAutoscaler
 from sim.spec.gateway import GatewaySpec
@@ -45,40 +44,21 @@ def has_machines(scenario: Scenario) -> bool:
 
 
 def api_options(scenario: Scenario) -> list[Option]:
-    """Each API that the gateway states, and each that sells the model in the dated table, alone: no machine at home."""
-    stated = scenario.gateway.apis
-    found = list(stated.items())
-    taken = {spec.model for spec in stated.values()}
-    sold = sold_as(scenario.model.name, scenario.cost.price_folder)
-    for row in sold:
-        alone = sum(other.provider == row.provider for other in sold) == 1
-        name = row.provider if alone else f"{row.provider}/{row.model.rpartition('/')[2]}"
-        if f"{row.provider}/{row.model}" not in taken and name not in stated:
-            found.append((name, api_of(row)))
-    return [Option(f"API {name}", api_alone(scenario, name, spec)) for name, spec in found]
-
-
-def api_of(row: ApiPrice) -> ApiSpec:
-    """A row of the price table as a provider. Its latencies are the stated assumptions of ``ApiSpec``: none is published."""
-    return ApiSpec(
-        model=f"{row.provider}/{row.model}",
-        input_usd_per_1m=row.input_usd_per_1m,
-        cached_input_usd_per_1m=row.cached_input_usd_per_1m,
-        output_usd_per_1m=row.output_usd_per_1m,
-        context_window=row.context_tokens,
-        source=f"{row.source}; latencies assumed",
-        date=row.date.isoformat(),
-    )
+    """Each API that answers for the scenario's model, alone: no machine at home."""
+    return [Option(f"API {name}", api_alone(scenario, name, spec)) for name, spec in offers_of(scenario)]
 
 
 def api_alone(scenario: Scenario, name: str, spec: ApiSpec) -> Scenario:
-    """``scenario`` answered by ``spec`` alone; of the gateway, users and timeouts stay."""
+    """``scenario`` answered by ``spec`` alone; of the gateway, users and timeouts stay. Nobody runs servers then: the
+    engineers and the GPU-hours of evaluation that are stated for those at home are not paid; logs, egress and GPUs that one
+    has committed to are."""
     gateway = scenario.gateway
     key = name.replace("/", "_")
     return replace(
         scenario,
         fleet=FleetSpec(replicas=0, min_replicas=0),
         autoscaler=NoAutoscaler(),
+        cost=replace(scenario.cost, engineers_fte=0.0, eval_gpu_hours_per_month=0.0),
         gateway=GatewaySpec(
             name=key,
             users=gateway.users,

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
 from typing import Any
 
-from sim.analysis.economics import TIE
+from sim.analysis.economics import TIE, api_months
 from sim.analysis.judge import verdict_words
-from sim.cost.prices import ApiPrice
-from sim.decision.break_even import BreakEven, find_break_even
+from sim.cost.api_terms import ApiMonth
+from sim.decision.break_even import BreakEven, find_break_evens
 from sim.decision.options import Kind, Option, has_machines
 from sim.errors import SimError
 from sim.search import Answer, ScenarioEvaluator, Solve, prefill_and_decode, solve
@@ -29,8 +28,8 @@ class Row:
     answer: Answer | None
     reason: str = ""
     risks: tuple[str, ...] = ()
-    break_even: BreakEven | None = None
-    """With the cheapest API that meets the SLO; None for an API, and where no API is compared."""
+    break_evens: tuple[BreakEven, ...] = ()
+    """With each API, the cheapest first; none for an API, and where no API is compared."""
 
     @property
     def name(self) -> str:
@@ -78,6 +77,7 @@ class Row:
             "on_top_usd_per_month": window.get("on_top_usd_per_month"),
             "by_volume_usd_per_month": window.get("by_volume_usd_per_month"),
             "compute_usd_per_month": window.get("compute_usd_per_month"),
+            "either_way_usd_per_month": window.get("either_way_usd_per_month"),
             "output_tokens_per_day": window.get("output_tokens_per_day"),
             **{f"{metric[:-2]}_p95_s": summary["latency"][metric]["p95"] for metric in P95S},
             "goodput_fraction": summary["goodput"]["fraction"],
@@ -89,12 +89,12 @@ class Row:
             "gpus_mean": summary["fleet"]["gpus_mean"],
             "gpus_max": summary["fleet"]["gpus_max"],
             "replicas": self.answer.point.replicas,
-            "break_even": None if self.break_even is None else self.break_even.as_dict(),
+            "break_evens": [one.as_dict() for one in self.break_evens],
         }
 
 
 def decide_options(options: Sequence[Option], on_row: Callable[[Row], None] = lambda row: None) -> list[Row]:
-    """Every option sized and priced, then each that stands at home set against the cheapest API; cheapest first, those that
+    """Every option sized and priced, then each that stands at home set against each API; cheapest first, those that
     miss the SLO after those that meet it."""
     solved = []
     for number, option in enumerate(options, start=1):
@@ -107,9 +107,11 @@ def decide_options(options: Sequence[Option], on_row: Callable[[Row], None] = la
             row = Row(option, None, str(error))
         solved.append((row, evaluate))
         on_row(row)
-    api = cheapest_api([row for row, _ in solved])
-    watch_of_this_job().part = "break-even"
-    rows = [_with_break_even(row, evaluate, api) for row, evaluate in solved]
+    apis = api_rows([row for row, _ in solved])
+    rows = []
+    for row, evaluate in solved:
+        watch_of_this_job().part = f"break-even of {row.name}"
+        rows.append(_with_break_evens(row, evaluate, apis))
     return sorted(rows, key=lambda row: (not row.holds, row.usd_per_month if math.isfinite(row.usd_per_month) else math.inf))
 
 
@@ -137,34 +139,31 @@ def risks_of(scenario: Scenario) -> tuple[str, ...]:
     return tuple(found)
 
 
-def cheapest_api(rows: Sequence[Row]) -> Row | None:
-    """The API alone with the least month among those that meet the SLO, else among all."""
-    apis = [row for row in rows if row.kind == "API" and math.isfinite(row.usd_per_month)]
-    return min(apis, key=lambda row: (not row.holds, row.usd_per_month), default=None)
+def api_rows(rows: Sequence[Row]) -> list[Row]:
+    """The APIs alone that ran, cheapest first, those that miss the SLO after the others. One of several providers in turn
+    has no one price, and is left out."""
+    apis = [row for row in rows if row.kind == "API" and math.isfinite(row.usd_per_month) and month_of(row) is not None]
+    return sorted(apis, key=lambda row: (not row.holds, row.usd_per_month))
 
 
-def _with_break_even(row: Row, evaluate: ScenarioEvaluator, api: Row | None) -> Row:
-    if row.answer is None or row.kind == "API" or api is None or api.answer is None:
+def month_of(row: Row) -> ApiMonth | None:
+    """What an API alone billed, as a month that can be asked of other volumes; None where not one provider answered."""
+    if row.answer is None:
+        return None
+    window = row.answer.summary["cost"]["window"]
+    months = api_months(row.answer.scenario, window)
+    if len(months) != 1:
+        return None
+    return replace(
+        months[0], by_volume_usd=window["either_way_usd_per_month"], fixed_usd=window["fixed_usd_per_month"]
+    )
+
+
+def _with_break_evens(row: Row, evaluate: ScenarioEvaluator, apis: Sequence[Row]) -> Row:
+    if row.answer is None or row.kind == "API":
         return row
-    found = find_break_even(row.answer, evaluate, price_of(api), api.name)
-    return replace(row, break_even=found)
-
-
-def price_of(api: Row) -> ApiPrice:
-    """What an API's month comes to a token, prompts at the price that their cached share leaves; per prompt token nothing
-    more, since its month holds them."""
-    assert api.answer is not None, "an API that ran has a month"
-    (spec,) = api.option.scenario.gateway.apis.values()
-    tokens = api.answer.summary["tokens"]
-    window = api.answer.summary["cost"]["window"]
-    listed = spec.input_usd_per_1m * tokens["input"] + spec.output_usd_per_1m * tokens["output"]
-    billed = window["usd_per_1m_output_tokens"] * tokens["output"]
-    share = billed / listed if listed > 0 else 1.0
-    return ApiPrice(
-        provider=api.name, model=spec.model, weights="", input_usd_per_1m=spec.input_usd_per_1m * share,
-        cached_input_usd_per_1m=spec.input_usd_per_1m * share, output_usd_per_1m=spec.output_usd_per_1m * share,
-        context_tokens=spec.context_window, long_context_tiers="", date=_day(spec.date), source=spec.source,
-    )  # fmt: skip
+    months = [(api.name, month) for api in apis if (month := month_of(api)) is not None]
+    return replace(row, break_evens=find_break_evens(row.answer, evaluate, months))
 
 
 def answer_words(rows: Sequence[Row]) -> str:
@@ -186,9 +185,3 @@ def answer_words(rows: Sequence[Row]) -> str:
         words += f"; cheaper but missing the SLO: {', '.join(failing)}"
     return words + "."
 
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        return date.min

@@ -1,7 +1,6 @@
 """``ApiProvider``: a pool that is not ours. It answers by distributions and sends a bill. Plain code without a clock.
 
-    bill = (fresh input x p_in + cached input x p_cached + output x p_out) x peak factor
-           + (input + output) x (guardrail + logging)                           all prices per 1M tokens
+    bill = ``sim.cost.api_terms.call_usd`` of each call
     TTFT ~ lognormal(median, p95); duration = TTFT + (output - 1) / rate, rate ~ lognormal(median, 5th percentile)
 
 Rate limits are token buckets of one minute's allowance; a refusal is a 429 with Retry-After. Limits count the prompt; what
@@ -16,13 +15,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sim.cost.api_terms import call_usd
 from sim.gateway.admission import TokenBucket
 from sim.gateway.request import Failure, RequestView
 from sim.spec.gateway.answers import ApiSpec
-from sim.units import SECONDS_PER_HOUR, TOKENS_PER_MILLION
 
 _Z95 = 1.6448536269514722
-_HOURS_PER_DAY = 24.0
 _ERROR_S = 0.1
 """A 5xx or 429 takes about so long to come back, s."""
 
@@ -82,35 +80,13 @@ class ApiProvider:
         served_s = spec.ttft_p50_s * math.exp(z_ttft * math.log(spec.ttft_p95_s / spec.ttft_p50_s) / _Z95)
         ttft_s = spec.region_latency_s + served_s
         rate = spec.tokens_per_s_p50 * math.exp(z_rate * math.log(spec.tokens_per_s_p50 / spec.tokens_per_s_p05) / _Z95)
-        usd = self.usd_of(request.input_tokens, output_tokens, now_s)
+        usd = call_usd(spec, request.input_tokens, output_tokens, now_s)
         return Reply(ttft_s, ttft_s + (output_tokens - 1) / rate, output_tokens, usd)
 
     @property
     def error_s(self) -> float:
         """Seconds until a refusal is back."""
         return _ERROR_S
-
-    def usd_of(self, input_tokens: int, output_tokens: int, now_s: float) -> dict[str, float]:
-        """Dollars of one call by part, at the time of day of ``now_s``."""
-        spec = self.spec
-        prices: tuple[float, float, float] = (
-            spec.input_usd_per_1m,
-            spec.input_usd_per_1m if spec.cached_input_usd_per_1m is None else spec.cached_input_usd_per_1m,
-            spec.output_usd_per_1m,
-        )
-        for tier in sorted(spec.tiers, key=lambda tier: tier.from_input_tokens):
-            if input_tokens >= tier.from_input_tokens:
-                prices = (tier.input_usd_per_1m, tier.cached_input_usd_per_1m, tier.output_usd_per_1m)
-        hour = now_s / SECONDS_PER_HOUR % _HOURS_PER_DAY
-        factor = math.prod(peak.factor for peak in spec.peak_hours if peak.from_hour <= hour < peak.to_hour)
-        cached = input_tokens * spec.cached_input_fraction
-        tokens = input_tokens + output_tokens
-        return {
-            "prompt tokens": ((input_tokens - cached) * prices[0] + cached * prices[1]) * factor / TOKENS_PER_MILLION,
-            "output tokens": output_tokens * prices[2] * factor / TOKENS_PER_MILLION,
-            "guardrails": tokens * spec.guardrail_usd_per_1m / TOKENS_PER_MILLION,
-            "logging": tokens * spec.logging_usd_per_1m / TOKENS_PER_MILLION,
-        }
 
     def book(self, usd: dict[str, float], *, abandoned: bool = False) -> float:
         """Put a call on the bill; returns its dollars."""

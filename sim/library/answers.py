@@ -108,15 +108,15 @@ def capacity(scenario: Scenario) -> Answer:
 
 
 def decide(options: Mapping[str, Scenario], *, apis: bool = True) -> list[Row]:
-    """Options side by side at the same traffic and SLO: each sized and priced, and set against the cheapest API.
+    """Options side by side at the same traffic and SLO: each sized and priced, and set against each API.
 
     Args:
         options: name -> scenario; a plain fleet is sized, what scales by itself runs as it stands.
         apis: also every API that sells the first option's model, from the dated price table.
 
     Returns:
-        Rows, the cheapest month that meets the SLO first; ``row.usd_per_month`` in US dollars, ``row.break_even`` with the
-        cheapest API.
+        Rows, the cheapest month that meets the SLO first; ``row.usd_per_month`` in US dollars, ``row.break_evens`` with
+        each API, the cheapest first.
 
     Raises:
         ConfigError: no option.

@@ -27,7 +27,7 @@ def decision_section(decisions: Sequence[Decision], command: str = "servecap dec
     rows = [
         [
             api_name(one),
-            f"${number(one.api.input_usd_per_1m)} / ${number(one.api.output_usd_per_1m)}",
+            f"${number(one.api.input_usd_per_1m)} / ${number(one.api.output_usd_per_1m)}{_terms(one)}",
             usd(one.api_usd_per_month),
             break_even_words(one),
             one.cheaper,
@@ -58,7 +58,11 @@ def decision_section(decisions: Sequence[Decision], command: str = "servecap dec
 
 def api_name(one: Decision) -> str:
     """``llama-3.1-8b-instant at groq``."""
-    return f"{one.api.model.rpartition('/')[2]} at {one.api.provider}"
+    return f"{one.model.rpartition('/')[2]} at {one.name}"
+
+
+def _terms(one: Decision) -> str:
+    return ", its contract's terms" if one.api.has_terms else ""
 
 
 def decision_sentence(decisions: Sequence[Decision]) -> str:
@@ -90,7 +94,7 @@ def confidence_sentence(one: Decision, found: OtherVolumes) -> str:
     """How sure that is when every input may lie anywhere in its stated range, and what to measure first."""
     never = f"; in {found.spread.never_share:.0%} of them no volume pays" if found.spread.never_share else ""
     return (
-        f"Against {one.api.provider}, with every input anywhere in its stated range, self-hosting is cheaper at today's "
+        f"Against {one.name}, with every input anywhere in its stated range, self-hosting is cheaper at today's "
         f"volume in {found.spread.home_share:.0%} of {DRAWS} draws{never}. "
         f"Measure {found.screening[0].name} first, then {found.screening[1].name}: they move the difference most."
     )
@@ -124,11 +128,13 @@ def _capacity_words(found: OtherVolumes) -> str:
 
 
 def _price_words(decisions: Sequence[Decision]) -> str:
-    days = sorted({one.api.date.isoformat() for one in decisions})
-    sources = sorted({one.api.source for one in decisions})
+    days = sorted({one.api.date or "no day stated" for one in decisions})
+    sources = sorted({one.api.source or "stated in the configuration" for one in decisions})
+    either_way = decisions[0].either_way_usd_per_month
+    beside = f" {usd(either_way)} of each month are paid whoever answers (logs, egress, commitments)." if either_way else ""
     return (
-        f"API prices as listed on {', '.join(days)} ({'; '.join(sources)}): without discounts, rate limits or cached "
-        "prompts. The months are those of the traffic simulated, repeated without a pause (730 h)."
+        f"API prices as listed on {', '.join(days)} ({'; '.join(sources)}), with what a stated contract adds or takes off; "
+        f"rate limits are left out. The months are those of the traffic simulated, repeated without a pause (730 h).{beside}"
     )
 
 
@@ -147,7 +153,7 @@ def _curve(decisions: Sequence[Decision]) -> Markup:
     for colour, one in enumerate(shown, start=1):
         assert one.other_volumes is not None
         rows = curve(one.other_volumes.numbers, volumes)
-        series.append(Series(f"API ({one.api.provider})", volumes, [r["api_usd_per_month"] for r in rows], colour=colour))
+        series.append(Series(f"API ({one.name})", volumes, [r["api_usd_per_month"] for r in rows], colour=colour))
     chart = Chart(
         "Dollars a month over daily volume",
         "output tokens a day",
@@ -204,5 +210,5 @@ def _flips(one: Decision, found: OtherVolumes) -> Markup:
         for flip in flips(found.numbers, one.today_tokens_per_day)
         if flip.flips_at is None or math.isfinite(flip.flips_at)
     ]
-    caption = f"What would flip it against {one.api.provider} at today's volume, the rest unchanged"
+    caption = f"What would flip it against {one.name} at today's volume, the rest unchanged"
     return captioned(caption, table(["input", "today", "flips at"], rows, text=(0,)))

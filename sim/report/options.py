@@ -47,7 +47,7 @@ def option_cells(row: Row) -> list[str]:
         row.name, what_words(row), usd(window.get("usd_per_month")), usd(window.get("fixed_usd_per_month")),
         number(window.get("usd_per_1m_output_tokens")), number(window.get("usd_per_1m_tokens")), *p95s,
         percent(math.nan if goodput is None else goodput), percent(requests["escalated"] / offered if offered else math.nan),
-        gpus, verdict, verdict_words(summary["slo"], offered), break_even_words(row.break_even), flip_words(row.break_even),
+        gpus, verdict, verdict_words(summary["slo"], offered), *nearest_words(row),
         ", ".join(row.risks) or "–",
     ]  # fmt: skip
 
@@ -64,18 +64,50 @@ def what_words(row: Row) -> str:
     return " + ".join([fleet_of(scenario), *apis])
 
 
-def break_even_words(found: BreakEven | None) -> str:
-    """``27.4M against X (simulated; 90 % interval 20M to 40M)``, or why there is none."""
-    if found is None:
-        return "–"
+def nearest_words(row: Row) -> tuple[str, str]:
+    """The break-even with the cheapest API, and what flips the cheaper of the two today."""
+    if not row.break_evens:
+        return "–", "–"
+    found = row.break_evens[0]
     if found.tokens_per_day is None:
-        return f"{found.why} (against {found.against}, {found.how})" if found.how else found.why
-    words = f"{volume_words(found.tokens_per_day)} against {found.against} ({found.how}"
-    if found.spread is not None:
-        low = volume_words(found.spread.low) if found.spread.low is not None else "never"
-        high = volume_words(found.spread.high) if found.spread.high is not None else "never"
-        words += f"; 90 % interval {low} to {high}"
-    return words + ")"
+        return f"{found.why} (against {found.against}{f', {found.how}' if found.how else ''})", flip_words(found)
+    return f"{volume_words(found.tokens_per_day)} against {found.against} ({found.how})", flip_words(found)
+
+
+BREAK_EVEN_HEAD = (
+    "option", "against", "break-even, output tokens a day", "of today's", "90 % interval", "how", "what flips it today",
+)  # fmt: skip
+
+
+def break_even_cells(rows: Sequence[Row]) -> list[list[str]]:
+    """A line for each option at home and each API, in the order of ``BREAK_EVEN_HEAD``."""
+    return [
+        [
+            row.name, found.against, break_even_words(found), _times_words(found), interval_words(found), found.how or "–",
+            flip_words(found),
+        ]
+        for row in rows
+        for found in row.break_evens
+    ]  # fmt: skip
+
+
+def break_even_words(found: BreakEven) -> str:
+    """``27.4M``, or why there is none."""
+    if found.tokens_per_day is None:
+        return found.why
+    return volume_words(found.tokens_per_day) + (f" ({found.why})" if found.why else "")
+
+
+def _times_words(found: BreakEven) -> str:
+    return "–" if found.times_today is None else f"{number(found.times_today)} x"
+
+
+def interval_words(found: BreakEven) -> str:
+    """``20M to 40M``."""
+    if found.spread is None:
+        return "–"
+    low, high = ("never" if end is None else volume_words(end) for end in (found.spread.low, found.spread.high))
+    return low if low == high else f"{low} to {high}"
 
 
 _FLIPS = {
@@ -85,10 +117,8 @@ _FLIPS = {
 }  # fmt: skip
 
 
-def flip_words(found: BreakEven | None, most: int = 2) -> str:
+def flip_words(found: BreakEven, most: int = 2) -> str:
     """The inputs that flip the cheaper of home and API with the least change, at today's volume."""
-    if found is None or not found.flips:
-        return "–"
     near = sorted(
         (one for one in found.flips if one.flips_at and one.today > 0),
         key=lambda one: abs(math.log((one.flips_at or 1.0) / one.today)),
@@ -121,13 +151,31 @@ def options_page(rows: Sequence[Row], title: str) -> str:
             charts(chart) if bars else NOTHING,
             section("Every option", _columns(rows, _FIGURES, answered)),
             section("What it misses, what flips it, what can go wrong", _columns(rows, _WORDS, answered)),
+            _break_even_section(rows),
             part("rests_on", rests),
             paragraph(
                 "Every option was simulated on the same traffic under the same SLO; equal fleets were sized to the fewest "
                 "replicas that hold it. Months are those of the traffic simulated, repeated without a pause (730 h). API "
-                "latencies are stated assumptions: no provider publishes them."
+                "latencies are stated assumptions: no provider publishes them. An API alone is charged its calls under its "
+                "contract, logs, egress and GPUs committed to; engineers and the GPU-hours of evaluation are stated for "
+                "servers at home, and an option of its own may state them for an API."
             ),
         ],
+    )
+
+
+def _break_even_section(rows: Sequence[Row]) -> Markup:
+    cells = break_even_cells(rows)
+    if not cells:
+        return NOTHING
+    return section(
+        "Break-even with each API",
+        table(list(BREAK_EVEN_HEAD), cells, text=(0, 1, 2, 5, 6)),
+        paragraph(
+            "The volume of such traffic from which an option at home stays cheaper than the API. Equal replicas are bought "
+            "one by one; a fleet of pools or one that scales is taken as it stands. The interval lets prices and overhead "
+            "lie anywhere in their stated ranges, for equal replicas their speed and the prompts' length too."
+        ),
     )
 
 
@@ -144,8 +192,15 @@ def _columns(rows: Sequence[Row], chosen: Sequence[int], answered: bool) -> Mark
 
 def options_markdown(rows: Sequence[Row], title: str) -> str:
     """``decide.md``."""
-    lines = [f"# {title}", "", answer_words(rows), "", _line(HEAD), _line(["---"] * len(HEAD))]
-    return "\n".join([*lines, *(_line(option_cells(row)) for row in rows)]) + "\n"
+    lines = [f"# {title}", "", answer_words(rows), "", *_table_lines(HEAD, [option_cells(row) for row in rows])]
+    found = break_even_cells(rows)
+    if found:
+        lines += ["", "## Break-even with each API", "", *_table_lines(BREAK_EVEN_HEAD, found)]
+    return "\n".join(lines) + "\n"
+
+
+def _table_lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [_line(head), _line(["---"] * len(head)), *map(_line, rows)]
 
 
 def print_options(rows: Sequence[Row], console: Console | None = None) -> None:
@@ -167,8 +222,14 @@ def print_options(rows: Sequence[Row], console: Console | None = None) -> None:
         cells = option_cells(row)
         if not row.holds:
             console.print(f"{row.name}: {cells[13]}", highlight=False, markup=False)
-        if row.break_even is not None:
-            console.print(f"{row.name}: break-even {cells[14]}", highlight=False, markup=False)
+    found = break_even_cells(rows)
+    if found:
+        meets = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+        for place, title in enumerate(("option", "against", "break-even, tokens a day", "of today's", "90 % interval")):
+            meets.add_column(title, justify="left" if place < 3 else "right", overflow="fold")
+        for cells in found:
+            meets.add_row(*map(rich_escape, cells[:5]))
+        console.print(meets)
     console.print(answer_words(rows), highlight=False, markup=False)
 
 

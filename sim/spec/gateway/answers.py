@@ -164,6 +164,12 @@ class ApiSpec:
     date: str = ""
     """When they were read."""
 
+    @property
+    def has_terms(self) -> bool:
+        """Whether a contract makes a month cost other than its calls at list prices."""
+        batch = self.batch_fraction * self.batch_discount_fraction
+        return bool(self.minimum_usd_per_month or self.volume_discounts or batch)
+
     @model_validator(mode="after")
     def _check(self) -> ApiSpec:
         if self.ttft_p95_s < self.ttft_p50_s or self.tokens_per_s_p05 > self.tokens_per_s_p50:

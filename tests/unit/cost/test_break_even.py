@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.cost.break_even import DAYS_PER_MONTH, Economics, break_even_tokens_per_day, curve, flips, with_value
+from sim.cost.break_even import Economics, break_even_tokens_per_day, curve, flips, with_value
 from sim.cost.capacity_curve import CapacityCurve
 from sim.errors import ConfigError
+from sim.units import DAYS_PER_MONTH
 
 BASE = Economics(
     capacity=CapacityCurve.of([(1, 50e6)]), usd_per_gpu_hour=1.5, api_input_usd_per_1m=0.05, api_output_usd_per_1m=0.6,

@@ -9,17 +9,19 @@ import pytest
 from rich.console import Console
 
 from sim.analysis import month, summarize
+from sim.analysis.economics import api_month
 from sim.cli.compose import composed_scenario
 from sim.cli.decide import options_of
-from sim.cost.break_even import DAYS_PER_MONTH
 from sim.cost.prices import api_price
-from sim.decision import Option, decide_options, find_break_even, kind_of
-from sim.decision.options import api_alone, api_of, api_options
+from sim.cost.sold_as import as_api
+from sim.decision import BreakEven, Option, decide_options, find_break_evens, kind_of
+from sim.decision.options import api_alone, api_options
 from sim.decision.table import answer_words
 from sim.errors import ConfigError
 from sim.report.options import HEAD, option_cells, options_markdown, options_page, print_options
 from sim.run import simulate
-from sim.search import ScenarioEvaluator, fewest_replicas, solve
+from sim.search import Answer, ScenarioEvaluator, fewest_replicas, solve
+from sim.units import DAYS_PER_MONTH
 
 SHORT = ["workload.duration_s=150", "workload.rate_scale=1", "output.timeseries=false"]
 
@@ -76,6 +78,13 @@ def test_page_terminal_and_markdown_print_the_same_cells(rows) -> None:
     assert answer_words(rows)[:40] in html.replace("&#x27;", "'")
 
 
+def break_even(answer: Answer, evaluate: ScenarioEvaluator, provider: str, model: str) -> BreakEven:
+    """With a row of the price table, at the tokens of ``answer``."""
+    api = as_api(api_price(provider, model))
+    (found,) = find_break_evens(answer, evaluate, [(provider, api_month(answer.scenario, answer.summary, api))])
+    return found
+
+
 def home_usd(evaluate: ScenarioEvaluator, scale: float) -> float:
     found = fewest_replicas(evaluate, low=1, high=16, start=1, rate_scale=scale)
     return found.nearest.summary["cost"]["window"]["usd_per_month"]
@@ -92,20 +101,21 @@ STATIC = {
 def test_a_break_even_is_what_brute_force_finds(overrides) -> None:
     """Simulated and sized at volumes around it, home is dearer below it and stays cheaper above it."""
     scenario = composed_scenario([*SHORT, *overrides, "search.one_replica_load=false", "decide.most_replicas=16"])
-    api = api_price("together", "meta-llama/Meta-Llama-3.1-8B-Instruct-Turbo")
     if overrides == ["cost=full"]:
         scenario = replace(scenario, cost=replace(scenario.cost, engineers_fte=0.01))
     evaluate = ScenarioEvaluator(scenario)
     answer = solve(scenario, "replicas", evaluate)
-    found = find_break_even(answer, evaluate, api, "together")
+    found = break_even(answer, evaluate, "together", "meta-llama/Meta-Llama-3.1-8B-Instruct-Turbo")
     assert found.how == "simulated" and found.tokens_per_day is not None
+    api = api_price("together", "meta-llama/Meta-Llama-3.1-8B-Instruct-Turbo")
     window, tokens = answer.summary["cost"]["window"], answer.summary["tokens"]
     per_token = (api.output_usd_per_1m + tokens["input"] / tokens["output"] * api.input_usd_per_1m) / 1e6
+    either_way = window["either_way_usd_per_month"] / window["output_tokens_per_day"]
     brute = ScenarioEvaluator(scenario)
     for factor, dearer in ((0.98, True), (1.02, False), (1.6, False)):
         volume = found.tokens_per_day * factor
         scale = volume / window["output_tokens_per_day"] * answer.point.rate_scale
-        api_usd = volume * DAYS_PER_MONTH * per_token
+        api_usd = volume * (DAYS_PER_MONTH * per_token + either_way)
         assert (home_usd(brute, scale) > api_usd) == dearer
     assert found.spread is not None and found.flips
 
@@ -114,7 +124,7 @@ def test_never_is_told_with_its_reason() -> None:
     scenario = composed_scenario([*SHORT, "search.one_replica_load=false"])
     evaluate = ScenarioEvaluator(scenario)
     answer = solve(scenario, "replicas", evaluate)
-    found = find_break_even(answer, evaluate, api_price("novita", "meta-llama/llama-3.1-8b-instruct"), "novita")
+    found = break_even(answer, evaluate, "novita", "meta-llama/llama-3.1-8b-instruct")
     assert found.tokens_per_day is None and found.why.startswith("never")
     most = most_load(ScenarioEvaluator(scenario), replicas=4)
     api, tokens = api_price("novita", "meta-llama/llama-3.1-8b-instruct"), most.summary["tokens"]
@@ -137,8 +147,7 @@ def test_a_fleet_that_scales_is_simulated_at_other_loads() -> None:
     )  # fmt: skip
     evaluate = ScenarioEvaluator(scenario)
     answer = solve(scenario, "none", evaluate)
-    api = api_price("together", "meta-llama/Meta-Llama-3.1-8B-Instruct-Turbo")
-    found = find_break_even(answer, evaluate, api, "together")
+    found = break_even(answer, evaluate, "together", "meta-llama/Meta-Llama-3.1-8B-Instruct-Turbo")
     assert found.tokens_per_day is not None or found.why
     assert found.how == "simulated" or not answer.feasible
 
@@ -146,7 +155,7 @@ def test_a_fleet_that_scales_is_simulated_at_other_loads() -> None:
 def test_an_api_alone_owns_no_machine() -> None:
     scenario = composed_scenario(SHORT)
     row = api_price("groq", "llama-3.1-8b-instant")
-    result = simulate(api_alone(scenario, "groq", api_of(row)))
+    result = simulate(api_alone(scenario, "groq", as_api(row)))
     summary = summarize(result)
     assert summary["requests"]["escalated"] == summary["requests"]["offered"]
     window = summary["cost"]["window"]

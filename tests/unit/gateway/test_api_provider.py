@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sim.cost.api_terms import call_usd
 from sim.gateway.api_provider import ApiProvider, Reply
 from sim.gateway.request import ClientRequest, Failure
 from sim.record import Result
@@ -38,15 +39,15 @@ def test_a_call_is_billed_by_its_parts() -> None:
     assert reply.usd["prompt tokens"] == pytest.approx((600 * 1.0 + 400 * 0.1) * 2 / 1e6)
     assert reply.usd["output tokens"] == pytest.approx(100 * 10.0 * 2 / 1e6)
     assert reply.usd["guardrails"] == pytest.approx(1100 * 0.5 / 1e6)
-    assert api.usd_of(1000, 100, 7 * 3600.0)["output tokens"] == pytest.approx(0.001)
+    assert call_usd(api.spec, 1000, 100, 7 * 3600.0)["output tokens"] == pytest.approx(0.001)
 
 
 def test_a_long_prompt_is_billed_at_its_tier_in_whole() -> None:
     api = provider(
         tiers=[{"from_input_tokens": 900, "input_usd_per_1m": 2, "cached_input_usd_per_1m": 2, "output_usd_per_1m": 20}]
     )
-    assert api.usd_of(899, 10, 0.0)["prompt tokens"] == pytest.approx(899e-6)
-    assert api.usd_of(900, 10, 0.0) == pytest.approx(
+    assert call_usd(api.spec, 899, 10, 0.0)["prompt tokens"] == pytest.approx(899e-6)
+    assert call_usd(api.spec, 900, 10, 0.0) == pytest.approx(
         {"prompt tokens": 1800e-6, "output tokens": 200e-6, "guardrails": 0.0, "logging": 0.0}
     )
 

@@ -30,7 +30,7 @@ def decisions(found):
 
 
 def test_a_decision_for_each_provider_cheapest_first(decisions) -> None:
-    assert {one.api.provider for one in decisions} >= {"groq", "together", "novita"}
+    assert {one.name for one in decisions} >= {"groq", "together", "novita"}
     assert [one.api_usd_per_month for one in decisions] == sorted(one.api_usd_per_month for one in decisions)
     assert decisions[0].cheaper in decision_sentence(decisions)
     assert f"Measure {decisions[0].other_volumes.screening[0].name} first" in confidence_sentence(

@@ -166,7 +166,7 @@ def test_every_file_holds_the_same_dollars(shown: tuple[str, Shown]) -> None:
     window = one.summary["cost"]["window"]
     (option,) = one.facts["decide/decide.json"]["options"]
     shared = {key for key in option if "usd" in key}
-    assert len(shared) == 7 and {key: option[key] for key in shared} == {key: window[key] for key in shared}
+    assert len(shared) == 8 and {key: option[key] for key in shared} == {key: window[key] for key in shared}
     answer, job = one.facts["sweep/answer.json"], one.facts["sweep/0/job.json"]
     each = window["usd_per_1m_output_tokens"]
     assert answer["best"]["usd_per_1m_output_tokens"] == job["usd_per_1m_output_tokens"] == each

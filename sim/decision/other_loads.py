@@ -1,0 +1,133 @@
+"""Fleets of another make (pools, scaled, taken as they stand): simulated at other loads until the month meets an API's.
+
+    saved(x) = the API's month of x times the traffic - the simulated month of the fleet at x times the load
+
+Bracketed by doubling and halved geometrically to 1 %, then a straight line between the two runs. Volumes are the traffic's,
+in proportion to the load: what a thinned run delivers of it is its sample. A load at which the fleet misses its SLO ends the
+search upwards: beyond it this fleet would have to be another.
+
+The interval moves what the simulated months can be priced again for: the GPU's price, the overhead and the API's price; what
+context and speed do to a fleet of this make would need other runs, and is not in it. Between the simulated loads machines
+cost a straight line, below the least as much as there (something always stands), above the largest in proportion.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from sim.analysis.ranges import Spread, price_inputs, spread_of
+from sim.cost.api_terms import ApiMonth
+from sim.cost.break_even import Economics
+from sim.decision.crossing import Crossing
+from sim.search import Answer, ScenarioEvaluator
+
+_MOST_RUNS = 14
+_WITHIN = 0.01
+_FEWEST_REQUESTS = 20
+"""A trace is not thinned to fewer."""
+
+
+class OtherLoads:
+    """One fleet at the loads that were simulated; they are kept from one API to the next."""
+
+    def __init__(self, answer: Answer, evaluate: ScenarioEvaluator) -> None:
+        self._evaluate = evaluate
+        self._most_requests = evaluate.scenario.decide.most_requests
+        self._replicas = answer.point.replicas
+        self._today = float(answer.summary["cost"]["window"]["output_tokens_per_day"])
+        self._scale = answer.point.rate_scale
+        self._offered = answer.summary["requests"]["offered"]
+        self._points = {1.0: answer.point}
+        """By multiple of today's traffic."""
+
+    def crossing(self, month: ApiMonth) -> Crossing:
+        """The volume from which the fleet costs no more than ``month``'s API."""
+        for _ in range(_MOST_RUNS):
+            low, high = self._bracket(month)
+            if low == 0.0:
+                times = high / 2
+            elif math.isinf(high):
+                times = low * 2
+            elif high <= low * (1 + _WITHIN):
+                return self._between(low, high, month)
+            else:
+                times = math.sqrt(low * high)
+            offered = times * self._offered
+            if offered > self._most_requests:
+                return Crossing(None, f"not up to {low:.3g} times today's traffic; more was not simulated")
+            if offered < _FEWEST_REQUESTS:
+                few = f"below {high:.3g} times today's traffic, where this trace leaves too few requests to tell"
+                return Crossing(None, few)
+            self._simulate(times)
+            if math.isinf(high) and not self._points[times].holds:
+                return Crossing(None, self._outgrown(times))
+        return Crossing(None, f"not found in {_MOST_RUNS} runs")
+
+    def spread(self, stands: Economics, month: ApiMonth) -> Spread:
+        """90 % of the break-evens over the stated ranges of the prices; ``stands`` is the comparison as the fleet stands."""
+        loads = np.array(sorted(self._points))
+        windows = [self._window(times) for times in loads.tolist()]
+        compute = np.array([window["compute_usd_per_month"] for window in windows])
+        rest = np.array([window["usd_per_month"] - window["on_top_usd_per_month"] for window in windows]) - compute
+        grid = np.unique(np.concatenate([np.geomspace(loads[0] / 8, loads[-1] * 8, 100), loads]))
+        beyond = np.maximum(grid / loads[-1], 1.0)
+        machine_usd, rest_usd = np.interp(grid, loads, compute) * beyond, np.interp(grid, loads, rest) * beyond
+
+        def at(draw: Mapping[str, float]) -> tuple[float | None, bool]:
+            machines = machine_usd * (draw["GPU price"] / stands.usd_per_gpu_hour * (1 + draw["overhead"]))
+            dearer = replace(month, listed_usd=month.listed_usd * draw["API price"])
+            saved = np.array([dearer.usd(times) for times in grid.tolist()]) - machines - rest_usd
+            times = _stays_above_zero(grid, saved)
+            return None if times is None else times * self._today, bool(np.interp(1.0, grid, saved) >= 0)
+
+        return spread_of(price_inputs(self._evaluate.scenario, stands), at)
+
+    def _bracket(self, month: ApiMonth) -> tuple[float, float]:
+        """The largest load simulated at which the API is cheaper (0: none was), and the least above it at which home is
+        (infinite: none was)."""
+        loads = sorted(self._points)
+        dearer = [times for times in loads if self._saved(times, month) < 0]
+        low = max(dearer, default=0.0)
+        return low, min((times for times in loads if times > low), default=math.inf)
+
+    def _between(self, low: float, high: float, month: ApiMonth) -> Crossing:
+        if high > 1 and not self._points[high].holds:
+            return Crossing(None, self._outgrown(high))
+        below, above = self._saved(low, month), self._saved(high, month)
+        times = low + (high - low) * below / (below - above)
+        why = "" if self._points[high].holds else "the fleet misses the SLO there"
+        return Crossing(times * self._today, why)
+
+    def _saved(self, times: float, month: ApiMonth) -> float:
+        return month.usd(times) - float(self._window(times)["usd_per_month"])
+
+    def _window(self, times: float) -> Mapping[str, Any]:
+        window: Mapping[str, Any] = self._points[times].summary["cost"]["window"]
+        return window
+
+    def _simulate(self, times: float) -> None:
+        point = self._evaluate(replicas=self._replicas, rate_scale=self._scale * times)
+        if not point.summary:  # given up, or a part of the trace: its bill is not the whole's
+            point = replace(self._evaluate.whole_run(point)[0], verdict=point.verdict)
+        self._points[times] = point
+
+    @staticmethod
+    def _outgrown(times: float) -> str:
+        return f"not before the fleet as it stands misses the SLO, at {times:.3g} times today's traffic"
+
+
+def _stays_above_zero(grid: np.ndarray, saved: np.ndarray) -> float | None:
+    """The least of ``grid`` from which on ``saved`` is not negative, on a straight line; None: it ends below."""
+    negative = np.flatnonzero(saved < 0)
+    if not len(negative):
+        return float(grid[0])
+    last = int(negative[-1])
+    if last == len(grid) - 1:
+        return None
+    share = saved[last] / (saved[last] - saved[last + 1])
+    return float(grid[last] + (grid[last + 1] - grid[last]) * share)
