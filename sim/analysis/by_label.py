@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sim.analysis.cost_tree import CostNode
-from sim.analysis.latency import latency_of, measured_requests
+from sim.analysis.latency import answered_mask, latency_of, measured_requests
 from sim.analysis.request_costs import request_costs_usd
 from sim.analysis.slo import good_mask
 from sim.record.result import OUTCOMES, Result
@@ -23,8 +23,8 @@ def by_label(result: Result, label: str, tree: CostNode | None = None) -> dict[s
     """Value of ``label`` (route, feature, tenant) -> what its requests got, dearest first; empty when no request has one.
 
     ``requests`` by outcome, ``latency`` as the summary's, ``goodput.fraction`` (share of measured requests within the SLO),
-    ``output_tokens``, ``usd`` (the busy compute and API calls that its requests caused, answered or not; idle time, cold
-    starts and overhead belong to nobody) and ``usd_per_1m_output_tokens`` delivered.
+    ``input_tokens`` (of what was answered), ``output_tokens``, ``usd`` (the busy compute and API calls that its requests
+    caused, answered or not; idle time, cold starts and overhead belong to nobody), ``usd_per_1m_output_tokens`` delivered.
     """
     requests = result.requests
     names = requests[label].astype(object).fillna("").astype(str).to_numpy()
@@ -38,6 +38,7 @@ def by_label(result: Result, label: str, tree: CostNode | None = None) -> dict[s
     good = good_mask(measured, result.scenario.slo)
     outcomes = requests["outcome"].astype(object).to_numpy()
     tokens = requests["output_tokens"].to_numpy(dtype=float)
+    read = np.where(answered_mask(requests), requests["input_tokens"].to_numpy(dtype=float), 0.0)
     rows: dict[str, dict[str, Any]] = {}
     for name in sorted(set(names)):
         mine = names == name
@@ -50,6 +51,7 @@ def by_label(result: Result, label: str, tree: CostNode | None = None) -> dict[s
             },
             "latency": latency_of(measured[seen]),
             "goodput": {"fraction": float(good[seen].mean()) if seen.any() else float("nan")},
+            "input_tokens": int(read[mine].sum()),
             "output_tokens": int(delivered),
             "usd": usd,
             "usd_per_1m_output_tokens": usd * TOKENS_PER_MILLION / delivered if delivered else float("nan"),

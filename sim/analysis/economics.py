@@ -9,14 +9,16 @@ capacity curve's own points were simulated; between them, and beyond the largest
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from sim.analysis.ranges import Spread, ranges_of
 from sim.analysis.sensitivity import Screening, Swing
 from sim.cost import committed_usd_per_hour, gpus_per_replica, instances_needed
-from sim.cost.api_terms import ApiMonth, effective_usd_per_1m
+from sim.cost.api_terms import ApiBill, ApiMonth, effective_usd_per_1m
 from sim.cost.break_even import Economics, break_even_tokens_per_day
 from sim.cost.capacity_curve import CapacityCurve
 from sim.cost.sold_as import offers_of
@@ -51,7 +53,8 @@ class Decision:
 
     name: str
     """The provider's."""
-    api: ApiSpec
+    apis: tuple[ApiSpec, ...]
+    """One, or one for each model of the fleet."""
     home_usd_per_month: float
     """The bill."""
     api_usd_per_month: float
@@ -67,8 +70,8 @@ class Decision:
 
     @property
     def model(self) -> str:
-        """The provider's name of the model."""
-        return (self.api.model or self.name).removeprefix(f"{self.name}/")
+        """The provider's name of the model, or of the models."""
+        return " + ".join((one.model or self.name).removeprefix(f"{self.name}/") for one in self.apis)
 
     @property
     def cheaper(self) -> str:
@@ -110,30 +113,49 @@ def decide(scenario: Scenario, summary: Mapping[str, Any]) -> list[Decision]:
     if not volume or summary["slo"]["verdict"] == "overloaded":
         return []
     found = []
-    for name, spec in offers_of(scenario):
-        month = api_month(scenario, summary, spec)
+    for name, apis in offers_of(scenario):
+        specs = tuple(apis.values())
+        month = api_month(scenario, summary, specs)
         either_way = month.by_volume_usd + month.fixed_usd
         found.append(
             Decision(
-                name, spec, window["usd_per_month"], month.usd(), either_way, volume, summary["slo"]["holds"],
+                name, specs, window["usd_per_month"], month.usd(), either_way, volume, summary["slo"]["holds"],
                 _other_volumes(scenario, summary, month),
             )
         )  # fmt: skip
     return sorted(found, key=lambda one: one.api_usd_per_month)
 
 
-def api_month(scenario: Scenario, summary: Mapping[str, Any], spec: ApiSpec) -> ApiMonth:
-    """The month of the tokens that a run answered, had ``spec`` answered them all."""
+def api_month(scenario: Scenario, summary: Mapping[str, Any], apis: Sequence[ApiSpec]) -> ApiMonth:
+    """The month of the tokens that a run answered, had ``apis`` answered them all: each its routes, the one that names none
+    the rest."""
     window = summary["cost"]["window"]
-    read, written = _tokens_a_month(window)
-    for_prompts, for_answers = effective_usd_per_1m(spec, read / _requests_a_month(summary))
-    return ApiMonth(
-        spec,
-        listed_usd=(read * for_prompts + written * for_answers) / TOKENS_PER_MILLION,
-        tokens=read + written * spec.output_tokens_factor,
-        by_volume_usd=window["either_way_usd_per_month"],
-        fixed_usd=committed_usd_per_hour(scenario) * HOURS_PER_MONTH,
-    )
+    left = np.array([*_tokens_a_month(window), _requests_a_month(summary)])
+    bills = []
+    for spec in sorted(apis, key=lambda spec: not spec.routes):
+        share = left if not spec.routes else _of_routes(summary, spec.routes)
+        left = left - share
+        bills.append(_bill(spec, *share.tolist()))
+    fixed = committed_usd_per_hour(scenario) * HOURS_PER_MONTH
+    return ApiMonth(tuple(bills), by_volume_usd=window["either_way_usd_per_month"], fixed_usd=fixed)
+
+
+def _bill(spec: ApiSpec, read: float, written: float, requests: float) -> ApiBill:
+    for_prompts, for_answers = effective_usd_per_1m(spec, read / max(requests, 1.0))
+    listed = (read * for_prompts + written * for_answers) / TOKENS_PER_MILLION
+    return ApiBill(spec, listed, read + written * spec.output_tokens_factor)
+
+
+def _of_routes(summary: Mapping[str, Any], routes: Sequence[str]) -> np.ndarray:
+    """Prompt tokens, answer tokens and answered requests of ``routes`` a month."""
+    rows = [row for name, row in summary["by_route"].items() if name in routes]
+    counts = [
+        (row["input_tokens"], row["output_tokens"], row["requests"]["completed"] + row["requests"]["escalated"])
+        for row in rows
+    ]
+    to_month: float = HOURS_PER_MONTH * SECONDS_PER_HOUR / summary["cost"]["window"]["window_s"]
+    total: np.ndarray = np.array(counts, dtype=float).reshape(-1, 3).sum(axis=0)
+    return total * to_month
 
 
 def _other_volumes(scenario: Scenario, summary: Mapping[str, Any], month: ApiMonth) -> OtherVolumes | None:
@@ -184,20 +206,21 @@ def _numbers(
 ) -> Economics:  # fmt: skip
     window = summary["cost"]["window"]
     compute, volume = window["compute_usd_per_month"], window["output_tokens_per_day"]
-    bought = api_months(scenario, window)
-    alone = window["by_volume_usd_per_month"] - window["either_way_usd_per_month"] - sum(one.usd() for one in bought)
-    commitment, usd_per_gpu_hour = scenario.cost.commitment, compute / gpu_hours
+    bought = ApiMonth(api_bills(scenario, window))
+    alone = window["by_volume_usd_per_month"] - window["either_way_usd_per_month"] - bought.usd()
+    commitment = scenario.cost.commitment
     committed = commitment.gpus if commitment is not None else 0
     usd_per_hour = committed_usd_per_hour(scenario)
     read, written = _tokens_a_month(window)
-    for_prompts, for_answers = effective_usd_per_1m(month.spec, read / _requests_a_month(summary))
+    # of several providers the first one's prices stand for all, in proportion
+    for_prompts, for_answers = effective_usd_per_1m(month.bills[0].spec, read / _requests_a_month(summary))
     factor = month.listed_usd / (read * for_prompts + written * for_answers) * TOKENS_PER_MILLION
     return Economics(
         capacity=capacity,
-        usd_per_gpu_hour=usd_per_gpu_hour,
+        usd_per_gpu_hour=compute / gpu_hours if compute else scenario.gpu.price.on_demand_usd_per_hour or 1.0,
         gpus_per_replica=gpus_per_replica,
         instance_gpus=instance_gpus,
-        on_top_fraction=window["on_top_usd_per_month"] / compute,
+        on_top_fraction=window["on_top_usd_per_month"] / compute if compute else 0.0,
         committed_gpus=committed,
         committed_usd_per_hour=usd_per_hour,
         fixed_usd_per_month=window["fixed_usd_per_month"] - window["commitment_usd_per_month"],
@@ -208,14 +231,14 @@ def _numbers(
         input_per_output=read / written,
         api_input_usd_per_1m=for_prompts * factor,
         api_output_usd_per_1m=for_answers * factor,
-        contract=month if month.spec.has_terms else None,
+        contract=month if any(bill.spec.has_terms for bill in month.bills) else None,
     )
 
 
-def api_months(scenario: Scenario, window: Mapping[str, Any]) -> tuple[ApiMonth, ...]:
-    """What ``window`` says that the scenario's own APIs billed, as months of today's traffic."""
+def api_bills(scenario: Scenario, window: Mapping[str, Any]) -> tuple[ApiBill, ...]:
+    """What ``window`` says that the scenario's own APIs billed, as a month of today's traffic."""
     return tuple(
-        ApiMonth(scenario.gateway.apis[name], bill["listed_usd_per_month"], bill["tokens_per_month"])
+        ApiBill(scenario.gateway.apis[name], bill["listed_usd_per_month"], bill["tokens_per_month"])
         for name, bill in (window.get("apis") or {}).items()
     )
 

@@ -64,6 +64,7 @@ class Ranges:
         return replace(
             numbers,
             usd_per_gpu_hour=inputs["GPU price"],
+            committed_usd_per_hour=numbers.committed_usd_per_hour * inputs["GPU price"] / numbers.usd_per_gpu_hour,
             capacity=numbers.capacity.faster(inputs["replica speed"] / (1 + self.prompt_share * (context - 1))),
             on_top_fraction=inputs["overhead"],
             input_per_output=numbers.input_per_output * context,

@@ -18,7 +18,7 @@ import yaml
 from sim.analysis import price
 from sim.cli.compose import composed_scenario
 from sim.cli.front.words import as_overrides
-from sim.decision import Option, Row, api_options, decide_options
+from sim.decision import Option, Row, apis_of_options, decide_options
 from sim.decision.table import answer_words
 from sim.errors import ConfigError
 from sim.report import write_json, write_run, write_text
@@ -72,7 +72,7 @@ def options_of(scenario: Scenario, overrides: Sequence[str]) -> list[Option]:
             raise ConfigError(f"decide.options.{name}: {text!r} is no set of overrides ({error})") from None
     if not found:
         found = [Option("as configured", scenario)]
-    return [*found, *(api_options(scenario) if scenario.decide.apis else [])]
+    return [*found, *apis_of_options(found)]
 
 
 def run_decide(scenario: Scenario, folder: Path, overrides: Sequence[str]) -> list[Row]:

@@ -54,24 +54,44 @@ def effective_usd_per_1m(spec: ApiSpec, prompt_tokens: float) -> tuple[float, fl
 
 
 @dataclass(frozen=True)
-class ApiMonth:
-    """What a month of today's traffic costs where an API answers it, and what more or less of that traffic would."""
+class ApiBill:
+    """A month of calls to one provider."""
 
     spec: ApiSpec
     listed_usd: float
-    """Its calls at list prices."""
+    """At list prices."""
     tokens: float
-    """Prompts and answers of these calls."""
+    """Prompts and answers."""
+
+
+@dataclass(frozen=True)
+class ApiMonth:
+    """What a month of today's traffic costs where APIs answer it, and what more or less of that traffic would."""
+
+    bills: tuple[ApiBill, ...]
+    """One a provider."""
     by_volume_usd: float = 0.0
     """What grows with the traffic beside them, whoever answers: storage of logs, egress."""
     fixed_usd: float = 0.0
     """What is paid all the same: GPUs committed to."""
 
-    def usd(self, times: float = 1.0) -> float:
-        """Dollars a month of ``times`` today's traffic."""
-        listed = self.listed_usd * times
-        terms = contract_terms(self.spec, listed, self.tokens * times, 1.0)
-        return math.fsum([listed, *terms.values(), self.by_volume_usd * times, self.fixed_usd])
+    @property
+    def listed_usd(self) -> float:
+        """All calls at list prices."""
+        return math.fsum(bill.listed_usd for bill in self.bills)
+
+    def usd(self, times: float = 1.0, dearer: float = 1.0) -> float:
+        """Dollars a month of ``times`` today's traffic at ``dearer`` times the list prices."""
+        beside = self.by_volume_usd * times + self.fixed_usd
+        return self.listed_usd * times * dearer + self.terms_usd(times, dearer) + beside
+
+    def terms_usd(self, times: float = 1.0, dearer: float = 1.0) -> float:
+        """What the contracts add to that, discounts negative."""
+        return math.fsum(
+            usd
+            for bill in self.bills
+            for usd in contract_terms(bill.spec, bill.listed_usd * times * dearer, bill.tokens * times, 1.0).values()
+        )
 
 
 def contract_terms(spec: ApiSpec, listed_usd: float, tokens: float, months: float) -> dict[str, float]:

@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from scipy.optimize import brentq
 
-from sim.cost.api_terms import ApiMonth, contract_terms
+from sim.cost.api_terms import ApiMonth
 from sim.cost.bill import instances_needed
 from sim.cost.capacity_curve import CapacityCurve
 from sim.errors import ConfigError
@@ -51,7 +51,7 @@ class Economics:
     """What grows with volume at home alone: power."""
     either_way_usd_per_1m_output_tokens: float = 0.0
     """What is paid whoever answers: storage of logs, egress."""
-    bought: tuple[ApiMonth, ...] = ()
+    bought: ApiMonth = field(default_factory=lambda: ApiMonth(()))
     """What a hybrid buys from APIs at ``today_tokens_per_day``."""
     today_tokens_per_day: float = 1.0
     input_per_output: float = 4.0
@@ -59,7 +59,7 @@ class Economics:
     api_input_usd_per_1m: float = 0.0
     api_output_usd_per_1m: float = 0.0
     contract: ApiMonth | None = None
-    """The API's month at ``today_tokens_per_day`` where it has terms (minimum spend, discounts); None: list prices."""
+    """The API's month at ``today_tokens_per_day``, where terms hold (minimum spend, discounts); None: list prices."""
 
     def __post_init__(self) -> None:
         for name in ("usd_per_gpu_hour", "on_top_fraction", "fixed_usd_per_month", "input_per_output"):
@@ -83,7 +83,7 @@ class Economics:
         """Dollars a month of what grows with volume at home, machines apart."""
         per_1m = self.usd_per_1m_output_tokens + self.either_way_usd_per_1m_output_tokens
         times = tokens_per_day / self.today_tokens_per_day
-        return _a_month(tokens_per_day, per_1m) + math.fsum(one.usd(times) for one in self.bought)
+        return _a_month(tokens_per_day, per_1m) + self.bought.usd(times)
 
     def self_host_usd_per_month(self, tokens_per_day: float) -> float:
         """Dollars a month of the fewest replicas that carry ``tokens_per_day``; nothing for no traffic."""
@@ -95,8 +95,9 @@ class Economics:
         """Dollars a month at the API."""
         usd = _a_month(tokens_per_day, self.api_output_usd_per_1m + self.input_per_output * self.api_input_usd_per_1m)
         if self.contract is not None:
-            tokens = self.contract.tokens * tokens_per_day / self.today_tokens_per_day
-            usd += math.fsum(contract_terms(self.contract.spec, usd, tokens, 1.0).values())
+            times = tokens_per_day / self.today_tokens_per_day
+            listed = self.contract.listed_usd * times
+            usd += self.contract.terms_usd(times, usd / listed if listed > 0 else 1.0)
         return usd + _a_month(tokens_per_day, self.either_way_usd_per_1m_output_tokens) + self.committed_usd_per_month
 
     def crossing_tokens_per_day(self, replicas: int) -> float | None:
@@ -178,6 +179,8 @@ def with_value(numbers: Economics, name: str, value: float) -> Economics:
     if name == "replica speed":
         return replace(numbers, capacity=replace(numbers.capacity, speed=value))
     changed: dict[str, Any] = {name: value}
+    if name == "usd_per_gpu_hour":  # a commitment is a discount on that price
+        changed["committed_usd_per_hour"] = numbers.committed_usd_per_hour * value / numbers.usd_per_gpu_hour
     return replace(numbers, **changed)
 
 

@@ -4,6 +4,7 @@ A later release of the same shape stands for the preset where its own is no long
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from sim.cost.prices import ApiPrice, api_prices
@@ -36,18 +37,51 @@ def sold_as(model: str, folder: str | Path | None = None) -> list[ApiPrice]:
     return [row for row in api_prices(folder) if row.model in names]
 
 
-def offers_of(scenario: Scenario) -> list[tuple[str, ApiSpec]]:
+Apis = dict[str, ApiSpec]
+"""Providers by name, tried in this order: one, or one for the routes of each model."""
+
+
+def offers_of(scenario: Scenario) -> list[tuple[str, Apis]]:
     """Every API that answers for the scenario's model, by name: those that its gateway states, contracts of one's own among
-    them, then the rows of the dated table that are not among these."""
-    found = list(scenario.gateway.apis.items())
-    taken = {spec.model for _, spec in found}
-    sold = sold_as(scenario.model.name, scenario.cost.price_folder)
+    them, then the rows of the dated table that are not among these. Of a fleet with a model on each route, the providers
+    that sell all of these models."""
+    found: list[tuple[str, Apis]] = [(name, {name: spec}) for name, spec in scenario.gateway.apis.items()]
+    routes = routes_by_model(scenario)
+    if len(routes) > 1:
+        return [*found, *_offers_of_all(routes, scenario.cost.price_folder)]
+    taken = {spec.model for _, apis in found for spec in apis.values()}
+    sold = sold_as(next(iter(routes)), scenario.cost.price_folder)
     for row in sold:
         alone = sum(other.provider == row.provider for other in sold) == 1
         name = row.provider if alone else f"{row.provider}/{row.model.rpartition('/')[2]}"
         if f"{row.provider}/{row.model}" not in taken and name not in scenario.gateway.apis:
-            found.append((name, as_api(row)))
+            found.append((name, {name: as_api(row)}))
     return found
+
+
+def _offers_of_all(routes: dict[str, tuple[str, ...]], folder: str | None) -> list[tuple[str, Apis]]:
+    by_provider: dict[str, Apis] = {}
+    for model, answers in routes.items():
+        for row in sold_as(model, folder):
+            by_provider.setdefault(row.provider, {}).setdefault(model, replace(as_api(row), routes=answers))
+    return [
+        (provider, {f"{provider} {model}": spec for model, spec in sold.items()})
+        for provider, sold in by_provider.items()
+        if len(sold) == len(routes)
+    ]
+
+
+def routes_by_model(scenario: Scenario) -> dict[str, tuple[str, ...]]:
+    """Model -> the routes that its pools answer; the model of ordinary requests comes last, with none: all the others."""
+    pools, mapped = scenario.fleet.all_pools(), scenario.gateway.routes
+    ordinary = [name for name in pools if name not in mapped.values()] or list(pools)
+    rest = (pools[ordinary[0]].model or scenario.model).name
+    found: dict[str, list[str]] = {}
+    for route, pool in mapped.items():
+        model = (pools[pool].model or scenario.model).name
+        if model != rest:
+            found.setdefault(model, []).append(route)
+    return {**{model: tuple(routes) for model, routes in found.items()}, rest: ()}
 
 
 def as_api(row: ApiPrice) -> ApiSpec:

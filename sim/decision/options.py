@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from sim.cost.sold_as import offers_of
+from sim.cost.sold_as import Apis, offers_of, routes_by_model
+from sim.errors import ConfigError
 from sim.spec import FleetSpec, Scenario
 from sim.spec.autoscaler import NoAutoscaler
 from sim.spec.gateway import GatewaySpec
-from sim.spec.gateway.answers import ApiSpec, Hybrid
+from sim.spec.gateway.answers import Hybrid
 
 Kind = Literal["self-hosted", "hybrid", "API"]
 
@@ -21,10 +23,18 @@ class Option:
     name: str
     scenario: Scenario
 
+    stands_for: tuple[str, ...] | None = None
+    """Of an API from the table: the models that it sells, those of another option; None: it is compared with all."""
+
     @property
     def kind(self) -> Kind:
         """Who answers."""
         return kind_of(self.scenario)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models that answer at home."""
+        return tuple(sorted(routes_by_model(self.scenario)))
 
 
 def kind_of(scenario: Scenario) -> Kind:
@@ -45,26 +55,56 @@ def has_machines(scenario: Scenario) -> bool:
 
 def api_options(scenario: Scenario) -> list[Option]:
     """Each API that answers for the scenario's model, alone: no machine at home."""
-    return [Option(f"API {name}", api_alone(scenario, name, spec)) for name, spec in offers_of(scenario)]
+    models, stated = tuple(sorted(routes_by_model(scenario))), scenario.gateway.apis
+    return [
+        Option(f"API {name}", api_alone(scenario, name, apis), None if name in stated else models)
+        for name, apis in offers_of(scenario)
+    ]
 
 
-def api_alone(scenario: Scenario, name: str, spec: ApiSpec) -> Scenario:
-    """``scenario`` answered by ``spec`` alone; of the gateway, users and timeouts stay. Nobody runs servers then: the
+def apis_of_options(options: Sequence[Option]) -> list[Option]:
+    """The APIs that answer for any of ``options`` and that it asks for, the first one's first; where these serve different
+    models, a name says which it sells.
+
+    Raises:
+        ConfigError: an API that is asked for by name does not sell what the option serves.
+    """
+    found: dict[str, Option] = {}
+    first = options[0].models if options else ()
+    for option in options:
+        asked, sold = option.scenario.decide.apis, api_options(option.scenario)
+        if isinstance(asked, tuple):
+            known = {api.name.removeprefix("API "): api for api in sold}
+            wrong = [name for name in asked if name not in known]
+            if wrong:
+                raise ConfigError(
+                    f"decide.apis: nobody called {wrong[0]!r} sells {' + '.join(option.models)}; there are "
+                    f"{', '.join(known) or 'none'}"
+                )
+            sold = [known[name] for name in asked]
+        for api in sold if asked else []:
+            other = api.stands_for is not None and api.stands_for != first
+            name = f"{api.name} ({' + '.join(option.models)})" if other else api.name
+            found.setdefault(name, replace(api, name=name))
+    return list(found.values())
+
+
+def api_alone(scenario: Scenario, name: str, apis: Apis) -> Scenario:
+    """``scenario`` answered by ``apis`` alone; of the gateway, users and timeouts stay. Nobody runs servers then: the
     engineers and the GPU-hours of evaluation that are stated for those at home are not paid; logs, egress and GPUs that one
     has committed to are."""
     gateway = scenario.gateway
-    key = name.replace("/", "_")
     return replace(
         scenario,
         fleet=FleetSpec(replicas=0, min_replicas=0),
         autoscaler=NoAutoscaler(),
         cost=replace(scenario.cost, engineers_fte=0.0, eval_gpu_hours_per_month=0.0),
         gateway=GatewaySpec(
-            name=key,
+            name=name,
             users=gateway.users,
             client_timeout_s=gateway.client_timeout_s,
             client_timeout_covers=gateway.client_timeout_covers,
-            apis={key: spec},
+            apis={name.replace("/", "_"): spec for name, spec in apis.items()},
             hybrid=Hybrid(api_first=True),
         ),
         timeline=(),

@@ -8,7 +8,8 @@ search upwards: beyond it this fleet would have to be another.
 
 The interval moves what the simulated months can be priced again for: the GPU's price, the overhead and the API's price; what
 context and speed do to a fleet of this make would need other runs, and is not in it. Between the simulated loads machines
-cost a straight line, below the least as much as there (something always stands), above the largest in proportion.
+cost a straight line, below the least as much as there (something always stands); what does not break even up to twice the
+break-even, or to the load at which the fleet misses its SLO, counts as never.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from sim.analysis.economics import api_bills
 from sim.analysis.ranges import Spread, price_inputs, spread_of
 from sim.cost.api_terms import ApiMonth
 from sim.cost.break_even import Economics
@@ -42,6 +44,9 @@ class OtherLoads:
         self._today = float(answer.summary["cost"]["window"]["output_tokens_per_day"])
         self._scale = answer.point.rate_scale
         self._offered = answer.summary["requests"]["offered"]
+        hybrid = evaluate.scenario.gateway.hybrid
+        self._leaves_by_load = hybrid is not None and hybrid.overload_waiting is not None
+        self._bought = ApiMonth(api_bills(evaluate.scenario, answer.summary["cost"]["window"]))
         self._points = {1.0: answer.point}
         """By multiple of today's traffic."""
 
@@ -49,6 +54,8 @@ class OtherLoads:
         """The volume from which the fleet costs no more than ``month``'s API."""
         for _ in range(_MOST_RUNS):
             low, high = self._bracket(month)
+            if low == 0.0 and self._idle_usd(high) <= month.usd(0.0) * (1 + 1e-9):
+                return Crossing(0.0, "at any volume that the fleet carries as it stands")
             if low == 0.0:
                 times = high / 2
             elif math.isinf(high):
@@ -70,18 +77,21 @@ class OtherLoads:
 
     def spread(self, stands: Economics, month: ApiMonth) -> Spread:
         """90 % of the break-evens over the stated ranges of the prices; ``stands`` is the comparison as the fleet stands."""
-        loads = np.array(sorted(self._points))
+        loads = np.array([times for times in sorted(self._points) if times <= 1 or self._points[times].holds])
         windows = [self._window(times) for times in loads.tolist()]
         compute = np.array([window["compute_usd_per_month"] for window in windows])
-        rest = np.array([window["usd_per_month"] - window["on_top_usd_per_month"] for window in windows]) - compute
-        grid = np.unique(np.concatenate([np.geomspace(loads[0] / 8, loads[-1] * 8, 100), loads]))
-        beyond = np.maximum(grid / loads[-1], 1.0)
-        machine_usd, rest_usd = np.interp(grid, loads, compute) * beyond, np.interp(grid, loads, rest) * beyond
+        committed = np.array([window["commitment_usd_per_month"] for window in windows])
+        rest = np.array([window["usd_per_month"] - window["on_top_usd_per_month"] for window in windows])
+        rest = rest - compute - committed
+        grid = np.unique(np.concatenate([np.geomspace(loads[0] / 8, loads[-1], 80), loads]))
+        machine_usd, rest_usd = np.interp(grid, loads, compute), np.interp(grid, loads, rest)
+        committed_usd, paid_usd = np.interp(grid, loads, committed), stands.committed_usd_per_month
 
         def at(draw: Mapping[str, float]) -> tuple[float | None, bool]:
-            machines = machine_usd * (draw["GPU price"] / stands.usd_per_gpu_hour * (1 + draw["overhead"]))
-            dearer = replace(month, listed_usd=month.listed_usd * draw["API price"])
-            saved = np.array([dearer.usd(times) for times in grid.tolist()]) - machines - rest_usd
+            dearer = draw["GPU price"] / stands.usd_per_gpu_hour
+            home = (machine_usd * (1 + draw["overhead"]) + committed_usd) * dearer + rest_usd
+            asked = np.array([month.usd(times, draw["API price"]) for times in grid.tolist()]) + paid_usd * (dearer - 1)
+            saved = asked - home
             times = _stays_above_zero(grid, saved)
             return None if times is None else times * self._today, bool(np.interp(1.0, grid, saved) >= 0)
 
@@ -98,19 +108,37 @@ class OtherLoads:
     def _between(self, low: float, high: float, month: ApiMonth) -> Crossing:
         if high > 1 and not self._points[high].holds:
             return Crossing(None, self._outgrown(high))
+        if 2 * high * self._offered <= self._most_requests:
+            self._simulate(2 * high)  # for the interval
         below, above = self._saved(low, month), self._saved(high, month)
         times = low + (high - low) * below / (below - above)
         why = "" if self._points[high].holds else "the fleet misses the SLO there"
         return Crossing(times * self._today, why)
 
+    def _idle_usd(self, times: float) -> float:
+        """The month of the fleet that stood at ``times``, without what grew with volume."""
+        window = self._window(times)
+        return float(window["usd_per_month"] - window["by_volume_usd_per_month"])
+
     def _saved(self, times: float, month: ApiMonth) -> float:
-        return month.usd(times) - float(self._window(times)["usd_per_month"])
+        return month.usd(times) - self._home_usd(times)
+
+    def _home_usd(self, times: float) -> float:
+        """The month of the fleet at ``times``. A share of requests that leaves for an API whatever the load is bought in
+        proportion to the traffic, not as that run's draws had it."""
+        window = self._window(times)
+        usd = float(window["usd_per_month"])
+        if not self._leaves_by_load:
+            usd += self._bought.usd(times) - ApiMonth(api_bills(self._evaluate.scenario, window)).usd()
+        return usd
 
     def _window(self, times: float) -> Mapping[str, Any]:
         window: Mapping[str, Any] = self._points[times].summary["cost"]["window"]
         return window
 
     def _simulate(self, times: float) -> None:
+        if times in self._points:
+            return
         point = self._evaluate(replicas=self._replicas, rate_scale=self._scale * times)
         if not point.summary:  # given up, or a part of the trace: its bill is not the whole's
             point = replace(self._evaluate.whole_run(point)[0], verdict=point.verdict)
@@ -122,10 +150,10 @@ class OtherLoads:
 
 
 def _stays_above_zero(grid: np.ndarray, saved: np.ndarray) -> float | None:
-    """The least of ``grid`` from which on ``saved`` is not negative, on a straight line; None: it ends below."""
+    """The least of ``grid`` from which ``saved`` is not negative, on a straight line; 0: it never is, None: it ends so."""
     negative = np.flatnonzero(saved < 0)
     if not len(negative):
-        return float(grid[0])
+        return 0.0
     last = int(negative[-1])
     if last == len(grid) - 1:
         return None

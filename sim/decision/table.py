@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sim.analysis.economics import TIE, api_months
+from sim.analysis.economics import TIE, api_bills
 from sim.analysis.judge import verdict_words
 from sim.cost.api_terms import ApiMonth
 from sim.decision.break_even import BreakEven, find_break_evens
@@ -140,29 +140,26 @@ def risks_of(scenario: Scenario) -> tuple[str, ...]:
 
 
 def api_rows(rows: Sequence[Row]) -> list[Row]:
-    """The APIs alone that ran, cheapest first, those that miss the SLO after the others. One of several providers in turn
-    has no one price, and is left out."""
-    apis = [row for row in rows if row.kind == "API" and math.isfinite(row.usd_per_month) and month_of(row) is not None]
+    """The APIs alone that ran, cheapest first, those that miss the SLO after the others."""
+    apis = [row for row in rows if row.kind == "API" and row.answer is not None and row.usd_per_month > 0]
     return sorted(apis, key=lambda row: (not row.holds, row.usd_per_month))
 
 
-def month_of(row: Row) -> ApiMonth | None:
-    """What an API alone billed, as a month that can be asked of other volumes; None where not one provider answered."""
-    if row.answer is None:
-        return None
-    window = row.answer.summary["cost"]["window"]
-    months = api_months(row.answer.scenario, window)
-    if len(months) != 1:
-        return None
-    return replace(
-        months[0], by_volume_usd=window["either_way_usd_per_month"], fixed_usd=window["fixed_usd_per_month"]
-    )
+def month_of(answer: Answer) -> ApiMonth:
+    """What an API alone billed, as a month that can be asked of other volumes."""
+    window = answer.summary["cost"]["window"]
+    bills = api_bills(answer.scenario, window)
+    return ApiMonth(bills, by_volume_usd=window["either_way_usd_per_month"], fixed_usd=window["fixed_usd_per_month"])
 
 
 def _with_break_evens(row: Row, evaluate: ScenarioEvaluator, apis: Sequence[Row]) -> Row:
     if row.answer is None or row.kind == "API":
         return row
-    months = [(api.name, month) for api in apis if (month := month_of(api)) is not None]
+    months = [
+        (api.name.removeprefix("API "), month_of(api.answer))
+        for api in apis
+        if api.answer is not None and api.option.stands_for in (None, row.option.models)
+    ]
     return replace(row, break_evens=find_break_evens(row.answer, evaluate, months))
 
 

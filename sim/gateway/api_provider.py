@@ -51,7 +51,9 @@ class ApiProvider:
         self._tokens = TokenBucket(spec.tokens_per_min / 60, spec.tokens_per_min) if spec.tokens_per_min else None
 
     def takes(self, request: RequestView) -> bool:
-        """Whether the prompt fits."""
+        """Whether it answers such a route, and the prompt fits."""
+        if self.spec.routes and request.route not in self.spec.routes:
+            return False
         return self.spec.context_window is None or request.input_tokens < self.spec.context_window
 
     def call(self, request: RequestView, answer_tokens: int, now_s: float) -> Reply | Failure:

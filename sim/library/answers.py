@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from sim.analysis.economics import TIE
 from sim.cost import gpus_per_replica
-from sim.decision import Option, Row, api_options, decide_options
+from sim.decision import Option, Row, apis_of_options, decide_options
 from sim.errors import ConfigError, DoesNotFitError, InfeasibleError
 from sim.search import DEFAULT_CAPS, Answer, Trial, cap_walk, solve, trial_of
 from sim.spec import Scenario
@@ -112,7 +112,7 @@ def decide(options: Mapping[str, Scenario], *, apis: bool = True) -> list[Row]:
 
     Args:
         options: name -> scenario; a plain fleet is sized, what scales by itself runs as it stands.
-        apis: also every API that sells the first option's model, from the dated price table.
+        apis: also every API that sells an option's model, from the dated price table.
 
     Returns:
         Rows, the cheapest month that meets the SLO first; ``row.usd_per_month`` in US dollars, ``row.break_evens`` with
@@ -129,7 +129,7 @@ def decide(options: Mapping[str, Scenario], *, apis: bool = True) -> list[Row]:
     if not options:
         raise ConfigError("decide needs one option or more: {name: scenario}")
     stated = [Option(name, scenario) for name, scenario in options.items()]
-    return decide_options([*stated, *(api_options(stated[0].scenario) if apis else [])])
+    return decide_options([*stated, *(apis_of_options(stated) if apis else [])])
 
 
 def _sized(scenario: Scenario, cap: int) -> SizedCap:

@@ -27,7 +27,7 @@ def decision_section(decisions: Sequence[Decision], command: str = "servecap dec
     rows = [
         [
             api_name(one),
-            f"${number(one.api.input_usd_per_1m)} / ${number(one.api.output_usd_per_1m)}{_terms(one)}",
+            _price_words(one),
             usd(one.api_usd_per_month),
             break_even_words(one),
             one.cheaper,
@@ -53,16 +53,18 @@ def decision_section(decisions: Sequence[Decision], command: str = "servecap dec
             charts(_flips(decisions[0], found), _screening(found)),
             paragraph(_capacity_words(found), quiet=True),
         ]
-    return section("Self-host or API", *parts, paragraph(_price_words(decisions), quiet=True))
+    return section("Self-host or API", *parts, paragraph(_source_words(decisions), quiet=True))
 
 
 def api_name(one: Decision) -> str:
     """``llama-3.1-8b-instant at groq``."""
-    return f"{one.model.rpartition('/')[2]} at {one.name}"
+    models = " + ".join(model.rpartition("/")[2] for model in one.model.split(" + "))
+    return f"{models} at {one.name}"
 
 
-def _terms(one: Decision) -> str:
-    return ", its contract's terms" if one.api.has_terms else ""
+def _price_words(one: Decision) -> str:
+    listed = " + ".join(f"${number(api.input_usd_per_1m)} / ${number(api.output_usd_per_1m)}" for api in one.apis)
+    return listed + (", its contract's terms" if any(api.has_terms for api in one.apis) else "")
 
 
 def decision_sentence(decisions: Sequence[Decision]) -> str:
@@ -127,9 +129,9 @@ def _capacity_words(found: OtherVolumes) -> str:
     )
 
 
-def _price_words(decisions: Sequence[Decision]) -> str:
-    days = sorted({one.api.date or "no day stated" for one in decisions})
-    sources = sorted({one.api.source or "stated in the configuration" for one in decisions})
+def _source_words(decisions: Sequence[Decision]) -> str:
+    days = sorted({api.date or "no day stated" for one in decisions for api in one.apis})
+    sources = sorted({api.source or "stated in the configuration" for one in decisions for api in one.apis})
     either_way = decisions[0].either_way_usd_per_month
     beside = f" {usd(either_way)} of each month are paid whoever answers (logs, egress, commitments)." if either_way else ""
     return (

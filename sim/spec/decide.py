@@ -18,8 +18,9 @@ class DecideSpec:
     """Set the options side by side instead of one run; ``servecap decide`` and ``experiment=decide`` do."""
     options: dict[str, str] = Field(default_factory=dict)
     """Name -> overrides of the scenario, as on the command line. None stated = the scenario as it stands."""
-    apis: bool = True
-    """Also every API that sells the model, from the dated price table, and those that the gateway states."""
+    apis: bool | tuple[str, ...] = True
+    """Also every API that sells the model, from the dated price table, and those that the gateway states; or only those of
+    these names (the providers')."""
     show: Literal["table", "json"] = "table"
     """What the terminal shows; ``--json`` asks for the latter."""
     most_replicas: int = Field(default=256, ge=1, le=10_000)

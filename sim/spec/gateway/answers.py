@@ -111,6 +111,8 @@ class ApiSpec:
 
     model: str = ""
     """The provider's name of the model."""
+    routes: tuple[str, ...] = ()
+    """It answers these routes alone; empty = all."""
     input_usd_per_1m: float = Field(ge=0)
     """Dollars per million prompt tokens."""
     cached_input_usd_per_1m: float | None = Field(default=None, ge=0)

@@ -101,4 +101,4 @@ def test_an_api_that_is_stated_is_compared_where_nobody_sells_the_model() -> Non
     stated = ["model=mistral_nemo_12b", "engine.max_model_len=8192", "api=gpt_4o_mini"]
     result = simulate(composed_scenario([*SHORT, *stated, "fleet.replicas=2"]))
     (found,) = decide(result.scenario, summarize(result))
-    assert (found.name, found.api.output_usd_per_1m) == ("gpt_4o_mini", 0.6)
+    assert (found.name, found.apis[0].output_usd_per_1m) == ("gpt_4o_mini", 0.6)

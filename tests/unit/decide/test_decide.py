@@ -81,7 +81,7 @@ def test_page_terminal_and_markdown_print_the_same_cells(rows) -> None:
 def break_even(answer: Answer, evaluate: ScenarioEvaluator, provider: str, model: str) -> BreakEven:
     """With a row of the price table, at the tokens of ``answer``."""
     api = as_api(api_price(provider, model))
-    (found,) = find_break_evens(answer, evaluate, [(provider, api_month(answer.scenario, answer.summary, api))])
+    (found,) = find_break_evens(answer, evaluate, [(provider, api_month(answer.scenario, answer.summary, [api]))])
     return found
 
 
@@ -155,7 +155,7 @@ def test_a_fleet_that_scales_is_simulated_at_other_loads() -> None:
 def test_an_api_alone_owns_no_machine() -> None:
     scenario = composed_scenario(SHORT)
     row = api_price("groq", "llama-3.1-8b-instant")
-    result = simulate(api_alone(scenario, "groq", as_api(row)))
+    result = simulate(api_alone(scenario, "groq", {"groq": as_api(row)}))
     summary = summarize(result)
     assert summary["requests"]["escalated"] == summary["requests"]["offered"]
     window = summary["cost"]["window"]

@@ -27,16 +27,27 @@ from sim.cli.job import _write_outcome, solve_and_write
 from sim.cli.stored import stored_scenario
 from sim.cli.sweep import finish_sweep
 from sim.decision.options import has_machines
+from sim.decision.table import how_to_size
 from sim.report import print_run_summary, run_markdown
+from sim.report.decision import volume_words
 from sim.report.fleet_sizes import monthly_fleets
 from sim.report.scale import number, usd
 from sim.run import simulate
+from sim.search import ScenarioEvaluator, fewest_replicas
 from sim.spec import Scenario
 
 SHORT = [
     "workload.duration_s=60", "workload.rate_scale=1", "output.timeseries=false", "search.replications=1",
-    "decide.apis=false",
+    "search.max_replications=1", "decide.apis=[together, novita]", "decide.most_replicas=16",
 ]  # fmt: skip
+"""Of those who sell the models, a dear one and a cheap one."""
+
+
+SHARED_PROMPTS = (
+    "{duration_s: 60, arrivals: {kind: poisson, rate_per_s: 6}, prefix: {kind: groups, weights: [1], tokens: [6000]}, "
+    "input_tokens: {kind: lognormal, mu: 4.1, sigma: 0.3, max_tokens: 200}, "
+    "output_tokens: {kind: lognormal, mu: 4.0, sigma: 0.5, max_tokens: 400}}"
+)
 
 
 class Case(NamedTuple):
@@ -44,6 +55,8 @@ class Case(NamedTuple):
     figures: tuple[int, int, int]
     """Dollar figures of the run's page, of the sweep's and of the option's: none is gained by hiding one."""
     solve: str = "none"
+    meets: tuple[str, ...] = ("together",)
+    """APIs with which it breaks even at some volume; with the others that are compared it never does."""
 
 
 SCENARIOS = {
@@ -53,18 +66,34 @@ SCENARIOS = {
         ["model=llama3_70b", "gpu=h100", "engine.tensor_parallel_size=8", "fleet.replicas=1"], (54, 26, 6)
     ),
     "spot and autoscaler": Case(["fleet=spot", "spot=aws", "autoscaler=tokens_in_flight"], (54, 26, 6)),
-    "hybrid": Case(["fleet.replicas=2", "api=gpt_4o_mini", "gateway.hybrid={uncertain_fraction: 0.2}"], (58, 29, 8)),
+    "hybrid": Case(["workload.duration_s=600", "fleet.replicas=2", "api=gpt_4o_mini", "gateway.hybrid={uncertain_fraction: 0.2}"], (58, 29, 8)),
     "cost=full": Case(["cost=full"], (68, 28, 6), "replicas"),
-    "longer, scaled": Case(["workload.duration_s=120", "autoscaler=requests_in_flight", "fleet.replicas=1"], (54, 26, 6)),
-    "API only": Case(["fleet.replicas=0", "api=gpt_4o_mini", "gateway.hybrid={api_first: true}"], (48, 29, 8)),
+    "week": Case(
+        ["experiment=week", "workload.duration_s=null", "workload.generator.duration_s=240", "slo.tpot_p95_s=0.15"],
+        (54, 26, 6), meets=(),
+    ),
+    "API only": Case(
+        ["fleet.replicas=0", "api=gpt_4o_mini", "gateway.hybrid={api_first: true}"], (48, 29, 8), meets=()
+    ),
     "two models": Case(
-        ["fleet.pools={big: {replicas: 1, engine: {tensor_parallel_size: 2}}, small: {replicas: 1}}"], (50, 26, 6)
+        ["workload=agents_and_chat_synthetic", "workload.generator.duration_s=60", "gateway.routes={agent: big, chat: small}",
+         "+fleet.pools={big: {replicas: 1, gpu: h100, model: llama3_70b, engine: {tensor_parallel_size: 4}}, "
+         "small: {replicas: 2}}"],
+        (50, 26, 6),
     ),
     "purchase": Case(["cost.purchase={machine_usd: 90000, machine_gpus: 4, machine_w: 2500}"], (63, 28, 6), "replicas"),
-    "commitment": Case(["cost.commitment={gpus: 4, years: 3}", "fleet.replicas=2"], (54, 26, 6)),
-    "prefix hits": Case(["engine.enable_prefix_caching=true"], (63, 28, 6), "replicas"),
-    "missed": Case(["fleet.replicas=1", "slo.ttft_p95_s=0.01"], (54, 3, 5)),
-    "a model nobody sells": Case(["model=mistral_nemo_12b", "engine.max_model_len=32768", "fleet.replicas=2"], (31, 5, 6)),
+    "commitment": Case(
+        ["cost.commitment={gpus: 4, years: 3}", "fleet.replicas=2"], (54, 26, 6), meets=("together", "novita")
+    ),
+    "prefix hits": Case(
+        ["engine.enable_prefix_caching=true", "workload.packaged=null", f"++workload.generator={SHARED_PROMPTS}"],
+        (63, 28, 6), "replicas", ("together", "novita"),
+    ),
+    "missed": Case(["fleet.replicas=1", "slo.ttft_p95_s=0.01"], (54, 3, 5), meets=()),
+    "a model nobody sells": Case(
+        ["decide.apis=true", "model=mistral_nemo_12b", "engine.max_model_len=32768", "fleet.replicas=2"],
+        (31, 5, 6), meets=(),
+    ),
 }
 _AMOUNT = r"\$(\d[\d,]*(?:\.\d+)?)"
 NAMED = {
@@ -86,7 +115,9 @@ NAMED = {
 
 
 class Shown(NamedTuple):
+    unsolved: Scenario
     scenario: Scenario
+    """With what was solved filled in."""
     summary: dict[str, Any]
     texts: dict[str, str]
     """What each surface shows."""
@@ -116,13 +147,13 @@ def shown(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         "sweep": sweep.getvalue(),
         "decide": options.getvalue(),
     }
-    paths = [job / "report.html", *(folder / "sweep").glob("*.*"), *(folder / "decide").glob("**/*.html")]
-    paths.append(folder / "decide" / "decide.md")
+    paths = [job / "report.html", *(folder / "sweep").glob("*.*"), *(folder / "decide").glob("*.*")]
+    paths.append(folder / "decide" / "options" / "as_configured" / "report.html")
     texts |= {str(path.relative_to(folder)): path.read_text() for path in paths if path.suffix in (".html", ".md")}
     names = ("sweep/0/summary.json", "sweep/0/cost.json", "sweep/0/job.json", "sweep/answer.json", "decide/decide.json")
     facts = {name: json.loads((folder / name).read_text()) for name in names}
     solved = stored_scenario(job)
-    return request.param, Shown(solved, summary, texts, facts, decide(solved, summary))
+    return request.param, Shown(scenario, solved, summary, texts, facts, decide(solved, summary))
 
 
 def test_every_dollar_figure_is_an_amount_that_was_computed(shown: tuple[str, Shown]) -> None:
@@ -147,11 +178,13 @@ def test_a_figure_is_what_it_says_it_is(shown: tuple[str, Shown]) -> None:
     if fleets is not None:
         known |= fleets._asdict()
     known |= {"api month": one.decisions[0].api_usd_per_month} if one.decisions else {}
+    cheapest = {"usd_per_month": one.facts["decide/decide.json"]["options"][0]["usd_per_month"]}
     counted = 0
     for place, text in one.texts.items():
         for words, amount in NAMED.items():
+            named = cheapest if place in ("decide", "decide/decide.html", "decide/decide.md") else known
             for found in re.finditer(words.format(_AMOUNT), unescape(text)):
-                assert found[1] in forms(known[amount]), (place, found[0], amount, known[amount])
+                assert found[1] in forms(named[amount]), (place, found[0], amount, named[amount])
                 counted += 1
     assert counted >= 20
     if has_machines(one.scenario):
@@ -164,7 +197,7 @@ def test_every_file_holds_the_same_dollars(shown: tuple[str, Shown]) -> None:
     """To the last bit: JSON rounds nothing."""
     _, one = shown
     window = one.summary["cost"]["window"]
-    (option,) = one.facts["decide/decide.json"]["options"]
+    option = home(one)
     shared = {key for key in option if "usd" in key}
     assert len(shared) == 8 and {key: option[key] for key in shared} == {key: window[key] for key in shared}
     answer, job = one.facts["sweep/answer.json"], one.facts["sweep/0/job.json"]
@@ -175,6 +208,60 @@ def test_every_file_holds_the_same_dollars(shown: tuple[str, Shown]) -> None:
     for against in answer["against_api"]:
         assert against["self_host_usd_per_month"] == window["usd_per_month"]
     assert one.facts["sweep/0/cost.json"]["usd"] == one.summary["cost"]["total_usd"]
+
+
+def test_a_break_even_is_what_brute_force_finds(shown: tuple[str, Shown]) -> None:
+    """Simulated around it, and sized where the option was, home is still dearer within 2 % below and cheaper from 2 % above
+    on; where there is none, home is dearer at whatever load it still holds the SLO."""
+    name, one = shown
+    option, apis = home(one), api_options(one)
+    found = {each["against"]: each for each in option["break_evens"]}
+    assert {api for api, each in found.items() if each["times_today"] is not None} == {*SCENARIOS[name].meets}
+    brute = ScenarioEvaluator(one.unsolved)
+    today, sized = brute.scenario.workload.rate_scale, how_to_size(brute.scenario) == "replicas"
+
+    def home_minus_api(times: float, api: Mapping[str, Any]) -> float | None:
+        """US$ a month; None where the SLO is missed."""
+        if sized:
+            point = fewest_replicas(brute, low=1, high=64, start=1, rate_scale=today * times).nearest
+        else:
+            point = brute(replicas=brute.scenario.fleet.replicas, rate_scale=today * times)
+        asked = (api["usd_per_month"] - api["fixed_usd_per_month"]) * times + api["fixed_usd_per_month"]
+        return point.summary["cost"]["window"]["usd_per_month"] - asked if point.holds else None
+
+    for against, each in found.items():
+        if each["times_today"] is None:
+            gaps = [home_minus_api(times, apis[against]) for times in (0.5, 1.0, 2.0, 4.0)]
+            assert all(gap is None or gap > 0 for gap in gaps) and (gaps[1] is not None or not option["meets_slo"])
+            continue
+        if each["times_today"] > 0:
+            gaps = {by: home_minus_api(each["times_today"] * by, apis[against]) for by in (0.98, 0.999, 1.02, 1.3)}
+            assert max(gaps[0.98] or 0.0, gaps[0.999] or 0.0) > 0, (against, gaps)
+            assert gaps[1.02] is not None and gaps[1.02] < 0 and (gaps[1.3] or 0.0) <= 0, (against, gaps)
+        assert all(volume_words(each["tokens_per_day"]) in one.texts[place] for place in ("decide/decide.html", "decide"))
+
+
+def test_an_api_asks_the_same_on_the_run_page_and_in_decide(shown: tuple[str, Shown]) -> None:
+    _, one = shown
+    asked, compared = api_options(one), 0
+    for decision in one.decisions:
+        row = asked.get(decision.name)
+        if row is not None and row["output_tokens_per_day"] == pytest.approx(decision.today_tokens_per_day, rel=1e-12):
+            assert decision.api_usd_per_month == pytest.approx(row["usd_per_month"], rel=1e-9)
+            compared += 1
+    assert compared or not asked
+
+
+def home(one: Shown) -> dict[str, Any]:
+    """What ``decide.json`` says of the scenario itself."""
+    (option,) = [row for row in one.facts["decide/decide.json"]["options"] if row["name"] == "as configured"]
+    return option
+
+
+def api_options(one: Shown) -> dict[str, dict[str, Any]]:
+    """The APIs alone of ``decide.json``, by provider."""
+    rows = one.facts["decide/decide.json"]["options"]
+    return {row["name"].removeprefix("API "): row for row in rows if row["name"].startswith("API ")}
 
 
 def figures(text: str) -> Iterator[tuple[str, str]]:
@@ -193,8 +280,11 @@ def figures(text: str) -> Iterator[tuple[str, str]]:
 def amounts(one: Shown) -> Iterator[float]:
     """Every amount that a surface may show: of the files of the run, of its month, and stated prices."""
     for name, data in one.facts.items():
-        if name.startswith("sweep"):
-            yield from dollars(data)
+        options = data.get("options", ()) if name.startswith("decide") else ()
+        yield from dollars([row for row in options if row["kind"] == "API"] if options else data)
+        for found in [each for row in options for each in row.get("break_evens", ())]:
+            for flip in found["flips"]:
+                yield from (flip["today"], flip["flips_at"])
     result = simulate(one.scenario)
     for node in (price(result), month(result)):
         yield from nodes(node)
@@ -206,7 +296,9 @@ def amounts(one: Shown) -> Iterator[float]:
     for api in one.scenario.gateway.apis.values():
         yield from (api.input_usd_per_1m, api.output_usd_per_1m)
     for decision in one.decisions:
-        yield from (decision.api.input_usd_per_1m, decision.api.output_usd_per_1m, decision.api_usd_per_month)
+        yield decision.api_usd_per_month
+        for api in decision.apis:
+            yield from (api.input_usd_per_1m, api.output_usd_per_1m)
         for swing in decision.other_volumes.swings if decision.other_volumes else ():
             yield from (swing.at_low, swing.at_high)
 
