@@ -45,9 +45,9 @@ from sim.units import GIB, HOURS_PER_MONTH, JOULES_PER_KWH, SECONDS_PER_HOUR
 BUSY_PARTS = (
     "prompt tokens", "output tokens", "recomputed after preemption", "retries and abandoned work", "background work",
 )  # fmt: skip
-ON_TOP = ("overhead", "safety passes", "host memory for KV")
+ON_TOP = ("overhead", "safety passes", "host memory for KV", "disks for KV")
 """Nodes that grow with compute."""
-FIXED = ("evaluation and batch", "engineering", "commitment")
+FIXED = ("evaluation and batch", "engineering", "commitment", "shared store for KV")
 """Nodes that do not grow with volume."""
 BY_VOLUME = ("api", "power", "storage of traces and logs", "egress")
 """Nodes that do; compute grows by whole replicas."""
@@ -249,7 +249,7 @@ def _assumed(result: Result, scenario: Scenario, compute_usd: float, end_s: floa
         CostNode("evaluation and batch", cost.eval_gpu_hours_per_month * months * dearest),
         CostNode("engineering", cost.engineers_fte * cost.engineer_usd_per_year / 12 * months),
         CostNode("storage of traces and logs", stored_gib_months * cost.storage_usd_per_gib_month),
-        *[CostNode(name, usd) for name, usd in tiers_usd(result).items()],
+        *[CostNode(name, usd) for name, usd in tiers_usd(result, end_s).items()],
         CostNode("egress", egress_gib * cost.egress_usd_per_gib),
     ]
     return [CostNode("overhead", compute_usd * cost.overhead_fraction), *(node for node in optional if node.usd > 0)]

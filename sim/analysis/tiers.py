@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from sim.analysis.billing import billed_interval
 from sim.record.result import Result
 from sim.units import GIB, SECONDS_PER_HOUR
 
@@ -118,26 +119,25 @@ def _amounts(figures: dict[str, Any], loaded: str) -> str:
     )
 
 
-def tiers_usd(result: Result) -> dict[str, float]:
+def tiers_usd(result: Result, end_s: float) -> dict[str, float]:
     """What tiers cost at the prices of ``cost``, by what they are called in the cost tree: host memory and disks while their
-    replicas are billed, stores for the whole run."""
+    replicas are billed before ``end_s``, stores from the start to there."""
     cost = result.scenario.cost
     return {
-        "host memory for KV": _rented_usd(result, "host", cost.host_memory_usd_per_gib_hour),
-        "disks for KV": _rented_usd(result, "disk", cost.kv_disk_usd_per_gib_hour),
-        "shared store for KV": _rented_usd(result, "store", cost.kv_store_usd_per_gib_hour),
+        "host memory for KV": _rented_usd(result, end_s, "host", cost.host_memory_usd_per_gib_hour),
+        "disks for KV": _rented_usd(result, end_s, "disk", cost.kv_disk_usd_per_gib_hour),
+        "shared store for KV": _rented_usd(result, end_s, "store", cost.kv_store_usd_per_gib_hour),
     }
 
 
-def _rented_usd(result: Result, tier: str, usd: float) -> float:
+def _rented_usd(result: Result, end_s: float, tier: str, usd: float) -> float:
     rows = rows_of(result, tier)
     if rows is None or not usd:
         return 0.0
-    billed = result.replicas.set_index("replica")
+    start_s, stop_s = billed_interval(result.replicas, result.end_s, end_s)
+    billed_s = dict(zip(result.replicas["replica"].astype(str), stop_s - start_s, strict=True))
     total = 0.0
     for replica, size in zip(rows["replica"], rows["capacity_bytes"], strict=True):
-        seconds = result.end_s
-        if replica:
-            seconds = float(billed.loc[replica, "billed_stop_s"] - billed.loc[replica, "billed_start_s"])
+        seconds = float(billed_s[str(replica)]) if replica else end_s
         total += float(size) / GIB * seconds / SECONDS_PER_HOUR * usd
     return total

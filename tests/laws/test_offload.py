@@ -70,7 +70,7 @@ def test_arc_and_thresholds_run_and_memory_has_its_price() -> None:
     assert set(arc.requests["outcome"]) <= {"completed", "rejected"}
     assert arc.tiers is not None
     hours = float((arc.replicas["billed_stop_s"] - arc.replicas["billed_start_s"]).sum()) / 3600
-    assert tiers_usd(arc)["host memory for KV"] == pytest.approx(0.005 * hours * arc.tiers["capacity_bytes"].sum() / 2**30)
+    assert tiers_usd(arc, arc.end_s)["host memory for KV"] == pytest.approx(0.005 * hours * arc.tiers["capacity_bytes"].sum() / 2**30)
     assert "host memory for KV" in [node.name for node in price(arc).children]
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from dataclasses import replace
 
 import pytest
 
-from sim.analysis import month, price, summarize
+from sim.analysis import cost_tree, month, price, summarize, tiers
 from sim.analysis.cost_tree import window_s
 from sim.analysis.economics import decide
 from sim.cli.compose import composed_scenario
@@ -102,3 +104,11 @@ def test_an_api_that_is_stated_is_compared_where_nobody_sells_the_model() -> Non
     result = simulate(composed_scenario([*SHORT, *stated, "fleet.replicas=2"]))
     (found,) = decide(result.scenario, summarize(result))
     assert (found.name, found.apis[0].output_usd_per_1m) == ("gpt_4o_mini", 0.6)
+
+
+def test_every_node_of_any_bill_has_its_place_in_the_month() -> None:
+    """A node that is in none of the parts would be in the bill and not in a break-even."""
+    source = inspect.getsource(cost_tree) + inspect.getsource(tiers)
+    shown = set(re.findall(r'CostNode(?:\.of)?\(\s*"([a-z A-Z]+)"', source)) | set(re.findall(r'"([a-zKV ]+)": _rented_usd', source))
+    inner = {"total", "busy", "committed GPUs", "on-demand hours that it covers"}
+    assert shown - inner == {"compute", *cost_tree.ON_TOP, *cost_tree.FIXED, *cost_tree.BY_VOLUME}
