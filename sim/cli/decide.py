@@ -72,7 +72,7 @@ def options_of(scenario: Scenario, overrides: Sequence[str]) -> list[Option]:
             raise ConfigError(f"decide.options.{name}: {text!r} is no set of overrides ({error})") from None
     if not found:
         found = [Option("as configured", scenario)]
-    return [*found, *apis_of_options(found)]
+    return [*found, *apis_of_options(found, scenario.decide.apis)]
 
 
 def run_decide(scenario: Scenario, folder: Path, overrides: Sequence[str]) -> list[Row]:

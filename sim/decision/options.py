@@ -62,30 +62,27 @@ def api_options(scenario: Scenario) -> list[Option]:
     ]
 
 
-def apis_of_options(options: Sequence[Option]) -> list[Option]:
-    """The APIs that answer for any of ``options`` and that it asks for, the first one's first; where these serve different
-    models, a name says which it sells.
+def apis_of_options(options: Sequence[Option], asked: bool | tuple[str, ...] = True) -> list[Option]:
+    """The APIs that answer for any of ``options`` and are ``asked`` for (all, none, or by name), the first option's first;
+    where options serve different models, a name says which it sells.
 
     Raises:
-        ConfigError: an API that is asked for by name does not sell what the option serves.
+        ConfigError: an API that is asked for by name sells what no option serves.
     """
     found: dict[str, Option] = {}
-    first = options[0].models if options else ()
+    sold: dict[str, None] = {}
     for option in options:
-        asked, sold = option.scenario.decide.apis, api_options(option.scenario)
-        if isinstance(asked, tuple):
-            known = {api.name.removeprefix("API "): api for api in sold}
-            wrong = [name for name in asked if name not in known]
-            if wrong:
-                raise ConfigError(
-                    f"decide.apis: nobody called {wrong[0]!r} sells {' + '.join(option.models)}; there are "
-                    f"{', '.join(known) or 'none'}"
-                )
-            sold = [known[name] for name in asked]
-        for api in sold if asked else []:
-            other = api.stands_for is not None and api.stands_for != first
-            name = f"{api.name} ({' + '.join(option.models)})" if other else api.name
-            found.setdefault(name, replace(api, name=name))
+        for api in api_options(option.scenario):
+            provider = api.name.removeprefix("API ")
+            sold[provider] = None
+            if asked is True or (asked and provider in asked):
+                other = api.stands_for not in (None, options[0].models)
+                name = f"{api.name} ({' + '.join(option.models)})" if other else api.name
+                found.setdefault(name, replace(api, name=name))
+    wrong = [] if isinstance(asked, bool) else [name for name in asked if name not in sold]
+    if wrong:
+        models = ", ".join(sorted({model for option in options for model in option.models}))
+        raise ConfigError(f"decide.apis: nobody called {wrong[0]!r} sells {models}; there are {', '.join(sold) or 'none'}")
     return list(found.values())
 
 

@@ -129,7 +129,7 @@ def decide(options: Mapping[str, Scenario], *, apis: bool = True) -> list[Row]:
     if not options:
         raise ConfigError("decide needs one option or more: {name: scenario}")
     stated = [Option(name, scenario) for name, scenario in options.items()]
-    return decide_options([*stated, *(apis_of_options(stated) if apis else [])])
+    return decide_options([*stated, *apis_of_options(stated, apis)])
 
 
 def _sized(scenario: Scenario, cap: int) -> SizedCap:
