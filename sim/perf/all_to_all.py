@@ -21,7 +21,7 @@ from __future__ import annotations
 from math import log
 from typing import NamedTuple
 
-from sim.perf.collectives import NIC_LATENCY_S, NIC_SHARE, machines
+from sim.perf.collectives import NIC_LATENCY_S, NIC_SHARE, link_bytes_per_s, machines
 from sim.spec.engine import All2AllBackend
 from sim.spec.gpu import GpuSpec
 
@@ -86,7 +86,7 @@ def _gathering(gpus: int, gpu: GpuSpec, hidden: int) -> AllToAll:
     """All-gather and reduce-scatter in 16 bits: rings in the machines, and each GPU's share of the rest over its NIC."""
     nodes = machines(gpus, gpu)
     each = -(-gpus // nodes)
-    per_token = 2.0 * hidden * (gpus - 1) / gpus / (gpu.link_gb_s_per_direction * 1e9 * NIC_SHARE)
+    per_token = 2.0 * hidden * (gpus - 1) / gpus / (link_bytes_per_s(each, gpu) * NIC_SHARE)
     if nodes > 1:
         nic = 2.0 * hidden * (nodes - 1) / nodes / each / (gpu.nic_gb_s_per_direction * 1e9 * NIC_SHARE)
         per_token = max(per_token, nic)

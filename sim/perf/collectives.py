@@ -1,6 +1,7 @@
 """Times of communication that every step waits for: all-reduces of tensor parallelism, hand-overs between stages.
 
-    all-reduce within a machine      latency + 2 (g-1)/g x bytes / link                g GPUs
+    all-reduce within a machine      latency + 2 (g-1)/g x bytes / link                g GPUs; of a mesh of m GPUs, joined
+                                                                                       in pairs, (g-1)/(m-1) of the link
     across N machines                + N_LATENCY + 2 (N-1)/N x bytes / g / NIC         each GPU carries its part
     hand-over to the next stage      0; across machines N_LATENCY + bytes / g / NIC
 
@@ -35,13 +36,19 @@ def machines(gpus: int, gpu: GpuSpec) -> int:
     return -(-gpus // gpu.max_scaleup_gpus)
 
 
+def link_bytes_per_s(gpus: int, gpu: GpuSpec) -> float:
+    """Of one direction, what each of ``gpus`` GPUs of a machine has towards the others."""
+    lanes = (gpus - 1) / (gpu.max_scaleup_gpus - 1) if gpu.link_mesh and gpu.max_scaleup_gpus > gpus > 1 else 1.0
+    return gpu.link_gb_s_per_direction * 1e9 * lanes
+
+
 def all_reduce_s(message_bytes: Array, gpus: int, gpu: GpuSpec, latency_s: float, link_share: float) -> Array:
     """Seconds of one all-reduce of ``message_bytes`` over ``gpus`` GPUs; vectorised."""
     nodes = machines(gpus, gpu)
     each = -(-gpus // nodes)
     if gpu.link == "pcie":
         link_share = min(link_share, PCIE_SHARE)
-    inside = 2.0 * (each - 1) / each * message_bytes / (gpu.link_gb_s_per_direction * 1e9 * link_share)
+    inside = 2.0 * (each - 1) / each * message_bytes / (link_bytes_per_s(each, gpu) * link_share)
     if nodes == 1:
         return np.asarray(latency_s + inside)
     between = 2.0 * (nodes - 1) / nodes * message_bytes / each / (gpu.nic_gb_s_per_direction * 1e9 * NIC_SHARE)

@@ -191,8 +191,14 @@ def _touched(experts: int, active: int, tokens: Array) -> Array:
 
 
 def compute_rate(dtype: WeightDtype, gpu: GpuSpec, eff: Efficiencies) -> float:
-    """FLOP/s that matrix products reach on one GPU: a share of the peak, and no more than the board's power allows."""
+    """FLOP/s that matrix products reach on one GPU: the share of the peak that was measured on it, else the fitted one, and
+    no more than the board's power allows."""
     peak = peak_flops(dtype, gpu)
+    measured = gpu.matrix_share
+    if computes_in_low_bits(dtype, gpu) and gpu.matrix_share_8bit is not None:
+        measured = gpu.matrix_share_8bit
+    if measured is not None:
+        return peak * measured
     if gpu.tdp_w <= 0:
         return peak * UNLIMITED_SHARE
     per_w = eff.tflops_per_w
@@ -241,7 +247,8 @@ def _pair_times(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec, eff: Efficie
 def pair_s(work: PairWork, gpu: GpuSpec, engine: EngineSpec, chunk: Array, eff: Efficiencies) -> Array:
     """Seconds of one (query, key) pair in one layer when ``chunk`` queries share the keys; vectorised."""
     flop = work.flop / engine.tensor_parallel_size
-    return np.asarray(flop * (1.0 + eff.pair_half_tokens / chunk) / (gpu.tflops_bf16 * 1e12 * eff.pair))
+    pair = eff.pair * (1.0 if gpu.matrix_share is None else min(1.0, gpu.matrix_share / UNLIMITED_SHARE))
+    return np.asarray(flop * (1.0 + eff.pair_half_tokens / chunk) / (gpu.tflops_bf16 * 1e12 * pair))
 
 
 @cache

@@ -59,11 +59,19 @@ class GpuSpec:
     """Likewise in int8 (TOP/s); 0 = no hardware int8: computes in bf16."""
     tflops_fp4: float = Field(default=0, ge=0)
     """Likewise in fp4; 0 = no hardware fp4: computes in bf16."""
+    matrix_share: float | None = Field(default=None, gt=0, le=1)
+    """Share of ``tflops_bf16`` that large products reach, measured; null = what was fitted on kernels of its generation,
+    within the board's power."""
+    matrix_share_8bit: float | None = Field(default=None, gt=0, le=1)
+    """Likewise of ``tflops_fp8`` and ``tflops_int8``; null = ``matrix_share``."""
     link: Literal["nvlink", "pcie", "infinity_fabric"] = "pcie"
     """What joins the GPUs of a replica: pcie goes through the host; it also tells Blackwell cards with GDDR from those with
     HBM."""
     link_gb_s_per_direction: float = Field(gt=0)
-    """Per GPU and direction, of the link that tensor parallelism uses."""
+    """Per GPU and direction, of the link that tensor parallelism uses: all its lanes together."""
+    link_mesh: bool = False
+    """Each pair of the ``max_scaleup_gpus`` GPUs has its own part of the link, no switch: n of them reach (n - 1) parts
+    only. The default is a switch (NVSwitch)."""
     max_scaleup_gpus: int = Field(default=8, ge=1)
     """GPUs that the link joins: the largest tensor parallel size; 8 is a usual server's."""
     nic_gb_s_per_direction: float = Field(default=0, ge=0)

@@ -13,13 +13,13 @@ from sim.errors import ConfigError, DoesNotFitError
 from sim.perf import memory_plan, resolve_engine, step_time_model
 from sim.perf.all_to_all import FREE, all_to_all
 from sim.perf.choose import host_overhead
-from sim.perf.collectives import all_reduce_s, machines
+from sim.perf.collectives import all_reduce_s, link_bytes_per_s, machines
 from sim.perf.expert_load import imbalance, loads_of
 from sim.perf.geometry import weights_bytes_per_gpu
 from sim.perf.memory import MemoryPlan
 from sim.perf.rank_step import RankLoad, RankStepTime
 from sim.perf.ranks import rank_step_time
-from sim.perf.roofline import TOKENS
+from sim.perf.roofline import TOKENS, compute_rate, efficiencies
 from sim.perf.tabulated import TabulatedStepTime
 from sim.spec import EngineSpec, GpuSpec, ModelSpec
 from tests.presets import gpu, model
@@ -250,3 +250,20 @@ def test_dense_ranks_share_nothing() -> None:
     one, four = (step_time_model(*engine_of("llama3_8b", "h100", data_parallel_size=n)) for n in (1, 4))
     assert type(one) is type(four)
     assert one.step([(500, 0)], 7, 9000) == four.step([(500, 0)], 7, 9000)
+
+
+def test_in_a_mesh_a_part_of_the_gpus_has_a_part_of_the_link() -> None:
+    """MI300X: seven links of 64 GB/s each; four GPUs have three of them towards each other, eight all seven."""
+    mi300x = gpu("mi300x")
+    assert [link_bytes_per_s(gpus, mi300x) / 1e9 for gpus in (2, 4, 8)] == pytest.approx([64, 192, 448])
+    h100 = gpu("h100")
+    assert link_bytes_per_s(4, h100) == link_bytes_per_s(8, h100) == 450e9
+    message = np.array([1e8])
+    four, eight = (float(all_reduce_s(message, gpus, mi300x, 0.0, 1.0)[0]) for gpus in (4, 8))
+    assert four / eight == pytest.approx((2 * 3 / 4 / 192) / (2 * 7 / 8 / 448))
+
+
+def test_a_measured_share_of_the_peak_takes_the_place_of_the_fitted_one() -> None:
+    mi300x = gpu("mi300x")
+    rates = [compute_rate(dtype, mi300x, efficiencies(mi300x)) / 1e12 for dtype in ("bf16", "fp8", "int4")]
+    assert rates == pytest.approx([0.45 * 1307.4, 0.225 * 2614.9, 0.45 * 1307.4])
