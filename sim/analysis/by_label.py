@@ -27,9 +27,9 @@ def by_label(result: Result, label: str, tree: CostNode | None = None) -> dict[s
     caused, answered or not; idle time, cold starts and overhead belong to nobody), ``usd_per_1m_output_tokens`` delivered.
     """
     requests = result.requests
-    names = requests[label].astype(object).fillna("").astype(str).to_numpy()
-    if not any(names):
+    if not any(map(str, requests[label].astype("category").cat.categories)):
         return {}
+    names = requests[label].astype(object).fillna("").astype(str).to_numpy()
     costs = costs_of(result, tree)
     names = _grouped(np.where(names == "", NONE, names), costs)
     warmup_s = result.scenario.workload.warmup_s

@@ -22,6 +22,7 @@ import pandas as pd
 from sim.analysis.billing import billed_interval, gpu_of_pool
 from sim.perf import resolve_engine
 from sim.perf.power import IDLE, Work, joules, steps_work
+from sim.record.columns import SLICE
 from sim.record.result import Result, holds
 from sim.spec import EngineSpec, GpuSpec, ModelSpec, Scenario
 from sim.units import JOULES_PER_KWH
@@ -110,16 +111,25 @@ def _work_of(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec, row: dict[Any, 
 
 def _work_done(result: Result, times_s: np.ndarray) -> np.ndarray:
     """Share of the run's tokens, as the bill weighs them, that were done by each of ``times_s``."""
-    requests = result.requests
-    first = requests["first_token_s"].to_numpy(dtype=float)
-    finish = requests["finish_s"].to_numpy(dtype=float)
-    known = np.isfinite(first) & np.isfinite(finish)
-    first, finish = first[known], np.maximum(finish[known], first[known] + 1e-9)
-    prompts = requests["computed_tokens"].to_numpy(dtype=float)[known]
-    answers = result.scenario.cost.output_token_weight * requests["sampled_tokens"].to_numpy(dtype=float)[known]
-    whole = float(prompts.sum() + answers.sum())
+    done, whole = np.zeros(len(times_s)), 0.0
+    for low in range(0, len(result.requests), SLICE):
+        part, tokens = _written(result, slice(low, low + SLICE), times_s)
+        done, whole = done + part, whole + tokens
     if whole <= 0:
         return np.clip(times_s / max(result.end_s, 1e-9), 0.0, 1.0)
+    return np.asarray(np.where(times_s >= result.end_s, 1.0, done / whole))
+
+
+def _written(result: Result, rows: slice, times_s: np.ndarray) -> tuple[np.ndarray, float]:
+    """Weighted tokens of the requests in ``rows`` by each of ``times_s``, and all of them: a prompt is done at its first
+    token, an answer evenly from there to its last."""
+    columns = ("first_token_s", "finish_s", "computed_tokens", "sampled_tokens")
+    first, finish, prompts, answers = (result.requests[name].to_numpy(dtype=float)[rows] for name in columns)
+    known = np.isfinite(first) & np.isfinite(finish)
+    first, finish = first[known], np.maximum(finish[known], first[known] + 1e-9)
+    prompts, answers = prompts[known], result.scenario.cost.output_token_weight * answers[known]
+    if not len(first):
+        return np.zeros(len(times_s)), 0.0
     order = np.argsort(first, kind="stable")
     told = np.concatenate([[0.0], np.cumsum(prompts[order])])[np.searchsorted(first[order], times_s, side="right")]
     moments = np.concatenate([first, finish])
@@ -127,6 +137,4 @@ def _work_done(result: Result, times_s: np.ndarray) -> np.ndarray:
     order = np.argsort(moments, kind="stable")
     moments, slope = moments[order], np.cumsum(slopes[order])
     heights = np.concatenate([[0.0], np.cumsum(slope[:-1] * np.diff(moments))])
-    written = np.interp(times_s, moments, heights)
-    share = (told + written) / whole
-    return np.asarray(np.where(times_s >= result.end_s, 1.0, share))
+    return told + np.interp(times_s, moments, heights), float(prompts.sum() + answers.sum())

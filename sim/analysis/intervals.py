@@ -155,10 +155,9 @@ def percentile_interval(
     if metric == "itl_s":
         raise ValueError("an ITL percentile comes from a histogram and has no interval over requests")
     rows = measured_requests(result) if requests is None else requests
-    rows = rows[answered_mask(rows)]
-    return quantile_interval(
-        rows["arrival_s"].to_numpy(dtype=float), rows[metric].to_numpy(dtype=float), float("0." + statistic[1:]), confidence
-    )
+    answered = answered_mask(rows)
+    arrival_s, values = (rows[name].to_numpy(dtype=float)[answered] for name in ("arrival_s", metric))
+    return quantile_interval(arrival_s, values, float("0." + statistic[1:]), confidence)
 
 
 def slo_intervals(result: Result, slo: Slo | None = None, *, confidence: float = CONFIDENCE) -> dict[str, Interval]:

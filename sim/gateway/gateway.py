@@ -11,12 +11,9 @@ How long clients wait is ``Patience``, who answers elsewhere ``Providers``.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Collection, Generator
 from functools import cache
 from typing import Any
-
-import numpy as np
 
 from sim.engine.clock import ARRIVAL, Clock, Moment
 from sim.fleet.endpoints import EndpointListener, Endpoints
@@ -63,10 +60,11 @@ class Gateway(AttemptListener, EndpointListener):
         self.clock = clock
         self.recorder = recorder
         self.counts = Counts(recorder)
-        self.arrival_s = array("d", np.asarray(trace.arrival_s, dtype=np.float64).tobytes())
+        columns = recorder.columns
+        self.arrival_s = columns.copied("d", trace.arrival_s)
         """When each request was sent; the trace's times unless users wait for answers."""
-        self._input = array("q", np.asarray(trace.input_tokens, dtype=np.int64).tobytes())
-        self._output = array("q", np.asarray(trace.output_tokens, dtype=np.int64).tobytes())
+        self._input = columns.copied("q", trace.input_tokens)
+        self._output = columns.copied("q", trace.output_tokens)
         self._labels = {name: column.tolist() for name, column in trace.labels.items() if name != "block_hashes"}
         self._priority: list[int] | None = self._labels.get("priority")
         self._contents = Contents(trace)

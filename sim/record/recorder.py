@@ -1,18 +1,18 @@
 """``Recorder``: fills the columns while the simulation runs. One row a client request, written where it has its outcome.
 
-Columns are flat arrays sized once from the number of requests, so a million requests cost some 150 MB and writing a row
-costs a few hundred nanoseconds.
+Columns are flat, sized once from the number of requests (``sim.record.columns``): a million requests cost some 200 MB, or as
+much of a disk, and writing a row costs a few hundred nanoseconds.
 """
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
+from sim.record.columns import SLICE, Column, Columns
 from sim.record.result import OUTCOMES, REQUEST_COLUMNS
 
 GiveUp = Callable[[float, float, float, bool, str, bool], str | None]
@@ -29,38 +29,46 @@ FAILED: Final = 5
 """Places in ``OUTCOMES``."""
 
 
+class Handovers:
+    """KV caches that came from another server: of the last handover of each request."""
+
+    def __init__(self, columns: Columns) -> None:
+        self.transfer_s = columns.of("d", _NAN)
+        self.handover_s = columns.of("d", _NAN)
+        self.transfer_bytes = columns.of("d")
+        self.prefill_replica = columns.of("i", -1)
+
+
 class Recorder:
     """Rows of ``Result.requests``, by request index, and the events of the run."""
 
-    def __init__(self, requests: int, pools: tuple[str, ...], give_up: GiveUp | None = None) -> None:
+    def __init__(self, columns: Columns, pools: tuple[str, ...], give_up: GiveUp | None = None) -> None:
+        self.columns = columns
         self.pools = pools
         self.give_up = give_up
         self.stopped_early: str | None = None
         self.on_outcome: Callable[[int], None] | None = None
         """Told of every request that has its outcome: users who wait send their next one."""
-        self.open_requests = requests
+        self.open_requests = columns.rows
         """Requests that have no outcome yet."""
-        self.first_token_s = array("d", [_NAN]) * requests
-        self.finish_s = array("d", [_NAN]) * requests
-        self.queue_s = array("d", [_NAN]) * requests
-        self.output_tokens = array("q", [0]) * requests
-        self.cached_tokens = array("q", [0]) * requests
-        self.wasted_tokens = array("q", [0]) * requests
-        self.attempts = array("i", [1]) * requests
-        self.api_usd = array("d", [0.0]) * requests
-        self.preemptions = array("i", [0]) * requests
-        self.outcome = array("b", [-1]) * requests
-        self.reason = array("h", [0]) * requests
-        self.pool = array("h", [-1]) * requests
-        self.replica = array("i", [-1]) * requests
-        self.transfer_s = array("d")
-        self.handover_s = array("d")
-        self.transfer_bytes = array("d")
-        self.prefill_replica = array("i")
-        """Of the last handover of each request; empty where there was none at all."""
-        self.work: dict[str, tuple[array[int], array[int]]] = {}
-        """Pool of the fleet -> prompt tokens computed and tokens sampled there for each request, all its attempts and passes
-        together, answered or not."""
+        self.first_token_s = columns.of("d", _NAN)
+        self.finish_s = columns.of("d", _NAN)
+        self.queue_s = columns.of("d", _NAN)
+        self.output_tokens = columns.of("q")
+        self.cached_tokens = columns.of("q")
+        self.wasted_tokens = columns.of("q")
+        self.attempts = columns.of("i", 1)
+        self.api_usd = columns.of("d")
+        self.preemptions = columns.of("i")
+        self.outcome = columns.of("b", -1)
+        self.reason = columns.of("h")
+        self.pool = columns.of("h", -1)
+        self.replica = columns.of("i", -1)
+        self.handovers: Handovers | None = None
+        """None where there was none at all."""
+        self.work: dict[str, Column] = {}
+        """Pool of the fleet -> prompt tokens computed there for each request, then tokens sampled for each, all its attempts
+        and passes together, answered or not."""
         self._reasons: dict[str, int] = {"": 0}
         self.events: list[dict[str, Any]] = []
 
@@ -109,16 +117,13 @@ class Recorder:
     def moved(self, row: int, transfer_s: float, handover_s: float, size_bytes: float, replica: int) -> None:
         """The KV cache of request ``row`` has come from ``replica``: ``transfer_s`` after it could, ``handover_s`` after it
         was computed."""
-        if not self.transfer_s:
-            requests = len(self.outcome)
-            self.transfer_s = array("d", [_NAN]) * requests
-            self.handover_s = array("d", [_NAN]) * requests
-            self.transfer_bytes = array("d", [0.0]) * requests
-            self.prefill_replica = array("i", [-1]) * requests
-        self.transfer_s[row] = transfer_s
-        self.handover_s[row] = handover_s
-        self.transfer_bytes[row] = size_bytes
-        self.prefill_replica[row] = replica
+        if self.handovers is None:
+            self.handovers = Handovers(self.columns)
+        of = self.handovers
+        of.transfer_s[row] = transfer_s
+        of.handover_s[row] = handover_s
+        of.transfer_bytes[row] = size_bytes
+        of.prefill_replica[row] = replica
 
     def reason_of(self, row: int) -> str:
         """Why request ``row`` has no answer; "" where it has one."""
@@ -128,16 +133,13 @@ class Recorder:
         """An attempt for request ``row`` has left an engine of ``pool``, which did so much for it."""
         work = self.work.get(pool)
         if work is None:
-            requests = len(self.outcome)
-            work = self.work[pool] = (array("q", [0]) * requests, array("q", [0]) * requests)
-        work[0][row] += prompt_tokens
-        work[1][row] += sampled
+            work = self.work[pool] = self.columns.of("q", times=2)
+        work[row] += prompt_tokens
+        work[self.columns.rows + row] += sampled
 
     def work_by_pool(self) -> dict[str, np.ndarray]:
         """``Result.work``."""
-        return {
-            pool: np.stack([np.frombuffer(part, dtype=np.int64) for part in parts]) for pool, parts in self.work.items()
-        }
+        return {pool: np.frombuffer(work, dtype=np.int64).reshape(2, -1) for pool, work in self.work.items()}
 
     def event(self, time_s: float, event: str, cause: str, **details: Any) -> None:
         """Something worth a line in ``events.jsonl``."""
@@ -148,19 +150,15 @@ class Recorder:
     ) -> pd.DataFrame:
         """``Result.requests``: rows that have no outcome (a run given up) are left out."""
         outcome = np.frombuffer(self.outcome, dtype=np.int8)
-        rows = outcome >= 0
         n = len(outcome)
-        first = np.frombuffer(self.first_token_s)
-        finish = np.frombuffer(self.finish_s)
+        first, finish = np.frombuffer(self.first_token_s), np.frombuffer(self.finish_s)
         output = np.frombuffer(self.output_tokens, dtype=np.int64)
-        answered = (outcome == COMPLETED) | (outcome == ESCALATED)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            tpot = np.where(answered & (output > 1), (finish - first) / (output - 1), _NAN)
-        e2e = np.where(answered, finish - arrival_s, _NAN)
-        computed, sampled = sum(self.work_by_pool().values(), np.zeros((2, n), dtype=np.int64))
+        computed, sampled = self._work()
+        ttft, tpot, e2e = self._latencies(arrival_s)
+        of = self.handovers
         columns: dict[str, Any] = {
-            "request_id": np.arange(n),
-            "turn": labels.get("turn", np.full(n, -1)),
+            "request_id": np.frombuffer(self.columns.copied("q", np.arange(n)), dtype=np.int64),
+            "turn": labels.get("turn", np.broadcast_to(np.int64(-1), n)),
             "arrival_s": arrival_s,
             "first_token_s": first,
             "finish_s": finish,
@@ -176,28 +174,57 @@ class Recorder:
             "reason": _labels(np.frombuffer(self.reason, dtype=np.int16), self._reasons),
             "pool": _labels(np.frombuffer(self.pool, dtype=np.int16), self.pools),
             "replica": _labels(np.frombuffer(self.replica, dtype=np.int32), replica_names),
-            "ttft_s": first - arrival_s,
+            "ttft_s": ttft,
             "tpot_s": tpot,
             "e2e_s": e2e,
             "queue_s": np.frombuffer(self.queue_s),
-            "cost_usd": np.full(n, _NAN),
+            "cost_usd": np.broadcast_to(_NAN, n),
             "api_usd": np.frombuffer(self.api_usd),
-            "transfer_s": np.frombuffer(self.transfer_s) if self.transfer_s else np.full(n, _NAN),
-            "handover_s": np.frombuffer(self.handover_s) if self.handover_s else np.full(n, _NAN),
-            "transfer_bytes": np.frombuffer(self.transfer_bytes) if self.transfer_bytes else np.zeros(n),
+            "transfer_s": np.broadcast_to(_NAN, n) if of is None else np.frombuffer(of.transfer_s),
+            "handover_s": np.broadcast_to(_NAN, n) if of is None else np.frombuffer(of.handover_s),
+            "transfer_bytes": np.broadcast_to(0.0, n) if of is None else np.frombuffer(of.transfer_bytes),
             "prefill_replica": _labels(
-                np.frombuffer(self.prefill_replica or array("i", [-1]) * n, dtype=np.int32), replica_names
+                np.full(n, -1, np.int8) if of is None else np.frombuffer(of.prefill_replica, np.int32), replica_names
             ),
         }
         for name in ("route", "feature", "tenant", "session_id"):
             values = labels.get(name)
             columns[name] = pd.Categorical(values) if values is not None else _labels(np.zeros(n, dtype=np.int8), ("",))
-        frame = pd.DataFrame({name: columns[name] for name in REQUEST_COLUMNS})
+        frame = pd.DataFrame({name: columns[name] for name in REQUEST_COLUMNS}, copy=False)
+        rows = outcome >= 0
         if not rows.all():
             frame = frame[rows].reset_index(drop=True)
-        if (np.diff(frame["arrival_s"].to_numpy()) < 0).any():  # users who wait send in an order of their own
+        sent = frame["arrival_s"].to_numpy()
+        if (sent[1:] < sent[:-1]).any():  # users who wait send in an order of their own
             frame = frame.sort_values("arrival_s", kind="stable").reset_index(drop=True)
+        self.columns.let_go()
         return frame
+
+    def _work(self) -> tuple[np.ndarray, np.ndarray]:
+        """Prompt tokens computed and tokens sampled for each request, in all pools together."""
+        pools = list(self.work_by_pool().values())
+        if len(pools) == 1:
+            return pools[0][0], pools[0][1]
+        computed, sampled = (np.frombuffer(self.columns.of("q"), dtype=np.int64) for _ in range(2))
+        for pool in pools:
+            computed += pool[0]
+            sampled += pool[1]
+        return computed, sampled
+
+    def _latencies(self, arrival_s: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """TTFT, TPOT and E2E; NaN where undefined."""
+        ttft, tpot, e2e = (np.frombuffer(self.columns.of("d")) for _ in range(3))
+        for low in range(0, len(ttft), SLICE):
+            here = slice(low, low + SLICE)
+            outcome = np.frombuffer(self.outcome, dtype=np.int8)[here]
+            first, finish = np.frombuffer(self.first_token_s)[here], np.frombuffer(self.finish_s)[here]
+            output = np.frombuffer(self.output_tokens, dtype=np.int64)[here]
+            answered = (outcome == COMPLETED) | (outcome == ESCALATED)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                ttft[here] = first - arrival_s[here]
+                tpot[here] = np.where(answered & (output > 1), (finish - first) / (output - 1), _NAN)
+                e2e[here] = np.where(answered, finish - arrival_s[here], _NAN)
+        return ttft, tpot, e2e
 
 
 def _labels(codes: np.ndarray, names: Iterable[str]) -> pd.Categorical:

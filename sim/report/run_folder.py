@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 from markupsafe import Markup
+from pyarrow.parquet import ParquetWriter
 
 from sim.analysis import CostNode, with_costs
 from sim.analysis.summary import undefined_to_none
 from sim.errors import OutputError
+from sim.record.columns import SLICE
 from sim.record.result import Result
 from sim.report.page import NOTHING
 from sim.report.run_page import run_page
@@ -113,8 +116,16 @@ def json_text(data: Any) -> str:
 
 
 def write_parquet(path: Path, frame: pd.DataFrame) -> None:
-    """Write a table as Parquet."""
-    _write(path, lambda beside: frame.to_parquet(beside, index=False))
+    """Write a table as Parquet, a row group after the other."""
+    _write(path, lambda beside: _write_row_groups(beside, frame))
+
+
+def _write_row_groups(path: Path, frame: pd.DataFrame) -> None:
+    schema = pa.Schema.from_pandas(frame, preserve_index=False)
+    with ParquetWriter(path, schema, compression="snappy") as writer:
+        for low in range(0, max(len(frame), 1), SLICE):
+            rows = pa.Table.from_pandas(frame.iloc[low : low + SLICE], schema=schema, preserve_index=False)
+            writer.write_table(rows)
 
 
 def _json(data: Any, indent: int | None) -> str:

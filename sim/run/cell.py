@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import numpy as np
 import pandas as pd
 
-from sim.engine.clock import DEADLINE, Clock
+from sim.engine.clock import DEADLINE, Clock, Moment
 from sim.engine.gaps import GapHistogram
 from sim.errors import InvariantError
 from sim.fleet.books import Books
@@ -24,6 +24,7 @@ from sim.gateway.policies import answering_pools
 from sim.perf.steady import MeanRequest
 from sim.plugins import Plugins, Policies
 from sim.record import Recorder, Result
+from sim.record.columns import Columns
 from sim.record.recorder import FAILED, GiveUp
 from sim.record.result import TIMESERIES_COLUMNS
 from sim.run.passing import let_time_pass
@@ -36,6 +37,10 @@ from sim.workload import Trace
 _PATIENCE_S = 3 * 86_400.0
 """A request that has no outcome so long after the last arrival never gets one: its fleet does not come up. Longer than a
 weekend without machines."""
+
+
+_TIMES_LET_GO = 500
+"""How often a run whose columns lie in files gives their memory back."""
 
 
 @contextmanager
@@ -58,7 +63,8 @@ def simulate_cell(
     """One fleet behind one gateway; the rest as ``simulate`` has it. ``every_s``: the time series' grid, whose
     watts are yet to be found."""
     clock = Clock()
-    recorder = Recorder(len(trace), (*scenario.fleet.all_pools(), *answering_pools(scenario.gateway)), give_up)
+    columns = Columns(len(trace), in_files=len(trace) > scenario.output.most_requests_in_memory)
+    recorder = Recorder(columns, (*scenario.fleet.all_pools(), *answering_pools(scenario.gateway)), give_up)
     roster = Roster(clock, scenario, recorder)
     plugins = Plugins(scenario.seed, policies)
     gateway = Gateway(scenario, trace, clock, recorder, roster.endpoints, plugins)
@@ -80,13 +86,16 @@ def simulate_cell(
     try:
         gateway.start()
         clock.at(trace.duration_s + _PATIENCE_S, DEADLINE, lambda _: _give_up_waiting(clock, roster, recorder))
+        if columns.in_files:
+            _let_go(clock, columns, trace.duration_s / _TIMES_LET_GO)
         let_time_pass(clock, recorder)
         end_s = clock.now
         for server in roster.servers:
             if not server.replica.stopped:
                 gateway.dispatcher.unfinished(server.replica.stop(), server)
         names = [server.name for server in roster.servers]
-        requests = recorder.frame(np.array(gateway.arrival_s), trace.input_tokens, dict(trace.labels), names)
+        arrival_s = np.frombuffer(gateway.arrival_s)
+        requests = recorder.frame(arrival_s, trace.input_tokens, dict(trace.labels), names)
         cpu_s, wall_s = time.process_time() - cpu, time.perf_counter() - wall
     finally:
         watch.run_ends()
@@ -99,7 +108,7 @@ def simulate_cell(
         events=recorder.events,
         itl=gaps.histogram(),
         end_s=end_s,
-        last_arrival_s=max(gateway.arrival_s, default=0.0),
+        last_arrival_s=float(arrival_s.max(initial=0.0)),
         engine_steps=int(replicas["engine_steps"].sum()),
         kernel_events=clock.events_scheduled,
         wall_s=wall_s,
@@ -121,6 +130,17 @@ def _mean_request(trace: Trace) -> MeanRequest:
     if not len(trace):
         return MeanRequest(1.0, 1.0)
     return MeanRequest(max(1.0, float(trace.input_tokens.mean())), max(1.0, float(trace.output_tokens.mean())))
+
+
+def _let_go(clock: Clock, columns: Columns, every_s: float) -> None:
+    """Give back, now and then, the memory of requests that have their outcome."""
+
+    def go_on(moment: Moment) -> None:
+        columns.let_go()
+        if moment.value < _TIMES_LET_GO:
+            clock.at(moment.value * every_s, DEADLINE, go_on, moment.value + 1)
+
+    clock.at(every_s, DEADLINE, go_on, 2)
 
 
 def _give_up_waiting(clock: Clock, roster: Roster, recorder: Recorder) -> None:

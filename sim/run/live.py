@@ -26,6 +26,7 @@ from sim.gateway.policies import answering_pools
 from sim.perf.steady import MeanRequest
 from sim.plugins import Plugins, Policies
 from sim.record import Recorder
+from sim.record.columns import Columns
 from sim.record.result import OUTCOMES
 from sim.spec import Scenario
 from sim.workload import Trace
@@ -75,7 +76,7 @@ class LiveFleet(StepListener):
         self._on_token, self._on_end = on_token, on_end
         nothing = np.ones(most_requests, dtype=np.int64)
         trace = Trace(np.zeros(most_requests), nothing, nothing.copy(), {})
-        self.recorder = Recorder(most_requests, (*scenario.fleet.all_pools(), *answering_pools(scenario.gateway)))
+        self.recorder = Recorder(Columns(most_requests), (*scenario.fleet.all_pools(), *answering_pools(scenario.gateway)))
         self.roster = Roster(self.clock, scenario, self.recorder)
         plugins = Plugins(scenario.seed, policies)
         self.gateway = Gateway(scenario, trace, self.clock, self.recorder, self.roster.endpoints, plugins)
