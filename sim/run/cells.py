@@ -5,8 +5,9 @@
                           headroom and sleepers likewise
     cell's seed           drawn from the scenario's seed and the cell's number
 
-Cells run as processes, as many as there are cores, or wherever joblib is told to run them (``joblib.parallel_config``;
-``ray.util.joblib`` gives it a cluster). They share nothing, so their number of workers changes no byte.
+Cells run as tasks of a Ray cluster where the process belongs to one (a job of ``hydra/launcher=ray``, a notebook after
+``ray.init``), else as processes, as many as there are cores, or as ``joblib.parallel_config`` says. They share nothing, so
+neither where nor on how many workers they run changes a byte.
 
 Merged: requests in order of arrival, servers (``main-3.17``: the 18th of cell 3), events by time, gaps between tokens,
 tokens and money. Every machine stands to the end of the whole run. In the time series ``kv_used`` and ``kv_pinned`` are
@@ -20,8 +21,9 @@ retry budgets are each cell's own.
 from __future__ import annotations
 
 import math
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
@@ -56,14 +58,24 @@ def simulate_cells(scenario: Scenario, trace: Trace, every_s: float, policies: P
     wall_s = time.perf_counter()
     cell = cell_of_requests(scenario, trace)
     rows = [np.flatnonzero(cell == number) for number in range(cells)]
-    workers = min(cells, joblib.cpu_count())
-    parts: list[Result] = joblib.Parallel(n_jobs=workers)(
-        joblib.delayed(simulate_cell)(cell_scenario(scenario, number), trace.take(rows[number]), every_s, policies=policies)
-        for number in range(cells)
-    )
+    asked = ((cell_scenario(scenario, number), trace.take(rows[number])) for number in range(cells))
+    parts = _on_workers(asked, cells, every_s, policies)
     merged = merge(scenario, parts, rows)
     inputs = dict(trace.provenance.get("files", {}))
     return replace(merged, wall_s=time.perf_counter() - wall_s, left_out=trace.left_out(), inputs=inputs)
+
+
+def _on_workers(
+    asked: Iterable[tuple[Scenario, Trace]], cells: int, every_s: float, policies: Policies | None
+) -> list[Result]:
+    """The result of each cell."""
+    ray = sys.modules.get("ray")
+    if ray is not None and ray.is_initialized():
+        task = ray.remote(simulate_cell)
+        found: list[Result] = ray.get([task.remote(*cell, every_s, policies=policies) for cell in asked])
+        return found
+    parallel = joblib.Parallel(n_jobs=min(cells, joblib.cpu_count()))
+    return list(parallel(joblib.delayed(simulate_cell)(*cell, every_s, policies=policies) for cell in asked))
 
 
 def cell_of_requests(scenario: Scenario, trace: Trace) -> np.ndarray:

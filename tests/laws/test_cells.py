@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+import sys
+from types import SimpleNamespace
 from typing import Any
 
 import joblib
@@ -86,6 +89,34 @@ def test_any_number_of_workers_gives_the_same_bytes() -> None:
         pd.testing.assert_frame_equal(getattr(one, table), getattr(two, table), check_exact=True)
     assert one.events == two.events
     assert (one.itl.counts == two.itl.counts).all()
+
+
+def test_cells_are_tasks_where_the_process_belongs_to_a_ray_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[bytes] = []
+
+    class Cluster:
+        """What a cell's way to a Ray worker does to it: question and answer are pickled."""
+
+        def is_initialized(self) -> bool:
+            return True
+
+        def remote(self, function: Any) -> Any:
+            def send(*arguments: Any, **named: Any) -> bytes:
+                sent.append(pickle.dumps((arguments, named)))
+                arguments, named = pickle.loads(sent[-1])
+                return pickle.dumps(function(*arguments, **named))
+
+            return SimpleNamespace(remote=send)
+
+        def get(self, answers: list[bytes]) -> list[Result]:
+            return [pickle.loads(answer) for answer in answers]
+
+    alone = in_cells()
+    monkeypatch.setitem(sys.modules, "ray", Cluster())
+    spread = in_cells()
+    assert len(sent) == 3
+    for table in ("requests", "replicas", "timeseries"):
+        pd.testing.assert_frame_equal(getattr(alone, table), getattr(spread, table), check_exact=True)
 
 
 def test_sums_of_the_time_series_are_the_fleets() -> None:

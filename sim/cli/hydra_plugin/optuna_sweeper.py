@@ -17,12 +17,8 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
-from hydra.plugins.launcher import Launcher
-from hydra.plugins.sweeper import Sweeper
-from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
 
-from sim.cli.sweep_axes import stated_overrides
+from sim.cli.sweep_axes import StatedSweep
 from sim.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -32,7 +28,7 @@ if TYPE_CHECKING:
 _SAMPLERS = {"tpe": "TPESampler", "random": "RandomSampler", "qmc": "QMCSampler"}
 
 
-class OptunaSweeper(Sweeper):
+class OptunaSweeper(StatedSweep):
     """Asks a study for the next jobs, launches them, and tells it what they cost."""
 
     def __init__(
@@ -45,6 +41,7 @@ class OptunaSweeper(Sweeper):
         study_name: str | None = None,
         params: dict[str, str] | None = None,
     ) -> None:
+        super().__init__(params)
         if sampler not in _SAMPLERS:
             raise ConfigError(f"hydra.sweeper.sampler: one of {', '.join(_SAMPLERS)}, but got {sampler!r}")
         for key, value in (("n_trials", n_trials), ("n_jobs", n_jobs)):
@@ -55,17 +52,6 @@ class OptunaSweeper(Sweeper):
         self._n_trials, self._n_jobs = n_trials, n_jobs
         self._sampler, self._seed = sampler, seed
         self._storage, self._study_name = storage, study_name
-        self._params = dict(params or {})
-        self.config: DictConfig | None = None
-        self.launcher: Launcher | None = None
-        self.hydra_context: HydraContext | None = None
-
-    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Hydra hands over what is needed to launch jobs."""
-        self.hydra_context, self.config = hydra_context, config
-        self.launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=hydra_context, task_function=task_function, config=config
-        )
 
     def sweep(self, arguments: list[str]) -> Any:
         """Launch batches of ``n_jobs`` until the study holds ``n_trials``; returns the jobs' returns, batch by batch.
@@ -73,9 +59,7 @@ class OptunaSweeper(Sweeper):
         Raises:
             ConfigError: Optuna is not installed, cannot open the storage, or an axis has no values.
         """
-        assert self.config is not None and self.hydra_context is not None, "Hydra calls setup first"
-        stated = stated_overrides(self.config, self.hydra_context, self._params, arguments)
-        latest = {override.get_key_element(): override for override in stated}  # a later one replaces an earlier
+        latest = {override.get_key_element(): override for override in self.stated(arguments)}  # the last counts
         fixed = [f"{key}={one.get_value_element_as_str()}" for key, one in latest.items() if not one.is_sweep_override()]
         axes = {key: distribution(one) for key, one in latest.items() if one.is_sweep_override()}
         if not axes:
@@ -114,11 +98,10 @@ class OptunaSweeper(Sweeper):
     def _launch_and_tell(self, study: optuna.Study, batch: list[optuna.Trial], fixed: list[str]) -> list[JobReturn]:
         import optuna
 
-        assert self.launcher is not None, "Hydra calls setup first"
         returns: list[JobReturn] = []
         for together in _consecutive(batch):
             jobs = [[*fixed, *(f"{key}={value}" for key, value in trial.params.items())] for trial in together]
-            returns += self.launcher.launch(jobs, initial_job_idx=together[0].number)
+            returns += self.launch(jobs, together[0].number)
         for trial, returned in zip(batch, returns, strict=True):
             outcome = returned.return_value
             if outcome.status == "crashed":

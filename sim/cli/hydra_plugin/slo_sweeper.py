@@ -14,53 +14,32 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
-from hydra.plugins.launcher import Launcher
-from hydra.plugins.sweeper import Sweeper
-from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
 
-from sim.cli.sweep_axes import stated_overrides, telling_jobs
+from sim.cli.sweep_axes import StatedSweep
 from sim.search import CapWalk, Trial, cap_walk, refined_caps
 
 _CAP, _BUDGET = "engine.max_num_seqs", "search.max_usd_per_hour"
 
 
-class SloSweeper(Sweeper):
-    """Asks ``sim.search`` which jobs to launch next.
-
-    Not a subclass of ``BasicSweeper``: Hydra executes that module a second time when it scans for plugins, and the
-    class imported before is no longer the one its ``super()`` names.
-    """
+class SloSweeper(StatedSweep):
+    """Asks ``sim.search`` which jobs to launch next."""
 
     def __init__(self, params: Mapping[str, str] | None = None, walk: str = "adaptive", refine: bool = True) -> None:
+        super().__init__(params)
         if walk not in ("adaptive", "grid"):
             raise ValueError(f"hydra.sweeper.walk: adaptive or grid, but got {walk!r}")
-        self._params = dict(params or {})
         self._walk = walk
         self._refine = refine
         self._launched = 0
-        self.config: DictConfig | None = None
-        self.launcher: Launcher | None = None
-        self.hydra_context: HydraContext | None = None
-
-    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Hydra hands over what is needed to launch jobs."""
-        self.hydra_context, self.config = hydra_context, config
-        self.launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=hydra_context, task_function=task_function, config=config
-        )
 
     def sweep(self, arguments: list[str]) -> Any:
         """Launch what the walk asks for; returns the jobs' returns, batch by batch."""
-        assert self.config is not None and self.hydra_context is not None, "Hydra calls setup first"
-        overrides = stated_overrides(self.config, self.hydra_context, self._params, arguments)
-        (grid,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
-        self.validate_batch_is_legal(telling_jobs(grid, self.hydra_context))
+        (grid,) = BasicSweeper.split_arguments(self.stated(arguments), max_batch_size=None)
+        self.check_words(grid)
         return self._run_grid(grid) if self._walk == "grid" else self._run_walks(grid)
 
     def _launch(self, jobs: list[list[str]]) -> Sequence[JobReturn]:
-        assert self.launcher is not None, "Hydra calls setup first"
-        returns = self.launcher.launch(jobs, initial_job_idx=self._launched)
+        returns = self.launch(jobs, self._launched)
         self._launched += len(jobs)
         return returns
 
