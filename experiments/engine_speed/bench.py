@@ -1,15 +1,21 @@
 """How fast the simulator is: the benchmark table, and what skipping costs against stepping.
 
-    python experiments/engine_speed/bench.py                  # the table (about 4 minutes: it ends with a million requests)
-    python experiments/engine_speed/bench.py --quick          # up to 10,000 requests
-    python experiments/engine_speed/bench.py --fleet          # 1,024 and 4,096 replicas, 100 requests each; 4,096 in 64 cells
-    python experiments/engine_speed/bench.py --large          # ten million requests
-    python experiments/engine_speed/bench.py --gateway        # a full gateway against the bare one; the week; priced runs
-    python experiments/engine_speed/bench.py --peers          # beside NVIDIA's AISimulate, run by run (see peers.py)
-    python experiments/engine_speed/bench.py --against PYTHON # beside another build of servecap, by turns (see paired.py)
-    python experiments/engine_speed/bench.py --mooncake FILE  # prefix caching on Mooncake's conversation trace
-    python experiments/engine_speed/bench.py --picture        # skipped.svg: cost a request over output length
-    python experiments/engine_speed/bench.py --autoscaled     # a fleet that scales against a static one
+    python experiments/engine_speed/bench.py --all [--mooncake FILE]
+
+prints every table of this README, of experiments/scale and of the top README (about 6 minutes on two quiet cores). Single
+tables, in any combination:
+
+    --rows            from a thousand requests to a million (the default); --quick: up to 10,000
+    --peers           beside NVIDIA's AISimulate, run by run (see peers.py)
+    --fleet           1,024 and 4,096 replicas, 100 requests each; 4,096 in 64 cells
+    --gateway         a full gateway against the bare one; the week
+    --mooncake FILE   prefix caching on Mooncake's conversation trace
+    --autoscaled      a fleet that scales against a static one
+    --picture         skipped.svg: cost a request over output length
+    --commands        what --help, calc and size take, start to end (see commands.py)
+    --month           the same of the size of a month, 1.4 million requests (3 to 4 minutes)
+    --large N ...     so many requests: time and memory (2 minutes for ten million)
+    --against PYTHON  beside another build of servecap, by turns (see paired.py)
 
 Load: Llama-3.1-8B on H100, vLLM's defaults, Poisson 8/s a replica, lognormal(6.3, 1) input clipped to 1-6,000,
 lognormal(4.9, 0.8) output clipped to 2-1,500; records on. CPU seconds are the process's, of ``simulate`` and ``summarize``
@@ -27,6 +33,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -181,14 +188,23 @@ def preset_row(requests: int | None, *overrides: str) -> Row:
 
 def gateways() -> None:
     """What policies cost."""
-    print(HEADER)
-    print("|---|---|---|---|---|---|---|---|")
-    for name in ("plain", "full"):
-        print_row(f"gateway={name}", median_row(3, preset_row, 50_000, "gpu=h100", "fleet.replicas=16", f"gateway={name}"))
+    fleet = ("gpu=h100", "fleet.replicas=16")
+    print_rows(
+        (f"gateway={name}", 3, preset_row, 50_000, *fleet, f"gateway={name}") for name in ("plain", "full")
+    )
     print_row("experiment=week", median_row(1, preset_row, None, "experiment=week"))
 
 
-HEADER = "| load | requests | replicas | CPU s | requests / CPU s | engine steps / CPU s | events / request | peak MB |"
+HEADER = """\
+| load | requests | replicas | CPU s | requests / CPU s | engine steps / CPU s | events / request | peak MB |
+|---|---|---|---|---|---|---|---|"""
+
+
+def print_rows(asked: Iterable[tuple[Any, ...]]) -> None:
+    """A table; each row is ``median_row`` of what follows its name."""
+    print(HEADER)
+    for name, *arguments in asked:
+        print_row(name, median_row(*arguments))
 
 
 def print_row(name: str, row: Row) -> None:
@@ -199,19 +215,34 @@ def print_row(name: str, row: Row) -> None:
     )
 
 
-def table(quick: bool, mooncake: str | None) -> None:
-    print(HEADER)
-    print("|---|---|---|---|---|---|---|---|")
-    if mooncake is not None:
-        for router in ("session_affinity", "sglang_cache_aware"):
-            row = median_row(3, mooncake_row, mooncake, router)
-            print_row(f"mooncake, {router} ({row.hit_rate:.1%} hit)", row)
-        return
+def rows(quick: bool) -> None:
+    """From a thousand requests to a million."""
     sizes = [(1_000, 1, 5), (10_000, 1, 5), (10_000, 16, 5)]
     if not quick:
-        sizes += [(100_000, 1, 3), (1_000_000, 1, 1)]
-    for requests, replicas, runs in sizes:
-        print_row("synthetic", median_row(runs, synthetic_row, requests, replicas))
+        sizes += [(100_000, 1, 3), (100_000, 16, 3), (1_000_000, 1, 1)]
+    print_rows(("synthetic", runs, synthetic_row, requests, replicas) for requests, replicas, runs in sizes)
+
+
+def mooncake(file: str) -> None:
+    """Prefix caching."""
+    print(HEADER)
+    for router in ("session_affinity", "sglang_cache_aware"):
+        row = median_row(3, mooncake_row, file, router)
+        print_row(f"mooncake, {router} ({row.hit_rate:.1%} hit)", row)
+
+
+def fleets() -> None:
+    """Large fleets, in one cell and in many."""
+    sizes = ((102_400, 1024, 1), (409_600, 4096, 1), (409_600, 4096, 64))
+    print_rows(
+        (f"synthetic, {cells} cell{'s' * (cells > 1)}", 1, synthetic_row, requests, replicas, cells)
+        for requests, replicas, cells in sizes
+    )
+
+
+def large(sizes: Sequence[int]) -> None:
+    """Many requests: time and memory."""
+    print_rows(("synthetic", 1, synthetic_row, requests, 16) for requests in sizes)
 
 
 def breathing_load(requests: int, replicas: int) -> Trace:
@@ -278,38 +309,46 @@ def picture() -> None:
 
 
 def main() -> None:
+    import commands
+
     parser = argparse.ArgumentParser(description="speed of the simulator")
-    parser.add_argument("--quick", action="store_true", help="up to 10,000 requests")
-    parser.add_argument("--mooncake", metavar="FILE", help="Mooncake's conversation_trace.jsonl")
-    parser.add_argument("--picture", action="store_true", help="draw skipped.svg")
-    parser.add_argument("--fleet", action="store_true", help="1,024 and 4,096 replicas")
-    parser.add_argument("--large", action="store_true", help="ten million requests")
-    parser.add_argument("--gateway", action="store_true", help="what policies cost")
+    parser.add_argument("--all", action="store_true", help="every table but --month, --large and --against")
+    parser.add_argument("--rows", action="store_true", help="from a thousand requests to a million")
+    parser.add_argument("--quick", action="store_true", help="--rows up to 10,000 requests")
     parser.add_argument("--peers", action="store_true", help="beside AISimulate, installed in a throw-away environment")
     parser.add_argument("--peer-python", metavar="PYTHON", help="of an environment that already has the peer")
-    parser.add_argument("--against", metavar="PYTHON", help="of an environment with another build, by turns with this one")
-    parser.add_argument("--runs", type=int, help="of every row of --peers (default 5), pairs of --against (default 15)")
+    parser.add_argument("--fleet", action="store_true", help="1,024 and 4,096 replicas")
+    parser.add_argument("--gateway", action="store_true", help="what policies cost")
+    parser.add_argument("--mooncake", metavar="FILE", help="Mooncake's conversation_trace.jsonl")
     parser.add_argument("--autoscaled", action="store_true", help="a fleet that scales against a static one")
-    arguments = parser.parse_args()
-    if arguments.picture:
-        picture()
-    elif arguments.autoscaled:
-        autoscaled()
-    elif arguments.peers:
-        side_by_side(arguments.runs or 5, arguments.peer_python)
-    elif arguments.against:
-        against(arguments.against, arguments.runs or 15)
-    elif arguments.gateway:
-        gateways()
-    elif arguments.fleet or arguments.large:
-        print(HEADER)
-        print("|---|---|---|---|---|---|---|---|")
-        fleets = ((102_400, 1024, 1), (409_600, 4096, 1), (409_600, 4096, 64))
-        for requests, replicas, cells in fleets if arguments.fleet else ((10_000_000, 16, 1),):
-            name = "synthetic" if cells == 1 else f"synthetic, {cells} cells"
-            print_row(name, median_row(1, synthetic_row, requests, replicas, cells))
-    else:
-        table(arguments.quick, arguments.mooncake)
+    parser.add_argument("--picture", action="store_true", help="draw skipped.svg")
+    parser.add_argument("--commands", action="store_true", help="--help, calc and size, start to end")
+    parser.add_argument("--month", action="store_true", help="size of a month of 1.4 million requests")
+    parser.add_argument("--large", metavar="N", type=int, nargs="+", help="so many requests")
+    parser.add_argument("--against", metavar="PYTHON", help="of an environment with another build, by turns with this one")
+    parser.add_argument("--runs", type=int, help="of every row of --peers (default 3), pairs of --against (default 15)")
+    asked = vars(parser.parse_args())
+    tables: dict[str, tuple[str, Callable[[], None]]] = {
+        "peers": ("Beside AISimulate", lambda: side_by_side(asked["runs"] or 3, asked["peer_python"])),
+        "rows": ("From a thousand requests to a million", lambda: rows(asked["quick"])),
+        "fleet": ("Large fleets", fleets),
+        "gateway": ("Policies", gateways),
+        "mooncake": ("Prefix caching", lambda: mooncake(asked["mooncake"])),
+        "autoscaled": ("A fleet that scales", autoscaled),
+        "picture": ("Skipped against stepped", picture),
+        "commands": ("Whole commands", lambda: commands.table(3, "--help", "calc", "size")),
+        "month": ("A month", lambda: commands.table(1, "size workload=office_month_synthetic")),
+        "large": ("Many requests", lambda: large(asked["large"])),
+        "against": ("Beside another build", lambda: against(asked["against"], asked["runs"] or 15)),
+    }
+    single = [name for name in tables if asked[name]]
+    if asked["all"]:
+        single += [name for name in tables if name not in ("mooncake", "month", "large", "against")]
+    print(f"servecap {form()}, {time.strftime('%Y-%m-%d %H:%M')}, load {os.getloadavg()[0]:.1f}")
+    for name, (title, show) in tables.items():
+        if name in single or (name == "rows" and not single):
+            print(f"\n## {title}\n", flush=True)
+            show()
 
 
 if __name__ == "__main__":
