@@ -1,10 +1,9 @@
 """Closed-loop measurements in one CSV: mean TTFT and TPOT at a fixed number of requests in flight.
 
 Columns: ``hardware model dtype backend_version tp isl osl concurrency measured_ttft_ms measured_tpot_ms
-bench_harness``. Lengths are uniform in 80-100 % of nominal where the harness says ``rr0.8``, fixed otherwise. With
-fixed lengths requests that start in the same step would end in the same step for ever, which real ones do not: users come
-over a share of an answer's time then (``START_PHASE``). Ten requests a seat are sent, as InferenceMAX does, which begins
-with all of them at once.
+bench_harness``. Lengths are uniform in 80-100 % of nominal where the harness says ``rr0.8``, fixed otherwise. Ten requests
+a seat are sent, as InferenceMAX does, which begins with all of them at once; the users of fixed lengths come over the first
+wave of prompts (``sim.trust.replay``).
 """
 
 from __future__ import annotations
@@ -25,7 +24,6 @@ from sim.perf.kv_groups import CacheGroup
 from sim.perf.step_time import StepTimeModel
 from sim.presets.read import preset_gpu, preset_model
 from sim.spec import EngineSpec, GpuSpec, ModelSpec
-from sim.spec.gateway.users import START_PHASE
 from sim.spec.spellings import AUTO_LENGTH
 from sim.trust.presets import engine_of_version, find_preset
 from sim.trust.replay import Replay, closed_loop
@@ -55,7 +53,7 @@ class ClosedPoint:
         """Simulate the point."""
         return closed_loop(
             self.lengths, self.concurrency, self.engine, self.num_gpu_blocks, step_time, front_end, self.groups,
-            START_PHASE if self.fixed_lengths else 0.0,
+            together=not self.fixed_lengths,
         )  # fmt: skip
 
 
