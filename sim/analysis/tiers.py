@@ -84,7 +84,7 @@ def tier_sentences(result: Result) -> list[str]:
         return []
     said = [
         f"KV in host memory: {figures['host_hit_tokens']:,} tokens were loaded instead of computed "
-        f"({figures['gpu_hit_tokens']:,} found on the GPU); {_amounts(figures, 'loaded')}. Engines with it step every token."
+        f"({figures['gpu_hit_tokens']:,} found on the GPU); {_amounts(figures, 'loaded')}."
     ]
     lower = lower_figures(result)
     if "kv_on_disk" in lower:

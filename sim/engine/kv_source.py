@@ -29,8 +29,8 @@ class KvSource:
     """A prefill engine, a store, a tier: whoever holds KV for one engine, or wants what it computed."""
 
     follows = False
-    """It is told of each call of the scheduler (``begins`` and ``composed``) and of requests that are ``over``, and no steps
-    are skipped."""
+    """It is told of requests that are ``over``, and of calls of the scheduler (``begins`` and ``composed``): of each, but
+    for steps that are ``unseen``."""
 
     def held(self, request: EngineRequest, local_tokens: int) -> Offer | None:
         """What it holds of ``request`` beyond ``local_tokens`` that the engine's own cache has; None = ask later."""
@@ -55,6 +55,11 @@ class KvSource:
         """It is over: ``batch`` serves the requests ``served``, in the scheduler's order, which then have that many tokens.
         Returns the moment before which the step cannot start."""
         return 0.0
+
+    def unseen(self) -> int:
+        """Steps behind the latest call, of the same decodes and nothing else, of which one that follows need not be told
+        unless it says something first (``Replica.look_again``): they may be skipped."""
+        return 0
 
     def wants_call(self) -> bool:
         """Whether an engine with nothing to schedule is to call its scheduler nevertheless."""

@@ -211,7 +211,7 @@ class Scheduler:
         if not self.skip_decode or self.record_order or books.prefilling:
             return 1
         external = books.external
-        if external is not None and (external.put_off or external.source.follows or (external.ready and self.cadence)):
+        if external is not None and (external.put_off or (external.ready and self.cadence)):
             return 1  # whoever was told to ask later asks at each step; whoever is loaded waits for the cadence
         if books.waiting.size and (
             self.cadence is not None or books.waiting.any_stale(books.returned) or self._head_follows()
@@ -219,6 +219,8 @@ class Scheduler:
             return 1
         decodes = books.decodes
         limit = decodes.next_finish()
+        if external is not None and external.source.follows:
+            limit = min(limit, external.source.unseen())
         if books.grouped is not None:
             return 1 + books.grouped.steps_within(books.running, decodes.tick, limit)
         return 1 + decodes.steps_within(self.pool.free, limit) if limit else 1

@@ -14,8 +14,8 @@ from sim.perf.kv_offload import OffloadPlan
 from sim.spec import Scenario
 from sim.tiers.below import Below, Level, Waiting
 from sim.tiers.content_tree import ContentTree
-from sim.tiers.host_link import Copying
-from sim.tiers.offloading import Manner, Offloading
+from sim.tiers.host_link import Copying, Manner
+from sim.tiers.offloading import Offloading
 from sim.tiers.tier import Tier
 from sim.units import GIB
 

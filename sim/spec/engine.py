@@ -108,7 +108,7 @@ class EngineSpec:
     """KV exchanged with other engines."""
     kv_offloading_size_gib: float = Field(default=0.0, ge=0)
     """Host memory for KV behind the prefix cache, GiB over all GPUs of a replica (vLLM: ``--kv-offloading-size``); 0 = none.
-    The engine steps then."""
+    The engine steps where a request fills a chunk."""
     kv_offload: KvOffloadSpec = KvOffloadSpec()
     """How that memory is used, and the disk below it."""
     async_scheduling: bool = True

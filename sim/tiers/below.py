@@ -123,6 +123,11 @@ class Below:
 
     # -- a call of the scheduler ---------------------------------------------------------------------------------------
 
+    @property
+    def waits_for_call(self) -> bool:
+        """Whether something goes on with the next call."""
+        return bool(self._written)
+
     def begins(self) -> None:
         """A call begins: journeys that are over end in host memory, and what has come into it goes on below."""
         for journey in self._back:

@@ -1,8 +1,9 @@
-"""``HostLink``: copies between an engine's GPUs and its host memory, stores and loads each in order, beside each other."""
+"""``HostLink``: copies between an engine's GPUs and its host memory, stores and loads each in order, beside each other; and
+in what manner they are made."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from sim.tiers.kept import Job
 
@@ -13,6 +14,19 @@ class Copying(NamedTuple):
     base: float
     store: float
     load: float
+
+
+class Manner(NamedTuple):
+    """Whose way of doing it: vLLM's own unless stated otherwise."""
+
+    prompt_only: bool = False
+    """Generated tokens are not stored."""
+    loads: Literal["beside", "in_step", "by_layer"] = "beside"
+    chunk_blocks: int = 1
+    """GPU blocks that are stored, found and evicted as one."""
+    least_tokens: int = 1
+    """Fewer are computed, not loaded."""
+    layers: int = 1
 
 
 class HostLink:

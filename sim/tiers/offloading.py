@@ -11,13 +11,14 @@ out (a finished request frees its blocks at once): the step waits (*flush*).
 
 Stores and loads have a stream each, in order, beside each other and beside the computing; ``Copying`` says how long a job
 takes. Other systems load otherwise (``Manner``): LMCache while the step that admits the request waits; HiCache layer by
-layer beside that step, which waits for the first layer and lasts at least as long as all of them. With offloading the engine
-steps: each step may store.
+layer beside that step, which waits for the first layer and lasts at least as long as all of them.
+
+Steps are skipped where nothing can happen in them: until some running request has its next full chunk to offer, or a
+transfer ends (the plan is cut then, as for an arrival). While a store of a finished request is under way, or an offer finds
+no room, each step counts.
 """
 
 from __future__ import annotations
-
-from typing import Literal, NamedTuple
 
 from sim.engine.batch import Batch
 from sim.engine.books import Books
@@ -29,23 +30,12 @@ from sim.engine.replica import Replica
 from sim.engine.request import EngineRequest
 from sim.tiers.below import Below
 from sim.tiers.content_tree import ContentTree
-from sim.tiers.host_link import Copying, HostLink
+from sim.tiers.host_link import Copying, HostLink, Manner
 from sim.tiers.kept import Job, Kept, Passed, passed_on
 from sim.tiers.recency import Chunk, Key
 from sim.tiers.tier import Tier
 
-
-class Manner(NamedTuple):
-    """Whose way of doing it: vLLM's own unless stated otherwise."""
-
-    prompt_only: bool = False
-    """Generated tokens are not stored."""
-    loads: Literal["beside", "in_step", "by_layer"] = "beside"
-    chunk_blocks: int = 1
-    """GPU blocks that are stored, found and evicted as one."""
-    least_tokens: int = 1
-    """Fewer are computed, not loaded."""
-    layers: int = 1
+_MANY = 1 << 60
 
 
 class Offloading(KvSource):
@@ -87,6 +77,8 @@ class Offloading(KvSource):
         self._passed: list[Passed] = []
         """Blocks that stores read which were not reported yet, where others have them now."""
         self._jobs = 0
+        self._unseen = 0
+        """Steps of the same decodes, the latest call's among them, until somebody has something to offer."""
         self.start = 0.0
         """Before then the step of the latest call cannot start."""
         self.begun: list[Job] = []
@@ -202,6 +194,7 @@ class Offloading(KvSource):
 
     def composed(self, batch: Batch, served: list[tuple[EngineRequest, int]]) -> float:
         """See ``KvSource``."""
+        self._unseen = _MANY
         for request, tokens in served:
             self._offer(request, tokens)
         finished, self._finished = self._finished, []
@@ -221,6 +214,15 @@ class Offloading(KvSource):
                 self._end(kept, request)
         return self.start
 
+    def unseen(self) -> int:
+        """See ``KvSource``."""
+        waits = self.below is not None and self.below.waits_for_call
+        if waits or self._decided or self._finished or self._passed:
+            return 0
+        if any(kept.finished and any(not job.loads for job in kept.jobs) for kept in self._kept.values()):
+            return 0
+        return max(self._unseen - 1, 0)
+
     def wants_call(self) -> bool:
         """See ``KvSource``."""
         return bool(self._decided or self._finished)
@@ -238,12 +240,16 @@ class Offloading(KvSource):
         end = min(tokens, known)
         if self._manner.prompt_only:
             end = min(end, request.prompt_len)
+        next_at = (max(end // self._chunk, kept.cursor) + 1) * self._chunk
+        if not self._manner.prompt_only or next_at <= request.prompt_len:
+            self._unseen = min(self._unseen, next_at - min(tokens, known))
         end = min(end // self._chunk, kept.listed // self._manner.chunk_blocks, known // self._chunk)
         first = kept.cursor
         if end <= first:
             return
         chunks = self.tier.offer(kept.touches, self._keys(kept, first, end))
         if chunks is None:
+            self._unseen = 0  # it is offered again, in each step
             return
         kept.cursor = end
         if chunks:

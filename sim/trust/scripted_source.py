@@ -8,9 +8,9 @@ from sim.engine.clock import REPORT, Clock, Moment
 from sim.engine.kv_source import NOTHING, KvSource, Offer
 from sim.engine.replica import Replica
 from sim.engine.request import EngineRequest
-from sim.tiers.host_link import Copying
+from sim.tiers.host_link import Copying, Manner
 from sim.tiers.kept import Job
-from sim.tiers.offloading import Manner, Offloading
+from sim.tiers.offloading import Offloading
 from sim.tiers.tier import Tier
 
 

@@ -158,6 +158,26 @@ def test_a_look_up_waits_no_longer_than_its_system_lets_it(tmp_path: Path) -> No
     assert hicache.requests["ttft_s"].iloc[-1] == pytest.approx(1 + 0.25 * 16_064 / 1024 + computed_s, rel=0.05)
 
 
+@pytest.mark.parametrize(
+    "tiers",
+    [
+        ["engine.kv_offloading_size_gib=20"], ["kv_offload=lmcache", DISK], ["kv_offload=native", "engine.async_scheduling=false"],
+        ["kv_offload=hicache", "fleet.kv_store.size_gib=30", "engine.enable_prefix_caching=false"],
+    ],
+    ids=["host", "lmcache and disk", "synchronous", "hicache and store"],
+)  # fmt: skip
+def test_skipped_is_stepped(tiers: list[str]) -> None:
+    """Loads and stores end at known moments: between them, and before a chunk is full, decodes may be skipped."""
+    few = ["fleet.replicas=2", "workload.limit=80", "workload.rate_scale=0.5", "check_invariants=false", *tiers]
+    skipped, stepped = run(*few), run(*few, "engine.skip_decode=false")
+    pd.testing.assert_frame_equal(skipped.requests, stepped.requests, rtol=1e-9)
+    assert skipped.tiers is not None
+    assert stepped.tiers is not None
+    pd.testing.assert_frame_equal(skipped.tiers, stepped.tiers, rtol=1e-9)
+    assert skipped.engine_steps == stepped.engine_steps
+    assert skipped.kernel_events < 0.8 * stepped.kernel_events
+
+
 def test_what_cannot_be_is_refused_with_its_reason() -> None:
     with pytest.raises(ConfigError, match="needs host memory"):
         composed_scenario([DISK])
