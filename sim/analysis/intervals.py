@@ -17,7 +17,9 @@ truth is covered. Where the share's lower end reaches 0 the run never saw the re
 would be made of: no claim can be made, and ``needs_s`` says for which length s would be small enough (it falls with the root
 of the length). Nor can one where a run without its usual burst would be no surprise: with fewer than 80 sqrt(I) or 20 I
 requests beyond the percentile, where I is the index of dispersion of the batches' arrivals (variance / mean, by successive
-differences, so that a day's trend is no burst; 1 for Poisson, whose p95 thus needs 1,600 requests).
+differences, so that a day's trend is no burst; 1 for Poisson, whose p95 thus needs 1,600 requests). That is so of what waits
+in a queue (TTFT, E2E), whose slow requests come by the busy period; the time between tokens has none to wait in, is as slow
+as the batch around it, and needs 50 or 5 I of them.
 
 A difference of two runs: sectioning. The same percentile of 10 sections of trace time, d_j, scatters about that of the
 whole, D: D +- t_9 sqrt(sum of (d_j - D)^2 / 90). The interval is centred on the estimate, whatever the sections' own bias
@@ -45,8 +47,10 @@ A_BATCH = 10
 """Fewest requests of a batch on average."""
 FREEDOM_LOST = 5
 SKEW = 0.75
-LEAST_BEYOND = 80.0
-LEAST_BURSTS = 20.0
+LEAST_BEYOND, LEAST_BURSTS = 80.0, 20.0
+"""Of a metric that waits in a queue: at least so many requests x sqrt(I), and x I."""
+LEAST_BEYOND_OF_STEPS, LEAST_BURSTS_OF_STEPS = 50.0, 5.0
+"""Of the time between tokens: at least so many requests, and x I."""
 SECTIONS = 10
 CONFIDENCE = 0.95
 
@@ -85,16 +89,17 @@ def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> In
 
 
 def quantile_interval(
-    time_s: np.ndarray, values: np.ndarray, quantile: float, confidence: float = CONFIDENCE
+    time_s: np.ndarray, values: np.ndarray, quantile: float, confidence: float = CONFIDENCE, *, waits: bool = True
 ) -> Interval:
-    """The interval of a quantile of ``values`` (one a request, in order of ``time_s``); see the module's head."""
+    """The interval of a quantile of ``values`` (one a request, in order of ``time_s``); see the module's head. ``waits``:
+    whether a queue's waiting is in them."""
     known = np.isfinite(values)
     time_s, values = time_s[known], values[known]
     n = len(values)
     if not n:
         return Interval(math.nan, math.nan, math.nan, confidence)
     value = float(np.quantile(values, quantile))
-    share = share_interval(time_s, values > value, 1.0 - quantile, confidence)
+    share = share_interval(time_s, values > value, 1.0 - quantile, confidence, waits=waits)
     if math.isnan(share.low):
         return Interval(value, math.nan, math.nan, confidence, share.needs_s)
     low, high = np.quantile(values, [max(1.0 - share.high, 0.0), 1.0 - share.low])
@@ -102,7 +107,7 @@ def quantile_interval(
 
 
 def share_interval(
-    time_s: np.ndarray, hits: np.ndarray, share: float | None = None, confidence: float = CONFIDENCE
+    time_s: np.ndarray, hits: np.ndarray, share: float | None = None, confidence: float = CONFIDENCE, *, waits: bool = True
 ) -> Interval:
     """The interval of the share of requests that are ``hits``, at the value ``share`` (default: as many as there are).
 
@@ -113,13 +118,12 @@ def share_interval(
     batches = min(BATCHES, n // A_BATCH)
     p = float(hits.mean()) if share is None and n else share or 0.0
     if batches < LEAST_BATCHES or span_s <= 0:
-        needed = max(LEAST_BATCHES * A_BATCH, LEAST_BEYOND / p if p > 0 else 0.0)
+        needed = max(LEAST_BATCHES * A_BATCH, least_beyond(1.0, waits) / p if p > 0 else 0.0)
         longer = span_s * needed / n if n and span_s > 0 else None
         return Interval(p, math.nan, math.nan, confidence, longer)
     place = np.minimum(((time_s - time_s[0]) / span_s * batches).astype(int), batches - 1)
     if share is not None:
-        dispersion = _dispersion(place, batches)
-        shortness = max(LEAST_BEYOND * math.sqrt(dispersion), LEAST_BURSTS * dispersion) / (n * p)
+        shortness = least_beyond(_dispersion(place, batches), waits) / (n * p)
         if shortness > 1:
             return Interval(p, math.nan, math.nan, confidence, span_s * shortness)
     residuals = np.bincount(place, hits - p, batches)
@@ -134,6 +138,13 @@ def share_interval(
         return Interval(p, p - down, high, confidence)
     needs_s = span_s * max((down / p) ** 2, 1.0 / (n * p)) * _MARGIN if p > 0 else None
     return Interval(p, math.nan, high, confidence, needs_s)
+
+
+def least_beyond(dispersion: float, waits: bool) -> float:
+    """Requests beyond the percentile that a claim needs, of arrivals with this index of dispersion."""
+    if not waits:
+        return max(LEAST_BEYOND_OF_STEPS, LEAST_BURSTS_OF_STEPS * dispersion)
+    return max(LEAST_BEYOND * math.sqrt(dispersion), LEAST_BURSTS * dispersion)
 
 
 def _dispersion(place: np.ndarray, batches: int) -> float:
@@ -157,7 +168,7 @@ def percentile_interval(
     rows = measured_requests(result) if requests is None else requests
     answered = answered_mask(rows)
     arrival_s, values = (rows[name].to_numpy(dtype=float)[answered] for name in ("arrival_s", metric))
-    return quantile_interval(arrival_s, values, float("0." + statistic[1:]), confidence)
+    return quantile_interval(arrival_s, values, float("0." + statistic[1:]), confidence, waits=metric != "tpot_s")
 
 
 def slo_intervals(result: Result, slo: Slo | None = None, *, confidence: float = CONFIDENCE) -> dict[str, Interval]:

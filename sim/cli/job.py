@@ -39,7 +39,7 @@ from sim.decision.table import answer_words
 from sim.errors import ConfigError, InfeasibleError, SimError
 from sim.perf import resolve_engine
 from sim.report import clear_run, print_run_summary, write_json, write_parquet, write_run
-from sim.report.names import fleet_of, fleet_words
+from sim.report.names import fleet_of
 from sim.report.page import NOTHING
 from sim.report.run_folder import json_text
 from sim.run.asked_of_traffic import check_asked_of_traffic
@@ -300,7 +300,7 @@ def _outcome(answer: Answer, folder: Path, overrides: tuple[str, ...], digest: s
         max_num_seqs=resolve_engine(scenario.engine, scenario.model, scenario.gpu).max_num_seqs,
         replicas=point.replicas,
         pools=dict(point.pools),
-        fleet=fleet_of(scenario) if point.pools else fleet_words(scenario.gpu.name, point.replicas, gpus),
+        fleet=fleet_of(scenario),
         gpus_per_replica=gpus,
         rate_scale=point.rate_scale,
         verdict=str(answer.summary["slo"]["verdict"]),

@@ -25,6 +25,7 @@ from sim.cli.sweep_pareto import pareto_facts, with_pareto
 from sim.report import csv_text, frontier_html, frontier_markdown, print_frontier_table, write_json, write_text
 from sim.report.decision import decision_section, decision_sentence
 from sim.report.names import fleet_words
+from sim.report.rates import shown_rates
 from sim.report.run_folder import json_text
 from sim.workload.trace import left_out_sentences
 
@@ -168,7 +169,7 @@ def frontier_row(job: Job, axes: Sequence[str]) -> dict[str, Any]:
         "missed_by": summary["slo"]["missed_by"],
         "reason": outcome.reason,
         "why_missed": why_words(summary.get("why_missed") or {}),
-        "output_tokens_per_s": summary["throughput"]["output_tokens_per_s"],
+        "output_tokens_per_s": shown_rates(summary).output_tokens_per_s,
         "usd_per_1m_output_tokens": summary["cost"]["window"].get("usd_per_1m_output_tokens"),
         "utilisation": summary["utilisation"],
         "one_replica_load": one,

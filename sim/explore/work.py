@@ -22,6 +22,7 @@ from sim.report.first_screen import page_title
 from sim.report.frontier import USD_AXIS
 from sim.report.names import traffic_name
 from sim.report.page import charts, paragraph, section
+from sim.report.rates import shown_rates
 from sim.report.run_page import run_parts
 from sim.report.scale import number, usd
 from sim.run.asked_of_traffic import check_asked_of_traffic
@@ -122,7 +123,7 @@ def facts(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
         rows.append((f"{metric[:-2].upper()} p95, s", found, "overloaded" if overloaded else number(_or_nan(found))))
     rows += [
         ("within the SLO, %", None if goodput is None else 100 * goodput, number(100 * _or_nan(goodput))),
-        ("output tokens a second", rate := summary["throughput"]["output_tokens_per_s"], number(_or_nan(rate))),
+        ("output tokens a second", rate := shown_rates(summary).output_tokens_per_s, number(_or_nan(rate))),
         ("GPUs on average", gpus := summary["fleet"]["gpus_mean"], number(_or_nan(gpus))),
         ("GPU busy, %", busy := 100 * (summary["utilisation"]["gpu_busy"] or 0.0), number(busy)),
     ]

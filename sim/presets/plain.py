@@ -11,7 +11,7 @@ from sim.errors import ConfigError
 from sim.perf import model_from_data
 from sim.presets.pools import ReadPreset, with_presets_read
 from sim.spec import EngineSpec, Scenario, parse_scenario
-from sim.spec.half_stated import check_spot_is_whole
+from sim.spec.half_stated import check_spot_is_whole, with_api_alone
 from sim.spec.model import model_to_data
 
 
@@ -29,6 +29,7 @@ def scenario_from_plain(plain: dict[str, Any], overrides: Sequence[str], read: R
         if engine.block_size not in (1, 8) and engine.block_size % 16:
             raise ConfigError(f"{key}.block_size: vLLM has 1, 8 and multiples of 16, but got {engine.block_size}")
     check_spot_is_whole(scenario)
+    scenario = with_api_alone(scenario)
     longest = scenario.model.max_context
     if (scenario.engine.max_model_len or 0) > longest:
         raise ConfigError(

@@ -17,6 +17,7 @@ from sim.report.decision import decision_sentence
 from sim.report.frontier import percent
 from sim.report.names import fleet_of, traffic_name
 from sim.report.page import part, tiles
+from sim.report.rates import shown_rates
 from sim.report.scale import number, usd
 from sim.spec import GatewaySpec, Scenario
 
@@ -83,14 +84,14 @@ def _tiles(summary: Mapping[str, Any]) -> Markup:
     def p95(metric: str) -> str:
         return "overloaded" if overloaded else f"{number(latency[metric]['p95'])} s"
 
-    goodput, fleet = summary["goodput"]["fraction"], summary["fleet"]
+    goodput, fleet, rates = summary["goodput"]["fraction"], summary["fleet"], shown_rates(summary)
     return tiles(
         [
             (usd(window.get("usd_per_month")), "a month of this traffic"),
             (f"${number(window.get('usd_per_1m_output_tokens'))}", "per 1M output tokens"),
             (p95("ttft_s"), "TTFT p95"),
             (p95("tpot_s"), "TPOT p95"),
-            (f"{number(summary['throughput']['output_tokens_per_s'])}", "output tokens/s"),
+            (number(rates.output_tokens_per_s), f"output tokens/s{rates.over}"),
             (percent(goodput) if goodput is not None else "–", f"of {requests['offered']:,} requests within the SLO"),
             (percent(summary["utilisation"]["gpu_busy"] or 0.0), "GPU busy"),
             (number(fleet["gpus_mean"]), f"GPUs on average, {fleet['gpus_max']} at most"),

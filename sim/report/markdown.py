@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sim.report.frontier import HEAD, Row, best_words, cheapest, table_row
+from sim.report.rates import shown_rates
 from sim.report.scale import number, usd
 
 
@@ -32,10 +33,11 @@ def run_markdown(summary: Mapping[str, Any], title: str = "Run") -> str:
     for metric, statistics in summary["latency"].items():
         shown = ["overloaded" if overloaded else number(statistics[name]) for name in names]
         lines.append(_line((metric.removesuffix("_s"), *shown)))
+    rates = shown_rates(summary)
     lines += [
         "",
         f"- {usd(cost.get('usd_per_month'))} a month, ${number(cost.get('usd_per_1m_output_tokens'))} per 1M output tokens",
-        f"- {number(summary['throughput']['output_tokens_per_s'])} output tokens/s, "
+        f"- {number(rates.output_tokens_per_s)} output tokens/s{rates.over}, "
         f"{summary['requests']['completed']:,} of {summary['requests']['offered']:,} requests completed",
     ]
     return "\n".join(lines) + "\n"

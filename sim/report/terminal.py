@@ -19,6 +19,7 @@ from sim.report.energy_words import energy_words
 from sim.report.fleet_sizes import monthly_fleets
 from sim.report.frontier import Row, cheapest, passes, percent, pool_name, value
 from sim.report.labels import label_cells
+from sim.report.rates import shown_rates
 from sim.report.scale import number, usd
 from sim.workload.trace import left_out_sentences
 
@@ -83,7 +84,7 @@ def print_run_summary(summary: Mapping[str, Any], console: Console | None = None
     console = console or Console()
     verdict = summary["slo"]["verdict"]
     why = verdict_words(summary["slo"], summary["requests"]["offered"])
-    requests, cost = summary["requests"], summary["cost"]["window"]
+    requests, cost, rates = summary["requests"], summary["cost"]["window"], shown_rates(summary)
     latency = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)  # seven columns fit into 80
     for name in ("s", "mean", "p50", "p90", "p95", "p99", "max"):
         latency.add_column(name, justify="left" if name == "s" else "right", no_wrap=True)
@@ -105,8 +106,7 @@ def print_run_summary(summary: Mapping[str, Any], console: Console | None = None
         facts.add_row("traffic", escape(sentence))
     facts.add_row(
         "throughput",
-        f"{number(summary['throughput']['output_tokens_per_s'])} output tokens/s, "
-        f"{number(summary['throughput']['requests_per_s'])} requests/s",
+        f"{number(rates.output_tokens_per_s)} output tokens/s, {number(rates.requests_per_s)} requests/s{rates.over}",
     )
     shares = summary["utilisation"]
     if summary.get("disaggregation"):

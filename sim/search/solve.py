@@ -77,7 +77,8 @@ def solve(scenario: Scenario, how: Solve, evaluator: ScenarioEvaluator | None = 
     one: Solution | None = None
     if how == "none":
         _check_budget(scenario)
-        return _answer(how, Point(scenario.fleet.replicas, rate_scale, "undecided", seed=scenario.seed), evaluate, one)
+        stated = sum(pool.replicas for pool in scenario.fleet.all_pools().values())
+        return _answer(how, Point(stated, rate_scale, "undecided", seed=scenario.seed), evaluate, one)
     guess = _guess(scenario, evaluate)
     hopeless = missed_alone(scenario, evaluate.trace(rate_scale))
     if hopeless:

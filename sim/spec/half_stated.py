@@ -1,8 +1,11 @@
-"""Configurations that state half of a thing: refused, with the ways out."""
+"""Configurations that state half of a thing: refused with the ways out, or finished where only one end is possible."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sim.errors import ConfigError
+from sim.spec.gateway.answers import Hybrid
 from sim.spec.scenario import Scenario
 
 
@@ -22,3 +25,13 @@ def check_spot_is_whole(scenario: Scenario) -> None:
                 f"{key}: spot has a price and no evictions; state when machines are taken (spot=aws|gcp|azure|zones|bamboo, "
                 "or spot.hazard), or that the price alone is meant (spot.price_only=true)"
             )
+
+
+def with_api_alone(scenario: Scenario) -> Scenario:
+    """``scenario``; with no machine, now or later, and an API stated, that API answers (``hybrid.api_first``): nobody else
+    could."""
+    gateway = scenario.gateway
+    pools = scenario.fleet.all_pools().values()
+    if not gateway.apis or gateway.hybrid is not None or any(pool.replicas or scenario.scales(pool) for pool in pools):
+        return scenario
+    return replace(scenario, gateway=replace(gateway, hybrid=Hybrid(api_first=True)))

@@ -77,6 +77,17 @@ def test_a_short_run_says_how_long_it_must_be() -> None:
     assert quantile_interval(np.zeros(200), np.ones(200), 0.95).needs_s is None  # all at once: no trace time
 
 
+def test_time_between_tokens_is_claimed_on_shorter_runs_than_waiting() -> None:
+    """1,200 requests: 60 beyond p95, too few where slow ones come by the busy period."""
+    random = np.random.default_rng(0)
+    times, values = np.cumsum(random.exponential(1.0, 1200)), random.exponential(1.0, 1200)
+    assert quantile_interval(times, values, 0.95, waits=False).known
+    waiting = quantile_interval(times, values, 0.95)
+    assert not waiting.known and waiting.needs_s > 1.2 * times[-1]
+    bursts = np.sort(np.repeat(random.uniform(0, 1200.0, 40), 30))
+    assert not quantile_interval(bursts, values, 0.95, waits=False).known
+
+
 def test_more_of_the_same_traffic_narrows_it() -> None:
     random = np.random.default_rng(1)
     widths = []

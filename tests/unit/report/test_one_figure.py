@@ -73,7 +73,7 @@ SCENARIOS = {
         (54, 26, 6), meets=(),
     ),
     "API only": Case(
-        ["fleet.replicas=0", "api=gpt_4o_mini", "gateway.hybrid={api_first: true}"], (48, 29, 8), meets=()
+        ["fleet.replicas=0", "api=gpt_4o_mini"], (48, 29, 8), meets=()
     ),
     "two models": Case(
         ["workload=agents_and_chat_synthetic", "workload.generator.duration_s=60", "gateway.routes={agent: big, chat: small}",
