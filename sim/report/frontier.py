@@ -192,10 +192,18 @@ def pareto_chart(rows: Sequence[Row]) -> Chart:
 
 
 HEAD = (
-    "GPU", "batch", "replicas", "TTFT p50 s", "p95", "p99", "TPOT p50 s", "p95", "p99", "E2E p50 s", "p95", "p99",
+    "GPU", "batch", "replicas", *(f"{metric} {p} s" for metric in ("TTFT", "TPOT", "E2E") for p in _PERCENTILES),
     "out tok/s", "GPU busy", "batch full", "KV full", "tok / SLO tok", "US$/1M out", "one replica req/s",
     "its US$/1M out", "SLO", "missed by", "why",
 )  # fmt: skip
+
+_FOLDED = {
+    "p50 and p99": [place for place, name in enumerate(HEAD) if name.endswith((" p50 s", " p99 s"))],
+    "how full": [HEAD.index(name) for name in ("GPU busy", "batch full", "KV full", "tok / SLO tok")],
+    "one replica at its highest load": [HEAD.index(name) for name in ("one replica req/s", "its US$/1M out")],
+    "why": [HEAD.index("why")],
+}
+"""Columns that show themselves when asked for: all of them side by side fit no screen."""
 
 
 def table_row(row: Row) -> list[str]:
@@ -262,7 +270,7 @@ def frontier_html(
             charts(*figures),
             paragraph(_POOLING, quiet=True) if figures else NOTHING,
             extra,
-            section("Every point", table(HEAD, map(table_row, rows), text=(0, 20, 21, 22), best=place)),
+            section("Every point", table(HEAD, map(table_row, rows), text=(0, 20, 21, 22), best=place, folded=_FOLDED)),
             section("Assumptions", *(paragraph(note, quiet=True) for note in notes)),
         ],
         "Percentiles are linear-interpolated over answered requests; TTFT from the client's send, queue included; TPOT "

@@ -8,7 +8,7 @@ browser fetches nothing and runs this room's script alone, whatever else might h
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
@@ -83,20 +83,29 @@ def tiles(numbers: Iterable[tuple[str, str]]) -> Markup:
 
 
 def table(
-    head: Sequence[str], rows: Iterable[Sequence[str]], *, text: Iterable[int] = (), best: int | None = None
+    head: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    text: Iterable[int] = (),
+    best: int | None = None,
+    folded: Mapping[str, Sequence[int]] | None = None,
 ) -> Markup:
-    """A table; ``text``: the columns that hold words, ``best``: the row to stress. Verdict words get their colour."""
-    words = set(text)
-    columns = [(name, _classes(i, words, name)) for i, name in enumerate(head)]
-    body = [
-        (index == best, [(cell, _classes(i, words, cell)) for i, cell in enumerate(row)]) for index, row in enumerate(rows)
-    ]
-    return part("table", columns, body, f"table: {', '.join(head[:3])}", len(head) > WIDE_COLUMNS)
+    """A table; ``text``: the columns that hold words, ``best``: the row to stress. Verdict words get their colour. What is
+    ``folded``, columns by what they tell, is shown on a screen where its box is ticked, and always on paper."""
+    words, folds = set(text), dict(folded or {})
+    fold_of = {column: f"fold{number}" for number, columns in enumerate(folds.values()) for column in columns}
+
+    def classed(cells: Iterable[str]) -> list[tuple[str, str | None]]:
+        return [(cell, _classes(i in words, cell, fold_of.get(i))) for i, cell in enumerate(cells)]
+
+    body = [(index == best, classed(row)) for index, row in enumerate(rows)]
+    made = part("table", classed(head), body, f"table: {', '.join(head[:3])}", len(head) > WIDE_COLUMNS)
+    return part("folding", list(folds), made) if folds else made
 
 
-def _classes(index: int, words: set[int], cell: str = "") -> str | None:
-    names = []
-    if index in words:
+def _classes(words: bool, cell: str, fold: str | None) -> str | None:
+    names = [fold] if fold else []
+    if words:
         names.append("text")
         if len(cell) > _LONG:
             names.append("long")

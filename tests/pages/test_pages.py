@@ -79,6 +79,21 @@ def test_wide_tables_scroll_by_keyboard(browser: Browser, page: str) -> None:
     assert browser["[...document.querySelectorAll('.scroll')].every(one => one.tabIndex === 0)"]
 
 
+def test_a_wide_table_folds_by_choice_of_columns(browser: Browser, page: str) -> None:
+    browser.open(page)
+    shown = "[...document.querySelectorAll('.folding thead th')].filter(one => one.offsetWidth).length"
+    every = browser["document.querySelectorAll('.folding thead th').length"]
+    assert (every > 0) == ("sweep" in page)
+    if every:
+        folded = browser[shown]
+        assert folded <= 12 and browser["document.querySelector('.folding .scroll').scrollWidth"] <= 1080
+        browser["document.querySelectorAll('.folding input').forEach(box => box.click())"]
+        assert browser[shown] == every
+        browser.open(page)
+        with browser.as_medium("print", A4_PX):
+            assert browser[shown] == every, "paper has them all"
+
+
 OVERPRINTED = """[...document.querySelectorAll('svg[role=img]')].flatMap(svg => {
   const words = [...svg.querySelectorAll('text')].map(t => [t.textContent, t.getBoundingClientRect()]).filter(w => w[1].width);
   const over = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1 && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 4;
