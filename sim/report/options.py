@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 from rich import box
@@ -149,7 +149,7 @@ def options_page(rows: Sequence[Row], title: str) -> str:
         [
             part("answer", title, answered, words),
             charts(chart) if bars else NOTHING,
-            section("Every option", _columns(rows, _FIGURES, answered)),
+            section("Every option", _columns(rows, _FIGURES, answered, _FOLDED)),
             section("What it misses, what flips it, what can go wrong", _columns(rows, _WORDS, answered)),
             _break_even_section(rows),
             part("rests_on", rests),
@@ -180,14 +180,18 @@ def _break_even_section(rows: Sequence[Row]) -> Markup:
 
 
 _FIGURES = (0, 12, 2, 4, 5, 6, 7, 8, 9, 10, 11, 3)
+_FOLDED = {"US$/1M of all tokens, what is fixed": (4, 11), "what the API takes": (9,)}
+"""Of the first table, by place in ``_FIGURES``: columns that show themselves when asked for."""
 _WORDS = (0, 1, 13, 14, 15, 16)
 
 
-def _columns(rows: Sequence[Row], chosen: Sequence[int], answered: bool) -> Markup:
+def _columns(
+    rows: Sequence[Row], chosen: Sequence[int], answered: bool, folded: Mapping[str, Sequence[int]] | None = None
+) -> Markup:
     """A table of some columns of ``HEAD``: all of them side by side fit no screen."""
     text = [place for place, column in enumerate(chosen) if column in _TEXT]
     body = [[cells[column] for column in chosen] for cells in map(option_cells, rows)]
-    return table([HEAD[column] for column in chosen], body, text=text, best=0 if answered else None)
+    return table([HEAD[column] for column in chosen], body, text=text, best=0 if answered else None, folded=folded)
 
 
 def options_markdown(rows: Sequence[Row], title: str) -> str:

@@ -27,7 +27,7 @@ NOTHING = Markup("")
 """A part that is not shown."""
 WIDE_COLUMNS = 12
 """A table of more is set small, and says that it scrolls."""
-_LONG = 34
+_LONG = 28
 """A text of more letters may wrap."""
 
 
