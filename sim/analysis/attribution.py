@@ -5,6 +5,8 @@ The tail is the slowest 5 % of measured answers by TTFT (or E2E). The wait of ea
     retry       attempts before the last one (known only as more than one attempt: the whole queue time counts)
     cold start  part of the queue time in which some replica was starting
     KV          queue time while the fleet's KV cache was over 95 % full
+    adapter     queue time while all LoRA slots of the fleet were taken by adapters that ran, and the share of the rest up to
+                the first token in which engines waited for adapters to be loaded
     queue       the rest of the time before an engine scheduled it
     hand-over   from the end of its prefill at another replica until its blocks were reserved: proxy, decode replica's queue
     transfer    its KV cache on the way from there
@@ -24,12 +26,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sim.analysis.features import engines_of
 from sim.analysis.latency import answered_mask, measured_requests
 from sim.analysis.slo import lost_mask, split_target
 from sim.record.result import Result
 from sim.spec import Slo
 
-CAUSES = ("retry", "cold start", "KV", "queue", "hand-over", "transfer", "prefill")
+CAUSES = ("retry", "cold start", "KV", "adapter", "queue", "hand-over", "transfer", "prefill")
 TAIL = 0.95
 KV_FULL = 0.95
 _WORTH_SAYING = 0.05
@@ -85,16 +88,20 @@ def tail_attribution(result: Result, requests: pd.DataFrame | None = None, metri
     retried = tail["attempts"].to_numpy() > 1
     handed = np.clip(np.nan_to_num(tail["handover_s"].to_numpy(dtype=float)), 0.0, waited - queue)
     moving = np.minimum(np.nan_to_num(tail["transfer_s"].to_numpy(dtype=float)), handed)
-    starting, full = _state_time(result, arrival, arrival + queue)
-    cold = np.where(retried, 0.0, np.minimum(starting, queue))
-    kv = np.where(retried, 0.0, np.minimum(full, queue - cold))
+    state = _States(result)
+    cold = np.where(retried, 0.0, np.minimum(state.starting(arrival, arrival + queue), queue))
+    kv = np.where(retried, 0.0, np.minimum(state.full(arrival, arrival + queue), queue - cold))
+    gated = np.where(retried, 0.0, np.minimum(state.adapters(arrival, arrival + queue, gate=True), queue - cold - kv))
+    first_s = arrival + waited - handed
+    loading = np.minimum(state.adapters(arrival + queue, first_s, gate=False), waited - queue - handed)
     seconds = {
         "retry": np.where(retried, queue, 0.0).sum(),
         "cold start": cold.sum(),
         "KV": kv.sum(),
-        "queue": np.where(retried, 0.0, queue - cold - kv).sum(),
+        **({"adapter": (gated + loading).sum()} if (gated + loading).any() else {}),
+        "queue": np.where(retried, 0.0, queue - cold - kv - gated).sum(),
         **({"hand-over": (handed - moving).sum(), "transfer": moving.sum()} if handed.any() else {}),
-        "prefill": (waited - queue - handed).sum(),
+        "prefill": (waited - queue - handed - loading).sum(),
     }
     if metric == "e2e_s":
         seconds["decode"] = (tail["e2e_s"].to_numpy(dtype=float) - waited).sum()
@@ -116,19 +123,44 @@ def _lost(requests: pd.DataFrame) -> dict[str, float]:
     return {str(name).strip(): float(share) for name, share in names.value_counts(normalize=True).items()}
 
 
-def _state_time(result: Result, start_s: np.ndarray, stop_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Seconds of each interval in which a replica was starting, and in which only the KV cache was full."""
-    series = result.timeseries
-    if len(series) < 2:
-        return np.zeros(len(start_s)), np.zeros(len(start_s))
-    time = series["time_s"].to_numpy(dtype=float)
-    edges = np.concatenate([[time[0] - (time[1] - time[0])], time])
-    cold = series["replicas_starting"].to_numpy(dtype=float) > 0
-    full = (series["kv_used"].to_numpy(dtype=float) > KV_FULL) & ~cold
+class _States:
+    """Seconds within intervals in which the fleet was in some state, as its time series tells."""
 
-    def within(flags: np.ndarray) -> np.ndarray:
-        cumulative = np.concatenate([[0.0], np.cumsum(np.where(flags, np.diff(edges), 0.0))])
+    def __init__(self, result: Result) -> None:
+        series = result.timeseries
+        self._known = len(series) >= 2
+        if not self._known:
+            return
+        time = series["time_s"].to_numpy(dtype=float)
+        self._edges = np.concatenate([[time[0] - (time[1] - time[0])], time])
+        self._cold = series["replicas_starting"].to_numpy(dtype=float) > 0
+        self._full = (series["kv_used"].to_numpy(dtype=float) > KV_FULL) & ~self._cold
+        self._loading, self._gated = np.zeros(len(time)), np.zeros(len(time), dtype=bool)
+        if "adapters_running" in series:
+            ready = np.maximum(series["replicas_ready"].to_numpy(dtype=float), 1.0)
+            waited = np.nan_to_num(series["adapter_wait_s"].to_numpy(dtype=float))
+            self._loading = np.minimum(waited / (np.diff(self._edges) * ready), 1.0)
+            slots = max(engine.max_loras * engine.data_parallel_size for engine in engines_of(result.scenario))
+            running = series["adapters_running"].to_numpy(dtype=float)
+            self._gated = (running >= slots * ready) & ~self._cold & ~self._full
+
+    def starting(self, start_s: np.ndarray, stop_s: np.ndarray) -> np.ndarray:
+        """A replica was starting."""
+        return self._within(self._cold, start_s, stop_s) if self._known else np.zeros(len(start_s))
+
+    def full(self, start_s: np.ndarray, stop_s: np.ndarray) -> np.ndarray:
+        """None was, and the KV cache was full."""
+        return self._within(self._full, start_s, stop_s) if self._known else np.zeros(len(start_s))
+
+    def adapters(self, start_s: np.ndarray, stop_s: np.ndarray, *, gate: bool) -> np.ndarray:
+        """Engines waited for adapters to be loaded; with ``gate`` also, neither of the above, all slots were taken."""
+        if not self._known:
+            return np.zeros(len(start_s))
+        weight = np.where(self._gated, 1.0, np.where(self._cold | self._full, 0.0, self._loading)) if gate else self._loading
+        return self._within(weight, start_s, stop_s)
+
+    def _within(self, weight: np.ndarray, start_s: np.ndarray, stop_s: np.ndarray) -> np.ndarray:
+        cumulative = np.concatenate([[0.0], np.cumsum(np.diff(self._edges) * weight)])
+        edges = self._edges
         span: np.ndarray = np.interp(stop_s, edges, cumulative) - np.interp(start_s, edges, cumulative)
         return span
-
-    return within(cold), within(full)

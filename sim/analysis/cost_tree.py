@@ -3,7 +3,8 @@
     total
       compute                    GPUs from the start of their bill to its end, whole instances
         busy                     while a step ran; allocated to those who caused it (``sim.analysis.request_costs``)
-          prompt tokens, output tokens, recomputed after preemption, retries and abandoned work, background work
+          prompt tokens, output tokens, recomputed after preemption, retries and abandoned work, background work,
+          forwards of ranks with nothing to schedule (where ranks step together)
         idle                     up, but nothing to do: nights, headroom for p95
         cold start               starting: booting, pulling images, loading weights
         draining                 told to stop, finishing (when not busy)
@@ -45,6 +46,8 @@ from sim.units import GIB, HOURS_PER_MONTH, JOULES_PER_KWH, SECONDS_PER_HOUR
 BUSY_PARTS = (
     "prompt tokens", "output tokens", "recomputed after preemption", "retries and abandoned work", "background work",
 )  # fmt: skip
+DUMMY = "forwards with nothing to schedule"
+"""Of ranks that step together, while others of their group worked; a part of the busy node where there are some."""
 ON_TOP = ("overhead", "safety passes", "host memory for KV", "disks for KV")
 """Nodes that grow with compute."""
 FIXED = ("evaluation and batch", "engineering", "commitment", "shared store for KV")
@@ -96,7 +99,8 @@ def price(result: Result, until_s: float | None = None) -> CostNode:
     """
     until = math.inf if until_s is None else until_s
     pools = [_price_pool(result, str(pool), rows, until) for pool, rows in result.replicas.groupby("pool", observed=True)]
-    busy = [CostNode.of(part, _by_pool(pools, part)) if len(pools) > 1 else _only(pools, part) for part in BUSY_PARTS]
+    parts = (*BUSY_PARTS, DUMMY) if any(usd[DUMMY] for _, usd in pools) else BUSY_PARTS
+    busy = [CostNode.of(part, _by_pool(pools, part)) if len(pools) > 1 else _only(pools, part) for part in parts]
     times = [CostNode.of(part, _by_pool(pools, part)) if len(pools) > 1 else _only(pools, part) for part in TIME_PARTS]
     compute = CostNode.of("compute", [CostNode.of("busy", busy), *times])
     return CostNode.of("total", _beside(result, compute.usd, min(until, result.end_s), compute))
@@ -167,12 +171,14 @@ def _only(pools: list[tuple[str, dict[str, float]]], part: str) -> CostNode:
 def _price_pool(result: Result, pool: str, replicas: pd.DataFrame, until_s: float) -> tuple[str, dict[str, float]]:
     """Dollars of one pool by part."""
     gpu = gpu_of_pool(result.scenario, pool)
-    usd = dict.fromkeys((*BUSY_PARTS, *TIME_PARTS), 0.0)
+    usd = dict.fromkeys((*BUSY_PARTS, DUMMY, *TIME_PARTS), 0.0)
     for key, rows in replicas.groupby(["gpus", "market"], observed=True):
         gpus, market = cast("tuple[int, str]", key)
         per_gpu_second = usd_per_gpu_hour(gpu, market, result.scenario.cost) / SECONDS_PER_HOUR
         start_s, stop_s = billed_interval(rows, result.end_s, until_s)
         spent = _time_parts(rows, stop_s - start_s)
+        spent[DUMMY] = np.minimum(_dummy_s(result, rows), spent["busy"])
+        spent["busy"] = spent["busy"] - spent[DUMMY]
         factor = np.ones(len(rows))
         if "price_factor" in rows:
             known = rows["price_factor"].to_numpy(dtype=float)
@@ -201,6 +207,14 @@ def _time_parts(rows: pd.DataFrame, billed_s: np.ndarray) -> dict[str, np.ndarra
         left = left - seconds
     parts["idle"] = left
     return parts
+
+
+def _dummy_s(result: Result, rows: pd.DataFrame) -> np.ndarray:
+    """Seconds of each replica in which its ranks had nothing to schedule, their mean; 0 without ranks that step together."""
+    if result.ranks is None:
+        return np.zeros(len(rows))
+    mean = result.ranks.groupby(result.ranks["replica"].astype(str))["dummy_s"].mean()
+    return mean.reindex(rows["replica"].astype(str)).fillna(0.0).to_numpy(dtype=float)
 
 
 def _busy_shares(result: Result, pool: str, replicas: pd.DataFrame) -> dict[str, float]:

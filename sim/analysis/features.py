@@ -66,12 +66,13 @@ def feature_sentences(result: Result) -> list[str]:
             f"loads into a slot, {adapters['disk_loads']:,} of these from disk; engines waited {adapters['wait_share']:.1%} "
             f"of their busy time for them{usd}."
         )
-    elif slots := max((engine.max_loras for engine in _engines(result.scenario)), default=0):
+    elif slots := max((engine.max_loras for engine in engines_of(result.scenario)), default=0):
         said.append(f"Adapters: memory is laid out for {slots} of them on each replica, but no request asks for one.")
     return said
 
 
-def _engines(scenario: Scenario) -> list[EngineSpec]:
+def engines_of(scenario: Scenario) -> list[EngineSpec]:
+    """What each pool begins with."""
     return [pool.engine or scenario.engine for pool in scenario.fleet.all_pools().values()]
 
 

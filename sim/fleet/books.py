@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from sim.engine.rank_group import RankGroup
+from sim.fleet.feature_rows import feature_row
 from sim.fleet.prices import PriceHistory
 from sim.fleet.roster import Roster
 from sim.fleet.server import Server
@@ -85,7 +86,7 @@ class Books:
 
     def features(self) -> pd.DataFrame | None:
         """``Result.features``, after ``close``."""
-        rows = [_feature_row(server) for server in self._roster.servers if server.has_features]
+        rows = [feature_row(server) for server in self._roster.servers if server.has_features]
         return pd.DataFrame(rows, columns=list(FEATURE_COLUMNS)) if rows else None
 
     def _row(self, server: Server, end_s: float) -> dict[str, Any]:
@@ -144,24 +145,6 @@ class Books:
         return start_s + max(billed_s, used_s)
 
 
-
-
-def _feature_row(server: Server) -> dict[str, Any]:
-    all_books = [engine.scheduler.books for engine in server.engines]
-    drafts = [books.drafts for books in all_books if books.drafts is not None]
-    adapters = [books.adapters for books in all_books if books.adapters is not None]
-    return {
-        "pool": server.pool,
-        "replica": server.name,
-        "verifications": sum(one.verified for one in drafts),
-        "drafted_tokens": sum(one.drafted for one in drafts),
-        "accepted_tokens": sum(one.accepted for one in drafts),
-        "drafting_s": sum(one.drafting_s for one in drafts),
-        "adapters": len(set().union(*(one.served for one in adapters))),
-        "adapter_slot_loads": sum(one.slot_loads for one in adapters),
-        "adapter_disk_loads": sum(one.disk_loads for one in adapters),
-        "adapter_wait_s": sum(one.stalled for one in adapters),
-    }
 
 
 def _rank_rows(server: Server) -> Iterator[dict[str, Any]]:

@@ -87,9 +87,10 @@ mean running per ready replica, the p95s roll over the requests finished in the 
 the mean of all GPUs in that interval (``sim.analysis.energy``); ``kv_pinned`` is the share of the blocks that wait for
 another replica to read them, ``transfer_bytes`` of KV were read in the interval."""
 
-FEATURE_SERIES = ("acceptance_length", "adapters_running")
+FEATURE_SERIES = ("acceptance_length", "drafted_tokens", "adapters_running", "adapter_loads", "adapter_wait_s")
 """Columns that the time series has besides, where engines speculate or have LoRA slots: tokens a verification in the
-interval (NaN without one), and distinct adapters that run, summed over replicas."""
+interval (NaN without one) and drafts verified in it; distinct adapters that run, summed over replicas, loads into a slot in
+the interval, and the time in it for which engines waited for them, summed over replicas."""
 
 TIER_SERIES = ("kv_host_used", "kv_host_loaded_bytes", "kv_promoted_bytes")
 """Columns that the time series has besides, where engines have host memory for KV: the share of it in use, bytes that went

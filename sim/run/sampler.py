@@ -10,6 +10,7 @@ import pandas as pd
 from sim.engine.clock import DEADLINE, Clock, Moment
 from sim.fleet.books import Books
 from sim.fleet.endpoints import Endpoints
+from sim.fleet.feature_rows import FeatureSeries
 from sim.fleet.server import Server
 from sim.fleet.shown import shown_by
 from sim.fleet.tier_rows import TierSeries
@@ -26,7 +27,10 @@ _READ = (
     "replicas_starting", "replicas_draining", "replicas_dead", "usd_per_hour", "kv_pinned", "transfer_bytes",
 )  # fmt: skip
 """Of ``TIMESERIES_COLUMNS`` those that are read at each moment."""
-_SUMS = ("arrivals", "transfer_bytes", "kv_host_loaded_bytes", "kv_promoted_bytes")
+_SUMS = (
+    "arrivals", "transfer_bytes", "kv_host_loaded_bytes", "kv_promoted_bytes", "drafted_tokens", "adapter_loads",
+    "adapter_wait_s",
+)  # fmt: skip
 """What is counted over the interval that ends at ``time_s``."""
 _POINTS = 1000
 _LOOKS = 256_000
@@ -70,7 +74,7 @@ class Sampler:
         self.every_s = every_s
         self._arrived = 0
         self._received = 0.0
-        self._verified = self._accepted = 0
+        self._features = FeatureSeries()
         self._tiers = TierSeries()
         self._rows: list[tuple[float, ...]] = []
         """``_READ``."""
@@ -105,7 +109,7 @@ class Sampler:
         self._arrived, self._received = arrived, received
         more: dict[str, float] = {}
         if shown.has_features:
-            more = {"acceptance_length": self._acceptance_length(), "adapters_running": float(shown.adapters)}
+            more = self._features.look(self._ready(), shown.adapters)
         if shown.has_tiers:
             more |= self._tiers.look(self._ready())
         if more:
@@ -118,15 +122,6 @@ class Sampler:
 
     def _ready(self) -> list[Server]:
         return [server for server in self._servers if server.state == "ready"]
-
-    def _acceptance_length(self) -> float:
-        """Tokens a verification since this was last asked; NaN without one."""
-        drafts = [engine.scheduler.books.drafts for server in self._ready() for engine in server.engines]
-        verified = sum(one.verified for one in drafts if one is not None)
-        accepted = sum(one.accepted for one in drafts if one is not None)
-        new, taken = verified - self._verified, accepted - self._accepted
-        self._verified, self._accepted = verified, accepted
-        return 1.0 + taken / new if new > 0 else math.nan
 
     def frame(self, requests: pd.DataFrame) -> pd.DataFrame:
         """``Result.timeseries``, the rolling p95s filled in from the finished requests."""
