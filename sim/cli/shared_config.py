@@ -26,6 +26,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from sim.cli.packaged_source import PackagedConfiguration, PackagedSource
 from sim.cli.plain_yaml import children_of, line_of, plain_nodes, text_of
 from sim.errors import ConfigError
 from sim.presets.packaged import packaged_presets
@@ -132,7 +133,8 @@ def shared_folders(arguments: Sequence[str]) -> Iterator[list[str]]:
     parsed, _ = get_args_parser().parse_known_args(rest)  # as Hydra will: whatever a flag is shortened to
     if parsed.config_dir or parsed.config_path or parsed.experimental_rerun:
         raise ConfigError("--config-path and --experimental-rerun let a file run code; presets of yours: --config-dir DIR")
-    Plugins.instance().register(SharedSource)
+    for plugin in (PackagedSource, PackagedConfiguration, SharedSource):
+        Plugins.instance().register(plugin)
     Plugins.instance().register(SharedFolders)
     before, _folders = _folders, tuple(folders)
     try:
