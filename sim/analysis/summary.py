@@ -47,6 +47,7 @@ from sim.analysis.ranks import rank_figures
 from sim.analysis.slo import good_mask
 from sim.analysis.tiers import lower_figures, tier_figures
 from sim.cost.api_terms import TERMS
+from sim.record.columns import SLICE, let_go
 from sim.record.result import OUTCOMES, Result, holds
 from sim.spec import Slo
 from sim.units import DAYS_PER_MONTH, SECONDS_PER_DAY, SECONDS_PER_HOUR, TOKENS_PER_MILLION
@@ -73,8 +74,11 @@ def summarize(result: Result, slo: Slo | None = None, cost: CostNode | None = No
     steady_s = result.last_arrival_s - result.scenario.workload.warmup_s
     repeats_s = window_s(result)
     window = price(result, repeats_s) if repeats_s > 0 else None
+    let_go()
     latency = latency_table(result)
+    let_go()
     judged = judge(result, slo, latency, measured)
+    let_go()
     summary: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "requests": _request_counts(requests),
@@ -160,19 +164,25 @@ def _tokens(result: Result) -> dict[str, int]:
 
 def _steady_throughput(result: Result) -> dict[str, float]:
     start_s, stop_s = result.scenario.workload.warmup_s, result.last_arrival_s
-    answered = _of_answered(result, "first_token_s", "finish_s", "output_tokens", "input_tokens")
-    first, finish, output, prompts = (column.astype(float) for column in answered)
-    first = np.where(np.isfinite(first), first, finish)
-    in_window = np.clip(finish, start_s, stop_s) - np.clip(first, start_s, stop_s)
-    whole = finish - first
-    at_once = (finish >= start_s) & (finish <= stop_s)
-    share = np.where(whole > 0, in_window / np.where(whole > 0, whole, 1.0), at_once)
-    prompted = (first >= start_s) & (first <= stop_s)
+    answered = answered_mask(result.requests)
+    requests = outputs = inputs = 0.0
+    for low in range(0, len(answered), SLICE):
+        rows = np.flatnonzero(answered[low : low + SLICE]) + low
+        names = ("first_token_s", "finish_s", "output_tokens", "input_tokens")
+        first, finish, output, prompts = (result.requests[name].to_numpy()[rows].astype(float) for name in names)
+        first = np.where(np.isfinite(first), first, finish)
+        in_window = np.clip(finish, start_s, stop_s) - np.clip(first, start_s, stop_s)
+        whole = finish - first
+        at_once = (finish >= start_s) & (finish <= stop_s)
+        share = np.where(whole > 0, in_window / np.where(whole > 0, whole, 1.0), at_once)
+        requests += float(at_once.sum())
+        outputs += float(np.dot(share, output))
+        inputs += float(prompts[(first >= start_s) & (first <= stop_s)].sum())
     window_s = stop_s - start_s
     return {
-        "requests_per_s": _ratio(float(at_once.sum()), window_s),
-        "output_tokens_per_s": _ratio(float(np.dot(share, output)), window_s),
-        "input_tokens_per_s": _ratio(float(prompts[prompted].sum()), window_s),
+        "requests_per_s": _ratio(requests, window_s),
+        "output_tokens_per_s": _ratio(outputs, window_s),
+        "input_tokens_per_s": _ratio(inputs, window_s),
     }
 
 

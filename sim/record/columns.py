@@ -11,6 +11,7 @@ import mmap
 import tempfile
 from array import array
 from typing import Any, Final, TypeAlias
+from weakref import WeakSet
 
 import numpy as np
 
@@ -25,7 +26,6 @@ class Columns:
     def __init__(self, rows: int, in_files: bool = False) -> None:
         self.rows = rows
         self.in_files = in_files and rows > 0
-        self._spaces: list[mmap.mmap] = []
 
     def of(self, kind: str, value: float = 0, times: int = 1) -> Column:
         """A column of the ``array`` type ``kind`` that holds ``value`` everywhere, ``times`` one behind another."""
@@ -35,13 +35,13 @@ class Columns:
         with tempfile.TemporaryFile(prefix="servecap-") as file:
             file.truncate(size)
             space = mmap.mmap(file.fileno(), size)
-        self._spaces.append(space)
+        _SPACES.add(space)
         column: Column = memoryview(space).cast(kind)  # type: ignore[call-overload]
         if value:
             numbers = np.frombuffer(column, dtype=kind)
             for low in range(0, len(numbers), SLICE):
                 numbers[low : low + SLICE] = value
-            self.let_go()
+            let_go()
         return column
 
     def copied(self, kind: str, values: np.ndarray) -> Column:
@@ -50,11 +50,16 @@ class Columns:
         numbers = np.frombuffer(column, dtype=kind)
         for low in range(0, self.rows, SLICE):
             numbers[low : low + SLICE] = values[low : low + SLICE]
-        self.let_go()
+        let_go()
         return column
 
-    def let_go(self) -> None:
-        """Keep in memory only what is used from now on."""
-        if hasattr(mmap, "MADV_DONTNEED"):
-            for space in self._spaces:
-                space.madvise(mmap.MADV_DONTNEED)
+
+_SPACES: WeakSet[mmap.mmap] = WeakSet()
+"""The files that columns of this process lie in."""
+
+
+def let_go() -> None:
+    """Keep nothing of the columns that lie in files in memory but what is used from now on."""
+    if hasattr(mmap, "MADV_DONTNEED"):
+        for space in _SPACES:
+            space.madvise(mmap.MADV_DONTNEED)

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from sim.record.columns import SLICE, Column, Columns
+from sim.record.columns import SLICE, Column, Columns, let_go
 from sim.record.result import OUTCOMES, REQUEST_COLUMNS
 
 GiveUp = Callable[[float, float, float, bool, str, bool], str | None]
@@ -197,7 +197,7 @@ class Recorder:
         sent = frame["arrival_s"].to_numpy()
         if (sent[1:] < sent[:-1]).any():  # users who wait send in an order of their own
             frame = frame.sort_values("arrival_s", kind="stable").reset_index(drop=True)
-        self.columns.let_go()
+        let_go()
         return frame
 
     def _work(self) -> tuple[np.ndarray, np.ndarray]:

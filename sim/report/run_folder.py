@@ -20,7 +20,7 @@ from pyarrow.parquet import ParquetWriter
 from sim.analysis import CostNode, with_costs
 from sim.analysis.summary import undefined_to_none
 from sim.errors import OutputError
-from sim.record.columns import SLICE
+from sim.record.columns import SLICE, let_go
 from sim.record.result import Result
 from sim.report.page import NOTHING
 from sim.report.run_page import run_page
@@ -126,6 +126,7 @@ def _write_row_groups(path: Path, frame: pd.DataFrame) -> None:
         for low in range(0, max(len(frame), 1), SLICE):
             rows = pa.Table.from_pandas(frame.iloc[low : low + SLICE], schema=schema, preserve_index=False)
             writer.write_table(rows)
+            let_go()
 
 
 def _json(data: Any, indent: int | None) -> str:

@@ -24,7 +24,7 @@ from sim.gateway.policies import answering_pools
 from sim.perf.steady import MeanRequest
 from sim.plugins import Plugins, Policies
 from sim.record import Recorder, Result
-from sim.record.columns import Columns
+from sim.record.columns import Columns, let_go
 from sim.record.recorder import FAILED, GiveUp
 from sim.record.result import TIMESERIES_COLUMNS
 from sim.run.passing import let_time_pass
@@ -87,7 +87,7 @@ def simulate_cell(
         gateway.start()
         clock.at(trace.duration_s + _PATIENCE_S, DEADLINE, lambda _: _give_up_waiting(clock, roster, recorder))
         if columns.in_files:
-            _let_go(clock, columns, trace.duration_s / _TIMES_LET_GO)
+            _let_go_at_times(clock, trace.duration_s / _TIMES_LET_GO)
         let_time_pass(clock, recorder)
         end_s = clock.now
         for server in roster.servers:
@@ -132,11 +132,11 @@ def _mean_request(trace: Trace) -> MeanRequest:
     return MeanRequest(max(1.0, float(trace.input_tokens.mean())), max(1.0, float(trace.output_tokens.mean())))
 
 
-def _let_go(clock: Clock, columns: Columns, every_s: float) -> None:
+def _let_go_at_times(clock: Clock, every_s: float) -> None:
     """Give back, now and then, the memory of requests that have their outcome."""
 
     def go_on(moment: Moment) -> None:
-        columns.let_go()
+        let_go()
         if moment.value < _TIMES_LET_GO:
             clock.at(moment.value * every_s, DEADLINE, go_on, moment.value + 1)
 

@@ -9,6 +9,7 @@ from sim.analysis.laws import violations
 from sim.errors import InvariantError
 from sim.plugins import Policies
 from sim.record import Result
+from sim.record.columns import let_go
 from sim.record.recorder import GiveUp
 from sim.run.asked_of_traffic import check_asked_of_traffic, check_features
 from sim.run.cell import simulate_cell
@@ -57,6 +58,7 @@ def simulate(
         result = simulate_cell(scenario, trace, every_s, give_up=give_up, policies=policies)
     if scenario.output.timeseries:
         result = replace(result, timeseries=result.timeseries.assign(watts=watts_over_time(result)))
+    let_go()
     if scenario.check_invariants and (broken := violations(result)):
         raise InvariantError("\n".join(broken))
     return result

@@ -13,7 +13,7 @@ import pytest
 import sim
 from sim.analysis import summarize
 from sim.record import Result
-from sim.record.columns import SLICE, Columns
+from sim.record.columns import SLICE, Columns, let_go
 from sim.run import simulate
 from sim.spec import Scenario
 
@@ -53,7 +53,7 @@ def test_a_column_in_a_file_holds_what_was_written_after_its_memory_was_given_ba
     columns = Columns(SLICE + 3, in_files=True)
     column, other = columns.of("d", float("nan")), columns.of("i", -1, times=2)
     column[SLICE + 2], other[2 * SLICE + 5] = 2.5, 7
-    columns.let_go()
+    let_go()
     assert column[SLICE + 2] == 2.5 and other[2 * SLICE + 5] == 7 and other[0] == -1 and len(other) == 2 * len(column)
     assert np.isnan(np.frombuffer(column)[: SLICE + 2]).all()
     assert isinstance(column, memoryview) and isinstance(column.obj, mmap.mmap)
