@@ -43,7 +43,7 @@ from sim.spec import PoolSpec, Scenario
 from sim.spec.timeline import PoolSize, ReplicaLoss
 from sim.workload import Trace
 
-_MEANS = ("kv_used", "kv_pinned", "batch", "acceptance_length")
+_MEANS = ("kv_used", "kv_pinned", "batch", "acceptance_length", "kv_host_used")
 """Columns of the time series that are means; the others are sums."""
 
 
@@ -224,7 +224,7 @@ def _beside(parts: Sequence[Result], table: str) -> pd.DataFrame | None:
     for number, part in enumerate(parts):
         found: pd.DataFrame | None = getattr(part, table)
         if found is not None:
-            names = [_name(str(name), number) for name in found["replica"]]
+            names = [_name(str(name), number) if name else "" for name in found["replica"]]  # a cell's store is nobody's
             frames.append(found.assign(replica=names))
     return pd.concat(frames, ignore_index=True) if frames else None
 

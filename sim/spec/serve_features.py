@@ -26,7 +26,7 @@ def _offloading(engine: EngineSpec) -> list[str]:
     if used.backend == "hicache" or not engine.kv_offloading_size_gib:
         return []
     names = {"eviction_policy": "eviction_policy", "store_threshold": "store_threshold"}
-    names |= {"prompt_only": "offload_prompt_only"}
+    names |= {"prompt_only": "offload_prompt_only", "chunk_tokens": "block_size"}
     extra = {theirs: getattr(used, ours) for ours, theirs in names.items() if getattr(used, ours) != getattr(usual, ours)}
     if used.backend == "lmcache" or not extra:
         size = f"{engine.kv_offloading_size_gib:g}"

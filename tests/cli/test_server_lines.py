@@ -157,7 +157,7 @@ OPTIONS: dict[str, Any] = {
     "async_scheduling": [True, False], "enforce_eager": [True], "estimate_cudagraph_memory": [True, False],
     "tensor_parallel_size": [1, 8], "pipeline_parallel_size": [2], "data_parallel_size": [4],
     "enable_expert_parallel": [True], "all2all_backend": ["deepep_low_latency"], "max_loras": [3], "max_cpu_loras": [4],
-    "kv_offloading_size_gib": [20.5], "kv_offload": [KvOffloadSpec(store_threshold=2, prompt_only=True), KvOffloadSpec(backend="lmcache")],
+    "kv_offloading_size_gib": [20.5], "kv_offload": [KvOffloadSpec(store_threshold=2, prompt_only=True), KvOffloadSpec(backend="lmcache"), KvOffloadSpec(chunk_tokens=256)],
 }  # fmt: skip
 
 

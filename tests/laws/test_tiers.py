@@ -108,6 +108,20 @@ def test_replicas_find_in_the_store_what_others_have_put_there() -> None:
     assert summarize(shared)["kv_in_store"]["promoted_tokens_of_others"] == whole["from_others_tokens"]
 
 
+def test_cells_have_a_part_of_the_store_each() -> None:
+    result = run("fleet.replicas=4", "fleet.cells=2", SMALL_HOST, "fleet.kv_store.size_gib=40", "workload.limit=80",
+                 "cost.kv_store_usd_per_gib_hour=0.01", "check_invariants=false")  # fmt: skip
+    store = rows(result, "store")
+    shared = store[store["replica"] == ""]
+    assert len(shared) == 2
+    assert shared["capacity_bytes"].sum() == pytest.approx(40 * 2**30, rel=0.001)
+    assert summarize(result)["kv_in_store"]["capacity_gib"] == pytest.approx(40, rel=0.001)
+    node = price(result).find("shared store for KV")
+    assert node is not None
+    assert node.usd == pytest.approx(0.01 * result.end_s / 3600 * 40, rel=0.001)
+    assert 0 < result.timeseries["kv_host_used"].max() <= 1
+
+
 def test_a_store_outlives_who_filled_it() -> None:
     """One of two replicas dies in the middle: its disk is gone, what it had put into the store is found by the other."""
     dies = ["fleet.replicas=2", SMALL_HOST, "timeline=[{kind: replica_loss, at_s: 60, count: 1}]", "check_invariants=false"]

@@ -59,7 +59,10 @@ def _method(value: Mapping[str, Any]) -> str:
     return method
 
 
-_OFFLOAD = {"eviction_policy": "eviction_policy", "store_threshold": "store_threshold", "offload_prompt_only": "prompt_only"}
+_OFFLOAD = {
+    "eviction_policy": "eviction_policy", "store_threshold": "store_threshold", "offload_prompt_only": "prompt_only",
+    "block_size": "chunk_tokens",
+}  # fmt: skip
 _OFFLOAD_SIZE = "cpu_bytes_to_use"
 
 
@@ -78,7 +81,9 @@ def kv_transfer_config(value: Any) -> dict[str, Any]:
     if connector != "OffloadingConnector":
         raise ValueError(f"kv_connector {connector}: state pools with roles; OffloadingConnector alone is a server's own")
     extra = value.get("kv_connector_extra_config", {})
-    strange = sorted(set(extra) - set(_OFFLOAD) - {_OFFLOAD_SIZE, "num_cpu_blocks", "block_size"})
+    strange = sorted(set(extra) - set(_OFFLOAD) - {_OFFLOAD_SIZE, "num_cpu_blocks"})
+    if "secondary_tiers" in strange:
+        raise ValueError("secondary_tiers of KV offload state no size: see engine.kv_offload.disk and fleet.kv_store")
     if strange or "num_cpu_blocks" in extra:
         raise ValueError(f"{', '.join(strange or ['num_cpu_blocks'])} of KV offload; {_OFFLOAD_SIZE} is modelled")
     if _OFFLOAD_SIZE not in extra:
