@@ -6,7 +6,7 @@ from sim.engine.freed_blocks import Handed
 from sim.engine.prefix_cache import Run
 from sim.engine.request import EngineRequest
 from sim.tiers.content_tree import Path
-from sim.tiers.recency import Chunk, Touches
+from sim.tiers.recency import Chunk, Key, Touches
 
 
 class Job:
@@ -29,10 +29,12 @@ class Job:
 class Kept:
     """What offloading keeps of one request."""
 
-    __slots__ = ("cursor", "finished", "held", "jobs", "listed", "over", "path", "touches", "waits_until")
+    __slots__ = ("cursor", "finished", "held", "jobs", "keys", "listed", "over", "path", "touches", "waits_until")
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.keys: list[Key] = []
+        """Of its leading chunks, as far as they were asked for."""
         self.cursor = 0
         """Leading chunks that were offered, or loaded."""
         self.listed = 0

@@ -380,7 +380,10 @@ class Offloading(KvSource):
             del self._kept[request]
 
     def _keys(self, kept: Kept, first: int, end: int) -> list[Key]:
-        return list(zip(self._tree.nodes(kept.path, self._chunk, first, end), range(first, end), strict=True))
+        keys, known = kept.keys, len(kept.keys)
+        if end > known:
+            keys.extend(zip(self._tree.nodes(kept.path, self._chunk, known, end), range(known, end), strict=True))
+        return keys[first:end]
 
 
 def _number(job: Job) -> int:
