@@ -18,8 +18,8 @@ Every group has a block table of its own for each request; all take from one fre
 ``GroupedBlockPool`` is the scheduler's named point for it: with one group of full attention there is none. Blocks without a
 hash are counts, hashed ones objects; the free list is a counter and the hashed blocks in order of release.
 
-Not modelled (``CacheLayout.simulated``: one group stands for all then): states with prefix caching, chunked local
-attention, blocks of different lengths.
+Not modelled: prefix hits of models with states (they are simulated without), chunked local attention, windows shorter than
+the longest block (``CacheLayout.simulated``: one group stands for all then).
 """
 
 from __future__ import annotations

@@ -43,6 +43,8 @@ class Blueprint:
         length = next((group.block_size for group in self.groups if group.kind != "state"), self.engine.block_size)
         if length != self.engine.block_size:  # the longest of blocks of several lengths
             self.engine = replace(self.engine, block_size=length)
+        if plan.without_hits:
+            self.engine = replace(self.engine, enable_prefix_caching=False)
         ranks = self.engine.data_parallel_size
         self.blocks = plan.num_gpu_blocks if self.groups else plan.one_group_blocks
         """Of each rank."""

@@ -74,6 +74,7 @@ def resolve_engine(engine: EngineSpec, model: ModelSpec, gpu: GpuSpec) -> Engine
         max_num_scheduled_tokens=engine.max_num_scheduled_tokens or tokens,
         max_model_len=model_len,
         block_size=_block_size(engine, model),
+        enable_prefix_caching=engine.enable_prefix_caching and (engine.cache_state_prefixes or not model.has_states),
     )
     if automatic:
         resolved = replace(resolved, max_model_len=largest_model_len(model, gpu, resolved))

@@ -70,12 +70,11 @@ class CacheLayout:
         return group.kind == "state" or 0 < group.window <= longest
 
     def simulated(self, engine: EngineSpec) -> tuple[CacheGroup, ...]:
-        """The groups as the engine is simulated with: full attention and sliding windows in blocks of one length, and states
-        without prefix caching. None where there is but one full group, or one that this leaves out: one group stands for
-        all then (``MemoryPlan.one_group_blocks``). Other engines' policies are of one group."""
+        """The groups as the engine is simulated with: full attention, sliding windows and states in blocks of one length.
+        None where there is but one full group, or one that this leaves out: one group stands for all then
+        (``MemoryPlan.one_group_blocks``). Other engines' policies are of one group."""
         kinds = {group.kind for group in self.groups}
-        states = "state" in kinds and engine.enable_prefix_caching
-        if (len(self.groups) == 1 and kinds == {"full"}) or states or not kinds <= {"full", "sliding", "state"}:
+        if (len(self.groups) == 1 and kinds == {"full"}) or not kinds <= {"full", "sliding", "state"}:
             return ()
         return self._of_one_length() if engine.decides_as_vllm else ()
 

@@ -58,6 +58,8 @@ class MemoryPlan:
     max_model_len: int
     max_num_seqs: int
     """Sequences that may run."""
+    caches_prefixes: bool
+    """``engine.enable_prefix_caching``."""
     shortened_from: int | None = None
     """The model's own length, where ``max_model_len=auto`` took a shorter one."""
     stated: str = ""
@@ -119,6 +121,11 @@ class MemoryPlan:
         return self._seats if self.layout.growing else max(1, self.streams(1))
 
     @property
+    def without_hits(self) -> bool:
+        """Prefixes are cached, but the engine is simulated without: which states are found again is not known."""
+        return self.caches_prefixes and any(group.kind == "state" for group in self.simulated_groups)
+
+    @property
     def _stand_in(self) -> str:
         """What one group leaves out."""
         if self.layout.standing_blocks and self.layout.growing:
@@ -163,6 +170,8 @@ class MemoryPlan:
         ]
         if len(self.layout.groups) > 1 and not self.simulated_groups:
             lines.append(f"  simulated as {self.one_group_tokens:,} tokens of one group: {self._stand_in}")
+        if self.without_hits:
+            lines.append("  simulated without prefix hits: what is found again of recurrent states is not modelled")
         if self.shortened_from is not None:
             lines.append(
                 f"  max_model_len=auto: {self.shortened_from:,} tokens do not fit, shortened to {self.max_model_len:,}"
@@ -234,6 +243,7 @@ def arithmetic(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> MemoryPlan
         num_gpu_blocks=blocks,
         simulated_groups=layout.simulated(engine),
         max_model_len=engine.max_model_len or model.max_context,
+        caches_prefixes=engine.enable_prefix_caching,
         max_num_seqs=engine.max_num_active_seqs or engine.max_num_seqs or 256,
         stated=stated,
     )

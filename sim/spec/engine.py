@@ -89,6 +89,8 @@ class EngineSpec:
     """Batches, tokens, that are captured; null = vLLM's list."""
     enable_prefix_caching: bool = True
     """Find the blocks of earlier prompts again."""
+    cache_state_prefixes: bool = True
+    """Also of models with recurrent states; null = the release's (true since 0.27; before, only where asked)."""
     enable_chunked_prefill: bool = True
     """Cut prompts to what the budget leaves."""
     long_prefill_token_threshold: int = Field(default=0, ge=0)

@@ -71,6 +71,11 @@ class ModelSpec:
         """Layers of the stack."""
         return sum(group.count for group in self.stack)
 
+    @property
+    def has_states(self) -> bool:
+        """Some layers are recurrent."""
+        return any(group.state is not None for group in self.stack)
+
     @model_validator(mode="after")
     def _check(self) -> ModelSpec:
         if all(group.attention is None and group.state is None for group in self.stack):

@@ -24,6 +24,7 @@ class Release:
     estimate_cudagraph_memory: bool = False
     async_scheduling: bool = False
     scheduler_reserve_full_isl: bool = False
+    cache_state_prefixes: bool = False
     second_runner: str = "none"
     """Which models the second GPU model runner (V2) serves by default: none, dense, all."""
     second_runner_counts_graphs: bool = False
@@ -51,11 +52,15 @@ _CHANGES: tuple[tuple[tuple[int, int], dict[str, Any]], ...] = (
     ((0, 22), {"tokens_by_concurrency": True, "state_pages_with_caching": 2}),
     ((0, 24), {"second_runner": "dense"}),  # 0.22 and 0.23: Qwen3 alone
     ((0, 26), {"windows_count_steps_in_flight": True}),
+    ((0, 27), {"cache_state_prefixes": True}),  # a log of 0.27.1 has its states' pages; the wheel of 0.26 does not
     ((0, 28), {"large_tier": True}),
     ((0, 29), {"second_runner": "all", "second_runner_counts_graphs": True}),
     ((0, 33), {"second_sampler_bytes_per_logit": 12.5}),  # the profiling pass also warms the fp32 path; not measured
 )
-OPTIONS = ("gpu_memory_utilization", "estimate_cudagraph_memory", "async_scheduling", "scheduler_reserve_full_isl")
+OPTIONS = (
+    "gpu_memory_utilization", "estimate_cudagraph_memory", "async_scheduling", "scheduler_reserve_full_isl",
+    "cache_state_prefixes",
+)  # fmt: skip
 """Options of ``EngineSpec`` whose default is the release's."""
 
 

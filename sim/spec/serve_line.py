@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import replace
 from typing import Any
 
 from sim.spec import EngineSpec, ModelSpec
@@ -92,6 +93,7 @@ def serve_words(model: ModelSpec, engine: EngineSpec) -> list[str]:
         return [*start, *words, *flags]
     usual = EngineSpec(version=engine.version)
     words = []
+    engine, usual = _states_apart(engine, model), _states_apart(usual, model)
     for name in VLLM_OPTIONS:
         value = getattr(engine, name)
         if value != getattr(usual, name):
@@ -100,6 +102,12 @@ def serve_words(model: ModelSpec, engine: EngineSpec) -> list[str]:
         words += ["--eplb-config", json.dumps({"num_redundant_experts": engine.num_redundant_experts})]
     quantised = (_weights(model) or []) if engine.quantization is None else []
     return ["vllm", "serve", served, *words, *quantised, *feature_words(engine)]
+
+
+def _states_apart(engine: EngineSpec, model: ModelSpec) -> EngineSpec:
+    """``engine`` with the prefix caching that a model with recurrent states gets of it."""
+    cached = engine.enable_prefix_caching and (engine.cache_state_prefixes or not model.has_states)
+    return replace(engine, enable_prefix_caching=cached)
 
 
 def _unsaid(engine: EngineSpec) -> list[str]:

@@ -60,7 +60,7 @@ from tests.presets import model, names
         ("python -m sglang.launch_server --model-path org/M --tp 2 --mem-fraction-static 0.85 --chunked-prefill-size 4096",
          {"tensor_parallel_size": 2, "gpu_memory_utilization": 0.85, "max_num_batched_tokens": 4096}),
         ("vllm serve --trust-remote-code --enable-prefix-caching org/M --served-model-name a b > log 2>&1 &",
-         {"enable_prefix_caching": True}),
+         {"enable_prefix_caching": True, "cache_state_prefixes": True}),
         ("pip install vllm && CUDA_VISIBLE_DEVICES=0 vllm serve org/M -tp=2; echo done", {"tensor_parallel_size": 2}),
         ("bash -c 'nohup vllm serve org/M --max-num-seqs 32 2>&1 | tee log'", {"max_num_seqs": 32}),
         ("docker run rocm/vllm-dev:nightly python -m vllm.entrypoints.openai.api_server --model org/M -tp 8",
@@ -176,6 +176,8 @@ def test_the_line_of_an_answer_means_the_same_model_and_engine(name: str, option
     back = EngineSpec(**found.engine)
     if spec.weight_dtype not in ("bf16", "fp16"):  # loaded in the checkpoint's own types all the same
         back = replace(back, quantization=engine.quantization)
+    if spec.has_states and not engine.cache_state_prefixes:  # off whatever is stated but `--enable-prefix-caching`
+        back = replace(back, enable_prefix_caching=engine.enable_prefix_caching)
     if not engine.max_loras:
         back = replace(back, max_cpu_loras=engine.max_cpu_loras)
     if not engine.kv_offloading_size_gib:

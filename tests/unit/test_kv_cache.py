@@ -77,16 +77,30 @@ def test_the_engine_of_one_group_is_charged_every_token_in_every_group() -> None
         plan = memory_plan(spec, gpu("h100"), engine)
         assert plan.one_group_tokens >= max(length, (plan.num_gpu_blocks - 1) // 6 * 16) - 16
         assert plan.one_group_tokens <= max(length, plan.num_gpu_blocks // 6 * 16) + 16
-    states = model("qwen3_5_27b")
-    plan = memory_plan(
-        states, gpu("h100"), resolve_engine(EngineSpec(max_model_len=8192, max_num_seqs=512), states, gpu("h100"))
-    )
-    assert plan.most_sequences == (plan.num_gpu_blocks - 1) // 2 // (3 * 2)
-    set_aside = plan.most_sequences * 3 * 2
-    assert plan.one_group_tokens == (plan.num_gpu_blocks - 1 - set_aside) * 784
     assert memory_plan(spec, gpu("h100"), engine).most_sequences is None
-    served = Blueprint("main", states, gpu("h100"), EngineSpec(max_model_len=8192, max_num_seqs=512))
-    assert served.engine.max_num_active_seqs == plan.most_sequences
+
+
+def test_short_windows_of_every_seat_are_set_aside() -> None:
+    """DeepSeek V4: a decoding sequence holds 8 + 4 + 18 blocks of windows, a batch in flight its own."""
+    spec = model("deepseek_v4_flash")
+    options: dict[str, Any] = {"max_model_len": 131_072, "tensor_parallel_size": 4, "max_num_seqs": 256}
+    plan = memory_plan(spec, gpu("h200"), resolve_engine(EngineSpec(**options), spec, gpu("h200")))
+    assert plan.most_sequences == 256
+    in_flight = 2 * (16_384 // 64) + 16_384 // 4 + 16_384 // 8
+    assert plan.one_group_tokens == (plan.num_gpu_blocks - 1 - in_flight - 256 * (2 * 4 + 4 + 18)) * 256
+
+
+def test_states_are_simulated_in_groups_and_without_prefix_hits() -> None:
+    spec = model("qwen3_5_27b")
+    for version, hits, pages in (("0.33", True, 2), ("0.26", False, 1)):
+        engine = EngineSpec(version=version, max_model_len=8192, max_num_seqs=512)
+        plan = memory_plan(spec, gpu("h100"), resolve_engine(engine, spec, gpu("h100")))
+        assert (plan.caches_prefixes, plan.without_hits) == (hits, hits)
+        served = Blueprint("main", spec, gpu("h100"), engine)
+        assert [group.pages for group in served.groups if group.kind == "state"] == [pages] * 3
+        assert (served.engine.enable_prefix_caching, served.engine.block_size) == (False, 784)
+        scheduler = make_scheduler(served.engine, served.blocks, "engine", lambda: 0.0, groups=served.groups)
+        assert plan.streams(1560) - 2 <= most_at_once(scheduler, 90, 1500, 60) <= plan.streams(1560)
 
 
 @pytest.mark.parametrize(("length", "gib"), [(30_000, 6.66), (13_528, 5.44)])

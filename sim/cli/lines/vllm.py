@@ -164,6 +164,12 @@ def load_format(value: Any) -> dict[str, Any]:
     return {}
 
 
+def enable_prefix_caching(value: Any) -> dict[str, Any]:
+    """``--enable-prefix-caching``: stated, it holds for recurrent states too."""
+    on = str(value).lower() == "true"
+    return {"enable_prefix_caching": on, **({"cache_state_prefixes": True} if on else {})}
+
+
 def optimization_level(value: Any) -> dict[str, Any]:
     """``-O0`` neither compiles nor captures graphs."""
     return {"enforce_eager": True} if str(value) == "0" else {}
@@ -210,7 +216,7 @@ READ: dict[str, Callable[[Any], dict[str, Any]]] = {
     "dtype": dtype, "limit_mm_per_prompt": limit_mm_per_prompt, "compilation_config": compilation_config,
     "cuda_graph_sizes": lambda value: {}, "speculative_config": speculative_config, "enable_lora": lambda value: {},
     "load_format": load_format, "ssm_cache_dtype": state_dtype,
-    "optimization_level": optimization_level,
+    "optimization_level": optimization_level, "enable_prefix_caching": enable_prefix_caching,
     "eplb_config": eplb_config, "kv_transfer_config": kv_transfer_config, "kv_offloading_backend": kv_offloading_backend,
     "kv_offloading_size": lambda value: {"kv_offloading_size_gib": float(value)} if value else {},
 }  # fmt: skip

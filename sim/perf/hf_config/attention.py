@@ -137,7 +137,8 @@ def _divides(facts: Facts, heads: int, kv_heads: int) -> None:
 def _sliding(facts: Facts, base: FullAttention) -> FullAttention:
     """A sliding layer's own heads, where they differ from the others'."""
     heads = facts.whole("swa_num_attention_heads") or base.heads
-    kv_heads = facts.whole("swa_num_key_value_heads") or base.kv_heads
+    usual = base.kv_heads * (2 if facts.kind == "mimo_v2_flash" else 1)  # as its class has it; original files say so
+    kv_heads = facts.whole("swa_num_key_value_heads") or usual
     if heads % kv_heads:
         raise facts.refused("swa_num_key_value_heads", f"must divide the {heads} attention heads, but got {kv_heads}")
     return replace(
