@@ -69,3 +69,21 @@ def test_pages_are_shown_and_found(servecap) -> None:
     refused = servecap("guide", "own-gpu-and-models")
     assert refused.code == 2
     assert "did you mean own_gpu_and_model?" in refused.message
+
+
+def test_the_limits_agree_with_what_was_measured() -> None:
+    """Each median and nine-in-ten of the validation page is within what the page on limits promises."""
+    measured = Path(__file__).parents[2] / "experiments" / "validation" / "README.md"
+    if not measured.is_file():
+        pytest.skip("no checkout")
+    promised = {
+        load: [[float(x) for x in re.findall(r"([\d.]+) %", cell)] for cell in (ttft, rest)]
+        for load, ttft, rest in re.findall(r"^\| (below 80 %|80 to 95 %|at or past the knee) \|([^|]+)\|([^|]+)\|", page("limits"), re.M)
+    }
+    rows = re.findall(r"^\| (idle|20 to 50|50 to 80|80 to 95|at or past)[^|]*\| (ttft|tpot|e2e) \| ([\d.]+) % \| ([\d.]+) %", measured.read_text(), re.M)
+    assert len(promised) == 3 and len(rows) >= 12
+    for load, metric, median, most in rows:
+        key = next((name for name in promised if name.startswith(load)), "below 80 %")
+        limits = promised[key][0 if metric == "ttft" else 1]
+        assert float(median) <= limits[0], (load, metric)
+        assert float(most) <= limits[-1], (load, metric)
