@@ -27,6 +27,9 @@ function node(name, attributes = {}, ...children) {
   return made;
 }
 
+// A key that may break behind its dots and lines.
+const parted = (key) => key.split(/(?<=[._])/).flatMap((part) => [part, node("wbr")]);
+
 const said = (value) => (value === null || value === undefined ? "" : String(value));
 
 function knob(told) {
@@ -49,7 +52,7 @@ function knob(told) {
   const more = node("details", {}, node("summary", {}, "what it is"),
     node("p", {}, told.description), node("p", {}, `${told.legal ? `Legal: ${told.legal}. ` : ""}${told.source ? `Default: ${told.source}` : ""}`));
   return node("div", { class: turned === undefined ? "knob" : "knob turned" },
-    node("label", { for: id, class: "name" }, node("b", {}, told.key), node("span", { class: "unit" }, told.unit === "choice" || told.unit === "text" ? "" : told.unit)),
+    node("label", { for: id, class: "name" }, node("b", {}, ...parted(told.key)), node("span", { class: "unit" }, told.unit === "choice" || told.unit === "text" ? "" : told.unit)),
     node("div", { class: "row" }, input, back), more);
 }
 
@@ -174,6 +177,9 @@ function show(found) {
   compare();
 }
 
+// What one scenario states and the other does not.
+const apart = (own, other) => own.filter((one) => !other.includes(one)).join(" ") || "as configured";
+
 function compare() {
   const box = el("pinned");
   box.hidden = state.pinned === null || state.facts === null;
@@ -186,14 +192,15 @@ function compare() {
     const share = known ? (fact.value / before.value - 1) * 100 : NaN;
     const better = share < 0 === cheaper(fact.name);
     const kind = !known || Math.abs(share) < 0.05 || /busy|GPUs/.test(fact.name) ? "" : better ? "better" : "worse";
-    const change = known ? `${share > 0 ? "+" : ""}${share.toFixed(1)} %` : "–";
+    const change = !known ? "–" : Math.abs(share) < 0.05 ? "0.0 %" : `${share > 0 ? "+" : ""}${share.toFixed(1)} %`;
     return node("tr", {}, node("td", { class: "text" }, fact.name), node("td", {}, before.text), node("td", {}, fact.text), node("td", { class: kind }, change));
   });
   const head = ["", "pinned", "now", "change"].map((words) => node("th", {}, words));
   const unpaired = state.pinned.requests === Number(el("answer").dataset.requests) ? "" :
     ` The pinned figures are of ${state.pinned.requests} requests, these of ${el("answer").dataset.requests}.`;
   box.replaceChildren(node("h2", {}, "Against what is pinned"),
-    node("p", {}, `${state.title} against ${state.pinned.title}. One run each: \`servecap compare\` tells what is noise.${unpaired}`),
+    node("p", {}, `${apart(overrides(), state.pinned.overrides)} against ${apart(state.pinned.overrides, overrides())}. ` +
+      `One run each: \`servecap compare\` tells what is noise.${unpaired}`),
     node("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "table: now against pinned" }, node("table", {}, node("thead", {}, node("tr", {}, ...head)), node("tbody", {}, ...rows))));
 }
 

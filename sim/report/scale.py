@@ -69,10 +69,10 @@ def usd(value: float | None) -> str:
 
 
 def tick_label(value: float) -> str:
-    """Short label of an axis tick: 20k, 1.5M, 0.25."""
+    """Short label of an axis tick: 20k, 1.5M, 0.25; 1024, which is shorter than 1.024k."""
     for limit, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= limit:
-            return f"{value / limit:g}{suffix}"
+            return min(f"{value / limit:g}{suffix}", f"{value:.10g}", key=len)
     return f"{value:.6g}"
 
 
