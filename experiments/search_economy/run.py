@@ -63,12 +63,12 @@ def searched(overrides: list[str]) -> dict[str, Any]:
             "hydra/sweeper=slo", "hydra/launcher=basic", f"search.max_replicas={MOST_REPLICAS}",
             "search.one_replica_load=false", f"hydra.sweep.dir={folder}",
         ])  # fmt: skip
-        jobs = [json.loads(path.read_text()) for path in Path(folder).glob("*/job.json")]
+        jobs = {path.parent.name: json.loads(path.read_text()) for path in Path(folder).glob("*/job.json")}
         answer = json.loads((Path(folder) / "answer.json").read_text())
     best = answer["best"]
-    job = next(job for job in jobs if job["folder"].endswith(f"/{best['job']}")) if answer["feasible"] else None
+    job = jobs[str(best["job"])] if answer["feasible"] else None
     return {
-        "steps": sum(job["engine_steps"] for job in jobs),
+        "steps": sum(job["engine_steps"] for job in jobs.values()),
         "runs": answer["evaluated"],
         "best": job and (job["gpu_usd_per_hour"], job["max_num_seqs"], job["gpu"], job["replicas"]),
         "usd": best["usd_per_1m_output_tokens"],
