@@ -157,6 +157,8 @@ def frontier_row(job: Job, axes: Sequence[str]) -> dict[str, Any]:
     row: dict[str, Any] = {
         "gpu": pool_label(job, axes), "max_num_seqs": cap, "job": job.number, "overrides": outcome.overrides,
     }  # fmt: skip
+    if ": " in outcome.fleet:  # of several pools: no one GPU times a number
+        row["fleet"] = " ".join([outcome.fleet, *_others(job, axes)])
     if not summary:
         lines = outcome.reason.splitlines()
         return row | {"verdict": "cannot run", "reason": lines[0] if lines else outcome.status}

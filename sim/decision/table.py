@@ -86,6 +86,7 @@ class Row:
             "verdict_words": verdict_words(summary["slo"], requests["offered"]),
             "missed_by": summary["slo"]["missed_by"],
             "claim": summary["slo"]["claim"],
+            "note": self.answer.note,
             "gpus_mean": summary["fleet"]["gpus_mean"],
             "gpus_max": summary["fleet"]["gpus_max"],
             "replicas": self.answer.point.replicas,

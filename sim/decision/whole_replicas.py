@@ -83,7 +83,8 @@ class WholeReplicas:
             return numbers.capacity.load(n) >= volume, False
         if scale * self._requests_at_one < 1:
             return True, True
-        return self._evaluate(replicas=n, rate_scale=scale).holds, True
+        point = self._evaluate(replicas=n, rate_scale=scale)
+        return point.holds and self._evaluate.proved(point).holds, True
 
     def _known(self, n: int, scale: float) -> bool | None:
         """Whether ``n`` replicas carry a load of which the runs so far tell: what fewer carried, or more missed."""

@@ -119,7 +119,7 @@ def cost_chart(rows: Sequence[Row], best: Row | None = None) -> Chart:
 def best_words(row: Row) -> str:
     """The chosen point in a few words."""
     count = value(row, "replicas")
-    fleet = f"{count:.0f} × {pool_name(row)}" if math.isfinite(count) else pool_name(row)
+    fleet = row.get("fleet") or (f"{count:.0f} × {pool_name(row)}" if math.isfinite(count) else pool_name(row))
     return f"{value(row, 'max_num_seqs'):.0f} on {fleet}, ${number(value(row, 'usd_per_1m_output_tokens'))}"
 
 
@@ -184,8 +184,9 @@ def pareto_chart(rows: Sequence[Row]) -> Chart:
         for row in chosen
         if row.get("knee")
     ]
+    bend = marks[0].text if marks else "no knee: none of the set lies below the line between its ends"
     return Chart(
-        "Cost against TTFT p95 over all cells", "TTFT p95, s", USD_AXIS, series,
+        f"Cost against TTFT p95 over all cells ({bend})", "TTFT p95, s", USD_AXIS, series,
         f"{len(chosen)} of {len(held)} cells that meet the SLO are beaten by none in both cost and TTFT p95.",
         x_log=True, marks=marks,
     )  # fmt: skip

@@ -140,7 +140,7 @@ def options_page(rows: Sequence[Row], title: str) -> str:
     rests = [
         f"{row.name}: {row.answer.summary['requests']['offered']:,} requests of {traffic_name(row.answer.scenario)} over "
         f"{number(row.answer.summary['cost']['window'].get('window_s', math.nan) / 3600)} h stand for the month; "
-        f"{gateway_words(row.answer.scenario.gateway)}."
+        f"{gateway_words(row.answer.scenario.gateway)}{f'; {row.answer.note}' if row.answer.note else ''}."
         for row in rows
         if row.answer is not None and row.kind != "API"
     ]

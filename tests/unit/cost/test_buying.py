@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sim.analysis import month, price, summarize
 from sim.cli.compose import composed_scenario
-from sim.cost.api_terms import contract_terms, volume_discount
+from sim.cli.sweep_pareto import with_pareto
+from sim.cost.api_terms import ApiBill, ApiMonth, contract_terms, volume_discount
+from sim.cost.break_even import Economics, break_even_tokens_per_day
+from sim.cost.capacity_curve import CapacityCurve
 from sim.cost.purchase import usd_per_owned_gpu_hour
+from sim.report.chart import figure
+from sim.report.frontier import pareto_chart
 from sim.run import simulate
 from sim.search.pareto import knee, pareto_set
 from sim.spec.cost import PurchaseSpec
 from sim.spec.gateway.answers import ApiSpec, VolumeDiscount
+from sim.units import DAYS_PER_MONTH
 
 SHORT = ["workload.duration_s=60", "workload.rate_scale=1", "output.timeseries=false"]
 API = ApiSpec(input_usd_per_1m=1.0, output_usd_per_1m=2.0)
@@ -92,3 +100,49 @@ def test_the_knee_is_where_money_stops_buying() -> None:
     points = [(1.0, 10.0), (1.2, 2.0), (5.0, 1.5), (10.0, 1.0), (11.0, 5.0)]
     assert pareto_set(points) == [0, 1, 2, 3]
     assert knee(points, pareto_set(points)) == 1
+
+
+def test_the_knee_is_marked_on_the_page() -> None:
+    """Ringed and named where there is one; said where there is none."""
+    cells = [(128, 1.0, 1.9), (64, 1.2, 0.6), (32, 5.0, 0.4), (16, 6.0, 1.0)]
+
+    def page(points) -> str:
+        rows = [
+            {"max_num_seqs": cap, "gpu": "l40s", "replicas": 2, "verdict": "pass", "holds": True, "ttft_p95_s": p95,
+             "usd_per_1m_output_tokens": usd} for cap, usd, p95 in points
+        ]  # fmt: skip
+        return figure(pareto_chart(with_pareto(rows)))
+
+    assert "knee: 64 on" in page(cells)
+    assert "no knee" in page([(128, 1.0, 1.9), (64, 4.0, 1.7), (32, 5.0, 0.4)])
+
+
+def test_a_contract_moves_the_break_even() -> None:
+    """By hand: below its minimum spend an API costs the minimum; beyond a tier each token is cheaper."""
+    api = ApiSpec(input_usd_per_1m=0.0, output_usd_per_1m=1.0)
+    home = {"capacity": CapacityCurve.of([(1, 100e6)]), "usd_per_gpu_hour": 1.0, "input_per_output": 0.0}
+    priced = {"api_output_usd_per_1m": 1.0, "today_tokens_per_day": 1e6}
+
+    def against(terms: ApiSpec) -> Economics:
+        month = ApiMonth((ApiBill(terms, 1e6 * DAYS_PER_MONTH / 1e6, 1e6 * DAYS_PER_MONTH),))
+        return Economics(**home, **priced, contract=month)
+
+    listed = Economics(**home, **priced)
+    assert break_even_tokens_per_day(listed) == pytest.approx(24e6)
+    assert break_even_tokens_per_day(against(api)) == pytest.approx(24e6)
+    assert break_even_tokens_per_day(against(replace(api, minimum_usd_per_month=800.0))) == 0.0
+    tier = VolumeDiscount(from_tokens_per_month=0.0, discount_fraction=0.9)
+    assert break_even_tokens_per_day(against(replace(api, volume_discounts=(tier,)))) is None
+    month = ApiMonth((ApiBill(replace(api, minimum_usd_per_month=100.0), 40.0, 1e6),), by_volume_usd=3.0, fixed_usd=7.0)
+    assert (month.usd(), month.usd(5.0)) == (pytest.approx(110.0), pytest.approx(222.0))
+
+
+def test_a_commitment_is_in_the_break_even() -> None:
+    """Two GPUs are paid for either way: the first two replicas cost nothing more, the third its price."""
+    numbers = Economics(
+        capacity=CapacityCurve.of([(1, 10e6)]), usd_per_gpu_hour=1.0, committed_gpus=2, committed_usd_per_hour=1.0,
+        api_output_usd_per_1m=10.0, input_per_output=0.0,
+    )  # fmt: skip
+    usd = [numbers.fleet_usd_per_month(n, 0.0) for n in (0, 1, 2, 3)]
+    assert usd == [pytest.approx(730.0)] * 3 + [pytest.approx(1460.0)]
+    assert break_even_tokens_per_day(numbers) == 0.0
