@@ -82,6 +82,7 @@ def _stated_types(whole: Facts, text: Facts, beside: dict[str, Any] | None) -> N
         )
     found = _with_expert_dtype(read(stated), stated, text)
     found.rules[:0] = single_modules(stated)
+    found.notes += _unmodelled_cache(stated)
     found.left_alone = found.left_alone or ModuleRules(_names_left_alone(stated), "quantization_config")
     if (
         found.head is None
@@ -306,6 +307,15 @@ def _kv_cache(stated: Facts) -> Literal["bf16", "fp8"]:
     if isinstance(scheme, dict):
         return "fp8" if scheme.get("num_bits") == 8 and scheme.get("type") == "float" else "bf16"
     return "fp8" if "FP8" in str(stated.stated.get("kv_cache_quant_algo")).upper() else "bf16"
+
+
+def _unmodelled_cache(stated: Facts) -> tuple[str, ...]:
+    """What the file asks of its cache and is not modelled."""
+    scheme = stated.stated.get("kv_cache_scheme")
+    four = isinstance(scheme, dict) and scheme.get("num_bits") == 4
+    if not four and "FP4" not in str(stated.stated.get("kv_cache_quant_algo")).upper():
+        return ()
+    return ("the file asks for a cache of 4 bits, not modelled: 16 are counted (with engine.kv_cache_dtype=fp8: 8)",)
 
 
 _METHODS: dict[str, Callable[[Facts], NumberTypes]] = {

@@ -171,3 +171,12 @@ def test_a_stated_type_needs_no_method_that_is_known() -> None:
     assert model_from_data({"hf_config": facts, "weight_dtype": "int4"}).weight_dtype == "int4"
     with pytest.raises(ConfigError, match="MLX"):
         model_from_data({"hf_config": {**LLAMA, "quantization": {"bits": 4, "group_size": 64}}})
+
+
+@pytest.mark.parametrize(
+    "stated", [{"kv_cache_scheme": {"num_bits": 4, "type": "float"}}, {"kv_cache_quant_algo": "NVFP4"}], ids=["scheme", "algorithm"]
+)
+def test_a_cache_of_four_bits_is_said_not_to_be_modelled(stated: dict[str, Any]) -> None:
+    found = quantised({"quant_method": "modelopt", "quant_algo": "NVFP4", **stated})
+    assert found.kv_cache_dtype == "bf16"
+    assert "cache of 4 bits" in found.notes[-1]
