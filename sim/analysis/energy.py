@@ -22,7 +22,7 @@ import pandas as pd
 from sim.analysis.billing import billed_interval, gpu_of_pool
 from sim.perf import resolve_engine
 from sim.perf.power import IDLE, Work, joules, steps_work
-from sim.record.columns import SLICE
+from sim.record.columns import SLICE, let_go
 from sim.record.result import Result, holds
 from sim.spec import EngineSpec, GpuSpec, ModelSpec, Scenario
 from sim.units import JOULES_PER_KWH
@@ -115,6 +115,7 @@ def _work_done(result: Result, times_s: np.ndarray) -> np.ndarray:
     for low in range(0, len(result.requests), SLICE):
         part, tokens = _written(result, slice(low, low + SLICE), times_s)
         done, whole = done + part, whole + tokens
+        let_go()
     if whole <= 0:
         return np.clip(times_s / max(result.end_s, 1e-9), 0.0, 1.0)
     return np.asarray(np.where(times_s >= result.end_s, 1.0, done / whole))

@@ -38,6 +38,7 @@ from scipy.special import stdtrit
 
 from sim.analysis.latency import answered_mask, measured_requests
 from sim.analysis.slo import split_target
+from sim.record.columns import where
 from sim.record.result import Result
 from sim.spec import Slo
 
@@ -94,7 +95,7 @@ def quantile_interval(
     """The interval of a quantile of ``values`` (one a request, in order of ``time_s``); see the module's head. ``waits``:
     whether a queue's waiting is in them."""
     known = np.isfinite(values)
-    time_s, values = time_s[known], values[known]
+    time_s, values = where(known, time_s), where(known, values)
     n = len(values)
     if not n:
         return Interval(math.nan, math.nan, math.nan, confidence)
@@ -167,7 +168,7 @@ def percentile_interval(
         raise ValueError("an ITL percentile comes from a histogram and has no interval over requests")
     rows = measured_requests(result) if requests is None else requests
     answered = answered_mask(rows)
-    arrival_s, values = (rows[name].to_numpy(dtype=float)[answered] for name in ("arrival_s", metric))
+    arrival_s, values = (where(answered, rows[name].to_numpy(dtype=float)) for name in ("arrival_s", metric))
     return quantile_interval(arrival_s, values, float("0." + statistic[1:]), confidence, waits=metric != "tpot_s")
 
 

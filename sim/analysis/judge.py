@@ -22,6 +22,7 @@ from sim.analysis.latency import answered_mask, latency_of
 from sim.analysis.notes import notes_of
 from sim.analysis.overload import is_overloaded
 from sim.analysis.slo import LatencyTable, check_slo, lost_mask, missed_by, verdict
+from sim.record.columns import let_go
 from sim.record.result import Result
 from sim.spec import Slo
 
@@ -46,6 +47,7 @@ def judge(result: Result, slo: Slo, latency: LatencyTable, measured: pd.DataFram
     found = verdict(
         checks, answered, failed_fraction, limit, overloaded=is_overloaded(measured), stopped_early=result.stopped_early
     )
+    let_go()
     holds = found in ("pass", "undecided") and answered > 0
     targets = {check.target: check.limit for check in checks}
     intervals = slo_intervals(result, slo) if holds else {}

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
+from sim.record.columns import where
 from sim.record.result import ANSWERED, ItlHistogram, Result, holds
 
 STATISTICS = ("mean", "p50", "p90", "p95", "p99", "max")
@@ -39,7 +40,7 @@ def measured_requests(result: Result) -> pd.DataFrame:
 def statistics(values: np.ndarray, more: Sequence[str] = ()) -> dict[str, float]:
     """Mean, percentiles and maximum of the finite ``values``, then ``more`` percentiles (``p75``); all NaN when there are
     none."""
-    values = values[np.isfinite(values)]
+    values = where(np.isfinite(values), values)
     if not len(values):
         return dict.fromkeys((*STATISTICS, *more), float("nan"))
     quantiles = np.quantile(values, list(_QUANTILES.values()))
@@ -82,7 +83,7 @@ def latency_of(requests: pd.DataFrame, targets: Iterable[str] = ()) -> dict[str,
     answered = answered_mask(requests)
     more = _more(targets)
     return {
-        metric: statistics(requests[metric].to_numpy(dtype=float)[answered], more.get(metric, ()))
+        metric: statistics(where(answered, requests[metric].to_numpy(dtype=float)), more.get(metric, ()))
         for metric in METRICS
         if metric != "itl_s"
     }

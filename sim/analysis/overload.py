@@ -19,6 +19,8 @@ import math
 import numpy as np
 import pandas as pd
 
+from sim.record.columns import where
+
 BLOCKS = 12
 SIGNIFICANT_Z = 2.326
 STEEP_S_PER_S = 0.01
@@ -36,7 +38,7 @@ def is_overloaded(requests: pd.DataFrame) -> bool:
     arrivals = requests["arrival_s"].to_numpy(dtype=float)
     waits = waits_s(requests)
     known = np.isfinite(waits)
-    arrivals, waits = arrivals[known], waits[known]
+    arrivals, waits = where(known, arrivals), where(known, waits)
     if len(arrivals) < 2 * BLOCKS:
         return False
     span_s = float(arrivals[-1] - arrivals[0])

@@ -63,3 +63,8 @@ def let_go() -> None:
     if hasattr(mmap, "MADV_DONTNEED"):
         for space in _SPACES:
             space.madvise(mmap.MADV_DONTNEED)
+
+
+def where(mask: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """``values[mask]``, without a copy where that is all of them."""
+    return values if mask.all() else values[mask]

@@ -224,6 +224,7 @@ class Recorder:
                 ttft[here] = first - arrival_s[here]
                 tpot[here] = np.where(answered & (output > 1), (finish - first) / (output - 1), _NAN)
                 e2e[here] = np.where(answered, finish - arrival_s[here], _NAN)
+            let_go()
         return ttft, tpot, e2e
 
 

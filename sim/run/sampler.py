@@ -16,6 +16,7 @@ from sim.fleet.shown import shown_by
 from sim.fleet.tier_rows import TierSeries
 from sim.gateway.counts import Counts
 from sim.record import Recorder
+from sim.record.columns import SLICE, let_go
 from sim.record.result import FEATURE_SERIES, TIER_SERIES, TIMESERIES_COLUMNS
 
 ROLLING_S = 60.0
@@ -156,11 +157,19 @@ def on_grid(series: pd.DataFrame, every_s: float) -> pd.DataFrame:
 
 def with_rolling_p95s(frame: pd.DataFrame, requests: pd.DataFrame) -> pd.DataFrame:
     """``frame`` with the p95s of the requests that finished in the minute before each row."""
+    times_s = frame["time_s"].to_numpy() if len(frame) else np.zeros(0)
     e2e, finish = requests["e2e_s"].to_numpy(), requests["finish_s"].to_numpy()
-    answered = np.flatnonzero(~np.isnan(e2e))
+    seen = [np.zeros(0, dtype=np.int64)]
+    for low in range(0, len(finish), SLICE):  # what finished in no such minute is most of a long run
+        here = finish[low : low + SLICE]
+        look = np.searchsorted(times_s, here)
+        shown = (look < len(times_s)) & ~np.isnan(e2e[low : low + SLICE])
+        shown[shown] = times_s[look[shown]] - ROLLING_S < here[shown]
+        seen.append(np.flatnonzero(shown) + low)
+        let_go()
+    answered = np.concatenate(seen)
     answered = answered[np.argsort(finish[answered], kind="stable")]
     finish = finish[answered]
-    times_s = frame["time_s"].to_numpy() if len(frame) else np.zeros(0)
     lows = np.searchsorted(finish, times_s - ROLLING_S, side="right").tolist()
     highs = np.searchsorted(finish, times_s, side="right").tolist()
     for name in ("ttft_s", "e2e_s"):
