@@ -57,7 +57,7 @@ def feature_sentences(result: Result) -> list[str]:
         said.append(
             f"Speculation: {drafts['acceptance_length']:.2f} tokens a verification, {drafts['rejected_share']:.0%} of the "
             f"drafts rejected; drafting took {drafts['drafting_share']:.0%} of the busy time{usd}. Engines that speculate "
-            "step token by token: nothing was skipped."
+            "step: positions move by what is accepted, so that no run of steps has a closed form, and nothing is skipped."
         )
     if (adapters := figures.get("adapters")) is not None:
         usd = f", ${adapters['wait_usd']:,.2f} of the bill" if np.isfinite(adapters["wait_usd"]) else ""

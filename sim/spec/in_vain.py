@@ -26,11 +26,11 @@ _OF_DRAFT_LAYERS = (
 
 
 def stated_in_vain(scenario: Scenario) -> list[str]:
-    """Sentences on what ``scenario`` states beside its defaults and does not use, and on acceptance that was measured on
-    another model than the one served."""
+    """Sentences on what ``scenario`` states beside its defaults and does not use, and on drafts whose acceptance was
+    measured on another model than the one served, or whose layers are assumed."""
     found: dict[str, None] = {}
     for key, model, engine in _engines(scenario):
-        for sentence in (*_of_engine(key, engine), *_of_acceptance(key, model, engine)):
+        for sentence in (*_of_engine(key, engine), *_of_drafts(key, model, engine)):
             found[sentence] = None
     return [*found, *_of_fleet(scenario)]
 
@@ -74,10 +74,15 @@ def _of_engine(key: str, engine: EngineSpec) -> Iterator[str]:
         yield f"{key}.enable_expert_parallel without effect: one GPU (tensor x data parallel) holds all experts anyway."
 
 
-def _of_acceptance(key: str, model: ModelSpec, engine: EngineSpec) -> Iterator[str]:
+def _of_drafts(key: str, model: ModelSpec, engine: EngineSpec) -> Iterator[str]:
     spec = engine.speculative
     if not spec.drafts or spec.method is None:
         return
+    if spec.method == "mtp" and not model.prediction_layers and spec.model is None:
+        yield (
+            f"{key}.speculative.method=mtp drafts with prediction layers of the checkpoint; none of {model.name} are known: "
+            "one like its last layer is assumed."
+        )
     stated = spec.acceptance
     names = stated.measured_on if stated.stated else MEASURED_RATES[spec.method].measured_on
     if names and not any(_letters(name) in _letters(model.name) for name in names):

@@ -23,6 +23,8 @@ RANKS = ["model=qwen3_30b_a3b", "gpu=h100"]
       "engine.speculative.parallel_drafting=true"], "parallel_drafting is stated without effect: n-gram"),
     (["speculative=eagle3_kimi_k2_5"], "as stated was measured on Kimi-K2.5, but llama3_8b is served"),
     ([*DRAFTS, "model=qwen3_8b"], "is the default of eagle3, measured on Llama-3.1-8B, but qwen3_8b is served"),
+    (["model=deepseek_v3", "engine.speculative.method=mtp", "engine.speculative.num_speculative_tokens=1",
+      "engine.speculative.acceptance=1.8"], "none of deepseek_v3 are known: one like its last layer is assumed"),
     (["kv_transfer=tcp"], "fleet.kv_transfer.nic_gb_per_s are stated without effect: no pool has a role"),
     (["engine.kv_connector.role=consumer"], "engine.kv_connector.role is stated without effect: no pool has a role"),
     (["engine.kv_offload.eviction_policy=arc"], "kv_offload.eviction_policy is stated without effect: no host"),
