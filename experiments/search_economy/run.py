@@ -71,7 +71,7 @@ def searched(overrides: list[str]) -> dict[str, Any]:
         "steps": sum(job["engine_steps"] for job in jobs.values()),
         "runs": answer["evaluated"],
         "best": job and (job["gpu_usd_per_hour"], job["max_num_seqs"], job["gpu"], job["replicas"]),
-        "usd": best["usd_per_1m_output_tokens"],
+        "usd": best["usd_per_1m_output_tokens"] if best else None,
     }
 
 

@@ -8,6 +8,7 @@ configuration itself stands for home. The APIs that sell the model come from the
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -44,12 +45,18 @@ def decide_arguments(argv: Sequence[str]) -> list[str]:
             if not colon or not name.strip():
                 raise ConfigError(f'--option: expected "NAME: overrides", but got {text!r}')
             quoted = overrides.strip().replace("\\", "\\\\").replace("'", "\\'")
-            arguments.append(f"++decide.options.{name.strip().replace(' ', '_')}='{quoted}'")
+            arguments.append(f"++decide.options.{_as_key(name.strip())}='{quoted}'")
         else:
             arguments.append(argument)
     if not any(argument.lstrip("+").startswith("decide.enabled=") for argument in arguments):
         arguments.append("decide.enabled=true")
     return arguments
+
+
+def _as_key(name: str) -> str:
+    """``name`` as Hydra can read a key: letters, digits and underscores, no digit first."""
+    key = re.sub(r"\W", "_", name, flags=re.ASCII)
+    return f"_{key}" if key[0].isdigit() else key
 
 
 def options_of(scenario: Scenario, overrides: Sequence[str]) -> list[Option]:
@@ -65,7 +72,7 @@ def options_of(scenario: Scenario, overrides: Sequence[str]) -> list[Option]:
         try:
             own = as_overrides(shlex.split(text))
             kept = [one for one in base if _key(one) not in {_key(other) for other in own}]
-            found.append(Option(name, composed_scenario([*experiment, *kept, *own])))
+            found.append(Option(name.removeprefix("_"), composed_scenario([*experiment, *kept, *own])))
         except ConfigError as error:
             raise ConfigError(f"decide.options.{name}: {error}") from None
         except ValueError as error:

@@ -11,7 +11,7 @@ from rich.console import Console
 from sim.analysis import month, summarize
 from sim.analysis.economics import api_month
 from sim.cli.compose import composed_scenario
-from sim.cli.decide import options_of
+from sim.cli.decide import decide_arguments, options_of
 from sim.cost.prices import api_price
 from sim.cost.sold_as import as_api
 from sim.decision import BreakEven, Option, decide_options, find_break_evens, kind_of
@@ -174,6 +174,14 @@ def test_options_are_overrides_on_top(tmp_path) -> None:
     wrong = replace(scenario, decide=replace(scenario.decide, options={"b": "gpu=nonsense"}))
     with pytest.raises(ConfigError, match=r"decide\.options\.b"):
         options_of(wrong, base)
+
+
+def test_an_option_may_be_called_anything() -> None:
+    """Hydra's keys begin with a letter; names begin as their owner likes."""
+    (_, argument, _) = decide_arguments(["fleet.replicas=1", "--option", "8B on 2 x L40S: fleet.replicas=2"])
+    assert argument == "++decide.options._8B_on_2_x_L40S='fleet.replicas=2'"
+    scenario = composed_scenario([*SHORT, argument, "decide.apis=false"])
+    assert next(option.name for option in options_of(scenario, [*SHORT])) == "8B_on_2_x_L40S"
 
 
 def test_the_preset_states_options_that_compose() -> None:
