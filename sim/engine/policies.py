@@ -58,8 +58,8 @@ def make_scheduler(
     """
     if source is not None and (groups or not engine.decides_as_vllm):
         other = "several KV cache groups" if groups else f"decisions of another engine ({engine.name})"
-        key = "kv_offloading_size_gib" if engine.offloads_kv else "kv_connector"
-        raise ConfigError(f"engine.{key}: KV that is loaded from elsewhere is not modelled with {other}")
+        key = engine.host_memory_words if engine.offloads_kv else "engine.kv_connector"
+        raise ConfigError(f"{key}: KV that is loaded from elsewhere is not modelled with {other}")
     if not engine.decides_as_vllm:
         return PolicyScheduler(engine, num_gpu_blocks, cadence)
     grouped = GroupedBlockPool(num_gpu_blocks, engine, groups) if groups else None
