@@ -148,15 +148,15 @@ class Replica(Loop):
         """A source would answer otherwise from now on."""
         if self.stopped:
             return
+        held = len(self._queue)
         self.catch_up()
-        if self._queue:
+        if self._queue and (self._open is not None or len(self._queue) == held):
             self._cut()
-        else:
+        else:  # idle, or something came out at this very moment
             self._wake_now()
 
     def stop(self) -> list[EngineRequest]:
-        """The replica dies now: what it held is returned with ``sampled`` up to date, and it never wakes again. A step in
-        progress is in the books of tokens (they are lost with the rest), its time only as far as it got."""
+        """The replica dies now, and returns what it held; the step in progress counts with its tokens, its time so far."""
         now = self.clock.now
         self.catch_up()
         plan = self._open

@@ -61,9 +61,9 @@ def _of_engine(key: str, engine: EngineSpec) -> Iterator[str]:
         keys = [*_changed(engine, EngineSpec(), _OF_LORA), *(f"lora.{name}" for name in _changed(engine.lora, LoraSpec()))]
         if keys:
             yield f"{_keys(key, keys)} without effect: LoRA is off ({key}.max_loras=0)."
-    if not engine.kv_offloading_size_gib and (keys := _changed(engine.kv_offload, KvOffloadSpec())):
+    if not engine.offloads_kv and (keys := _changed(engine.kv_offload, KvOffloadSpec())):
         yield f"{_keys(f'{key}.kv_offload', keys)} without effect: no host memory for KV (kv_offloading_size_gib=0)."
-    if engine.kv_offloading_size_gib and not engine.enable_prefix_caching:
+    if engine.offloads_kv and not engine.enable_prefix_caching:
         yield (
             f"{key}.enable_prefix_caching is off: what the GPU still holds is not found there, every prompt that is known "
             "is loaded from host memory."
