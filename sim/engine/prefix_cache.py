@@ -41,7 +41,8 @@ class ContentNode:
         self.parent = parent
         self.key = key
         self.start = start
-        self.children: dict[tuple[int, Hashable], ContentNode] = {}
+        self.children: dict[tuple[int, Hashable], ContentNode] | None = None
+        """None: it never had one."""
         self.runs: list[Run] = []
         """Cached runs of this segment, first registered first."""
         self.pins = 0
@@ -51,6 +52,8 @@ class ContentNode:
 
     def child(self, key: tuple[int, Hashable]) -> ContentNode:
         """The node of segment ``key[1]`` that starts ``key[0]`` tokens into the prompt, behind this one."""
+        if self.children is None:
+            self.children = {}
         node = self.children.get(key)
         if node is None:
             node = self.children[key] = ContentNode(self, key, key[0])
@@ -62,10 +65,11 @@ class ContentNode:
         node: ContentNode | None = self
         while node is not None:
             node.pins -= 1
-            if node.pins or node.parent is None:
+            parent = node.parent
+            if node.pins or parent is None or parent.children is None:
                 return
-            del node.parent.children[node.key]
-            node = node.parent
+            del parent.children[node.key]
+            node = parent
 
 
 class Run:
@@ -138,8 +142,12 @@ class PrefixBlockPool:
     def _path(self, request: EngineRequest) -> list[tuple[ContentNode, int]]:
         """``(node, end)`` for each segment of prompt and answer; the answer is the last one and grows."""
         path = request.path
-        if path is None and request.content is None and request.output_name is None:
-            node = ContentNode(None, (0, ""), 0)  # nobody else will ever ask for it
+        if path is None and request.content is None:
+            if request.output_name is None:
+                node = ContentNode(None, (0, ""), 0)  # nobody else will ever ask for it
+            else:  # other attempts at the same prompt will, which is all that its answer can be part of
+                node = self._root.child((0, (request.request_id,)))
+                node.pins += 1
             node.writer = request
             path = request.path = [(node, request.prompt_len)]
         if path is None:

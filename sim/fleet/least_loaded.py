@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Literal
 
 from sim.fleet.endpoints import EndpointListener, Endpoints
-from sim.fleet.loads import LoadIndex
+from sim.fleet.loads import CountedLoads, LoadIndex
 from sim.fleet.server import Server
 
 Load = Literal["tokens", "requests"]
@@ -20,7 +20,7 @@ class LeastLoaded(EndpointListener):
         """Among whom (the list that the endpoints keep)."""
         self._pools = frozenset(pools)
         self._of_tokens = load == "tokens"
-        self._index = LoadIndex()
+        self._index = LoadIndex() if self._of_tokens else CountedLoads()
         self._by_number: dict[int, Server] = {}
         for server in self.servers:
             self.joined(server)
@@ -29,6 +29,11 @@ class LeastLoaded(EndpointListener):
     def first(self) -> Server:
         """The least loaded of ``servers``, which are not none; the first of equals."""
         return self._by_number[self._index.least()]
+
+    def most(self) -> int:
+        """The largest load, of requests."""
+        assert isinstance(self._index, CountedLoads)
+        return self._index.most()
 
     def joined(self, server: Server) -> None:
         """See ``EndpointListener``."""

@@ -70,3 +70,39 @@ class LoadIndex:
         self._filed = list(self._load)
         self._heap = [(load << _NUMBER_BITS) + number for number, load in enumerate(self._load) if load != _ABSENT]
         heapify(self._heap)
+
+
+class CountedLoads(LoadIndex):
+    """Loads that change by little (requests in flight): also what the largest is, without a walk."""
+
+    __slots__ = ("_counts", "_most")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._counts: list[int] = [0]
+        """How many servers have each load."""
+        self._most = 0
+
+    def put(self, number: int, load: int) -> None:
+        """See ``LoadIndex``."""
+        self._forget(number)
+        while load >= len(self._counts):
+            self._counts.append(0)
+        self._counts[load] += 1
+        self._most = max(self._most, load)
+        super().put(number, load)
+
+    def remove(self, number: int) -> None:
+        """See ``LoadIndex``."""
+        self._forget(number)
+        super().remove(number)
+
+    def most(self) -> int:
+        """The largest load; 0 when nobody is here."""
+        while self._most and not self._counts[self._most]:
+            self._most -= 1
+        return self._most
+
+    def _forget(self, number: int) -> None:
+        if number < len(self._load) and self._load[number] != _ABSENT:
+            self._counts[self._load[number]] -= 1

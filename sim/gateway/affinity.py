@@ -1,8 +1,7 @@
 """Routers that send a request where its prefix or its session already is.
 
-``PrefixIndex`` is the gateway's own guess of a replica's cache: it remembers what it sent there, not what the engine has
-kept. It works on segments of prompts instead of blocks (equal leading segments are equal blocks), so a look-up costs the
-number of segments.
+What a replica's cache holds is guessed (``PrefixIndex``). Given a ``Roll``, a router keeps what it knows between requests,
+and looks at few servers a request; without one, or asked for some of the roll's servers only, it looks at all.
 
     SGLang      matched share of the prompt > cache_threshold: the replica with the longest match
                 else: the replica whose index is smallest
@@ -22,13 +21,16 @@ Left out: SGLang's separate eviction thread (ours evicts at insertion).
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from bisect import bisect_left
+from collections.abc import Sequence
 from hashlib import blake2b
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
+from sim.fleet.loads import LoadIndex
+from sim.fleet.roll import Roll
+from sim.gateway.prefix_index import Holders, Path, PrefixIndex, longest_of, matched_by, path_of
 from sim.gateway.request import RequestView
 from sim.gateway.signals import ScrapedServer, ServerView, Signals, Snapshot
 from sim.spec.gateway.routing import AdapterAffinity, SglangCacheAware, WeightedScore
@@ -36,135 +38,179 @@ from sim.spec.gateway.routing import AdapterAffinity, SglangCacheAware, Weighted
 S = TypeVar("S", bound=ServerView)
 C = TypeVar("C", bound=ScrapedServer)
 
-Path = list[tuple[Hashable, int]]
-"""Segments of a prompt: a key that names segment and everything before it, and where it ends, tokens."""
-
-
-def path_of(request: RequestView) -> Path:
-    """The segments of the prompt of ``request``."""
-    if request.content is None:
-        return [(("row", request.row), request.input_tokens)]
-    path: Path = []
-    key: Hashable = request.lora or None
-    end = 0
-    for name, tokens in request.content:
-        key = hash((key, end, name))
-        end += tokens
-        path.append((key, end))
-    return path
-
-
-class PrefixIndex:
-    """What was sent to one replica lately: an LRU of at most ``max_blocks`` blocks of ``block_tokens``."""
-
-    def __init__(self, block_tokens: int, max_blocks: int) -> None:
-        self.block_tokens = block_tokens
-        self.max_blocks = max_blocks
-        self.blocks = 0
-        self._ends: OrderedDict[Hashable, tuple[int, int]] = OrderedDict()
-
-    def matched_tokens(self, path: Path) -> int:
-        """Tokens of the longest known prefix, whole blocks."""
-        matched = 0
-        for key, end in path:
-            known = self._ends.get(key)
-            if known is None:
-                break
-            matched = min(known[0], end)
-            if known[0] < end:
-                break
-        return matched // self.block_tokens * self.block_tokens
-
-    def insert(self, path: Path) -> None:
-        """Remember a prompt that was sent; the deepest segments are the first to be forgotten."""
-        start = 0
-        spans = []
-        for key, end in path:
-            spans.append((key, start, end))
-            start = end
-        for key, start, end in reversed(spans):
-            before = self._ends.pop(key, None)
-            if before is not None:
-                self.blocks -= before[1]
-                end = max(end, before[0])
-            blocks = end // self.block_tokens - start // self.block_tokens
-            self._ends[key] = (end, blocks)
-            self.blocks += blocks
-        while self.blocks > self.max_blocks:
-            self.blocks -= self._ends.popitem(last=False)[1][1]
-
-
 class SglangCacheAwareRouter:
     """See the module's head."""
 
-    def __init__(self, spec: SglangCacheAware) -> None:
+    def __init__(self, spec: SglangCacheAware, roll: Roll | None = None) -> None:
         self._spec = spec
+        self._roll = roll
+        self._ranking = roll.least("requests") if roll is not None else None
+        self._version = -1
+        self._here: dict[int, ServerView] = {}
+        """Of the roll, by number."""
+        self._sizes = LoadIndex()
+        """Blocks remembered of each of them."""
+        self._holders: Holders = {}
         self._indices: dict[str, PrefixIndex] = {}
 
     def choose(self, request: RequestView, servers: Sequence[S]) -> S:
         """See ``Router``."""
-        spec = self._spec
         path = path_of(request)
+        if self._roll is not None and servers is self._roll.servers:
+            chosen: S = self._of_roll(request, path, self._roll)
+        else:
+            chosen = self._of(request, path, servers)
+        index = self._index(chosen)
+        index.insert(path)
+        if chosen.index in self._here:
+            self._sizes.put(chosen.index, index.blocks)
+        return chosen
+
+    def _of(self, request: RequestView, path: Path, servers: Sequence[S]) -> S:
+        """The choice among ``servers``, by a look at each."""
         loads = [server.requests_in_flight for server in servers]
         most, least = max(loads), min(loads)
-        if most - least > spec.balance_abs_threshold and most > spec.balance_rel_threshold * least:
-            chosen = servers[loads.index(least)]
-        else:
-            indices = [self._index(server) for server in servers]
-            matches = [index.matched_tokens(path) for index in indices]
-            longest = max(matches)
-            if longest > spec.cache_threshold * request.input_tokens:
-                chosen = servers[matches.index(longest)]
-            else:
-                sizes = [index.blocks for index in indices]
-                chosen = servers[sizes.index(min(sizes))]
-        self._index(chosen).insert(path)
-        return chosen
+        if self._unbalanced(most, least):
+            return servers[loads.index(least)]
+        indices = [self._index(server) for server in servers]
+        matches = [index.matched_tokens(path) for index in indices]
+        longest = max(matches)
+        if longest > self._spec.cache_threshold * request.input_tokens:
+            return servers[matches.index(longest)]
+        sizes = [index.blocks for index in indices]
+        return servers[sizes.index(min(sizes))]
+
+    def _of_roll(self, request: RequestView, path: Path, roll: Roll) -> Any:
+        """The same among all of the roll's."""
+        if roll.version != self._version:
+            self._version = roll.version
+            for number in self._here:
+                self._sizes.remove(number)
+            self._here = {server.index: server for server in roll.servers}
+            for server in roll.servers:
+                self._sizes.put(server.index, self._index(server).blocks)
+        assert self._ranking is not None
+        idlest = self._ranking.first()
+        if self._unbalanced(self._ranking.most(), idlest.requests_in_flight):
+            return idlest
+        longest, first = longest_of(path, self._holders, self._spec.block_tokens, self._here)
+        return self._here[first if longest > self._spec.cache_threshold * request.input_tokens else self._sizes.least()]
+
+    def _unbalanced(self, most: int, least: int) -> bool:
+        spec = self._spec
+        return most - least > spec.balance_abs_threshold and most > spec.balance_rel_threshold * least
 
     def _index(self, server: ServerView) -> PrefixIndex:
         index = self._indices.get(server.name)
         if index is None:
-            index = self._indices[server.name] = PrefixIndex(self._spec.block_tokens, self._spec.max_tree_blocks)
+            spec = self._spec
+            index = PrefixIndex(spec.block_tokens, spec.max_tree_blocks, server.index, self._holders)
+            self._indices[server.name] = index
         return index
 
 
 class WeightedScoreRouter:
     """See the module's head."""
 
-    def __init__(self, spec: WeightedScore, signals: Signals, rng: np.random.Generator) -> None:
+    def __init__(self, spec: WeightedScore, signals: Signals, rng: np.random.Generator, roll: Roll | None = None) -> None:
         self._rng = rng
         self._spec = spec
         self._signals = signals
+        self._roll = roll if signals.staleness_s else None
+        self._version = self._scrapes = -1
+        self._seen: list[Snapshot] = []
+        """Of the roll's servers, as of the last scrape."""
+        self._bare: list[float] = []
+        """Their scores without a prefix."""
+        self._best: list[int] = []
+        """Places of the highest of these."""
+        self._place: dict[int, int] = {}
+        """Number of a server -> its place."""
+        self._holders: Holders = {}
         self._indices: dict[str, PrefixIndex] = {}
 
     def choose(self, request: RequestView, servers: Sequence[C]) -> C:
         """See ``Router``."""
-        spec = self._spec
         path = path_of(request)
+        first = int(self._rng.random() * len(servers))  # equals are taken at random, as llm-d's picker does
+        if self._roll is not None and servers is self._roll.servers and not request.lora:
+            place = self._of_roll(request, path, first, self._roll)
+            best: C = servers[place]
+            seen = self._seen[place]
+        else:
+            best, seen = self._of(request, path, first, servers)
+        self._index(best, seen).insert(path)
+        return best
+
+    def _of(self, request: RequestView, path: Path, first: int, servers: Sequence[C]) -> tuple[C, Snapshot]:
+        """The choice among ``servers``, by a look at each, equals in order behind ``first``."""
+        spec = self._spec
         seen = [self._signals.of(server) for server in servers]
+        bare = self._scores(seen)
+        blocks = self._blocks(request)
+        best, best_score = 0, float("-inf")
+        for place in range(-first, len(servers) - first):
+            matched = self._index(servers[place], seen[place]).matched_tokens(path)
+            score = bare[place] + self._prefix_score(matched, blocks)
+            if request.lora:
+                score += spec.lora_weight * _adapter_score(request.lora, seen[place])
+            if score > best_score:
+                best, best_score = place, score
+        return servers[best], seen[best]
+
+    def _of_roll(self, request: RequestView, path: Path, first: int, roll: Roll) -> int:
+        """The place of the same among all of the roll's: who has seen something of the prompt, and the first of those that
+        are best without."""
+        self._signals.of(roll.servers[0])
+        if roll.version != self._version or self._scrapes != self._signals.scrapes:
+            self._look(roll)
+        n = len(roll.servers)
+        behind = bisect_left(self._best, n - first)
+        best = self._best[behind] if behind < len(self._best) else self._best[0]
+        best_score = self._bare[best]
+        blocks = self._blocks(request)
+        for number, matched in matched_by(path, self._holders).items():
+            place = self._place.get(number, -1)
+            if place < 0:
+                continue
+            score = self._bare[place] + self._prefix_score(matched, blocks)
+            if score > best_score or (score == best_score and (place + first) % n < (best + first) % n):
+                best, best_score = place, score
+        return best
+
+    def _look(self, roll: Roll) -> None:
+        """What the last scrape says of each of the roll's servers."""
+        self._seen = [self._signals.of(server) for server in roll.servers]
+        self._bare = self._scores(self._seen)
+        highest = max(self._bare)
+        self._best = [place for place, score in enumerate(self._bare) if score == highest]
+        self._place = {server.index: place for place, server in enumerate(roll.servers)}
+        self._version, self._scrapes = roll.version, self._signals.scrapes
+
+    def _scores(self, seen: Sequence[Snapshot]) -> list[float]:
+        """Of queue and cache."""
+        spec = self._spec
         longest = max(snapshot.waiting for snapshot in seen)
         spread = longest - min(snapshot.waiting for snapshot in seen)
-        blocks = min(request.input_tokens // spec.block_tokens, spec.max_prefix_blocks)
-        best, best_seen, best_score = servers[0], seen[0], float("-inf")
-        first = int(self._rng.random() * len(servers))  # equals are taken at random, as llm-d's picker does
-        for place in range(len(servers)):
-            server, snapshot = servers[place - first], seen[place - first]
-            matched = min(self._index(server, snapshot).matched_tokens(path) // spec.block_tokens, blocks)
-            score = (
-                spec.queue_weight * ((longest - snapshot.waiting) / spread if spread else 1.0)
-                + spec.kv_weight * (1 - snapshot.kv_used)
-                + spec.prefix_weight * (matched / blocks if blocks else 0.0)
-                + (spec.lora_weight * _adapter_score(request.lora, snapshot) if request.lora else 0.0)
-            )
-            if score > best_score:
-                best, best_seen, best_score = server, snapshot, score
-        self._index(best, best_seen).insert(path)
-        return best
+        return [
+            spec.queue_weight * ((longest - snapshot.waiting) / spread if spread else 1.0)
+            + spec.kv_weight * (1 - snapshot.kv_used)
+            for snapshot in seen
+        ]
+
+    def _blocks(self, request: RequestView) -> int:
+        """Of the prompt, that are looked at."""
+        return min(request.input_tokens // self._spec.block_tokens, self._spec.max_prefix_blocks)
+
+    def _prefix_score(self, matched_tokens: int, blocks: int) -> float:
+        matched = min(matched_tokens // self._spec.block_tokens, blocks)
+        return self._spec.prefix_weight * (matched / blocks if blocks else 0.0)
 
     def _index(self, server: ServerView, seen: Snapshot) -> PrefixIndex:
         index = self._indices.get(server.name)
         if index is None:
-            index = PrefixIndex(self._spec.block_tokens, self._spec.lru_blocks_per_replica or seen.kv_blocks)
+            most = self._spec.lru_blocks_per_replica or seen.kv_blocks
+            index = PrefixIndex(self._spec.block_tokens, most, server.index, self._holders)
             self._indices[server.name] = index
         return index
 
@@ -204,10 +250,25 @@ class SessionAffinityRouter:
     on every machine and under every ``PYTHONHASHSEED``.
     """
 
+    def __init__(self, roll: Roll | None = None) -> None:
+        self._roll = roll
+        self._version = -1
+        self._homes: dict[str, Any] = {}
+        """Where the sessions seen since the roll changed are."""
+
     def choose(self, request: RequestView, servers: Sequence[S]) -> S:
-        """See ``Router``."""
-        session = request.session_id or f"row{request.row}"
-        return max(servers, key=lambda server: _rank(session, server.name))
+        """See ``Router``; of all of the roll's servers, a session's first request looks for its home."""
+        session, roll = request.session_id, self._roll
+        if not session or roll is None or servers is not roll.servers:
+            name = session or f"row{request.row}"
+            return max(servers, key=lambda server: _rank(name, server.name))
+        if roll.version != self._version:
+            self._version = roll.version
+            self._homes.clear()
+        home: S | None = self._homes.get(session)
+        if home is None:
+            home = self._homes[session] = max(servers, key=lambda server: _rank(session, server.name))
+        return home
 
 
 def _rank(session: str, server: str) -> bytes:

@@ -71,6 +71,8 @@ class Gateway(AttemptListener, EndpointListener):
         self._ttft_target_s = cache(scenario.slo.ttft_target_s)
         self._process = needs_process(spec)
         self._plain_routes = frozenset(spec.plain_routes)
+        self._answers_end = not (spec.passes or spec.hybrid or spec.hedging)
+        """An engine's answer is what its client waits for: nothing more is asked of anybody then."""
         self._routes: dict[str, str] = dict(spec.routes)
         """Route -> pool that serves it at home."""
         prefill = scenario.fleet.pools_of_role("prefill")
@@ -197,7 +199,9 @@ class Gateway(AttemptListener, EndpointListener):
         if twins is None:
             return (yield from self._serve(request))
         if twins.lead_or_follow(request):
-            signal = yield from self._patience.news(request)
+            if self._patience.waits(request):
+                yield
+            signal = request.news
             if isinstance(signal, Answer):
                 first = max(request.arrival_s, signal.first_token_s)
                 self._finish(request, Answer(first, self.clock.now, signal.output_tokens), "dedupe")
@@ -247,7 +251,9 @@ class Gateway(AttemptListener, EndpointListener):
             failure = self._queue.enter(request) if queues else self._send(request, pool)
         if failure is not None:
             return failure
-        signal = yield from self._patience.news(request)
+        if self._patience.waits(request):
+            yield
+        signal = request.news
         self._queue.remove(request)
         self._call_off(request, signal)
         if isinstance(signal, Failure):
@@ -341,6 +347,7 @@ class Gateway(AttemptListener, EndpointListener):
     def _close(self, request: ClientRequest) -> None:
         """No timer concerns ``request`` any more."""
         request.open = False
+        request.life = None  # a timer may know the request for long
         request.tries += 1
         self.counts.under_way -= 1
 
@@ -355,7 +362,7 @@ class Gateway(AttemptListener, EndpointListener):
         request = attempt.request
         if request.tries:
             self.policies.attempt_ended(attempt.server, None)
-            if not request.wake(attempt):  # another attempt's answer came at the same moment
+            if not request.wake(attempt, self._answers_end):  # another attempt's answer came at the same moment
                 self.dispatcher.waste(attempt)
             return
         self._plain.answered(attempt)

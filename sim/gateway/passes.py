@@ -76,7 +76,9 @@ class Passes:
                 out = (name, request.row, "out")
                 attempt = self._dispatcher.send(request, server, read, spec.output_tokens, content, out)
                 attempt.of_pass = True
-                done = yield from self._patience.news(request)
+                if self._patience.waits(request):
+                    yield
+                done = request.news
                 if isinstance(done, Failure):
                     self._dispatcher.abandon(attempt)
                     return done

@@ -49,13 +49,16 @@ class Patience:
             request.expired = False
 
     @staticmethod
-    def news(request: ClientRequest) -> Generator[None, Any, Any]:
-        """Wait for what ends this stretch of ``request``'s life; ``TIMEOUT`` where it is the client's patience."""
+    def waits(request: ClientRequest) -> bool:
+        """``request``'s life is about to yield until there is ``news``; False: there is, its client's patience is over."""
         life = request.life
-        if request.expired or life is None:
-            return TIMEOUT
+        if life is None:
+            return False
+        if request.expired:
+            life.news = TIMEOUT
+            return False
         life.wait()
-        return (yield)
+        return True
 
     def pause(self, request: ClientRequest, wait_s: float) -> Generator[None, Any, Failure | None]:
         """Let ``wait_s`` pass; ``TIMEOUT`` when the client's patience is over before."""
@@ -63,7 +66,9 @@ class Patience:
         if request.expired or life is None:
             return TIMEOUT
         self._clock.at(self._clock.now + wait_s, ARRIVAL, _pause_over, (life, life.waits + 1))
-        late: Failure | None = yield from self.news(request)
+        if self.waits(request):
+            yield
+        late: Failure | None = request.news
         return late
 
     def _try_over(self, item: tuple[ClientRequest, int]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from sim.engine.clock import Clock
 from sim.fleet.endpoints import Endpoints
-from sim.fleet.least_loaded import LeastLoaded, Load
+from sim.fleet.roll import Roll
 from sim.fleet.server import Server
 from sim.gateway.admission import make_admission
 from sim.gateway.counts import Counts
@@ -78,17 +78,13 @@ class Policies:
                 made[staleness_s] = Signals(clock, staleness_s, endpoints.ready, counts)
             return made[staleness_s]
 
-        def ranking(load: Load) -> LeastLoaded:
-            return LeastLoaded(endpoints, ordinary, load)
-
-        self.router = make_router(spec.router, signals, stream(seed, "gateway", "router"), plugins, ranking)
+        roll = self._roll = Roll(endpoints, ordinary)
+        self.router = make_router(spec.router, signals, stream(seed, "gateway", "router"), plugins, roll)
         self.splitting: Splitting | None = None
         if prefill_pools:
             split = spec.disaggregation or AlwaysSplit()
             rng = stream(seed, "gateway", "prefill_router")
-            chooser = make_router(
-                split.prefill_router, signals, rng, plugins, lambda load: LeastLoaded(endpoints, prefill_pools, load)
-            )
+            chooser = make_router(split.prefill_router, signals, rng, plugins, Roll(endpoints, prefill_pools))
             self.splitting = Splitting(split, chooser, endpoints.among(prefill_pools), counts)
         retries = spec.retries
         self._retries = self._budget = None
@@ -154,8 +150,11 @@ class Policies:
 
     def has_room(self) -> bool:
         """Whether a request need not wait: a replica may take one more, or all that are there are left out and it fails."""
-        if self._max_in_flight is None:
+        limit = self._max_in_flight
+        if limit is None:
             return bool(self._ordinary)
+        if self._outliers is None:
+            return bool(self._ordinary) and self._roll.least("requests").first().requests_in_flight < limit
         return bool(self.candidates(None)) or (bool(self.ready()) and not self._usable(None))
 
     def least_waiting(self) -> int:

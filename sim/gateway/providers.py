@@ -76,7 +76,9 @@ class Providers:
     ) -> Generator[None, Any, Failure | tuple[str, Answer]]:
         sent_s = self._clock.now
         self._clock.at(sent_s + reply.duration_s, ARRIVAL, self._arrives, (request, request.tries, reply))
-        signal = yield from self._patience.news(request)
+        if self._patience.waits(request):
+            yield
+        signal = request.news
         self._recorder.api_usd[request.row] += provider.book(reply.usd, abandoned=signal is not reply)
         self._ended(provider, None if signal is reply else TIMEOUT)
         if signal is not reply:

@@ -148,7 +148,9 @@ class PoolLines:
         while not self._endpoints.of(pool):
             failure = line.enter(request, tokens)
             if failure is None:
-                failure = yield from self._patience.news(request)
+                if self._patience.waits(request):
+                    yield
+                failure = request.news
                 line.remove(request)
             if failure is not None:
                 return failure

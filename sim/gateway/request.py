@@ -125,9 +125,14 @@ class ClientRequest:
         self.passed = False
         """The passes before serving are done."""
 
-    def wake(self, signal: Any) -> bool:
-        """Let the request's life go on with ``signal``; False if it does not wait, or already has news."""
-        return self.life is not None and self.life.wake(signal)
+    def wake(self, signal: Any, at_once: bool = False) -> bool:
+        """Let the request's life go on with ``signal``; False if it does not wait, or already has news. See ``Life``."""
+        return self.life is not None and self.life.wake(signal, at_once)
+
+    @property
+    def news(self) -> Any:
+        """What its latest wait ended with, or could not begin for."""
+        return TIMEOUT if self.life is None else self.life.news
 
     @property
     def has_news(self) -> bool:
@@ -233,9 +238,12 @@ class Handoff:
         """The first token of the answer is the one that was sampled with the prompt."""
 
 
-class Answer(NamedTuple):
+class Answer:
     """A whole answer, wherever it comes from."""
 
-    first_token_s: float
-    finish_s: float
-    output_tokens: int
+    __slots__ = ("finish_s", "first_token_s", "output_tokens")
+
+    def __init__(self, first_token_s: float, finish_s: float, output_tokens: int) -> None:
+        self.first_token_s = first_token_s
+        self.finish_s = finish_s
+        self.output_tokens = output_tokens

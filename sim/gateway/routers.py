@@ -12,7 +12,8 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from sim.fleet.least_loaded import LeastLoaded, Load
+from sim.fleet.least_loaded import LeastLoaded
+from sim.fleet.roll import Roll
 from sim.gateway.affinity import AdapterAffinityRouter, SessionAffinityRouter, SglangCacheAwareRouter, WeightedScoreRouter
 from sim.gateway.request import RequestView
 from sim.gateway.signals import ScrapedServer, ServerView, Signals
@@ -85,6 +86,28 @@ class LeastLoadRouter:
         return min(servers, key=self._load)
 
 
+class LeastScrapedRouter:
+    """The server with the least ``load`` among ``signals``; first of equals. Between two scrapes it is the same, of the
+    ``roll``'s servers."""
+
+    def __init__(self, load: Callable[[Any], float], signals: Signals, roll: Roll | None) -> None:
+        self._load = load
+        self._signals = signals
+        self._roll = roll
+        self._version = self._scrapes = -1
+        self._least: Any = None
+
+    def choose(self, request: RequestView, servers: Sequence[Any]) -> Any:
+        """See ``Router``."""
+        roll, signals = self._roll, self._signals
+        if roll is None or servers is not roll.servers:
+            return min(servers, key=self._load)
+        if roll.version != self._version or not signals.unchanged_since(self._scrapes):
+            self._least = min(servers, key=self._load)
+            self._version, self._scrapes = roll.version, signals.scrapes
+        return self._least
+
+
 class PowerOfTwoRouter:
     """The less loaded of ``choices`` servers drawn at random with replacement (Mitzenmacher; Envoy's LEAST_REQUEST)."""
 
@@ -96,15 +119,26 @@ class PowerOfTwoRouter:
     def choose(self, request: RequestView, servers: Sequence[C]) -> C:
         """See ``Router``."""
         n = len(servers)
-        drawn = [servers[int(self._uniforms.next() * n)] for _ in range(self._choices)]
-        return min(drawn, key=self._load)
+        chosen = servers[int(self._uniforms.next() * n)]
+        least = self._load(chosen)
+        for _ in range(self._choices - 1):
+            other = servers[int(self._uniforms.next() * n)]
+            load = self._load(other)
+            if load < least:
+                chosen, least = other, load
+        return chosen
 
 
 def _load_of(signal: str, signals: Signals) -> Callable[[Any], float]:
-    if not signals.staleness_s and signal in ("requests", "tokens"):
-        name = f"{signal}_in_flight"
-        return lambda server: float(getattr(server, name))
-    return lambda server: float(getattr(signals.of(server), signal))
+    if signal == "requests":
+        if not signals.staleness_s:
+            return lambda server: float(server.requests_in_flight)
+        return lambda server: float(signals.of(server).requests)
+    if signal == "tokens":
+        if not signals.staleness_s:
+            return lambda server: float(server.tokens_in_flight)
+        return lambda server: float(signals.of(server).tokens)
+    return lambda server: signals.of(server).kv_used
 
 
 def make_router(
@@ -112,34 +146,34 @@ def make_router(
     signals: Callable[[float], Signals],
     rng: np.random.Generator,
     plugins: Plugins,
-    ranking: Callable[[Load], LeastLoaded] | None = None,
+    roll: Roll | None = None,
 ) -> Router:
-    """The router that ``spec`` names; ``signals(staleness_s)`` makes what it may read of the replicas, ``ranking(load)``
-    what knows the least loaded of them."""
+    """The router that ``spec`` names; ``signals(staleness_s)`` makes what it may read of the replicas, ``roll`` has those
+    that it is mostly asked about."""
     match spec:
         case RoundRobin():
             return RoundRobinRouter()
         case RandomRouter():
             return RandomChoiceRouter(rng)
         case LeastTokensInFlight():
-            return LeastLoadRouter(_load_of("tokens", signals(0.0)), ranking("tokens") if ranking is not None else None)
-        case LeastRequests():
-            ranked = ranking("requests") if ranking is not None and not spec.staleness_s else None
-            return LeastLoadRouter(_load_of("requests", signals(spec.staleness_s)), ranked)
-        case LeastKv():
-            return LeastLoadRouter(_load_of("kv_used", signals(spec.staleness_s)))
+            return LeastLoadRouter(_load_of("tokens", signals(0.0)), roll.least("tokens") if roll is not None else None)
+        case LeastRequests() if not spec.staleness_s:
+            return LeastLoadRouter(_load_of("requests", signals(0.0)), roll.least("requests") if roll is not None else None)
+        case LeastRequests() | LeastKv():
+            signal = "requests" if isinstance(spec, LeastRequests) else "kv_used"
+            return LeastScrapedRouter(_load_of(signal, signals(spec.staleness_s)), signals(spec.staleness_s), roll)
         case PowerOfTwo():
             return PowerOfTwoRouter(spec.choices, _load_of(spec.signal, signals(spec.staleness_s)), rng)
         case SessionAffinity():
-            return SessionAffinityRouter()
+            return SessionAffinityRouter(roll)
         case AdapterAffinity():
             return AdapterAffinityRouter(spec)
         case SglangCacheAware():
-            return SglangCacheAwareRouter(spec)
+            return SglangCacheAwareRouter(spec, roll)
         case StaticWeights():
-            return StaticWeightsRouter(spec)
+            return StaticWeightsRouter(spec, roll)
         case WeightedScore():
-            return WeightedScoreRouter(spec, signals(spec.staleness_s), rng)
+            return WeightedScoreRouter(spec, signals(spec.staleness_s), rng, roll)
         case PluginRouter():
             plugin: Router = plugins.make(ROUTERS, spec.name, spec.options)
             return plugin

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from sim.engine.clock import DEADLINE, Clock, Moment
 from sim.engine.rank_group import RankGroup
@@ -32,19 +32,25 @@ class ScrapedServer(ServerView, Protocol):
     replica: Replica | RankGroup
 
 
-class Snapshot(NamedTuple):
+class Snapshot:
     """A replica's state as of the last scrape."""
 
-    requests: int
-    tokens: int
-    waiting: int
-    kv_used: float
-    """Share of KV blocks in use."""
-    kv_blocks: int
-    """How many there are."""
-    adapters: tuple[Hashable, ...] = ()
-    """LoRA adapters of running requests, and how many there may be (``vllm:lora_requests_info``)."""
-    max_loras: int = 0
+    __slots__ = ("adapters", "kv_blocks", "kv_used", "max_loras", "requests", "tokens", "waiting")
+
+    def __init__(
+        self, requests: int, tokens: int, waiting: int, kv_used: float, kv_blocks: int,
+        adapters: tuple[Hashable, ...] = (), max_loras: int = 0,
+    ) -> None:  # fmt: skip
+        self.requests = requests
+        self.tokens = tokens
+        self.waiting = waiting
+        self.kv_used = kv_used
+        """Share of KV blocks in use."""
+        self.kv_blocks = kv_blocks
+        """How many there are."""
+        self.adapters = adapters
+        """LoRA adapters of running requests, and how many there may be (``vllm:lora_requests_info``)."""
+        self.max_loras = max_loras
 
 
 def read(server: ScrapedServer) -> Snapshot:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from sim.fleet.server import Server
-from sim.gateway.affinity import PrefixIndex, path_of
 from sim.gateway.counts import Counts
 from sim.gateway.deciders import Pair, make_decider
+from sim.gateway.prefix_index import PrefixIndex, path_of
 from sim.gateway.request import ClientRequest
 from sim.gateway.routers import Router
 from sim.spec.gateway.disaggregation import Disaggregation

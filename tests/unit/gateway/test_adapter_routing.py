@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from sim.errors import ConfigError
-from sim.gateway.affinity import AdapterAffinityRouter, WeightedScoreRouter, path_of
+from sim.gateway.affinity import AdapterAffinityRouter, WeightedScoreRouter
+from sim.gateway.prefix_index import path_of
 from sim.gateway.request import ClientRequest
 from sim.gateway.signals import Snapshot
 from sim.run import simulate

@@ -1,0 +1,37 @@
+"""``Roll``: the servers of some pools that take requests, for who keeps between two requests what it knows of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from sim.fleet.endpoints import EndpointListener, Endpoints
+from sim.fleet.least_loaded import LeastLoaded, Load
+from sim.fleet.server import Server
+
+
+class Roll(EndpointListener):
+    """Kept up to date as servers come and go."""
+
+    def __init__(self, endpoints: Endpoints, pools: Collection[str]) -> None:
+        self.servers = endpoints.among(pools)
+        """In order of creation (the list that the endpoints keep)."""
+        self.version = 0
+        """Grows whenever ``servers`` changes."""
+        self._endpoints = endpoints
+        self._pools = frozenset(pools)
+        self._ranked: dict[Load, LeastLoaded] = {}
+        endpoints.listen(self)
+
+    def least(self, load: Load) -> LeastLoaded:
+        """Who of them has the least."""
+        if load not in self._ranked:
+            self._ranked[load] = LeastLoaded(self._endpoints, self._pools, load)
+        return self._ranked[load]
+
+    def joined(self, server: Server) -> None:
+        """See ``EndpointListener``."""
+        self.version += server.pool in self._pools
+
+    def left(self, server: Server) -> None:
+        """See ``EndpointListener``."""
+        self.version += server.pool in self._pools
