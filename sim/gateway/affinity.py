@@ -116,7 +116,7 @@ class WeightedScoreRouter:
         self._rng = rng
         self._spec = spec
         self._signals = signals
-        self._roll = roll if signals.staleness_s else None
+        self._roll = roll if roll is not None and signals.staleness_s else None
         self._version = self._scrapes = -1
         self._seen: list[Snapshot] = []
         """Of the roll's servers, as of the last scrape."""
