@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sim.engine.prefix_cache import ContentNode
+from sim.engine.content_nodes import ContentNode
 
 
 class CachedBlock:

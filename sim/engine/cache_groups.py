@@ -29,7 +29,8 @@ from collections.abc import Iterable, Sequence
 
 from sim.engine.block_pool import NO_MATCH, Match
 from sim.engine.block_tables import CachedBlock, Hit, Holding
-from sim.engine.prefix_cache import ContentNode, PrefixBlockPool, block_keys
+from sim.engine.content_nodes import ContentNode
+from sim.engine.prefix_cache import PrefixBlockPool, block_keys
 from sim.engine.request import EngineRequest
 from sim.perf.kv_groups import CacheGroup
 from sim.spec import EngineSpec

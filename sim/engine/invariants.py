@@ -24,9 +24,10 @@ from sim.engine.adapters import Adapters
 from sim.engine.batch import Batch
 from sim.engine.cache_groups import GroupedBlockPool
 from sim.engine.cadence import Cadence
+from sim.engine.content_nodes import Run
 from sim.engine.drafts import Drafts
 from sim.engine.kv_source import KvSource
-from sim.engine.prefix_cache import PrefixBlockPool, Run
+from sim.engine.prefix_cache import PrefixBlockPool
 from sim.engine.request import EngineRequest
 from sim.engine.scheduler import Scheduler
 from sim.errors import InvariantError

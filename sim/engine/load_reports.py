@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from sim.engine.batch import Batch
 from sim.engine.books import Books
+from sim.engine.content_nodes import Run
 from sim.engine.external_kv import ExternalKv, Report
-from sim.engine.prefix_cache import PrefixBlockPool, Run
+from sim.engine.prefix_cache import PrefixBlockPool
 from sim.engine.request import EngineRequest
 
 

@@ -32,18 +32,14 @@ from sim.gateway.plain import PlainPath
 from sim.gateway.policies import Policies, needs_process
 from sim.gateway.providers import Providers
 from sim.gateway.queueing import GatewayQueue, PoolLines
-from sim.gateway.request import TIMEOUT, Answer, Attempt, ClientRequest, Failure, still_trying
+from sim.gateway.request import OUTCOME, TIMEOUT, Answer, Attempt, ClientRequest, Failure, Stretch, still_trying
 from sim.gateway.users import make_users
 from sim.plugins import Plugins
-from sim.record.recorder import COMPLETED, ESCALATED, FAILED, REJECTED, SHED, TIMED_OUT, Recorder
+from sim.record.recorder import COMPLETED, ESCALATED, Recorder
 from sim.rng import stream
 from sim.spec import Scenario
 from sim.workload import Trace
 
-Stretch = Generator[None, Any, Failure | None]
-"""A stretch of a request's life; returns None when it has its answer."""
-
-OUTCOME = {"timeout": TIMED_OUT, "shed": SHED, "evicted": FAILED, "unavailable": FAILED, "rejected": REJECTED}
 _NAN = float("nan")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from math import inf
 from typing import Any, NamedTuple, Protocol
 
@@ -9,6 +10,7 @@ from sim.engine.clock import Moment
 from sim.engine.request import Content, EngineRequest
 from sim.fleet.server import Server
 from sim.gateway.life import Life
+from sim.record.recorder import FAILED, REJECTED, SHED, TIMED_OUT
 from sim.spec.gateway.retrying import FailureKind
 
 
@@ -80,6 +82,15 @@ class Failure(NamedTuple):
     retry_after_s: float | None = None
     server: int = -1
     """Index of the replica that failed, -1 = none in particular."""
+
+
+Stretch = Generator[None, Any, Failure | None]
+"""A stretch of a request's life; returns None when it has its answer."""
+
+OUTCOME: dict[str, int] = {
+    "timeout": TIMED_OUT, "shed": SHED, "evicted": FAILED, "unavailable": FAILED, "rejected": REJECTED
+}  # fmt: skip
+"""How a request ends that ends with a failure of this kind."""
 
 
 TIMEOUT = Failure("timeout", "client_timeout")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sim.engine.prefix_cache import ContentNode, path_from
+from sim.engine.content_nodes import ContentNode, path_from
 from sim.engine.request import EngineRequest
 
 Path = list[tuple[ContentNode, int]]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from sim.engine.content_nodes import Run
 from sim.engine.freed_blocks import Handed
-from sim.engine.prefix_cache import Run
 from sim.engine.request import EngineRequest
 from sim.tiers.content_tree import Path
 from sim.tiers.recency import Chunk, Key, Touches

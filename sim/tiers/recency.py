@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
 
-from sim.engine.prefix_cache import ContentNode
+from sim.engine.content_nodes import ContentNode
 
 Key = tuple[ContentNode, int]
 """A chunk by its contents: the node of its last token and its place in the prompt."""

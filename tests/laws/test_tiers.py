@@ -15,7 +15,7 @@ from sim.analysis import price, summarize
 from sim.analysis.notes import notes_of
 from sim.cli.compose import composed_scenario
 from sim.engine.clock import Clock
-from sim.engine.prefix_cache import ContentNode
+from sim.engine.content_nodes import ContentNode
 from sim.engine.traffic import Traffic
 from sim.errors import ConfigError
 from sim.links.transfers import Link
