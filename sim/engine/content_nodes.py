@@ -1,5 +1,5 @@
-"""The tree of contents below ``sim.engine.prefix_cache``: ``ContentNode``, a segment of prompts or an answer, and ``Run``, its
-blocks of one fate."""
+"""The tree of contents below ``sim.engine.prefix_cache``: a ``ContentNode`` is a segment of prompts or an answer, a ``Run``
+some blocks of one."""
 
 from __future__ import annotations
 

@@ -67,8 +67,7 @@ class Gateway(AttemptListener, EndpointListener):
         self._ttft_target_s = cache(scenario.slo.ttft_target_s)
         self._process = needs_process(spec)
         self._plain_routes = frozenset(spec.plain_routes)
-        self._answers_end = not (spec.passes or spec.hybrid or spec.hedging)
-        """An engine's answer is what its client waits for: nothing more is asked of anybody then."""
+        self._answers_end = not (spec.passes or spec.hybrid or spec.hedging)  # nobody is asked for more behind an answer
         self._routes: dict[str, str] = dict(spec.routes)
         """Route -> pool that serves it at home."""
         prefill = scenario.fleet.pools_of_role("prefill")
