@@ -50,8 +50,7 @@ class GroupedBlockPool(PrefixBlockPool):
         self, num_gpu_blocks: int, engine: EngineSpec, groups: Sequence[CacheGroup], retention: int | None = 0
     ) -> None:
         super().__init__(num_gpu_blocks, engine.block_size, _never)
-        assert engine.max_model_len is not None
-        assert engine.max_num_batched_tokens is not None
+        assert engine.max_model_len is not None and engine.max_num_batched_tokens is not None
         self.caching = engine.enable_prefix_caching
         self._retention = retention
         self._lag = int(engine.async_scheduling)
