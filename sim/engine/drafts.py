@@ -137,6 +137,57 @@ class Drafts:
             return grouped.lacking(request, before - state.in_flight, self.slots(before + n))
         return max(0, self.blocks(before + n) - state.blocks)
 
+    def serve_all(
+        self, batch: Batch, running: dict[EngineRequest, None], budget: int, longest: int,
+        pool: CountingBlockPool | PrefixBlockPool,
+    ) -> int:  # fmt: skip
+        """Serve all of the ``running`` at once, as ``wanted``, ``cut``, ``lacking`` and ``serve`` do one by one, where
+        budget, input buffer and free blocks suffice for all, so that order cannot matter; the budget left, or -1 (nothing
+        is done)."""
+        if self.read_ahead > 1:
+            return -1
+        most, size, lookahead, extra = self._max_model_len, self._block_size, self.lookahead, self.extra_rows
+        tokens = rows = blocks = 0
+        given: list[tuple[EngineRequest, int, int]] = []
+        for request in running:
+            state = request.drafts
+            if state is None:
+                return -1
+            computed, target = request.computed, request.target
+            in_flight = target - request.prompt_len - request.sampled
+            if in_flight > 0 and computed + 2 - in_flight >= request.prompt_len + request.max_output:
+                continue
+            n = target + state.attached - computed
+            if 0 < longest < n:
+                n = longest
+            n = min(n, most - computed - 1)
+            if n <= 0:
+                continue
+            tokens += n
+            rows += n + extra
+            need = max(0, -(-min(computed + n + lookahead, most) // size) - state.blocks)
+            blocks += need
+            given.append((request, n, need))
+        if tokens > budget or rows > self.inputs or blocks > pool.free:
+            return -1
+        self.inputs -= rows
+        pool.take(blocks)
+        chunks: list[tuple[EngineRequest, int, int]] = []
+        for request, n, need in given:
+            state, computed = request.drafts, request.computed
+            assert state is not None
+            state.blocks += need
+            verified = min(state.attached, n + computed - request.target)
+            if verified > 0:
+                self._given[request] = verified
+            state.attached = 0
+            chunks.append((request, n, computed))
+            if pool.caching:
+                pool.register(request, min(computed + n, request.prompt_len + request.sampled))
+        if chunks:
+            batch.prefills = chunks
+        return budget - tokens
+
     def serve(
         self, request: EngineRequest, n: int, blocks: int, pool: CountingBlockPool | PrefixBlockPool,
         grouped: GroupedBlockPool | None,

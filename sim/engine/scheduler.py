@@ -271,11 +271,12 @@ class Scheduler:
     def _complete_verified(self, batch: Batch, drafts: Drafts) -> None:
         """The same with speculation: only now it is known how many tokens each has sampled."""
         books, pool = self.books, self.pool
-        sampled = set(batch.sampled)
+        everybody = len(batch.sampled) == len(batch.prefills)
+        sampled = set() if everybody else set(batch.sampled)
         for request, n, _ in batch.prefills:
             state = drafts.state(request)
             state.in_flight -= n
-            if state.over or request.abort_reason is not None or request not in sampled:
+            if state.over or request.abort_reason is not None or not (everybody or request in sampled):
                 continue
             findable = drafts.returned(request, batch)
             if findable > 0 and pool.caching:

@@ -23,8 +23,12 @@ class Serving:
         """Serve everybody, chunks up to ``longest`` tokens (0 = any; none when ``hold``); the budget left, or -1 when order
         matters (nothing is done then)."""
         books = self._books
-        if budget < batch.n_decode or books.grouped is not None or books.drafts is not None:
+        if budget < batch.n_decode or books.grouped is not None:
             return -1
+        if books.drafts is not None:
+            if hold or books.external is not None:
+                return -1
+            return books.drafts.serve_all(batch, books.running, budget, longest, books.pool)
         block_size = books.block_size
         decodes = books.decodes
         left = budget - batch.n_decode
