@@ -1,5 +1,5 @@
-"""When disaggregation pays: ``python experiments/disaggregation/run.py`` (five minutes); writes results.csv, picture.svg, README's
-table.
+"""When disaggregation pays: ``python experiments/disaggregation/run.py`` (a quarter of an hour); writes results.csv,
+picture.svg, README's table.
 
 Four H100, a replica of Llama-3.1-8B on each: the highest load within the SLO of four whole replicas (the best of three
 token budgets) and of x prefill + y decode replicas, x + y = 4.
