@@ -185,12 +185,12 @@ def with_value(numbers: Economics, name: str, value: float) -> Economics:
 
 
 def flips(numbers: Economics, tokens_per_day: float) -> list[Flip]:
-    """For each input the value that flips the cheaper of self-host and API at ``tokens_per_day``, by bisection; replicas
-    are taken as a fraction of those that carry it, so that the answer does not hang on where a step lies."""
+    """For each input the value that flips the cheaper of self-host and API at ``tokens_per_day``, by bisection. Prices move
+    the bill of the whole replicas that carry it; speed is taken as a fraction of them: a step is no flip."""
     n = max(1, numbers.capacity.replicas(tokens_per_day))
 
     def home_minus_api(trial: Economics) -> float:
-        used = tokens_per_day / trial.capacity.load(n)
+        used = numbers.capacity.speed / trial.capacity.speed
         machines = trial.fleet_usd_per_month(n, 0.0) - trial.fixed_usd_per_month
         rest = trial.fleet_usd_per_month(n, tokens_per_day) - machines
         return used * machines + rest - trial.api_usd_per_month(tokens_per_day)
