@@ -6,7 +6,8 @@ room at once, and the request asks again later. A chunk is found below once all 
 looked up make no room for each other: it ends where host memory is full of them; and they stay there until the request has
 asked again. (vLLM lets others evict them meanwhile: two prompts that do not both fit then push each other out for ever.)
 
-All stores of a call of the scheduler travel to a tier together, and all promotions of a request out of one; a journey takes
+All stores that have come together travel to a tier at once, one journey of an engine after another (what is stored meanwhile
+goes with the next), and all promotions of a request out of one; a journey takes
 
     latency_s + bytes / rate,    the rate a max-min fair share of the links on its way (``sim.links``)
 
@@ -110,8 +111,10 @@ class Below:
         self._waiting = waiting
         self._writer = writer
         self._replica: Replica | None = None
-        self._written: list[list[Chunk]] = []
-        """Chunks that came into host memory since the last call, by job."""
+        self._written: list[list[list[Chunk]]] = [[] for _ in levels]
+        """For each level, chunks that came into host memory and did not go on yet, by job."""
+        self._storing = [False] * len(levels)
+        """Whether a journey to that level is under way."""
         self._wanted: list[Journey] = []
         """Promotions that the latest call decided on."""
         self._back: list[Journey] = []
@@ -126,7 +129,7 @@ class Below:
     @property
     def waits_for_call(self) -> bool:
         """Whether something goes on with the next call."""
-        return bool(self._written)
+        return any(written and not under_way for written, under_way in zip(self._written, self._storing, strict=True))
 
     def begins(self) -> None:
         """A call begins: journeys that are over end in host memory, and what has come into it goes on below."""
@@ -136,14 +139,16 @@ class Below:
             else:
                 self._host.end_load(journey.above)
         self._back = []
-        written, self._written = self._written, []
-        if written:
-            for number in range(len(self.levels)):
+        for number, written in enumerate(self._written):
+            if written and not self._storing[number]:
+                self._written[number] = []
                 self._store(number, written)
 
     def written(self, chunks: Sequence[Chunk]) -> None:
-        """``chunks`` have come into host memory from the GPU."""
-        self._written.append(list(chunks))
+        """``chunks`` have come into host memory from the GPU, and stay until they have gone on."""
+        for written in self._written:
+            written.append(list(chunks))
+            self._host.hold(chunks)
 
     def _store(self, number: int, written: list[list[Chunk]]) -> None:
         tier = self.levels[number].tier
@@ -151,15 +156,17 @@ class Below:
         above: list[Chunk] = []
         below: list[Chunk] = []
         for chunks in written:
-            new = tier.offer(touches, [chunk.key for chunk in chunks if chunk.ready])
+            new = tier.offer(touches, [chunk.key for chunk in chunks])
+            taken = {chunk.key for chunk in new or ()}
             for chunk in new or ():
                 chunk.writer = self._writer
-                above.append(self._host.chunks[chunk.key])
                 below.append(chunk)
+            above += [chunk for chunk in chunks if chunk.key in taken]
+            self._host.end_load([chunk for chunk in chunks if chunk.key not in taken])
         if not above:
             tier.over(touches)
             return
-        self._host.hold(above)
+        self._storing[number] = True
         self.moved[number].stored += len(below)
         self._leave(Journey(self, number, touches, above, below, False))
 
@@ -255,7 +262,9 @@ class Below:
         else:
             tier.written(journey.below)
         tier.over(journey.touches)
+        if not journey.promotes:
+            self._storing[journey.level] = False
         if not dead:
             self._back.append(journey)
-            if self._replica is not None and journey.promotes:
+            if self._replica is not None and (journey.promotes or self._written[journey.level]):
                 self._replica.look_again()
