@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 import sys
 from pathlib import Path
 
+from sim.trust.knee import BANDS, band
 from sim.trust.validate import as_json, validate
 from sim.trust.validation_table import ErrorRow, case_table, load_table, median_error, step_table, summary_table
 
@@ -21,6 +23,7 @@ COLOURS = {
     "KV-bound, overloaded": "#a4243b",
 }  # fmt: skip
 SIZE, MARGIN = 380, 52
+MISS = 0.15
 
 
 def markdown(lines: list[list[str]]) -> str:
@@ -102,15 +105,51 @@ def bars(rows: list[ErrorRow]) -> list[list[str]]:
     return table
 
 
-def misses(rows: list[ErrorRow]) -> list[list[str]]:
-    """Means and medians of whole runs that are off by more than 15 %."""
-    table = [["case", "load", "metric", "measured", "predicted", "error"]]
+def misses(rows: list[ErrorRow]) -> list[tuple[ErrorRow, dict[str, str]]]:
+    """Every figure of a run, a stage or a closed loop that is off by more than 15 %, with its cause in ``causes.csv``.
+
+    Raises:
+        LookupError: one has no cause there.
+    """
+    with (HERE / "causes.csv").open(newline="", encoding="utf-8") as file:
+        causes = list(csv.DictReader(file))
+    found = []
     for r in rows:
-        told = r.group in ("per request", "aggregate") and r.stage == "all" and r.statistic in ("mean", "p50")
-        if told and abs(r.error) > 0.15:
-            load = "" if math.isnan(r.load) else f"{100 * r.load:.0f} %"
-            figures = [f"{r.measured:.4g} {r.unit}", f"{r.predicted:.4g} {r.unit}", f"{100 * r.error:+.0f} %"]
-            table.append([r.case, load, f"{r.metric.upper()} {r.statistic}", *figures])
+        if r.group not in ("per request", "aggregate", "closed loop") or r.metric == "failures" or not abs(r.error) > MISS:
+            continue
+        figure = f"{r.metric} {r.statistic} {r.stage}"
+        fits = (c for c in causes if re.search(c["cases"], r.case) and re.search(c["figures"], figure))
+        cause = next(fits, None)
+        if cause is None:
+            raise LookupError(f"causes.csv: {r.case} {figure} is {100 * r.error:+.0f} % off and has no cause")
+        found.append((r, cause))
+    return found
+
+
+def cause_table(found: list[tuple[ErrorRow, dict[str, str]]]) -> list[list[str]]:
+    """One line a cause: how many figures, how far off, in which regimes and how far from the knee, and what to do."""
+    table = [["cause", "figures", "off by", "regime", "load", "what happens", "what to do"]]
+    by_cause: dict[tuple[str, str], list[ErrorRow]] = {}
+    texts = {}
+    for r, cause in found:
+        by_cause.setdefault((cause["cause"], cause["what"]), []).append(r)
+        texts[cause["what"]] = cause["do"]
+    for (name, what), group in by_cause.items():
+        errors = [100 * r.error for r in group]
+        size = f"{min(errors):+.0f} %" if len(group) == 1 else f"{min(errors):+.0f} to {max(errors):+.0f} %"
+        regimes = ", ".join(dict.fromkeys(r.regime for r in group))
+        bands = [name for name, _ in BANDS if name in {band(r.load) for r in group}] or ["at its own"]
+        table.append([name, str(len(group)), size, regimes, "; ".join(bands), what, texts[what]])
+    return table
+
+
+def miss_table(found: list[tuple[ErrorRow, dict[str, str]]]) -> list[list[str]]:
+    """One line a figure."""
+    table = [["case", "stage", "load", "figure", "measured", "predicted", "error", "cause"]]
+    for r, cause in found:
+        load = "" if math.isnan(r.load) else f"{100 * r.load:.0f} %"
+        figures = [f"{r.measured:.4g} {r.unit}", f"{r.predicted:.4g} {r.unit}", f"{100 * r.error:+.0f} %"]
+        table.append([r.case, r.stage, load, f"{r.metric.upper()} {r.statistic}", *figures, cause["cause"]])
     return table
 
 
@@ -126,6 +165,7 @@ def main(folder: Path) -> None:
     closed = [r for r in rows if r.group == "closed loop"]
     panels = [scatter([r for r in closed if r.metric == m], f"{m.upper()} closed loop", "ms") for m in ("ttft", "tpot")]
     (HERE / "closed_loop.svg").write_text(picture(panels, ["busy", "KV-bound"]))
+    missed = misses(rows)
     text = (HERE / "page.md").read_text()
     with (HERE / "calibration.csv").open(newline="") as file:
         calibrated = list(csv.reader(file))
@@ -136,7 +176,8 @@ def main(folder: Path) -> None:
         ("SUMMARY", summary_table(rows)),
         ("LOAD", load_table(rows)),
         ("STEPS", step_table(rows)),
-        ("MISSES", misses(rows)),
+        ("CAUSES", cause_table(missed)),
+        ("MISSES", miss_table(missed)),
     ):
         text = text.replace(f"<!-- {name} -->", markdown(lines))
     failures = [r for r in rows if r.metric == "failures"]
