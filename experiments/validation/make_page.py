@@ -31,6 +31,12 @@ def markdown(lines: list[list[str]]) -> str:
     return "\n".join(["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rest)])
 
 
+def table_of(name: str) -> list[list[str]]:
+    """A table that another script here wrote."""
+    with (HERE / name).open(newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))
+
+
 def scatter(rows: list[ErrorRow], title: str, unit: str) -> str:
     """Predicted against measured on logarithmic axes; grey band = within 15 %."""
     points = [r for r in rows if r.measured > 0 and math.isfinite(r.predicted) and r.predicted > 0]
@@ -167,10 +173,9 @@ def main(folder: Path) -> None:
     (HERE / "closed_loop.svg").write_text(picture(panels, ["busy", "KV-bound"]))
     missed = misses(rows)
     text = (HERE / "page.md").read_text()
-    with (HERE / "calibration.csv").open(newline="") as file:
-        calibrated = list(csv.reader(file))
     for name, lines in (
-        ("CALIBRATION", calibrated),
+        ("CALIBRATION", table_of("calibration.csv")),
+        ("MLPERF", table_of("mlperf.csv")),
         ("BARS", bars(rows)),
         ("CASES", case_table(rows)),
         ("SUMMARY", summary_table(rows)),
