@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import yaml
 
+from sim.errors import ConfigError
 from sim.fleet.blueprint import Blueprint
 from sim.perf import FrontEnd, memory_plan, resolve_engine, step_time_model
 from sim.spec import EngineSpec, GpuPrice, GpuSpec
-from sim.trust import calibrate
+from sim.trust import calibrate, multipliers
 from sim.trust.bench import scales_of
 from sim.trust.known_servers import KNOWN
 from sim.trust.observations import Observations
@@ -184,3 +185,16 @@ def test_a_device_that_is_no_gpu_launches_nothing() -> None:
     time = Blueprint("x", tiny, fitted, server.engine).step_time
     for decodes in (1, 8, 32):
         assert time.step((), decodes, 200 * decodes) == pytest.approx(server.step_time.step((), decodes, 200 * decodes), rel=0.05)
+
+
+def test_a_fit_that_is_worse_than_the_preset_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is written then. No data at hand end so; what makes a fit worse is lowered until every fit is."""
+    run = measured(load(2.0, 30, 9))
+    rows = zip(run.trace.arrival_s, run.trace.input_tokens, run.trace.output_tokens, run.ttft_s, run.e2e_s, strict=True)
+    file = tmp_path / "bench.csv"
+    lines = "\n".join(",".join(str(value) for value in row) for row in rows)
+    file.write_text("arrival_s,input_tokens,output_tokens,ttft_s,e2e_s\n" + lines)
+    monkeypatch.setattr(multipliers, "_WORSE", -100.0)
+    with pytest.raises(ConfigError, match=r"the fit is worse than the preset .*TTFT"):
+        calibrate.calibrate([file], model("llama3_8b"), gpu("h100"), ENGINE, tmp_path / "out", fixed={"front_end": 2.0})
+    assert not (tmp_path / "out").exists()
