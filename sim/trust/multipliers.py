@@ -32,7 +32,7 @@ from sim.trust.bench import HIGHEST, LOWEST, NEVER_FREE, Bench, Tried, scales_of
 from sim.trust.calibration import Calibration
 from sim.trust.descent import MOST_MOVES, descend
 from sim.trust.intervals import Interval, interval_of
-from sim.trust.known_servers import ANY, KNOWN, Bounds, bounds_of, clipped
+from sim.trust.known_servers import ANY, KNOWN, Bounds, at_an_end, bounds_of, clipped
 from sim.trust.measured_run import Observations
 from sim.trust.misfit import Misfit
 from sim.trust.rivals import capacity_ranges, deciding
@@ -125,7 +125,7 @@ class _Fit:
         self.bounds, self.misfit.known_kind = KNOWN, True
         starts = clipped(best.multipliers, KNOWN), dict[str, float]()
         likely = min((self._search(start, self.bench.free, _FINE) for start in starts), key=self.misfit.of)
-        if self.misfit.no_worse(likely, best):
+        if self.misfit.no_worse(likely, best) and not at_an_end(likely.multipliers, KNOWN):
             return likely
         self.bounds, self.misfit.known_kind = ANY, False
         return best
