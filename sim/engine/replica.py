@@ -15,7 +15,7 @@ asks in between, sends or aborts makes it ``catch_up`` first. Readers (``view``)
 
 from __future__ import annotations
 
-from math import inf
+from math import inf, nextafter
 
 from sim.engine.batch import Batch
 from sim.engine.clock import COMPLETION, SCHEDULE, Clock
@@ -148,11 +148,10 @@ class Replica(Loop):
         """A source would answer otherwise from now on."""
         if self.stopped:
             return
-        held = len(self._queue)
-        self.catch_up()
-        if self._queue and (self._open is not None or len(self._queue) == held):
+        self.catch_up(False)  # what ends at this very moment hears all that is told then
+        if self._queue:
             self._cut()
-        else:  # idle, or something came out at this very moment
+        else:
             self._wake_now()
 
     def stop(self) -> list[EngineRequest]:
@@ -293,15 +292,15 @@ class Replica(Loop):
         else:
             self.compose()
 
-    def catch_up(self) -> None:
-        """Do what the engine has done by now without a wake-up."""
+    def catch_up(self, with_now: bool = True) -> None:
+        """Do what the engine has done by now, or before, without a wake-up."""
         now = self.clock.now
         if self._due < now:
             self._do_what_was_due()
             if self._outputs.unheard():
                 self._shorten()
             self._plan_wake()
-        self.take_in(now, True)
+        self.take_in(now if with_now else nextafter(now, 0.0), True)
 
     def _do_what_was_due(self) -> None:
         """Compose behind the open plan, as of the moment at which its last step began."""
