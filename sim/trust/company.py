@@ -93,7 +93,10 @@ def choose(run: Observations, ask: Callable[[Company], np.ndarray]) -> Company:
         misses = []
         for logs in map(ask, (reading, than)):
             misses.append(abs(_median(logs[rows]) - _median(logs[middle])))
-        by_chance = float(np.nanstd(logs[rows][np.isfinite(logs[rows])])) / max(int(rows.sum()), 1) ** 0.5
+        errors = logs[rows][np.isfinite(logs[rows])]
+        if not errors.size:
+            return False
+        by_chance = float(errors.std()) / int(rows.sum()) ** 0.5
         return bool(misses[0] < misses[1] - max(_CLEARLY, by_chance))
 
     before = better(early, Company(True, False), Company(False, False))
