@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.browser import CHROMIUM, Browser
-from tests.pages.test_pages import serious
+from tests.pages.test_pages import A4_PX, cut_off, serious
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 ANSWERED = "document.querySelector('#answer .verdict') && !document.querySelector('#answer').classList.contains('old')"
@@ -69,11 +69,12 @@ def test_a_long_run_is_cancelled(browser: Browser, url: str) -> None:
     assert browser.complaints == []
 
 
-def test_narrow_and_dark_fit(browser: Browser, url: str) -> None:
+def test_a_phone_and_paper_hold_it(browser: Browser, url: str) -> None:
     browser.open(url)
-    browser.until(ANSWERED)
-    browser.picture(width=390, height=800, dark=True)
-    assert browser["document.documentElement.scrollWidth"] <= 390
+    browser.until(WHOLE)
+    browser["document.querySelector('#pin').click()"]
+    assert cut_off(browser, "screen", 390) == []
+    assert cut_off(browser, "print", A4_PX) == []
 
 
 def test_axe_finds_nothing_serious(browser: Browser, url: str) -> None:
