@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Literal
 
-from sim.fleet.endpoints import EndpointListener, Endpoints
+from sim.fleet.endpoints import Endpoints
 from sim.fleet.loads import CountedLoads, LoadIndex
 from sim.fleet.server import Server
 
 Load = Literal["tokens", "requests"]
 
 
-class LeastLoaded(EndpointListener):
-    """Kept up to date as servers come and go and their books change."""
+class LeastLoaded:
+    """Kept up to date as their books change; who made it tells it who comes and goes."""
 
     def __init__(self, endpoints: Endpoints, pools: Collection[str], load: Load) -> None:
         self.servers = endpoints.among(pools)
@@ -24,7 +24,6 @@ class LeastLoaded(EndpointListener):
         self._by_number: dict[int, Server] = {}
         for server in self.servers:
             self.joined(server)
-        endpoints.listen(self)
 
     def first(self) -> Server:
         """The least loaded of ``servers``, which are not none; the first of equals."""
@@ -36,7 +35,7 @@ class LeastLoaded(EndpointListener):
         return self._index.most()
 
     def joined(self, server: Server) -> None:
-        """See ``EndpointListener``."""
+        """``server`` takes requests from now on; nothing happens if it is of another pool."""
         if server.pool not in self._pools:
             return
         self._by_number[server.index] = server
@@ -48,7 +47,7 @@ class LeastLoaded(EndpointListener):
             self._index.put(server.index, server.requests_in_flight)
 
     def left(self, server: Server) -> None:
-        """See ``EndpointListener``."""
+        """``server`` takes no more requests; nothing happens if it is of another pool."""
         if server.pool not in self._pools:
             return
         del self._by_number[server.index]

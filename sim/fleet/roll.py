@@ -31,7 +31,11 @@ class Roll(EndpointListener):
     def joined(self, server: Server) -> None:
         """See ``EndpointListener``."""
         self.version += server.pool in self._pools
+        for ranked in self._ranked.values():
+            ranked.joined(server)
 
     def left(self, server: Server) -> None:
         """See ``EndpointListener``."""
         self.version += server.pool in self._pools
+        for ranked in self._ranked.values():
+            ranked.left(server)

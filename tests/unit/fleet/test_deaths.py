@@ -194,3 +194,15 @@ def test_a_pool_that_gets_a_size_later_is_waited_for() -> None:
     result = simulate(a_scenario(fleet={"replicas": 0, "min_replicas": 0}, timeline=later), a_trace(40, 2.0, 0))
     assert (result.requests["outcome"] == "completed").all()
     assert result.requests["ttft_s"].max() > 20.0
+
+
+def test_the_only_replica_comes_back_to_a_queue_behind_a_limit() -> None:
+    """Who waits is sent at the moment at which it joins, by an index that must know of it by then."""
+    scenario = a_scenario(
+        fleet={"replicas": 1, "failures": {"detect_s": 0.0}},
+        timeline=[{"kind": "replica_loss", "at_s": 5.0}],
+        gateway={"queue": {"max_in_flight": 1}, "router": {"kind": "random"}, **RETRY},
+    )
+    result = simulate(scenario, a_trace(60, 2.0, 0))
+    assert (result.requests["outcome"] == "completed").all()
+    assert violations(result) == []
