@@ -37,9 +37,12 @@ SETUPS: dict[str, list[str]] = {
     "host 64 GiB": ["engine.kv_offloading_size_gib=64"],
     "host 16, disk 256 GiB": [HOST_16, "engine.kv_offload.disk.size_gib=256"],
     "host 16, store 256 GiB": STORE,
+    "the same, 10 Gb/s": [*STORE[:-1], "fleet.kv_transfer.nic_gb_per_s=1.2"],
+    "none, any replica": ["engine.kv_offloading_size_gib=0", ANYWHERE],
+    "host 64 GiB, any replica": ["engine.kv_offloading_size_gib=64", ANYWHERE],
     "store, any replica": [*STORE, ANYWHERE],
 }
-FOR = {"chats and agents": tuple(name for name in SETUPS if "disk" not in name), "documents": tuple(SETUPS)[:-1]}
+FOR_CHATS = ("none", "host 16 GiB", "host 64 GiB", "host 16, store 256 GiB", "none, any replica", "store, any replica")
 
 
 def one_prompt_again(folder: Path, tokens: int, gib: int, *overrides: str) -> Result:
@@ -116,8 +119,8 @@ def main() -> None:
         folder = Path(name)
         rows = prompts_again(folder)
         readers = [f"workload.path={documents(folder)}", "workload.rate_scale=1", "workload.limit=null"]
-        for what, traffic in (("chats and agents", []), ("documents", readers)):
-            for tiers in FOR[what]:
+        for what, traffic, setups in (("chats and agents", [], FOR_CHATS), ("documents", readers, tuple(SETUPS))):
+            for tiers in setups:
                 for replicas in REPLICAS:
                     rows.append({"what": what, "tiers": tiers, **fleet_of(replicas, [*traffic, *SETUPS[tiers]])})
                     same = [row["ttft_s"] for row in rows if row["what"] == what and row["size"] == replicas]
