@@ -23,6 +23,7 @@ from __future__ import annotations
 from sim.engine.batch import Batch
 from sim.engine.books import Books
 from sim.engine.clock import REPORT, Clock, Moment
+from sim.engine.content_nodes import Run
 from sim.engine.freed_blocks import FreedBlocks
 from sim.engine.kv_source import NOTHING, KvSource, Offer
 from sim.engine.prefix_cache import PrefixBlockPool
@@ -286,6 +287,9 @@ class Offloading(KvSource):
         self._passed = [one for one in self._passed if one.reads()]
         for request in (*batch.admitted, *[job.request for job in self.begun]):
             urgent.update(dict.fromkeys(one.job for one in self._passed if one.found_by(request)))
+            runs: list[Run] = request.runs  # of one whose load is over, whatever others left of it meanwhile
+            for run in runs:
+                self._freed.hand_out(run.readers, run.lo, run.hi)
         for handed in self._freed.handed:
             kept = self._kept.get(handed.former)
             if kept is not None and kept.finished:

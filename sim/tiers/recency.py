@@ -101,8 +101,10 @@ class Recency:
         """A request stores ``chunk``, which is new."""
         touches.read.setdefault(chunk.key, False)
         if self._arc:
-            self._ghosts_once.pop(chunk.key, None)
-            self._ghosts_often.pop(chunk.key, None)
+            for ghosts in (self._ghosts_once, self._ghosts_often):
+                if chunk.key in ghosts:
+                    del ghosts[chunk.key]
+                    chunk.key[0].unpin()
             self._once[chunk.key] = chunk
         else:
             self._rank(chunk, (touches.number, -chunk.key[1]))
@@ -179,8 +181,9 @@ class Recency:
             ghosts = self._ghosts_often if chunk.twice else self._ghosts_once
             del (self._often if chunk.twice else self._once)[chunk.key]
             ghosts[chunk.key] = None
+            chunk.key[0].pins += 1  # who comes with the same contents must meet the same node
             if len(ghosts) > self._capacity:
-                ghosts.popitem(last=False)
+                ghosts.popitem(last=False)[0][0].unpin()
         return chosen
 
 
