@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from itertools import product
 from types import SimpleNamespace
 from typing import Any
@@ -28,3 +30,14 @@ def test_a_word_that_is_wrong_in_one_cell_is_found_before_the_first_job(servecap
     assert ended.code == 2
     assert "no preset 'h1000'" in ended.err
     assert not list(tmp_path.glob("sweep/*/job.json"))
+
+
+def test_plug_ins_weigh_nothing_where_nothing_is_swept() -> None:
+    """Hydra loads them all at each command of an installed wheel, `calc` among them."""
+    code = (
+        "import sys; from hydra_plugins.servecap import grid_sweeper, joblib_launcher, optuna_sweeper, slo_sweeper;"
+        "heavy = {'scipy', 'pandas', 'pyarrow', 'optuna', 'sim.engine', 'sim.cli.job'} & set(sys.modules);"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

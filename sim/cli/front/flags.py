@@ -2,7 +2,8 @@
 
 A flag is its key with dashes. The seconds' ``_s`` at the end may be left out, and so may the group of a key of the engine
 (then the flag is vLLM's own), the workload, the SLO, the search, the fleet and the output. A group takes a preset's name
-(``--gpu h100``). A few have a shorter name. The flag of a boolean key needs no value, and ``--no-KEY`` is false.
+(``--gpu h100``). A few have a shorter name. The flag of a boolean key needs no value; ``--no-KEY`` is false, where
+the key may be.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def key_of(flag: str) -> tuple[str, bool] | None:
     if percentile := _PERCENTILE.fullmatch(name):
         return f"slo.{percentile[1]}_p{percentile[2]}_s", False
     positive = f"--{name.removeprefix('--no-')}"
-    if name.startswith("--no-") and (row := plain_keys().get(table.get(positive, ""))) is not None and row.boolean:
+    if name.startswith("--no-") and (row := plain_keys().get(table.get(positive, ""))) is not None and row.switches_off:
         return row.key, True
     return None
 

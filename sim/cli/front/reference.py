@@ -38,6 +38,11 @@ class KeyRow:
         return self.type == "bool"
 
     @property
+    def switches_off(self) -> bool:
+        """Whether it may be false; ``boolean`` or something else beside."""
+        return self.type.split(" or ")[0] == "bool"
+
+    @property
     def holds_keys(self) -> bool:
         """Whether it is a place, not a value."""
         return self.unit.startswith("none: holds keys")

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
@@ -30,8 +30,10 @@ from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.process_executor import BrokenProcessPool
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from sim.cli.job import JobOutcome, lost_job
 from sim.errors import ConfigError
+
+if TYPE_CHECKING:  # Hydra loads every plug-in at each command, and a job's imports take longer than `calc`
+    from sim.cli.job import JobOutcome
 
 _WATCH_S = 0.5
 
@@ -92,6 +94,8 @@ class JoblibLauncher(Launcher):
         return submitted
 
     def _lost(self, number: int, overrides: Sequence[str], reason: str) -> JobOutcome:
+        from sim.cli.job import lost_job
+
         assert self.hydra_context is not None and self.config is not None, "Hydra calls setup first"
         config = _job_config(number, overrides, self.hydra_context, self.config)
         HydraConfig.instance().set_config(config)  # the folder's name may ask for it

@@ -8,7 +8,7 @@ caps are launched together, each with the best dollars an hour so far as its bud
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
@@ -16,7 +16,9 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
 
 from sim.cli.sweep_axes import StatedSweep
-from sim.search import CapWalk, Trial, cap_walk, refined_caps
+
+if TYPE_CHECKING:  # Hydra loads every plug-in at each command, and a search's imports take longer than `calc`
+    from sim.search import CapWalk
 
 _CAP, _BUDGET = "engine.max_num_seqs", "search.max_usd_per_hour"
 
@@ -44,6 +46,8 @@ class SloSweeper(StatedSweep):
         return returns
 
     def _run_grid(self, grid: list[list[str]]) -> list[Sequence[JobReturn]]:
+        from sim.search import refined_caps
+
         returns = [self._launch(grid)]
         outcomes = [job.return_value for job in returns[0]]
         best = min(range(len(grid)), key=lambda index: (float(outcomes[index]), index))
@@ -56,6 +60,8 @@ class SloSweeper(StatedSweep):
         return returns
 
     def _run_walks(self, grid: list[list[str]]) -> list[Sequence[JobReturn]]:
+        from sim.search import Trial, cap_walk
+
         pools: dict[tuple[str, ...], list[int]] = {}
         for job in grid:
             pool, cap = _split(job)
