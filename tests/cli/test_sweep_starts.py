@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from itertools import product
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import pytest
 
 from sim.cli.sweep_axes import telling_jobs
+from tests.imports import imported_by
 
 LOADER = SimpleNamespace(get_group_options=lambda group: ["l40s", "h100"] if group == "gpu" else [])
 CONTEXT: Any = SimpleNamespace(config_loader=LOADER)
@@ -34,10 +33,8 @@ def test_a_word_that_is_wrong_in_one_cell_is_found_before_the_first_job(servecap
 
 def test_plug_ins_weigh_nothing_where_nothing_is_swept() -> None:
     """Hydra loads them all at each command of an installed wheel, `calc` among them."""
-    code = (
-        "import sys; from hydra_plugins.servecap import grid_sweeper, joblib_launcher, optuna_sweeper, slo_sweeper;"
-        "heavy = {'scipy', 'pandas', 'pyarrow', 'optuna', 'sim.engine', 'sim.cli.job'} & set(sys.modules);"
-        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    heavy, _ = imported_by(
+        "from hydra_plugins.servecap import grid_sweeper, joblib_launcher, optuna_sweeper, slo_sweeper",
+        {"scipy", "pandas", "pyarrow", "optuna", "sim.engine", "sim.cli.job"},
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    assert heavy == set()
