@@ -15,6 +15,7 @@ from sim.perf.lora import disk_load_s, slot_load_s
 from sim.perf.verification import mean_step_time, verification_time
 from sim.spec import EngineSpec, GpuSpec, ModelSpec
 from sim.spec.fleet import Role
+from sim.spec.served_fleet import in_role
 
 
 class Blueprint:
@@ -28,12 +29,9 @@ class Blueprint:
         self.model = model
         self.gpu = gpu
         self.stated = engine
-        if role != "both" and engine.kv_connector.role == "none":
-            connector = replace(engine.kv_connector, role="producer" if role == "prefill" else "consumer")
-            engine = replace(engine, kv_connector=connector)
         if not model.generates:
             raise ConfigError(f"model: {model.name} embeds or ranks and generates no tokens: only `calc` answers for it")
-        self.engine = resolve_engine(engine, model, gpu)
+        self.engine = resolve_engine(in_role(engine, role), model, gpu)
         plan = memory_plan(model, gpu, self.engine)
         if plan.most_sequences is not None and not plan.simulated_groups:  # each running sequence keeps a recurrent state
             most = min(self.engine.max_num_active_seqs or plan.most_sequences, plan.most_sequences)

@@ -1,4 +1,4 @@
-"""The options of a server that speculates or serves LoRA adapters, as its command line has them."""
+"""The options of a server that speculates, serves LoRA adapters or exchanges KV, as its command line has them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from dataclasses import fields
 
 from sim.spec import EngineSpec
+from sim.spec.kv_connector import KvConnectorSpec
 from sim.spec.kv_offload import KvOffloadSpec
 from sim.spec.model import model_reference
 from sim.spec.speculative import SpeculativeSpec
@@ -34,6 +35,17 @@ def _offloading(engine: EngineSpec) -> list[str]:
     extra = {"cpu_bytes_to_use": int(engine.kv_offloading_size_gib * GIB), **extra}
     config = {"kv_connector": "OffloadingConnector", "kv_role": "kv_both", "kv_connector_extra_config": extra}
     return ["--kv-transfer-config", json.dumps(config)]
+
+
+def connector_config(connector: KvConnectorSpec, name: str) -> dict[str, object]:
+    """vLLM's ``--kv-transfer-config`` of a server that hands KV over, or takes it over, by the connector ``name``."""
+    usual = KvConnectorSpec()
+    config: dict[str, object] = {"kv_connector": name, "kv_role": f"kv_{connector.role}"}
+    if connector.load_failure_policy != usual.load_failure_policy:
+        config["kv_load_failure_policy"] = connector.load_failure_policy
+    if connector.lease_s != usual.lease_s:
+        config["kv_connector_extra_config"] = {"kv_lease_duration": connector.lease_s}
+    return config
 
 
 def feature_words(engine: EngineSpec) -> list[str]:

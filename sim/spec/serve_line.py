@@ -13,7 +13,7 @@ from typing import Any
 
 from sim.spec import EngineSpec, ModelSpec
 from sim.spec.model import model_reference
-from sim.spec.serve_features import feature_words
+from sim.spec.serve_features import connector_config, feature_words
 from sim.spec.spellings import AUTO_LENGTH
 
 VLLM_OPTIONS = (
@@ -54,15 +54,19 @@ THEIR_FLAGS: dict[str, dict[str, tuple[str, Any]]] = {
 """Their flags without a value: the key that each sets, and to what."""
 GRAPHS_VARIABLE = "VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS"
 """vLLM's switch of ``estimate_cudagraph_memory``."""
+_CONNECTORS = {"pull": "NixlConnector", "push": "MoRIIOConnector"}
+"""vLLM's connector for each protocol of a hand-over (its docs/features/nixl_connector_usage.md, moriio_connector_usage.md);
+SGLang's reserve-first has none."""
 _LOADED_AS = {"fp8": "fp8", "nf4": "bitsandbytes"}
 """Types that vLLM makes of a 16-bit checkpoint."""
 _KV = {"fp8": "fp8", "bf16": "bfloat16", "fp16": "float16"}
 _STATES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 
 
-def serve_line(model: ModelSpec, engine: EngineSpec) -> str:
-    """The command line of ``engine``'s server with ``model``; a release that is not the newest stands in a comment."""
-    line = " ".join(shlex.quote(word) for word in serve_words(model, engine))
+def serve_line(model: ModelSpec, engine: EngineSpec, protocol: str | None = None) -> str:
+    """The command line of ``engine``'s server with ``model``; a release that is not the newest stands in a comment.
+    ``protocol``: how the server hands KV over (``gateway.disaggregation.protocol``); None = it answers alone."""
+    line = " ".join(shlex.quote(word) for word in serve_words(model, engine, protocol))
     if engine.name in THEIR_OPTIONS:
         unsaid = ", ".join(_unsaid(engine))
         return f"{line}  # no option of it: {unsaid}" if unsaid else line
@@ -70,6 +74,7 @@ def serve_line(model: ModelSpec, engine: EngineSpec) -> str:
         line = f"{name}={value} {line}"
     said = [] if engine.version == EngineSpec().version else [f"vLLM {engine.version}"]
     said += [f"weights in {model.weight_dtype}"] if _weights(model) == [] else []
+    said += [f"no option of it: KV handed over {protocol}"] if protocol is not None and protocol not in _CONNECTORS else []
     return f"{line}  # {', '.join(said)}" if said else line
 
 
@@ -81,8 +86,8 @@ def serve_environment(engine: EngineSpec) -> dict[str, str]:
     return {GRAPHS_VARIABLE: str(int(engine.estimate_cudagraph_memory))}
 
 
-def serve_words(model: ModelSpec, engine: EngineSpec) -> list[str]:
-    """The command line of ``engine``'s server with ``model``, word by word."""
+def serve_words(model: ModelSpec, engine: EngineSpec, protocol: str | None = None) -> list[str]:
+    """The command line of ``engine``'s server with ``model``, word by word; ``protocol`` as for ``serve_line``."""
     served = model_reference(model)
     if engine.name in THEIR_OPTIONS:
         sglang = ["python", "-m", "sglang.launch_server", "--model-path", served]
@@ -101,7 +106,10 @@ def serve_words(model: ModelSpec, engine: EngineSpec) -> list[str]:
     if engine.num_redundant_experts:
         words += ["--eplb-config", json.dumps({"num_redundant_experts": engine.num_redundant_experts})]
     quantised = (_weights(model) or []) if engine.quantization is None else []
-    return ["vllm", "serve", served, *words, *quantised, *feature_words(engine)]
+    words += [*quantised, *feature_words(engine)]
+    if protocol in _CONNECTORS:
+        words += ["--kv-transfer-config", json.dumps(connector_config(engine.kv_connector, _CONNECTORS[protocol]))]
+    return ["vllm", "serve", served, *words]
 
 
 def _states_apart(engine: EngineSpec, model: ModelSpec) -> EngineSpec:

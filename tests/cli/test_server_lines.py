@@ -22,6 +22,7 @@ from sim.perf.hf_config.read import model_from_data
 from sim.spec import EngineSpec
 from sim.spec.kv_offload import KvOffloadSpec
 from sim.spec.serve_line import serve_line
+from sim.spec.served_fleet import server_lines
 from tests.presets import model, names
 
 
@@ -189,7 +190,9 @@ def test_the_line_of_an_answer_means_the_same_model_and_engine(name: str, option
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("stated", [{}, {"gpu_memory_utilization": 0.92}, {"enable_prefix_caching": False}, {"block_size": 16}])
+@pytest.mark.parametrize(
+    "stated", [{}, {"gpu_memory_utilization": 0.92}, {"enable_prefix_caching": False}, {"block_size": 16}]
+)
 def test_another_server_s_line_means_the_same_engine(stated: dict[str, Any]) -> None:
     engine = composed_scenario(["engine=sglang", *(f"engine.{key}={value}" for key, value in stated.items())]).engine
     line = serve_line(model("qwen3_8b"), engine)
@@ -263,3 +266,36 @@ def test_a_server_of_several_machines_is_no_pod() -> None:
     with pytest.raises(ConfigError, match="16 h200 GPUs stand on 2 machines of 8"):
         exported(composed_scenario(["experiment=expert_parallel", "engine.data_parallel_size=16"]), "kubernetes")
     assert "data: 8" in exported(composed_scenario(["experiment=expert_parallel"]), "llm-d")
+
+
+def test_a_pool_that_hands_kv_over_is_started_with_its_role() -> None:
+    words = ["fleet=disaggregated", "gpu=h100", "fleet.pools.prefill.replicas=2", "engine.kv_connector.lease_s=60"]
+    prefill, decode = server_lines(composed_scenario(words))
+    assert '"kv_connector": "NixlConnector", "kv_role": "kv_producer"' in prefill
+    assert '"kv_role": "kv_consumer", "kv_connector_extra_config": {"kv_lease_duration": 60.0}' in decode
+    push = [*words, "gateway.disaggregation={kind: always, protocol: push}"]
+    assert all("MoRIIOConnector" in line for line in server_lines(composed_scenario(push)))
+    first = [*words, "gateway.disaggregation={kind: always, protocol: reserve_first}"]
+    assert all("no option of it: KV handed over reserve_first" in line for line in server_lines(composed_scenario(first)))
+    with pytest.raises(ConfigError, match="reserve_first: export writes vLLM's"):
+        exported(composed_scenario(first), "kubernetes")
+
+
+def test_equal_pools_are_one_line() -> None:
+    words = ["fleet.pools.first.replicas=1", "fleet.pools.second={replicas: 1, market: spot}", "spot=aws"]
+    assert list(server_lines(composed_scenario(words)).values()) == ["first, second"]
+
+
+def test_prefill_and_decode_are_deployed_together() -> None:
+    scenario = composed_scenario(["fleet=disaggregated", "gpu=h100", "fleet.pools.prefill.replicas=2"])
+    (values,) = yaml.safe_load_all(exported(scenario, "llm-d"))
+    assert [values[part]["replicas"] for part in ("prefill", "decode")] == [2, 1]
+    (graph,) = yaml.safe_load_all(exported(scenario, "dynamo"))
+    services = graph["spec"]["services"]
+    assert set(services) == {"Frontend", "VllmPrefillWorker", "VllmDecodeWorker"}
+    assert services["VllmPrefillWorker"]["replicas"] == 2 and services["VllmPrefillWorker"]["subComponentType"] == "prefill"
+    roles = [one["metadata"]["labels"].get("role") for one in yaml.safe_load_all(exported(scenario, "kubernetes"))]
+    assert roles == ["prefill", "prefill", "decode", "decode"]
+    two = composed_scenario(["fleet=disaggregated", "gpu=h100", "fleet.pools.more={role: decode}"])
+    with pytest.raises(ConfigError, match=r"one prefill and one decode pool, but got .*more \(decode\)"):
+        exported(two, "dynamo")
