@@ -4,8 +4,8 @@
 
 Halves are windows of neighbouring requests at ten places of each run (by default the two open loops of vLLM 0.26): what
 came before and after a window is not in its data. Prints and writes ``calibration_splits.csv``: the estimate of all of the
-run, the interval of each half (of multipliers that stay at 1, the values that the data allow), and whether it holds it;
-likewise of what one engine sustains at the run's own lengths, output tokens a second.
+run, the interval of each half, and whether it holds it; of multipliers that a half does not determine, the values that it
+allows; likewise of what one engine sustains at the run's own lengths, output tokens a second.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ def rows_of(folder: Path, name: str) -> list[dict[str, object]]:
         half = fit_multipliers(
             [Observations(name, trace, data["ttft_s"][rows], data["e2e_s"][rows])], case.model, case.gpu, case.engine
         )
-        for multiplier, (low, high) in {**half.interval_95, **half.allowed}.items():
+        for multiplier, (low, high) in {**half.interval_95, **half.not_determined}.items():
             estimate = whole.multipliers[multiplier]
             out.append({
                 "run": name, "first": first, "multiplier": multiplier, "all": estimate, "half": half.multipliers[multiplier],
-                "fitted": multiplier in half.interval_95, "low": low, "high": high, "holds": low <= estimate <= high,
+                "determined": multiplier in half.interval_95, "low": low, "high": high, "holds": low <= estimate <= high,
                 "half_width": (high - low) / 2 / half.multipliers[multiplier],
             })  # fmt: skip
         sustains, guess = whole.capacity[0].fitted, half.capacity[0]
         out.append({
-            "run": name, "first": first, "multiplier": CAPACITY, "all": sustains, "half": guess.fitted, "fitted": False,
+            "run": name, "first": first, "multiplier": CAPACITY, "all": sustains, "half": guess.fitted, "determined": True,
             "low": guess.low, "high": guess.high, "holds": guess.low <= sustains <= guess.high,
             "half_width": (guess.high - guess.low) / 2 / guess.fitted,
         })  # fmt: skip
@@ -58,11 +58,12 @@ def main(folder: Path, runs: list[str]) -> None:
     table.to_csv(Path(__file__).parent / "calibration_splits.csv", index=False, float_format="%.4g")
     print(table.to_string())
     multipliers = table[table.multiplier != CAPACITY]
-    print(f"holds: {table.holds.mean():.0%} of {len(table)} intervals; multipliers {multipliers.half_width.median():.0%} wide")
-    for name, part in table.groupby("multiplier"):
-        print(f"{name}: holds {part.holds.mean():.0%}, half-width {part.half_width.median():.0%} in the median")
-    fitted = table[table.fitted]
-    print(f"fitted ones: {len(fitted)}, holds {fitted.holds.mean():.0%}, half-width {fitted.half_width.median():.0%}")
+    told, rest = multipliers[multipliers.determined], multipliers[~multipliers.determined]
+    print(f"determined: {len(told)}, holds {told.holds.mean():.0%}, half-width {told.half_width.median():.1%} in the median")
+    print(f"not determined: {len(rest)}, holds {rest.holds.mean():.0%}")
+    for (name, determined), part in table.groupby(["multiplier", "determined"]):
+        what = "" if determined else ", not determined"
+        print(f"{name}{what}: {len(part)}, holds {part.holds.mean():.0%}, half-width {part.half_width.median():.1%}")
 
 
 if __name__ == "__main__":

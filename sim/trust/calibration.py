@@ -32,8 +32,8 @@ class Calibration:
 
     multipliers: dict[str, float]
     interval_95: dict[str, tuple[float, float]]
-    """Of the fitted ones, the values that the data do not rule out, the others fitted again; 0 and inf where no end was
-    found."""
+    """Of the multipliers that the data determine (``Interval.determines``), the values that are not ruled out, the others
+    fitted again; 0 and inf where no end was found."""
     errors_before: dict[str, float]
     """Predicted / measured - 1 of mean TTFT, TPOT and E2E with every multiplier 1."""
     errors_after: dict[str, float]
@@ -42,8 +42,9 @@ class Calibration:
     """Whether the data are explained better if the load went on after the last request of a file."""
     anchored: bool = False
     """One multiplier for the whole step: the data say how fast the server is at their load, not why."""
-    allowed: dict[str, tuple[float, float]] = field(default_factory=dict)
-    """Of those that stay at 1 because the data give no reason to move them: the values that are not ruled out."""
+    not_determined: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Of the others likewise: 1 is among these values, and so are many more. ``multipliers`` has what the fit goes by: 1,
+    unless the means are clearly better with another."""
     known_kind: bool = False
     """The data allow a server of the kind that was measured before: fit and intervals stay within what such servers have
     (``sim.trust.known_servers``)."""
@@ -64,8 +65,8 @@ class Calibration:
         """How well multiplier ``name`` is known, in words."""
         if name in self.interval_95:
             return f"95 % {between(*self.interval_95[name])}"
-        if name in self.allowed:
-            return f"stays at 1, may be {between(*self.allowed[name])}"
+        if name in self.not_determined:
+            return f"not determined by these data, may be {between(*self.not_determined[name])}"
         return "anchored" if self.anchored else "held"
 
     def words(self) -> list[str]:
@@ -96,7 +97,7 @@ class Calibration:
     def as_data(self) -> dict[str, Any]:
         """As plain data for JSON; an end that was not found is null."""
         data = asdict(self)
-        for name in ("interval_95", "allowed"):
+        for name in ("interval_95", "not_determined"):
             data[name] = {key: [low, None if math.isinf(high) else high] for key, (low, high) in data[name].items()}
         return {**data, "ambiguous": self.ambiguous, "words": self.words()}
 

@@ -23,6 +23,8 @@ _FIRST = 0.04
 _FURTHEST = 4.0
 """Where a multiplier e^4 = 55 times as large or small still stands, the data do not know it."""
 _RADIUS = 0.1
+_WIDE = 0.2
+"""Half of an interval's width, of the value in it."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,10 @@ class Interval:
     """inf where no end was found above."""
     standing: list[Tried]
     """The explanations at its ends."""
+
+    def determines(self, value: float) -> bool:
+        """Whether the data say what the multiplier is: they rule 1 out, or leave little beside ``value``."""
+        return not self.low <= 1.0 <= self.high or (self.high - self.low) / 2 <= _WIDE * value
 
 
 def interval_of(

@@ -9,11 +9,11 @@ of the step alone as slow as the data ask for, and all together (``sim.trust.des
 A multiplier keeps the value 1 where the data cannot rule that out: with what it would gain elsewhere, a fit buys
 predictions that no measurement supports. How well each is known is asked of the data by holding it further and further
 away, fitting the others again, until that is ruled out: the range of those that stand is its interval, wide where one
-multiplier can stand in for another. Where a server of a known kind explains the data, fit and intervals stay within what
-such servers have (``sim.trust.known_servers``). Of a device that is no GPU (``_ANOTHER_DEVICE``) kernels are taken to run
-where they are called. What all explanations that stand say of other traffic is in ``sim.trust.rivals``. A fit whose means
-are worse than the preset's is refused. Reports of means that are fewer than the multipliers give an anchor instead
-(``sim.trust.anchor``).
+multiplier can stand in for another; one whose interval is wide and holds 1 is not determined by the data, which is said
+apart. Where a server of a known kind explains the data, fit and intervals stay within what such servers have
+(``sim.trust.known_servers``). Of a device that is no GPU (``_ANOTHER_DEVICE``) kernels are taken to run where they are
+called. What all explanations that stand say of other traffic is in ``sim.trust.rivals``. A fit whose means are worse than
+the preset's is refused. Reports of means that are fewer than the multipliers give an anchor instead (``sim.trust.anchor``).
 
 Leaves out: the scheduler's own parameters, prefix sharing that the file does not name, drift during the run.
 """
@@ -113,12 +113,12 @@ class _Fit:
             best = min(best, self._search(start, bench.free, _FINE), key=self.misfit.of)
         best = min([best, *bench.tried], key=self.misfit.of)
         likely = self._of_known_kind(best) if self.may_be_known else best
-        found, kept = self._simplest(likely)
+        found = self._simplest(likely)
         intervals = {}
         for name in bench.free:
             self.watch.doing = f"how well {name} is known"
             intervals[name] = interval_of(name, found, best, bench, self.misfit, self.bounds)
-        return self._calibration(found, kept, intervals)
+        return self._calibration(found, intervals)
 
     def _of_known_kind(self, best: Tried) -> Tried:
         """The best explanation by a server of a known kind, unless another is better: the fit then stays within the kind."""
@@ -188,8 +188,8 @@ class _Fit:
         ratio = float(np.nanmedian(np.concatenate([run.tpot_s / guess.tpot_s for run, guess in pairs])))
         return float(np.clip(ratio if np.isfinite(ratio) else 1.0, 2 * LOWEST, HIGHEST / 1e5))
 
-    def _simplest(self, best: Tried) -> tuple[Tried, list[str]]:
-        """The explanation with the fewest multipliers away from 1 that stands, and those that stay at 1."""
+    def _simplest(self, best: Tried) -> Tried:
+        """The explanation with the fewest multipliers away from 1 that stands."""
         bench, found = self.bench, best
         if best.multipliers[NEVER_FREE] != 1.0 and NEVER_FREE not in bench.held:
             one = self._search({**best.multipliers, NEVER_FREE: 1.0}, bench.free, _FINE)
@@ -212,7 +212,7 @@ class _Fit:
         free = [name for name in bench.free if name not in kept]
         if free:
             found = min(found, self._search(found.multipliers, free, _FINEST), key=self.misfit.of)
-        return found, kept
+        return found
 
     def _as_good(self, one: Tried, best: Tried) -> bool:
         """Whether the data give no reason to prefer ``best``, in the means either: what may vary from request to request may
@@ -220,7 +220,7 @@ class _Fit:
         hit = all(abs(error) <= max(abs(best.mean_errors[name]), _HIT) for name, error in one.mean_errors.items())
         return hit and self.misfit.no_worse(one, best)
 
-    def _calibration(self, found: Tried, kept: list[str], intervals: dict[str, Interval]) -> Calibration:
+    def _calibration(self, found: Tried, intervals: dict[str, Interval]) -> Calibration:
         bench = self.bench
         if _total(found.mean_errors) > _total(self.preset.mean_errors) + _WORSE:
             means = ", ".join(
@@ -231,16 +231,18 @@ class _Fit:
                 f"calibrate: the fit is worse than the preset ({means}); is everything as measured: model, engine options, "
                 "prefixes that prompts share? Nothing was written"
             )
+        ends = {name: (each.low, each.high) for name, each in intervals.items()}
+        known = [name for name, each in intervals.items() if each.determines(found.multipliers[name])]
         standing = [tried for interval in intervals.values() for tried in interval.standing]
         others = [tried.multipliers for tried in standing]
         return Calibration(
             multipliers={name: value for name, value in found.multipliers.items() if name != NEVER_FREE or value != 1.0},
-            interval_95={name: (each.low, each.high) for name, each in intervals.items() if name not in kept},
+            interval_95={name: ends[name] for name in known},
             errors_before=self.preset.mean_errors,
             errors_after=found.mean_errors,
             requests=sum(len(run.trace) for run in bench.runs),
             load_goes_on=any(company.after for company in bench.companies),
-            allowed={name: (each.low, each.high) for name, each in intervals.items() if name in kept},
+            not_determined={name: ends[name] for name in ends if name not in known},
             capacity=tuple(capacity_ranges(bench, found.multipliers, others)),
             decides=deciding(bench, found.multipliers, others),
             replays=bench.replays,

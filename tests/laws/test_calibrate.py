@@ -15,7 +15,8 @@ from sim.perf import FrontEnd, memory_plan, resolve_engine, step_time_model
 from sim.spec import EngineSpec, GpuPrice, GpuSpec
 from sim.trust import calibrate, multipliers
 from sim.trust.bench import scales_of
-from sim.trust.known_servers import KNOWN
+from sim.trust.calibration import Calibration
+from sim.trust.known_servers import KNOWN, SPREAD
 from sim.trust.observations import Observations
 from sim.trust.replay import replay
 from sim.workload.trace import Trace
@@ -41,6 +42,11 @@ def load(rate_per_s: float, n: int, seed: int, longest: int = 4000) -> Trace:
     )  # fmt: skip
 
 
+def ends_of(found: Calibration) -> dict[str, tuple[float, float]]:
+    """The values of each multiplier that are not ruled out."""
+    return {**found.interval_95, **found.not_determined}
+
+
 def test_it_finds_what_was_put_in() -> None:
     runs = [measured(load(1.0, 60, 1)), measured(load(20.0, 200, 2))]
     found = calibrate.fit_multipliers(runs, model("llama3_8b"), gpu("h100"), ENGINE)
@@ -60,8 +66,7 @@ def test_one_load_level_has_many_explanations_and_that_is_said() -> None:
     assert found.decides is not None
     assert found.decides.streams > 1
     assert any("more than one explanation" in line for line in found.words())
-    known = {**found.interval_95, **found.allowed}
-    assert all(low <= TRUTH[name] <= high for name, (low, high) in known.items())
+    assert all(low <= TRUTH[name] <= high for name, (low, high) in ends_of(found).items())
 
 
 def test_a_part_of_a_run_is_read_with_its_company() -> None:
@@ -83,11 +88,30 @@ def test_what_the_data_do_not_contradict_stays_at_1() -> None:
     trace = load(3.0, 60, 7)
     run = replay(trace, server.engine, server.blocks, server.step_time, FrontEnd(card))
     found = calibrate.fit_multipliers([Observations("made", trace, run.ttft_s, run.e2e_s)], llama, gpu("h100"), ENGINE)
-    assert set(found.allowed) == {"compute", "memory", "host"}
-    assert all(low < 1 < high for low, high in found.allowed.values())
+    assert {found.multipliers[name] for name in ("compute", "memory", "host")} == {1.0}
+    ranges = {name: ends for name, ends in ends_of(found).items() if name in SPREAD}
+    assert all(low < 1 < high for low, high in ranges.values())
     assert found.multipliers["front_end"] == pytest.approx(3.0, rel=0.1)
     assert found.known_kind
-    assert all(KNOWN[name][0] - 1e-9 <= low <= high <= KNOWN[name][1] + 1e-9 for name, (low, high) in found.allowed.items())
+    assert all(KNOWN[name][0] - 1e-9 <= low <= high <= KNOWN[name][1] + 1e-9 for name, (low, high) in ranges.items())
+
+
+def test_what_the_data_do_not_determine_is_told_apart() -> None:
+    """At an idle server's load its CPU hardly shows: no interval of it is given, but the values that the data allow."""
+    llama, card, trace = model("llama3_8b"), gpu("h100"), load(2.0, 60, 11)
+    server = Blueprint("x", llama, card, ENGINE)
+    run = replay(trace, server.engine, server.blocks, server.step_time, FrontEnd(card))
+    found = calibrate.fit_multipliers([Observations("made", trace, run.ttft_s, run.e2e_s)], llama, card, ENGINE)
+    assert "host" in found.not_determined
+    assert "memory" in found.interval_95
+    assert set(found.interval_95) | set(found.not_determined) == set(scales_of(server.engine)) - {"launch"}
+    for name, (low, high) in found.interval_95.items():
+        assert not low <= 1.0 <= high or (high - low) / 2 <= 0.2 * found.multipliers[name]
+    for name, (low, high) in found.not_determined.items():
+        assert low <= 1.0 <= high
+        assert (high - low) / 2 > 0.2 * found.multipliers[name]
+    assert "not determined" in found.known("host")
+    assert found.as_data()["not_determined"]["host"] == list(found.not_determined["host"])
 
 
 def test_what_is_known_of_servers_narrows_and_can_be_left_out() -> None:
@@ -99,10 +123,11 @@ def test_what_is_known_of_servers_narrows_and_can_be_left_out() -> None:
     kind, any_server = (calibrate.fit_multipliers(runs, llama, card, ENGINE, any_server=each) for each in (False, True))
     assert (kind.known_kind, any_server.known_kind) == (True, False)
     assert any("of a known kind" in line for line in kind.words())
-    for name, (low, high) in kind.allowed.items():
-        assert any_server.allowed[name][0] <= low * 1.05
-        assert any_server.allowed[name][1] >= high / 1.05
-    assert any_server.allowed["host"][1] > 1.2 * kind.allowed["host"][1]
+    anybody = ends_of(any_server)
+    for name, (low, high) in ends_of(kind).items():
+        assert anybody[name][0] <= low * 1.05
+        assert anybody[name][1] >= high / 1.05
+    assert anybody["host"][1] > 1.2 * ends_of(kind)["host"][1]
     assert kind.capacity[0].high / kind.capacity[0].low < any_server.capacity[0].high / any_server.capacity[0].low
 
 
@@ -113,7 +138,7 @@ def test_a_link_shows_in_tensor_parallel_runs_only() -> None:
     server = Blueprint("x", llama, slow, two)
     run = replay(trace, server.engine, server.blocks, server.step_time, FrontEnd(slow))
     found = calibrate.fit_multipliers([Observations("made", trace, run.ttft_s, run.e2e_s)], llama, gpu("l40s"), two)
-    low, high = {**found.interval_95, **found.allowed}["link"]
+    low, high = ends_of(found)["link"]
     assert low <= 2.0 <= high
     assert "link" not in scales_of(ENGINE)
 
