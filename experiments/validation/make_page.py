@@ -13,6 +13,8 @@ import re
 import sys
 from pathlib import Path
 
+import pandas as pd
+
 from sim.trust.knee import BANDS, band
 from sim.trust.validate import as_json, validate
 from sim.trust.validation_table import ErrorRow, case_table, load_table, median_error, step_table, summary_table
@@ -35,6 +37,16 @@ def table_of(name: str) -> list[list[str]]:
     """A table that another script here wrote."""
     with (HERE / name).open(newline="", encoding="utf-8") as file:
         return list(csv.reader(file))
+
+
+def split_table() -> list[list[str]]:
+    """How often the intervals of halves hold what the whole run gives, and how wide they are, by multiplier."""
+    halves = pd.read_csv(HERE / "calibration_splits.csv")
+    table = [["multiplier", "", "intervals", "hold", "half-width, median"]]
+    for (name, determined), part in halves.groupby(["multiplier", "determined"]):
+        what = "determined" if determined else "not determined"
+        table.append([name, what, str(len(part)), f"{100 * part.holds.mean():.0f} %", f"{100 * part.half_width.median():.0f} %"])
+    return table
 
 
 def scatter(rows: list[ErrorRow], title: str, unit: str) -> str:
@@ -175,6 +187,7 @@ def main(folder: Path) -> None:
     text = (HERE / "page.md").read_text()
     for name, lines in (
         ("CALIBRATION", table_of("calibration.csv")),
+        ("SPLITS", split_table()),
         ("MLPERF", table_of("mlperf.csv")),
         ("BARS", bars(rows)),
         ("CASES", case_table(rows)),
