@@ -37,8 +37,9 @@ from sim.analysis.billing import billed_interval, gpu_of_pool
 from sim.analysis.energy import energy_j
 from sim.analysis.latency import answered_mask
 from sim.analysis.tiers import tiers_usd
-from sim.cost import committed_usd_per_hour, covered_gpu_seconds, paid_gpu_seconds, usd_per_gpu_hour
+from sim.cost import committed_usd_per_hour, usd_per_gpu_hour
 from sim.cost.api_terms import contract_terms
+from sim.cost.billed_time import covered_gpu_seconds, paid_gpu_seconds
 from sim.record.result import Result, holds
 from sim.spec import Scenario
 from sim.units import GIB, HOURS_PER_MONTH, JOULES_PER_KWH, SECONDS_PER_HOUR

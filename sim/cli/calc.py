@@ -21,14 +21,14 @@ from rich.table import Table
 from sim.cli.compose import composed_scenario
 from sim.cost import cost_per_1m_usd, pool_usd_per_hour
 from sim.errors import ConfigError, DoesNotFitError
-from sim.perf import MemoryPlan, kv_bytes_per_token, memory_plan, parameter_count, resolve_engine, step_time_model
-from sim.perf.collectives import machines
+from sim.perf import MemoryPlan, kv_bytes_per_token, memory_plan, parameter_count, resolve_engine
 from sim.perf.geometry import (
     active_parameter_count,
     kv_bytes_at,
     kv_bytes_per_token_beyond_window,
     state_bytes_per_sequence,
 )
+from sim.perf.machines import machines
 from sim.perf.rank_step import RankStepTime
 from sim.spec import EngineSpec, GpuSpec, ModelSpec, Scenario
 from sim.spec.in_vain import stated_in_vain
@@ -135,6 +135,8 @@ def _of_ranks(engine: EngineSpec, model: ModelSpec, gpu: GpuSpec, plan: MemoryPl
     """What a server of several ranks holds in all, and what its decode step with full ranks is made of."""
     if engine.data_parallel_size == 1:
         return {}
+    from sim.perf import step_time_model  # needs numpy, which all the rest does without
+
     streams = min(plan.streams(context_tokens), engine.max_num_seqs or 1)
     answer: dict[str, Any] = {
         "ranks": engine.data_parallel_size,

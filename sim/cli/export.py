@@ -22,7 +22,7 @@ import yaml
 
 from sim.cli.compose import composed_scenario
 from sim.errors import ConfigError, OutputError
-from sim.perf.collectives import machines
+from sim.perf.machines import machines
 from sim.spec import EngineSpec, Scenario
 from sim.spec.model import model_reference
 from sim.spec.releases import parse_version

@@ -16,7 +16,6 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sim.cli.environment import version
 from sim.cli.hydra_errors import message_of
-from sim.cli.lines import with_line
 from sim.errors import ConfigError
 from sim.presets.packaged import packaged_presets
 from sim.presets.plain import scenario_from_plain
@@ -37,7 +36,12 @@ def scenario_from(config: DictConfig, overrides: Sequence[str] = ()) -> Scenario
         raise ConfigError(message_of(error)) from None
     assert isinstance(data, dict), "the root of a Hydra configuration is a mapping"
     plain: dict[str, Any] = {str(key): value for key, value in data.items()}
-    return scenario_from_plain(with_line(plain, overrides), overrides, _preset)
+    line = plain.pop("vllm_line", None)
+    if line is not None:
+        from sim.cli.lines import with_line  # tables of servers' options, which nobody else needs
+
+        plain = with_line(plain, str(line), overrides)
+    return scenario_from_plain(plain, overrides, _preset)
 
 
 def _preset(group: str, name: str, key: str) -> dict[str, Any]:

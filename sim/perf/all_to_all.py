@@ -21,7 +21,7 @@ from __future__ import annotations
 from math import log
 from typing import NamedTuple
 
-from sim.perf.collectives import NIC_LATENCY_S, NIC_SHARE, link_bytes_per_s, machines
+from sim.perf.machines import NIC_LATENCY_S, NIC_SHARE, link_bytes_per_s, machines
 from sim.spec.engine import All2AllBackend
 from sim.spec.gpu import GpuSpec
 

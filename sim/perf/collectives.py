@@ -7,11 +7,10 @@
 
     between two of L layers      each rank beyond two waits RANK_WAIT_S more for the slowest
 
-A machine is the GPUs that a link joins (``gpu.max_scaleup_gpus``). Over PCIe data pass through the host: an all-reduce
-reaches ``PCIE_SHARE`` of the link's rate, an assumption between 0.3 (no peer access: GeForce) and 0.5 (two cards behind one
-switch, kernel tables of L40S and RTX PRO 6000), whatever a table says. ``RANK_WAIT_S`` is what dense and mixed models at
-tensor parallel 8 take beyond their kernels (H100, vLLM 0.11 to 0.15). ``NIC_LATENCY_S`` is an assumption (two network
-hops and a kernel start; 10-40 us are usual), likewise ``NIC_SHARE``, what large messages reach of the card's rate.
+N_LATENCY and NIC: ``sim.perf.machines``. Over PCIe data pass through the host: an all-reduce reaches ``PCIE_SHARE`` of the
+link's rate, an assumption between 0.3 (no peer access: GeForce) and 0.5 (two cards behind one switch, kernel tables of L40S
+and RTX PRO 6000), whatever a table says. ``RANK_WAIT_S`` is what dense and mixed models at tensor parallel 8 take beyond
+their kernels (H100, vLLM 0.11 to 0.15).
 Leaves out: other traffic on the network, oversubscribed switches, in-network reduction.
 """
 
@@ -20,26 +19,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.perf.machines import NIC_LATENCY_S, NIC_SHARE, link_bytes_per_s, machines
 from sim.spec.engine import EngineSpec
 from sim.spec.gpu import GpuSpec
 
-NIC_LATENCY_S = 2.0e-5
-NIC_SHARE = 0.9
 PCIE_SHARE, PCIE_TABLE_SHARE = 0.4, 0.52
 RANK_WAIT_S = 3.5e-7
 
 Array = NDArray[np.float64]
-
-
-def machines(gpus: int, gpu: GpuSpec) -> int:
-    """Machines that ``gpus`` GPUs stand on."""
-    return -(-gpus // gpu.max_scaleup_gpus)
-
-
-def link_bytes_per_s(gpus: int, gpu: GpuSpec) -> float:
-    """Of one direction, what each of ``gpus`` GPUs of a machine has towards the others."""
-    lanes = (gpus - 1) / (gpu.max_scaleup_gpus - 1) if gpu.link_mesh and gpu.max_scaleup_gpus > gpus > 1 else 1.0
-    return gpu.link_gb_s_per_direction * 1e9 * lanes
 
 
 def all_reduce_s(message_bytes: Array, gpus: int, gpu: GpuSpec, latency_s: float, link_share: float) -> Array:

@@ -14,9 +14,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sim.errors import ConfigError
-from sim.perf.collectives import machines
 from sim.perf.compressed_cache import BLOCK_TOKENS
 from sim.perf.features import check_features
+from sim.perf.machines import machines
 from sim.perf.memory import largest_model_len
 from sim.perf.mixture import check_experts, steps_together
 from sim.perf.served import served_model

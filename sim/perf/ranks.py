@@ -10,10 +10,12 @@ from dataclasses import replace
 import numpy as np
 
 from sim.perf.all_to_all import all_to_all
-from sim.perf.collectives import hand_overs_s, machines
+from sim.perf.collectives import hand_overs_s
 from sim.perf.cuda_graphs import capture_sizes
+from sim.perf.expert_step import experts_s, group_imbalance
 from sim.perf.host import HostOverhead
-from sim.perf.mixture import experts_s, group_imbalance, mixture_groups, without_experts
+from sim.perf.machines import machines
+from sim.perf.mixture import mixture_groups, without_experts
 from sim.perf.rank_step import ExpertTimes, Halving, RankStepTime
 from sim.perf.roofline import TOKENS, all_reduces_s, efficiencies, known_generation, roofline_tables
 from sim.perf.sustained import sustained_products_s

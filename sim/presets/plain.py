@@ -8,7 +8,6 @@ from typing import Any
 from sim.cost.prices import with_folder_prices
 from sim.cost.purchase import with_purchase
 from sim.errors import ConfigError
-from sim.perf import model_from_data
 from sim.presets.pools import ReadPreset, with_presets_read
 from sim.spec import EngineSpec, Scenario, parse_scenario
 from sim.spec.half_stated import check_spot_is_whole, with_api_alone
@@ -50,7 +49,7 @@ def with_models_read(plain: dict[str, Any], overrides: Sequence[str]) -> dict[st
     main = plain.get("model")
     if isinstance(main, dict) and main.get("hf_config") is not None:
         wins = stated if isinstance(main["hf_config"], str) else None
-        plain = {**plain, "model": model_to_data(model_from_data(main, wins=wins))}
+        plain = {**plain, "model": _read(main, wins)}
     fleet, timeline = plain.get("fleet"), plain.get("timeline")
     if isinstance(fleet, dict) and isinstance(fleet.get("pools"), dict):
         pools = {name: _with_own_model(pool) for name, pool in fleet["pools"].items()}
@@ -64,7 +63,13 @@ def _with_own_model(part: Any) -> Any:
     model = part.get("model") if isinstance(part, dict) else None
     if not isinstance(model, dict) or model.get("hf_config") is None:
         return part
-    return {**part, "model": model_to_data(model_from_data(model))}
+    return {**part, "model": _read(model, None)}
+
+
+def _read(model: dict[str, Any], wins: set[str] | None) -> dict[str, Any]:
+    from sim.perf import model_from_data  # the readers of checkpoints, which presets do without
+
+    return model_to_data(model_from_data(model, wins=wins))
 
 
 def _engines(scenario: Scenario) -> list[tuple[str, EngineSpec]]:

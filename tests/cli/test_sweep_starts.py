@@ -35,6 +35,17 @@ def test_plug_ins_weigh_nothing_where_nothing_is_swept() -> None:
     """Hydra loads them all at each command of an installed wheel, `calc` among them."""
     heavy, _ = imported_by(
         "from hydra_plugins.servecap import grid_sweeper, joblib_launcher, optuna_sweeper, slo_sweeper",
-        {"scipy", "pandas", "pyarrow", "optuna", "sim.engine", "sim.cli.job"},
+        {"scipy", "pandas", "pyarrow", "optuna", "joblib", "sim.engine", "sim.cli.job"},
     )
     assert heavy == set()
+
+
+def test_calc_imports_no_more_than_its_formulas_need() -> None:
+    """Neither numpy, which step times need, nor readers of checkpoints and of servers' lines, nor what jobs run in."""
+    heavy, out = imported_by(
+        "from sim.cli.main import main; main(['calc', '--json'])",
+        {"numpy", "scipy", "pandas", "pyarrow", "simpy", "joblib", "optuna", "sim.perf.roofline", "sim.perf.hf_config",
+         "sim.cli.lines", "sim.cli.job", "sim.engine", "sim.workload"},
+    )  # fmt: skip
+    assert heavy == set()
+    assert '"num_gpu_blocks"' in out

@@ -13,9 +13,10 @@ from sim.errors import ConfigError, DoesNotFitError
 from sim.perf import memory_plan, resolve_engine, step_time_model
 from sim.perf.all_to_all import FREE, all_to_all
 from sim.perf.choose import host_overhead
-from sim.perf.collectives import all_reduce_s, link_bytes_per_s, machines
+from sim.perf.collectives import all_reduce_s
 from sim.perf.expert_load import imbalance, loads_of
 from sim.perf.geometry import weights_bytes_per_gpu
+from sim.perf.machines import link_bytes_per_s, machines
 from sim.perf.memory import MemoryPlan
 from sim.perf.rank_step import RankLoad, RankStepTime
 from sim.perf.ranks import rank_step_time

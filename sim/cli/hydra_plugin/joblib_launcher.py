@@ -1,41 +1,25 @@
-"""``hydra/launcher=joblib``: the jobs of a sweep on the cores of this machine, ``n_jobs`` at a time.
+"""``hydra/launcher=joblib``: the jobs of a sweep on the cores of this machine, ``n_jobs`` at a time (``JobProcesses``).
 
-Every slot is a process of its own (loky's, which joblib brings), so that one that is killed, by the kernel for its memory or
-by hand, loses the job that it ran and nothing else: the slot is filled again and the rest goes on. A process ends when the
-command that started it is gone, however that ended.
+Hydra loads every plug-in at each command, `calc` among them: what only a launch needs is imported by it.
 """
 
 from __future__ import annotations
 
-import os
-import re
-import signal
-import threading
-import time
-from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hydra.core.config_store import ConfigStore
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
-from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
+from hydra.core.utils import JobReturn, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from joblib import cpu_count
-from joblib.externals.loky import ProcessPoolExecutor
-from joblib.externals.loky.process_executor import BrokenProcessPool
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig
 
 from sim.errors import ConfigError
 
-if TYPE_CHECKING:  # Hydra loads every plug-in at each command, and a job's imports take longer than `calc`
-    from sim.cli.job import JobOutcome
-
-_WATCH_S = 0.5
+if TYPE_CHECKING:
+    from sim.cli.job_processes import JobProcesses
 
 
 class JoblibLauncher(Launcher):
@@ -44,8 +28,8 @@ class JoblibLauncher(Launcher):
     def __init__(self, n_jobs: int = -1) -> None:
         if type(n_jobs) is not int or n_jobs == 0:
             raise ConfigError(f"hydra.launcher.n_jobs: a number of processes, or -1 for one a core, but got {n_jobs!r}")
-        self._slots = n_jobs if n_jobs > 0 else max(1, cpu_count() + 1 + n_jobs)
-        self._idle: list[ProcessPoolExecutor] = []
+        self._n_jobs = n_jobs
+        self._processes: JobProcesses | None = None
         self.config: DictConfig | None = None
         self.task_function: TaskFunction | None = None
         self.hydra_context: HydraContext | None = None
@@ -56,108 +40,15 @@ class JoblibLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs, numbered from ``initial_job_idx``; their returns in the order of ``job_overrides``."""
+        from sim.cli.job_processes import JobProcesses
+
         setup_globals()
         assert self.config is not None, "Hydra calls setup first"
+        assert self.hydra_context is not None and self.task_function is not None, "Hydra calls setup first"
         Path(str(self.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
-        waiting = deque(enumerate(job_overrides))
-        running: dict[Future[JobOutcome], tuple[int, ProcessPoolExecutor]] = {}
-        returns: dict[int, JobReturn] = {}
-        while len(self._idle) < min(self._slots, len(job_overrides)):
-            self._idle.append(_slot())
-        try:
-            while waiting or running:
-                while waiting and self._idle:
-                    index, overrides = waiting.popleft()
-                    slot = self._idle.pop()
-                    running[self._submit(slot, initial_job_idx + index, overrides)] = index, slot
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    index, slot = running.pop(future)
-                    try:
-                        outcome = future.result()
-                    except BrokenProcessPool as error:
-                        slot.shutdown(kill_workers=True)
-                        slot = _slot()
-                        outcome = self._lost(initial_job_idx + index, job_overrides[index], _how_it_ended(error))
-                    self._idle.append(slot)
-                    returns[index] = JobReturn(job_overrides[index], status=JobStatus.COMPLETED, _return_value=outcome)
-        except BaseException:
-            for _, slot in running.values():
-                slot.shutdown(kill_workers=True)
-            raise
-        return [returns[index] for index in range(len(job_overrides))]
-
-    def _submit(self, slot: ProcessPoolExecutor, number: int, overrides: Sequence[str]) -> Future[JobOutcome]:
-        state = Singleton.get_state()
-        submitted: Future[JobOutcome] = slot.submit(
-            _run, number, list(overrides), self.hydra_context, self.config, self.task_function, state
-        )
-        return submitted
-
-    def _lost(self, number: int, overrides: Sequence[str], reason: str) -> JobOutcome:
-        from sim.cli.job import lost_job
-
-        assert self.hydra_context is not None and self.config is not None, "Hydra calls setup first"
-        config = _job_config(number, overrides, self.hydra_context, self.config)
-        HydraConfig.instance().set_config(config)  # the folder's name may ask for it
-        folder = Path(config.hydra.sweep.dir, str(config.hydra.sweep.subdir)).absolute()
-        stated: Any = OmegaConf.to_container(config.hydra.overrides.task)
-        return lost_job(folder, tuple(stated), reason)
-
-
-def _slot() -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(max_workers=1, initializer=_end_with_parent, initargs=(os.getpid(),))
-
-
-def _end_with_parent(parent: int) -> None:
-    """In a new process: Ctrl-C is the parent's business, and its end is ours; other cores are other jobs'."""
-    os.environ["LOKY_MAX_CPU_COUNT"] = "1"
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(_WATCH_S)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _run(
-    number: int,
-    overrides: list[str],
-    hydra_context: HydraContext,
-    config: DictConfig,
-    task_function: TaskFunction,
-    singletons: dict[Any, Any],
-) -> JobOutcome:
-    """One job, in its process."""
-    setup_globals()
-    Singleton.set_state(singletons)
-    job_config = _job_config(number, overrides, hydra_context, config)
-    HydraConfig.instance().set_config(job_config)
-    returned = run_job(
-        hydra_context=hydra_context,
-        config=job_config,
-        task_function=task_function,
-        job_dir_key="hydra.sweep.dir",
-        job_subdir_key="hydra.sweep.subdir",
-    )
-    outcome: JobOutcome = returned.return_value
-    return outcome
-
-
-def _job_config(number: int, overrides: Sequence[str], context: HydraContext, config: DictConfig) -> DictConfig:
-    found = context.config_loader.load_sweep_config(config, list(overrides))
-    with open_dict(found):
-        found.hydra.job.id = f"{found.hydra.job.name}_{number}"
-        found.hydra.job.num = number
-    return found
-
-
-def _how_it_ended(error: BrokenProcessPool) -> str:
-    """loky knows the exit codes: ``... The exit codes of the workers are {SIGKILL(-9)}``."""
-    code = re.search(r"\{(.*?)\}", str(error))
-    how = code.group(1) if code else " ".join(str(error).split())
-    return f"its process ended before it ({how}): killed by hand, or for the memory that it took?"
+        if self._processes is None:
+            self._processes = JobProcesses(self._n_jobs, self.hydra_context, self.config, self.task_function)
+        return self._processes.run(job_overrides, initial_job_idx)
 
 
 def register() -> None:

@@ -14,18 +14,15 @@ from sim.cli.lines.model_names import model_of
 from sim.cli.lines.translate import translate
 
 
-def with_line(plain: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """``plain`` without ``vllm_line`` and with what it means: its engine's preset and options, its model. What the command
-    line states besides (``engine.KEY=``, ``model=``, ``model.KEY=``) wins. What has no effect is said on stderr.
+def with_line(plain: dict[str, Any], text: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """``plain`` with what the line ``text`` means: its engine's preset and options, its model. What the command line states
+    besides (``engine.KEY=``, ``model=``, ``model.KEY=``) wins. What has no effect is said on stderr.
 
     Raises:
         ConfigError: the line cannot be read, names what is not modelled, or a model that is not known.
     """
-    text = plain.get("vllm_line")
-    rest = {key: value for key, value in plain.items() if key != "vllm_line"}
-    if text is None:
-        return rest
-    found = translate(str(text))
+    rest = dict(plain)
+    found = translate(text)
     stated = {override.lstrip("+").partition("=")[0] for override in overrides}
     engine = dict(rest.get("engine") or {})
     if found.server != "vllm" and "engine" not in stated:

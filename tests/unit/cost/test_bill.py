@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sim.cost import fleet_usd_per_hour, instances_needed, paid_gpu_seconds, pool_usd_per_hour, usd_per_gpu_hour
+from sim.cost import fleet_usd_per_hour, instances_needed, pool_usd_per_hour, usd_per_gpu_hour
+from sim.cost.billed_time import paid_gpu_seconds
 from sim.errors import ConfigError
 from sim.spec import CostSpec
 
