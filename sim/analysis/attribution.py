@@ -29,7 +29,8 @@ import pandas as pd
 from sim.analysis.features import engines_of
 from sim.analysis.latency import answered_mask, measured_requests
 from sim.analysis.slo import lost_mask, split_target
-from sim.record.result import Result
+from sim.columns import let_go, where
+from sim.record.result import Result, holds
 from sim.spec import Slo
 
 CAUSES = ("retry", "cold start", "KV", "adapter", "queue", "hand-over", "transfer", "prefill")
@@ -48,14 +49,14 @@ def why_missed(result: Result, slo: Slo, judged: Mapping[str, Any]) -> dict[str,
             continue
         who, _, name = target.rpartition(".")
         label, _, value = who.partition(".")
-        rows = measured[measured[label].astype(object).to_numpy() == value] if who else measured
+        chosen = holds(measured[label], value) if who else None
         metric = split_target(name)[0]
         if metric in ("tpot_s", "itl_s"):
-            found[target] = _slow_tokens(rows)
+            found[target] = _slow_tokens(measured, chosen)
         else:
-            found[target] = tail_attribution(result, rows, "e2e_s" if metric == "e2e_s" else "ttft_s")
+            found[target] = tail_attribution(result, "e2e_s" if metric == "e2e_s" else "ttft_s", chosen)
     if judged["failed_fraction"] > judged["max_failed_fraction"]:
-        found["max_failed_fraction"] = _lost(measured[lost_mask(measured, slo)])
+        found["max_failed_fraction"] = _lost(measured, lost_mask(measured, slo))
     return {
         target: dict(sorted(causes.items(), key=lambda cause: -cause[1])) for target, causes in found.items() if causes
     }
@@ -73,21 +74,24 @@ def why_words(causes: Mapping[str, Mapping[str, float]]) -> str:
     return "; ".join(words)
 
 
-def tail_attribution(result: Result, requests: pd.DataFrame | None = None, metric: str = "ttft_s") -> dict[str, float]:
-    """Shares of the tail's waiting time by cause, in the order of ``CAUSES``, adding up to 1, over ``requests`` (default:
-    all that are measured). Empty without answers."""
-    measured = measured_requests(result) if requests is None else requests
-    answers = measured[answered_mask(measured) & measured[metric].notna().to_numpy()]
-    if answers.empty:
+def tail_attribution(result: Result, metric: str = "ttft_s", chosen: np.ndarray | None = None) -> dict[str, float]:
+    """Shares of the tail's waiting time by cause, in the order of ``CAUSES``, adding up to 1, over the measured requests
+    (those of the mask ``chosen``). Empty without answers."""
+    measured = measured_requests(result)
+    tail = _slowest(measured, metric, chosen)
+    if not len(tail):
         return {}
-    waits = answers[metric].to_numpy(dtype=float)
-    tail = answers[waits >= np.quantile(waits, TAIL)]
-    arrival = tail["arrival_s"].to_numpy(dtype=float)
-    waited = tail["ttft_s"].to_numpy(dtype=float)
-    queue = np.clip(np.nan_to_num(tail["queue_s"].to_numpy(dtype=float)), 0.0, waited)
-    retried = tail["attempts"].to_numpy() > 1
-    handed = np.clip(np.nan_to_num(tail["handover_s"].to_numpy(dtype=float)), 0.0, waited - queue)
-    moving = np.minimum(np.nan_to_num(tail["transfer_s"].to_numpy(dtype=float)), handed)
+
+    def of(name: str) -> np.ndarray:
+        found = np.asarray(measured[name].to_numpy()[tail], dtype=float)
+        let_go()
+        return found
+
+    arrival, waited = of("arrival_s"), of("ttft_s")
+    queue = np.clip(np.nan_to_num(of("queue_s")), 0.0, waited)
+    retried = of("attempts") > 1
+    handed = np.clip(np.nan_to_num(of("handover_s")), 0.0, waited - queue)
+    moving = np.minimum(np.nan_to_num(of("transfer_s")), handed)
     state = _States(result)
     cold = np.where(retried, 0.0, np.minimum(state.starting(arrival, arrival + queue), queue))
     kv = np.where(retried, 0.0, np.minimum(state.full(arrival, arrival + queue), queue - cold))
@@ -104,22 +108,33 @@ def tail_attribution(result: Result, requests: pd.DataFrame | None = None, metri
         "prefill": (waited - queue - handed - loading).sum(),
     }
     if metric == "e2e_s":
-        seconds["decode"] = (tail["e2e_s"].to_numpy(dtype=float) - waited).sum()
+        seconds["decode"] = (of("e2e_s") - waited).sum()
     total = sum(seconds.values())
     return {cause: float(spent / total) for cause, spent in seconds.items()} if total > 0 else {}
 
 
-def _slow_tokens(requests: pd.DataFrame) -> dict[str, float]:
-    answers = requests[answered_mask(requests) & requests["tpot_s"].notna().to_numpy()]
-    if answers.empty:
+def _slowest(requests: pd.DataFrame, metric: str, chosen: np.ndarray | None) -> np.ndarray:
+    """Places of the answers that are the tail in ``metric``."""
+    values = requests[metric].to_numpy(dtype=float)
+    known = answered_mask(requests) & ~np.isnan(values)
+    if chosen is not None:
+        known &= chosen
+    if not known.any():
+        return np.zeros(0, dtype=int)
+    slow: np.ndarray = np.flatnonzero(known & (values >= np.quantile(where(known, values), TAIL)))
+    return slow
+
+
+def _slow_tokens(requests: pd.DataFrame, chosen: np.ndarray | None) -> dict[str, float]:
+    tail = _slowest(requests, "tpot_s", chosen)
+    if not len(tail):
         return {}
-    tpot = answers["tpot_s"].to_numpy(dtype=float)
-    preempted = float((answers["preemptions"].to_numpy()[tpot >= np.quantile(tpot, TAIL)] > 0).mean())
+    preempted = float((requests["preemptions"].to_numpy()[tail] > 0).mean())
     return {"KV": preempted, "steps": 1 - preempted}
 
 
-def _lost(requests: pd.DataFrame) -> dict[str, float]:
-    names = requests["outcome"].astype(str) + " " + requests["reason"].astype(str)
+def _lost(requests: pd.DataFrame, lost: np.ndarray) -> dict[str, float]:
+    names = requests["outcome"][lost].astype(str) + " " + requests["reason"][lost].astype(str)
     return {str(name).strip(): float(share) for name, share in names.value_counts(normalize=True).items()}
 
 

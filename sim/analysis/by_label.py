@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from sim.analysis.cost_tree import CostNode
 from sim.analysis.latency import answered_mask, latency_of, measured_requests
 from sim.analysis.request_costs import request_costs_usd
 from sim.analysis.slo import good_mask
+from sim.columns import slices
 from sim.record.result import OUTCOMES, Result
 from sim.units import TOKENS_PER_MILLION
 
@@ -27,32 +29,29 @@ def by_label(result: Result, label: str, tree: CostNode | None = None) -> dict[s
     caused, answered or not; idle time, cold starts and overhead belong to nobody), ``usd_per_1m_output_tokens`` delivered.
     """
     requests = result.requests
-    if not any(map(str, requests[label].astype("category").cat.categories)):
+    labels = requests[label].astype("category")
+    if not any(map(str, labels.cat.categories)):
         return {}
-    names = requests[label].astype(object).fillna("").astype(str).to_numpy()
     costs = costs_of(result, tree)
-    names = _grouped(np.where(names == "", NONE, names), costs)
-    warmup_s = result.scenario.workload.warmup_s
-    arrived = requests["arrival_s"].to_numpy(dtype=float) >= warmup_s if warmup_s > 0 else np.ones(len(names), dtype=bool)
+    names, group = _groups(labels, costs)
     measured = measured_requests(result)
-    good = good_mask(measured, result.scenario.slo)
-    outcomes = requests["outcome"].astype(object).to_numpy()
-    tokens = requests["output_tokens"].to_numpy(dtype=float)
-    read = np.where(answered_mask(requests), requests["input_tokens"].to_numpy(dtype=float), 0.0)
+    good, answered = good_mask(measured, result.scenario.slo), answered_mask(requests)
+    prompts, answers = (requests[column].to_numpy() for column in ("input_tokens", "output_tokens"))
     rows: dict[str, dict[str, Any]] = {}
-    for name in sorted(set(names)):
-        mine = names == name
-        seen = mine[arrived]
-        usd, delivered = float(np.sum(costs[mine])), float(tokens[mine].sum())
-        rows[str(name)] = {
+    for number, name in enumerate(names):
+        mine = group == number
+        seen = mine[len(requests) - len(measured) :]
+        outcomes = requests["outcome"][mine].value_counts()
+        usd, delivered = float(np.sum(costs[mine])), int(answers.sum(where=mine))
+        rows[name] = {
             "requests": {
                 "offered": int(mine.sum()),
-                **{outcome: int((outcomes[mine] == outcome).sum()) for outcome in OUTCOMES},
+                **{outcome: int(outcomes.get(outcome, 0)) for outcome in OUTCOMES},
             },
-            "latency": latency_of(measured[seen]),
+            "latency": latency_of(measured, chosen=seen),
             "goodput": {"fraction": float(good[seen].mean()) if seen.any() else float("nan")},
-            "input_tokens": int(read[mine].sum()),
-            "output_tokens": int(delivered),
+            "input_tokens": int(prompts.sum(where=mine & answered)),
+            "output_tokens": delivered,
             "usd": usd,
             "usd_per_1m_output_tokens": usd * TOKENS_PER_MILLION / delivered if delivered else float("nan"),
         }
@@ -65,12 +64,19 @@ def costs_of(result: Result, tree: CostNode | None = None) -> np.ndarray:
     return stored if len(stored) and np.isfinite(stored).all() else request_costs_usd(result, tree)
 
 
-def _grouped(names: np.ndarray, costs: np.ndarray) -> np.ndarray:
-    """``names`` with all but the ``MOST`` dearest called ``OTHERS``."""
-    values, place = np.unique(names.astype(str), return_inverse=True)
-    if len(values) <= MOST:
-        return names
-    dearest = np.argsort(-np.bincount(place, np.nan_to_num(costs)), kind="stable")[:MOST]
-    kept = np.zeros(len(values), dtype=bool)
-    kept[dearest] = True
-    return np.where(kept[place], names, OTHERS)
+def _groups(labels: pd.Series, costs: np.ndarray) -> tuple[list[str], np.ndarray]:
+    """The values of ``labels`` that occur, sorted, all but the ``MOST`` dearest as one, ``OTHERS``; and of each row, which
+    of these it has."""
+    codes = labels.cat.codes.to_numpy()  # -1, the last: missing
+    values, value = np.unique([*(str(each) or NONE for each in labels.cat.categories), NONE], return_inverse=True)
+    rows, usd = np.zeros(len(values)), np.zeros(len(values))
+    for here in slices(len(codes)):
+        place = value[codes[here]]
+        rows += np.bincount(place, minlength=len(values))
+        usd += np.bincount(place, np.nan_to_num(costs[here]), len(values))
+    occurring = np.flatnonzero(rows)
+    dearest = set(occurring[np.argsort(-usd[occurring], kind="stable")[:MOST]].tolist())
+    names, name = np.unique([str(values[at]) if at in dearest else OTHERS for at in occurring.tolist()], return_inverse=True)
+    group = np.zeros(len(values), dtype=np.min_scalar_type(len(names)))
+    group[occurring] = name
+    return names.tolist(), group[value][codes]

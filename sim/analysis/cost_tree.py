@@ -37,6 +37,7 @@ from sim.analysis.billing import billed_interval, gpu_of_pool
 from sim.analysis.energy import energy_j
 from sim.analysis.latency import answered_mask
 from sim.analysis.tiers import tiers_usd
+from sim.columns import slices
 from sim.cost import committed_usd_per_hour, usd_per_gpu_hour
 from sim.cost.api_terms import contract_terms
 from sim.cost.billed_time import covered_gpu_seconds, paid_gpu_seconds
@@ -131,7 +132,7 @@ def _api(result: Result, end_s: float) -> list[CostNode]:
     providers, months = [], end_s / SECONDS_PER_HOUR / HOURS_PER_MONTH
     for name, bill in result.api_bill_usd.items():
         mine = holds(result.requests["pool"], name)
-        tokens = float(sum(result.requests[kind].to_numpy()[mine].sum() for kind in ("input_tokens", "output_tokens")))
+        tokens = float(sum(result.requests[kind].to_numpy().sum(where=mine) for kind in ("input_tokens", "output_tokens")))
         terms = contract_terms(result.scenario.gateway.apis[name], math.fsum(bill.values()), tokens, months)
         providers.append(CostNode.of(name, [CostNode(part, usd) for part, usd in (bill | terms).items()]))
     return [CostNode.of("api", providers)] if providers else []
@@ -223,7 +224,8 @@ def _busy_shares(result: Result, pool: str, replicas: pd.DataFrame) -> dict[str,
     weight = result.scenario.cost.output_token_weight
     requests = result.requests
     mine = answered_mask(requests) & holds(requests["pool"], pool)
-    needed = float((requests["input_tokens"] - requests["cached_tokens"]).to_numpy(dtype=float)[mine].sum())
+    prompts_of, cached = (requests[name].to_numpy() for name in ("input_tokens", "cached_tokens"))
+    needed = math.fsum((prompts_of[here] - cached[here]).sum(where=mine[here]) for here in slices(len(mine)))
     computed = float(replicas["input_tokens"].sum())
     useful = min(needed, computed)
     wasted = float(replicas["wasted_tokens"].sum())

@@ -20,9 +20,9 @@ import numpy as np
 import pandas as pd
 
 from sim.analysis.billing import billed_interval, gpu_of_pool
+from sim.columns import slices
 from sim.perf import resolve_engine
 from sim.perf.power import IDLE, Work, joules, steps_work
-from sim.record.columns import SLICE, let_go
 from sim.record.result import Result, holds
 from sim.spec import EngineSpec, GpuSpec, ModelSpec, Scenario
 from sim.units import JOULES_PER_KWH
@@ -112,10 +112,9 @@ def _work_of(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec, row: dict[Any, 
 def _work_done(result: Result, times_s: np.ndarray) -> np.ndarray:
     """Share of the run's tokens, as the bill weighs them, that were done by each of ``times_s``."""
     done, whole = np.zeros(len(times_s)), 0.0
-    for low in range(0, len(result.requests), SLICE):
-        part, tokens = _written(result, slice(low, low + SLICE), times_s)
+    for here in slices(len(result.requests)):
+        part, tokens = _written(result, here, times_s)
         done, whole = done + part, whole + tokens
-        let_go()
     if whole <= 0:
         return np.clip(times_s / max(result.end_s, 1e-9), 0.0, 1.0)
     return np.asarray(np.where(times_s >= result.end_s, 1.0, done / whole))
@@ -125,7 +124,7 @@ def _written(result: Result, rows: slice, times_s: np.ndarray) -> tuple[np.ndarr
     """Weighted tokens of the requests in ``rows`` by each of ``times_s``, and all of them: a prompt is done at its first
     token, an answer evenly from there to its last."""
     columns = ("first_token_s", "finish_s", "computed_tokens", "sampled_tokens")
-    first, finish, prompts, answers = (result.requests[name].to_numpy(dtype=float)[rows] for name in columns)
+    first, finish, prompts, answers = (result.requests[name].to_numpy()[rows].astype(float) for name in columns)
     known = np.isfinite(first) & np.isfinite(finish)
     first, finish = first[known], np.maximum(finish[known], first[known] + 1e-9)
     prompts, answers = prompts[known], result.scenario.cost.output_token_weight * answers[known]

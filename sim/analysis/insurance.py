@@ -25,6 +25,7 @@ import numpy as np
 
 from sim.analysis.cost_tree import CostNode, price, window_s
 from sim.analysis.steady import steady_replica
+from sim.columns import slices
 from sim.cost import usd_per_gpu_hour
 from sim.perf.steady import POOLED, SteadyReplica
 from sim.record.result import Result
@@ -73,19 +74,20 @@ def perfect_replicas(result: Result, bin_s: float = BIN_S) -> np.ndarray:
 
 
 def _wanted(result: Result, steady: SteadyReplica, bin_s: float) -> np.ndarray:
-    requests = result.requests
-    place = (requests["arrival_s"].to_numpy(dtype=float) // bin_s).astype(int)
-    work_s = (
-        steady.s_per_input_token * requests["computed_tokens"].to_numpy(dtype=float)
-        + steady.s_per_output_token * requests["sampled_tokens"].to_numpy(dtype=float)
-    ) / POOLED  # fmt: skip
-    wanted: np.ndarray = np.ceil(np.bincount(place, work_s) / bin_s - 1e-9)
+    arrival_s, *tokens = (result.requests[name].to_numpy() for name in ("arrival_s", "computed_tokens", "sampled_tokens"))
+    work_s = np.zeros(int(arrival_s.max() // bin_s) + 1)
+    for here in slices(len(arrival_s)):
+        computed, sampled = (of[here].astype(float) for of in tokens)
+        work = (steady.s_per_input_token * computed + steady.s_per_output_token * sampled) / POOLED
+        work_s += np.bincount((arrival_s[here] // bin_s).astype(int), work, len(work_s))
+    wanted: np.ndarray = np.ceil(work_s / bin_s - 1e-9)
     return wanted
 
 
 def _steady(result: Result) -> SteadyReplica:
     prompts, answers = (result.requests[name].to_numpy() for name in ("input_tokens", "output_tokens"))
     answered = answers > 0
-    if answered.any():
-        prompts, answers = prompts[answered], answers[answered]
-    return steady_replica(result.scenario, max(float(prompts.mean()), 1.0), max(float(answers.mean()), 1.0))
+    if not answered.any():
+        answered = ~answered
+    prompt_tokens, answer_tokens = (float(tokens.mean(where=answered)) for tokens in (prompts, answers))
+    return steady_replica(result.scenario, max(prompt_tokens, 1.0), max(answer_tokens, 1.0))

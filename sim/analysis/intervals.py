@@ -33,13 +33,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from scipy.special import stdtrit
 
 from sim.analysis.latency import answered_mask, measured_requests
 from sim.analysis.slo import split_target
-from sim.record.columns import where
-from sim.record.result import Result
+from sim.columns import let_go, slices, where
+from sim.record.result import Result, holds
 from sim.spec import Slo
 
 BATCHES = 30
@@ -100,6 +99,7 @@ def quantile_interval(
     if not n:
         return Interval(math.nan, math.nan, math.nan, confidence)
     value = float(np.quantile(values, quantile))
+    let_go()
     share = share_interval(time_s, values > value, 1.0 - quantile, confidence, waits=waits)
     if math.isnan(share.low):
         return Interval(value, math.nan, math.nan, confidence, share.needs_s)
@@ -122,12 +122,15 @@ def share_interval(
         needed = max(LEAST_BATCHES * A_BATCH, least_beyond(1.0, waits) / p if p > 0 else 0.0)
         longer = span_s * needed / n if n and span_s > 0 else None
         return Interval(p, math.nan, math.nan, confidence, longer)
-    place = np.minimum(((time_s - time_s[0]) / span_s * batches).astype(int), batches - 1)
+    counts, residuals = np.zeros(batches), np.zeros(batches)
+    for here in slices(n):
+        place = np.minimum(((time_s[here] - time_s[0]) / span_s * batches).astype(int), batches - 1)
+        counts += np.bincount(place, minlength=batches)
+        residuals += np.bincount(place, hits[here] - p, batches)
     if share is not None:
-        shortness = least_beyond(_dispersion(place, batches), waits) / (n * p)
+        shortness = least_beyond(_dispersion(counts), waits) / (n * p)
         if shortness > 1:
             return Interval(p, math.nan, math.nan, confidence, span_s * shortness)
-    residuals = np.bincount(place, hits - p, batches)
     residuals = residuals - residuals.mean()
     square = float(np.mean(residuals**2))
     error = max(math.sqrt(batches / (batches - 1) * batches * square), math.sqrt(p * (1 - p))) / n
@@ -148,10 +151,9 @@ def least_beyond(dispersion: float, waits: bool) -> float:
     return max(LEAST_BEYOND * math.sqrt(dispersion), LEAST_BURSTS * dispersion)
 
 
-def _dispersion(place: np.ndarray, batches: int) -> float:
+def _dispersion(counts: np.ndarray) -> float:
     """Index of dispersion of the requests a batch, at least 1."""
-    counts = np.bincount(place, minlength=batches).astype(float)
-    return max(float(np.sum(np.diff(counts) ** 2)) / (2 * (batches - 1)) / float(counts.mean()), 1.0)
+    return max(float(np.sum(np.diff(counts) ** 2)) / (2 * (len(counts) - 1)) / float(counts.mean()), 1.0)
 
 
 _MARGIN = 1.2
@@ -159,17 +161,20 @@ _MARGIN = 1.2
 
 
 def percentile_interval(
-    result: Result, target: str, *, confidence: float = CONFIDENCE, requests: pd.DataFrame | None = None
+    result: Result, target: str, *, confidence: float = CONFIDENCE, chosen: np.ndarray | None = None
 ) -> Interval:
-    """The interval of one target, e.g. ``ttft_p95_s``, over ``requests`` (default: all that are measured). ITL targets come
-    from a histogram and have no requests to batch: ``ValueError``."""
+    """The interval of one target, e.g. ``ttft_p95_s``, over the measured requests (those of the mask ``chosen``). ITL
+    targets come from a histogram and have no requests to batch: ``ValueError``."""
     metric, statistic = split_target(target)
     if metric == "itl_s":
         raise ValueError("an ITL percentile comes from a histogram and has no interval over requests")
-    rows = measured_requests(result) if requests is None else requests
-    answered = answered_mask(rows)
-    arrival_s, values = (where(answered, rows[name].to_numpy(dtype=float)) for name in ("arrival_s", metric))
-    return quantile_interval(arrival_s, values, float("0." + statistic[1:]), confidence, waits=metric != "tpot_s")
+    rows = measured_requests(result)
+    arrival_s, values = (rows[name].to_numpy(dtype=float) for name in ("arrival_s", metric))
+    known = answered_mask(rows) & np.isfinite(values)
+    if chosen is not None:
+        known &= chosen
+    quantile = float("0." + statistic[1:])
+    return quantile_interval(where(known, arrival_s), where(known, values), quantile, confidence, waits=metric != "tpot_s")
 
 
 def slo_intervals(result: Result, slo: Slo | None = None, *, confidence: float = CONFIDENCE) -> dict[str, Interval]:
@@ -182,13 +187,12 @@ def slo_intervals(result: Result, slo: Slo | None = None, *, confidence: float =
         if not target.startswith("itl")
     }
     for label, values in slo.labelled().items():
-        names = measured[label].astype(object).to_numpy()
         for value, targets in values.items():
-            rows = measured[names == value]
+            chosen = holds(measured[label], value)
             for target in targets.targets():
                 if not target.startswith("itl"):
                     found[f"{label}.{value}.{target}"] = percentile_interval(
-                        result, target, confidence=confidence, requests=rows
+                        result, target, confidence=confidence, chosen=chosen
                     )
     return found
 

@@ -22,8 +22,8 @@ from sim.analysis.latency import answered_mask, latency_of
 from sim.analysis.notes import notes_of
 from sim.analysis.overload import is_overloaded
 from sim.analysis.slo import LatencyTable, check_slo, lost_mask, missed_by, verdict
-from sim.record.columns import let_go
-from sim.record.result import Result
+from sim.columns import let_go
+from sim.record.result import Result, holds
 from sim.spec import Slo
 
 _RULE_OF_THREE = 3.0
@@ -34,7 +34,7 @@ def judge(result: Result, slo: Slo, latency: LatencyTable, measured: pd.DataFram
     """Verdict, targets with what was attained, the share lost, and the claim, of the ``measured`` requests."""
     labelled = {
         label: {
-            value: latency_of(measured[measured[label].astype(object).to_numpy() == value], targets.targets())
+            value: latency_of(measured, targets.targets(), holds(measured[label], value))
             for value, targets in values.items()
         }
         for label, values in slo.labelled().items()
@@ -48,16 +48,16 @@ def judge(result: Result, slo: Slo, latency: LatencyTable, measured: pd.DataFram
         checks, answered, failed_fraction, limit, overloaded=is_overloaded(measured), stopped_early=result.stopped_early
     )
     let_go()
-    holds = found in ("pass", "undecided") and answered > 0
+    within = found in ("pass", "undecided") and answered > 0
     targets = {check.target: check.limit for check in checks}
-    intervals = slo_intervals(result, slo) if holds else {}
-    lost_share = share_interval(measured["arrival_s"].to_numpy(dtype=float), lost) if holds else None
+    intervals = slo_intervals(result, slo) if within else {}
+    lost_share = share_interval(measured["arrival_s"].to_numpy(dtype=float), lost) if within else None
     claim, needs_s = _claim(targets, intervals, lost_share, limit, len(measured))
     if found == "pass" and (needs_s is not None or not targets):
         found = "undecided"
     return {
         "verdict": found,
-        "holds": holds,
+        "holds": within,
         "targets": targets,
         "attained": {check.target: check.attained for check in checks},
         "met": {check.target: check.met for check in checks},

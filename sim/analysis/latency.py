@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from sim.record.columns import where
+from sim.columns import let_go, where
 from sim.record.result import ANSWERED, ItlHistogram, Result, holds
 
 STATISTICS = ("mean", "p50", "p90", "p95", "p99", "max")
@@ -32,9 +32,8 @@ def answered_mask(requests: pd.DataFrame) -> np.ndarray:
 
 def measured_requests(result: Result) -> pd.DataFrame:
     """The requests that latency, goodput and the SLO look at: those that arrived after the warm-up."""
-    requests = result.requests
-    warmup_s = result.scenario.workload.warmup_s
-    return requests if warmup_s <= 0 else requests[requests["arrival_s"].to_numpy() >= warmup_s]
+    requests, warmup_s = result.requests, result.scenario.workload.warmup_s
+    return requests.iloc[int(np.searchsorted(requests["arrival_s"].to_numpy(), warmup_s)) :] if warmup_s > 0 else requests
 
 
 def statistics(values: np.ndarray, more: Sequence[str] = ()) -> dict[str, float]:
@@ -77,16 +76,20 @@ def histogram_statistics(itl: ItlHistogram, more: Sequence[str] = ()) -> dict[st
     return out
 
 
-def latency_of(requests: pd.DataFrame, targets: Iterable[str] = ()) -> dict[str, dict[str, float]]:
-    """Statistics of each metric over the answered ones among ``requests``, and the percentiles that ``targets`` name
-    besides; ITL has no column, hence no place here."""
-    answered = answered_mask(requests)
+def latency_of(
+    requests: pd.DataFrame, targets: Iterable[str] = (), chosen: np.ndarray | None = None
+) -> dict[str, dict[str, float]]:
+    """Statistics of each metric over the answered ones among ``requests`` (of the mask ``chosen``), and the percentiles that
+    ``targets`` name besides; ITL has no column, hence no place here."""
+    answered = answered_mask(requests) if chosen is None else answered_mask(requests) & chosen
     more = _more(targets)
-    return {
-        metric: statistics(where(answered, requests[metric].to_numpy(dtype=float)), more.get(metric, ()))
-        for metric in METRICS
-        if metric != "itl_s"
-    }
+    found = {}
+    for metric in METRICS:
+        if metric != "itl_s":
+            values = requests[metric].to_numpy(dtype=float)
+            found[metric] = statistics(where(answered & np.isfinite(values), values), more.get(metric, ()))
+            let_go()
+    return found
 
 
 def _more(targets: Iterable[str]) -> dict[str, list[str]]:

@@ -19,7 +19,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from sim.record.columns import where
+from sim.columns import slices, where
 
 BLOCKS = 12
 SIGNIFICANT_Z = 2.326
@@ -28,9 +28,11 @@ STEEP_S_PER_S = 0.01
 
 def waits_s(requests: pd.DataFrame) -> np.ndarray:
     """Seconds each request waited for its first scheduling, or until it was given up."""
-    queue = requests["queue_s"].to_numpy(dtype=float)
-    given_up = (requests["finish_s"] - requests["arrival_s"]).to_numpy(dtype=float)
-    return np.where(np.isfinite(queue), queue, given_up)
+    queue, finish, arrival = (requests[name].to_numpy(dtype=float) for name in ("queue_s", "finish_s", "arrival_s"))
+    waits = np.empty(len(queue))
+    for here in slices(len(waits)):
+        waits[here] = np.where(np.isfinite(queue[here]), queue[here], finish[here] - arrival[here])
+    return waits
 
 
 def is_overloaded(requests: pd.DataFrame) -> bool:
@@ -47,9 +49,11 @@ def is_overloaded(requests: pd.DataFrame) -> bool:
     last_fifth = waits[arrivals >= arrivals[-1] - span_s / 5]
     if last_fifth.mean() < max(1.0, span_s / 100):
         return False
-    slices = np.minimum(((arrivals - arrivals[0]) / span_s * BLOCKS).astype(int), BLOCKS - 1)
-    filled = [index for index in range(BLOCKS) if (slices == index).any()]
-    means = np.array([waits[slices == index].mean() for index in filled])
+    block = np.empty(len(waits), dtype=np.int8)
+    for here in slices(len(block)):
+        block[here] = np.minimum(((arrivals[here] - arrivals[0]) / span_s * BLOCKS).astype(int), BLOCKS - 1)
+    filled = [index for index in range(BLOCKS) if (block == index).any()]
+    means = np.array([waits[block == index].mean() for index in filled])
     middles = np.array([(index + 0.5) * span_s / BLOCKS for index in filled])
     return mann_kendall_z(means) > SIGNIFICANT_Z and theil_sen_slope(middles, means) > STEEP_S_PER_S
 

@@ -16,7 +16,8 @@ from dataclasses import replace
 import numpy as np
 
 from sim.analysis.cost_tree import CostNode, price
-from sim.record.result import Result
+from sim.columns import slices
+from sim.record.result import Result, holds
 
 BACKGROUND = "background work"
 
@@ -26,37 +27,50 @@ def request_costs_usd(result: Result, tree: CostNode | None = None) -> np.ndarra
     ``compute / busy`` without its batch work, and the API bills, but for rounding. Dollars of a pool that no request worked
     in are spread over all requests by their work. NaN for all when nobody's work is known."""
     tree = tree or price(result)
-    works = work_by_pool(result)
     usd = np.zeros(len(result.requests))
     unclaimed = 0.0
     for pool, busy in busy_usd_by_pool(result, tree).items():
-        work = works.get(pool)
-        if work is not None and work.sum() > 0:
-            usd += busy * work / work.sum()
-        else:
+        if not _shared_out(busy, work_in(result, pool), usd):
             unclaimed += busy
     if unclaimed > 0:
-        anyone = sum(works.values(), np.zeros(len(usd)))
-        if anyone.sum() <= 0:
+        anyone = np.zeros(len(usd))
+        for pool in result.work or _pools(result):
+            anyone += work_in(result, pool)
+        if not _shared_out(unclaimed, anyone, usd):
             return np.full(len(usd), np.nan)
-        usd += unclaimed * anyone / anyone.sum()
     usd += np.nan_to_num(result.requests["api_usd"].to_numpy(dtype=float))
     return usd
 
 
-def work_by_pool(result: Result) -> dict[str, np.ndarray]:
-    """Pool -> token-weighted work of each row of ``result.requests`` there. A stored run does not say in which pool a
-    request worked besides the one that answered it: all counts there, or in the first pool where none did."""
+def _shared_out(dollars: float, work: np.ndarray, usd: np.ndarray) -> bool:
+    """Adds ``dollars`` to ``usd`` by ``work``; whether anybody worked."""
+    total = work.sum()
+    for here in slices(len(usd) if total > 0 else 0):
+        usd[here] += dollars * work[here] / total
+    return bool(total > 0)
+
+
+def work_in(result: Result, pool: str) -> np.ndarray:
+    """Token-weighted work of each row of ``result.requests`` in ``pool``. A stored run does not say in which pool a request
+    worked besides the one that answered it: all counts there, or in the first pool where none did."""
     requests, weight = result.requests, result.scenario.cost.output_token_weight
+    work = np.zeros(len(requests))
     if result.work:
-        ids = requests["request_id"].to_numpy()
-        return {pool: (tokens[0] + weight * tokens[1])[ids] for pool, tokens in result.work.items()}
-    names = [str(pool) for pool in result.replicas["pool"].unique()]
-    computed = np.nan_to_num(requests["computed_tokens"].to_numpy(dtype=float))
-    work = computed + weight * np.nan_to_num(requests["sampled_tokens"].to_numpy(dtype=float))
-    pool_of = requests["pool"].astype(object).to_numpy()
-    pool_of = np.where(np.isin(pool_of, names), pool_of, names[0] if names else "")
-    return {name: np.where(pool_of == name, work, 0.0) for name in names}
+        if pool in result.work:
+            (computed, sampled), ids = result.work[pool], requests["request_id"].to_numpy()
+            for here in slices(len(work)):
+                work[here] = computed[ids[here]] + weight * sampled[ids[here]]
+        return work
+    pools = _pools(result)
+    mine = holds(requests["pool"], pool)
+    if pool == pools[0]:
+        mine |= ~holds(requests["pool"], *pools)
+    computed, sampled = (requests[name].to_numpy(dtype=float) for name in ("computed_tokens", "sampled_tokens"))
+    return np.where(mine, np.nan_to_num(computed) + weight * np.nan_to_num(sampled), 0.0)
+
+
+def _pools(result: Result) -> list[str]:
+    return [str(name) for name in result.replicas["pool"].unique()]
 
 
 def busy_usd_by_pool(result: Result, tree: CostNode) -> dict[str, float]:
@@ -64,7 +78,7 @@ def busy_usd_by_pool(result: Result, tree: CostNode) -> dict[str, float]:
     busy = tree.find("compute", "busy")
     assert busy is not None, "a cost tree has the node compute / busy"
     parts = [part for part in busy.children if part.name != BACKGROUND]
-    names = [str(pool) for pool in result.replicas["pool"].unique()]
+    names = _pools(result)
     if len(names) <= 1:
         return dict.fromkeys(names, math.fsum(part.usd for part in parts))
     return {

@@ -19,6 +19,8 @@ import numpy as np
 import pandas as pd
 
 from sim.analysis.latency import answered_mask
+from sim.columns import let_go
+from sim.record.result import holds
 from sim.spec import RouteSlo, Slo
 
 LatencyTable = Mapping[str, Mapping[str, float | None]]
@@ -82,9 +84,8 @@ def good_mask(requests: pd.DataFrame, slo: Slo) -> np.ndarray:
     bind runs, not requests). The targets of a request's own route and tenant replace the fleet's."""
     own, within = np.zeros(len(requests), dtype=bool), np.ones(len(requests), dtype=bool)
     for label, values in slo.labelled().items():
-        names = requests[label].astype(object).to_numpy()
         for value, targets in values.items():
-            rows = names == value
+            rows = holds(requests[label], value)
             own |= rows
             within &= ~rows | _within(requests, targets)
     good: np.ndarray = within & (own | _within(requests, slo)) & ~lost_mask(requests, slo)
@@ -95,11 +96,10 @@ def lost_mask(requests: pd.DataFrame, slo: Slo) -> np.ndarray:
     """True for the requests that count as failed: neither answered nor rejected by a policy that has thereby answered."""
     lost = ~answered_mask(requests)
     if lost.any():
-        reasons = requests["reason"].astype(object).to_numpy()
-        rejected = lost & (requests["outcome"].astype(object).to_numpy() == "rejected")
-        for reason in set(reasons[rejected]):
+        reasons, rejected = requests["reason"], lost & holds(requests["outcome"], "rejected")
+        for reason in reasons[rejected].unique():
             if not slo.rejection_is_miss(str(reason)):
-                lost &= ~(rejected & (reasons == reason))
+                lost &= ~(rejected & holds(reasons, reason))
     return lost
 
 
@@ -109,6 +109,7 @@ def _within(requests: pd.DataFrame, targets: RouteSlo) -> np.ndarray:
         metric, _ = split_target(name)
         if metric != "itl_s":
             within &= ~(requests[metric].to_numpy(dtype=float) > limit)
+            let_go()
     return within
 
 

@@ -46,8 +46,8 @@ from sim.analysis.latency import answered_mask, latency_table, measured_requests
 from sim.analysis.ranks import rank_figures
 from sim.analysis.slo import good_mask
 from sim.analysis.tiers import lower_figures, tier_figures
+from sim.columns import let_go, slices
 from sim.cost.api_terms import TERMS
-from sim.record.columns import SLICE, let_go
 from sim.record.result import OUTCOMES, Result, holds
 from sim.spec import Slo
 from sim.units import DAYS_PER_MONTH, SECONDS_PER_DAY, SECONDS_PER_HOUR, TOKENS_PER_MILLION
@@ -154,7 +154,7 @@ def _tokens(result: Result) -> dict[str, int]:
     requests, replicas = result.requests, result.replicas
     answered = answered_mask(requests)
     return {
-        "input": int(requests["input_tokens"].to_numpy()[answered].sum()),
+        "input": int(requests["input_tokens"].to_numpy().sum(where=answered)),
         "output": int(requests["output_tokens"].sum()),
         "cached": int(requests["cached_tokens"].sum()),
         "recomputed": int(replicas["recomputed_tokens"].sum()),
@@ -166,8 +166,8 @@ def _steady_throughput(result: Result) -> dict[str, float]:
     start_s, stop_s = result.scenario.workload.warmup_s, result.last_arrival_s
     answered = answered_mask(result.requests)
     requests = outputs = inputs = 0.0
-    for low in range(0, len(answered), SLICE):
-        rows = np.flatnonzero(answered[low : low + SLICE]) + low
+    for here in slices(len(answered)):
+        rows = np.flatnonzero(answered[here]) + here.start
         names = ("first_token_s", "finish_s", "output_tokens", "input_tokens")
         first, finish, output, prompts = (result.requests[name].to_numpy()[rows].astype(float) for name in names)
         first = np.where(np.isfinite(first), first, finish)
@@ -187,18 +187,20 @@ def _steady_throughput(result: Result) -> dict[str, float]:
 
 
 def _total_throughput(result: Result) -> dict[str, float]:
-    answers, prompts = _of_answered(result, "output_tokens", "input_tokens")
+    answered = answered_mask(result.requests)
+    prompts, answers = _tokens_of(result.requests, answered)
     return {
-        "requests_per_s": _ratio(float(len(answers)), result.end_s),
-        "output_tokens_per_s": _ratio(float(answers.sum()), result.end_s),
-        "input_tokens_per_s": _ratio(float(prompts.sum()), result.end_s),
+        "requests_per_s": _ratio(float(answered.sum()), result.end_s),
+        "output_tokens_per_s": _ratio(answers, result.end_s),
+        "input_tokens_per_s": _ratio(prompts, result.end_s),
     }
 
 
-def _of_answered(result: Result, *columns: str) -> list[np.ndarray]:
-    """These ``columns`` of the answered requests; a frame of these would copy all the others."""
-    answered = answered_mask(result.requests)
-    return [result.requests[name].to_numpy()[answered] for name in columns]
+def _tokens_of(requests: pd.DataFrame, chosen: np.ndarray) -> tuple[float, float]:
+    """Prompt tokens and tokens of answers of the requests of the mask ``chosen``."""
+    prompts, answers = (float(requests[name].to_numpy().sum(where=chosen)) for name in ("input_tokens", "output_tokens"))
+    let_go()
+    return prompts, answers
 
 
 def utilisation(result: Result) -> dict[str, float]:
@@ -258,10 +260,10 @@ def cost_numbers(
     """Dollars of the ``seconds`` that ``tree`` pays for, an hour and a million tokens; the denominators are in the names.
     Goodput tokens are scaled from the measured requests to the whole run, so that the warm-up's bill meets the warm-up's
     tokens."""
-    answers, prompts = _of_answered(result, "output_tokens", "input_tokens")
+    prompts, answers = _tokens_of(result.requests, answered_mask(result.requests))
     output_tokens = float(result.requests["output_tokens"].sum())
     measured_tokens = float(measured["output_tokens"].sum())
-    good_share = _ratio(float(measured["output_tokens"].to_numpy(dtype=float)[good].sum()), measured_tokens)
+    good_share = _ratio(_tokens_of(measured, good)[1], measured_tokens)
 
     def per_1m(tokens: float) -> float:
         return _ratio(tree.usd * TOKENS_PER_MILLION, tokens)
@@ -270,7 +272,7 @@ def cost_numbers(
         "total_usd": tree.usd,
         "usd_per_hour": _ratio(tree.usd * SECONDS_PER_HOUR, seconds),
         "usd_per_1m_output_tokens": per_1m(output_tokens),
-        "usd_per_1m_tokens": per_1m(float(prompts.sum() + answers.sum())),
+        "usd_per_1m_tokens": per_1m(prompts + answers),
         "usd_per_1m_goodput_tokens": per_1m(output_tokens * good_share),
     }
 
@@ -284,7 +286,7 @@ def window_numbers(
     if tree is None:
         return {"window_s": seconds}
     monthly = per_month(tree, seconds)
-    answers, prompts = _of_answered(result, "output_tokens", "input_tokens")
+    prompts, answers = _tokens_of(result.requests, answered_mask(result.requests))
     days = seconds / SECONDS_PER_DAY
 
     def usd(*names: str) -> float:
@@ -300,8 +302,8 @@ def window_numbers(
         "commitment_usd_per_month": usd("commitment"),
         "by_volume_usd_per_month": usd(*BY_VOLUME),
         "either_way_usd_per_month": usd(*EITHER_WAY),
-        "output_tokens_per_day": float(answers.sum()) / days,
-        "input_tokens_per_day": float(prompts.sum()) / days,
+        "output_tokens_per_day": answers / days,
+        "input_tokens_per_day": prompts / days,
         **_api_months(result, monthly, days),
     }
 
@@ -312,13 +314,12 @@ def _api_months(result: Result, monthly: CostNode, days: float) -> dict[str, Any
     if bills is None:
         return {}
     requests = result.requests
-    tokens = (requests["input_tokens"] + requests["output_tokens"]).to_numpy(dtype=float)
     return {
         "apis": {
             bill.name: {
                 "usd_per_month": bill.usd,
                 "listed_usd_per_month": math.fsum(part.usd for part in bill.children if part.name not in TERMS),
-                "tokens_per_month": float(tokens[holds(requests["pool"], bill.name)].sum()) / days * DAYS_PER_MONTH,
+                "tokens_per_month": sum(_tokens_of(requests, holds(requests["pool"], bill.name))) / days * DAYS_PER_MONTH,
             }
             for bill in bills.children
         }

@@ -1,6 +1,6 @@
 """``Recorder``: fills the columns while the simulation runs. One row a client request, written where it has its outcome.
 
-Columns are flat, sized once from the number of requests (``sim.record.columns``): a million requests cost some 200 MB, or as
+Columns are flat, sized once from the number of requests (``sim.columns``): a million requests cost some 200 MB, or as
 much of a disk, and writing a row costs a few hundred nanoseconds.
 """
 
@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from sim.record.columns import SLICE, Column, Columns, let_go
+from sim.columns import Column, Columns, let_go, slices
 from sim.record.result import OUTCOMES, REQUEST_COLUMNS
 
 GiveUp = Callable[[float, float, float, bool, str, bool], str | None]
@@ -214,8 +214,7 @@ class Recorder:
     def _latencies(self, arrival_s: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """TTFT, TPOT and E2E; NaN where undefined."""
         ttft, tpot, e2e = (np.frombuffer(self.columns.of("d")) for _ in range(3))
-        for low in range(0, len(ttft), SLICE):
-            here = slice(low, low + SLICE)
+        for here in slices(len(ttft)):
             outcome = np.frombuffer(self.outcome, dtype=np.int8)[here]
             first, finish = np.frombuffer(self.first_token_s)[here], np.frombuffer(self.finish_s)[here]
             output = np.frombuffer(self.output_tokens, dtype=np.int64)[here]
@@ -224,7 +223,6 @@ class Recorder:
                 ttft[here] = first - arrival_s[here]
                 tpot[here] = np.where(answered & (output > 1), (finish - first) / (output - 1), _NAN)
                 e2e[here] = np.where(answered, finish - arrival_s[here], _NAN)
-            let_go()
         return ttft, tpot, e2e
 
 

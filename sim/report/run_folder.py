@@ -19,8 +19,8 @@ from pyarrow.parquet import ParquetWriter
 
 from sim.analysis import CostNode, with_costs
 from sim.analysis.summary import undefined_to_none
+from sim.columns import slices
 from sim.errors import OutputError
-from sim.record.columns import SLICE, let_go
 from sim.record.result import Result
 from sim.report.page import NOTHING
 from sim.report.run_page import run_page
@@ -123,10 +123,8 @@ def write_parquet(path: Path, frame: pd.DataFrame) -> None:
 def _write_row_groups(path: Path, frame: pd.DataFrame) -> None:
     schema = pa.Schema.from_pandas(frame, preserve_index=False)
     with ParquetWriter(path, schema, compression="snappy") as writer:
-        for low in range(0, max(len(frame), 1), SLICE):
-            rows = pa.Table.from_pandas(frame.iloc[low : low + SLICE], schema=schema, preserve_index=False)
-            writer.write_table(rows)
-            let_go()
+        for here in slices(max(len(frame), 1)):
+            writer.write_table(pa.Table.from_pandas(frame.iloc[here], schema=schema, preserve_index=False))
 
 
 def _json(data: Any, indent: int | None) -> str:

@@ -15,6 +15,7 @@ from sim.analysis.economics import decide
 from sim.analysis.handovers import handover_words
 from sim.analysis.intervals import Interval, slo_intervals
 from sim.analysis.notes import notes_of
+from sim.columns import where
 from sim.record.result import Result
 from sim.report.assumptions import assumptions, regime_badge
 from sim.report.bars import Bar, bar_figure
@@ -144,8 +145,8 @@ def _distribution(result: Result) -> Chart:
     levels = np.concatenate([np.linspace(0.01, 0.95, 48), np.linspace(0.955, 0.999, 24)])
     series = []
     for index, metric in enumerate(("ttft_s", "e2e_s")):
-        values = result.requests[metric].dropna().to_numpy(dtype=float)
-        values = values[values > 0]
+        values = result.requests[metric].to_numpy(dtype=float)
+        values = where(values > 0, values)
         if len(values):
             series.append(
                 Series(metric[:-2].upper(), np.quantile(values, levels).tolist(), (levels * 100).tolist(), colour=index)

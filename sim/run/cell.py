@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import numpy as np
 import pandas as pd
 
+from sim.columns import Columns, let_go
 from sim.engine.clock import DEADLINE, Clock, Moment
 from sim.engine.gaps import GapHistogram
 from sim.errors import InvariantError
@@ -24,7 +25,6 @@ from sim.gateway.policies import answering_pools
 from sim.perf.steady import MeanRequest
 from sim.plugins import Plugins, Policies
 from sim.record import Recorder, Result
-from sim.record.columns import Columns, let_go
 from sim.record.recorder import FAILED, GiveUp
 from sim.record.result import TIMESERIES_COLUMNS
 from sim.run.passing import let_time_pass

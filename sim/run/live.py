@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sim.columns import Columns
 from sim.engine.batch import Batch
 from sim.engine.clock import Clock
 from sim.engine.gaps import GapHistogram
@@ -26,7 +27,6 @@ from sim.gateway.policies import answering_pools
 from sim.perf.steady import MeanRequest
 from sim.plugins import Plugins, Policies
 from sim.record import Recorder
-from sim.record.columns import Columns
 from sim.record.result import OUTCOMES
 from sim.spec import Scenario
 from sim.workload import Trace

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 
+from sim.columns import slices
 from sim.engine.clock import DEADLINE, Clock, Moment
 from sim.fleet.books import Books
 from sim.fleet.endpoints import Endpoints
@@ -16,7 +17,6 @@ from sim.fleet.shown import shown_by
 from sim.fleet.tier_rows import TierSeries
 from sim.gateway.counts import Counts
 from sim.record import Recorder
-from sim.record.columns import SLICE, let_go
 from sim.record.result import FEATURE_SERIES, TIER_SERIES, TIMESERIES_COLUMNS
 
 ROLLING_S = 60.0
@@ -160,13 +160,12 @@ def with_rolling_p95s(frame: pd.DataFrame, requests: pd.DataFrame) -> pd.DataFra
     times_s = frame["time_s"].to_numpy() if len(frame) else np.zeros(0)
     e2e, finish = requests["e2e_s"].to_numpy(), requests["finish_s"].to_numpy()
     seen = [np.zeros(0, dtype=np.int64)]
-    for low in range(0, len(finish), SLICE):  # what finished in no such minute is most of a long run
-        here = finish[low : low + SLICE]
-        look = np.searchsorted(times_s, here)
-        shown = (look < len(times_s)) & ~np.isnan(e2e[low : low + SLICE])
-        shown[shown] = times_s[look[shown]] - ROLLING_S < here[shown]
-        seen.append(np.flatnonzero(shown) + low)
-        let_go()
+    for here in slices(len(finish)):  # what finished in no such minute is most of a long run
+        ended = finish[here]
+        look = np.searchsorted(times_s, ended)
+        shown = (look < len(times_s)) & ~np.isnan(e2e[here])
+        shown[shown] = times_s[look[shown]] - ROLLING_S < ended[shown]
+        seen.append(np.flatnonzero(shown) + here.start)
     answered = np.concatenate(seen)
     answered = answered[np.argsort(finish[answered], kind="stable")]
     finish = finish[answered]

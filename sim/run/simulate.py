@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from sim.analysis.energy import watts_over_time
 from sim.analysis.laws import violations
+from sim.columns import let_go
 from sim.errors import InvariantError
 from sim.plugins import Policies
 from sim.record import Result
-from sim.record.columns import let_go
 from sim.record.recorder import GiveUp
 from sim.run.asked_of_traffic import check_asked_of_traffic, check_features
 from sim.run.cell import simulate_cell

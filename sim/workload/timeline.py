@@ -18,17 +18,17 @@ from sim.spec.workload import Mix, ScaleContext
 from sim.workload.load import load_workload
 from sim.workload.merge import merged
 from sim.workload.scale import rate_scaled
-from sim.workload.trace import Trace
+from sim.workload.trace import Trace, in_files
 from sim.workload.transform import transformed
 
 
 def load_trace(scenario: Scenario) -> Trace:
-    """The arrivals of ``scenario``: its workload with its timeline's changes."""
+    """The arrivals of ``scenario``: its workload with its timeline's changes, in files where its records will be."""
     trace = load_workload(scenario.workload, scenario.seed)
     for place, change in enumerate(scenario.timeline):
         if isinstance(change, TraceChange):
             trace = _changed(change, trace, scenario.seed, place)
-    return trace
+    return in_files(trace) if len(trace) > scenario.output.most_requests_in_memory else trace
 
 
 def _changed(change: TraceChange, trace: Trace, seed: int, place: int) -> Trace:

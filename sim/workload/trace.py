@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from sim.columns import Columns
+
 OPTIONAL_COLUMNS = (
     "route", "feature", "tenant", "priority", "session_id", "turn", "prefix_id", "prefix_tokens", "prompt_id",
     "block_hashes", "max_output_tokens", "lora", "accept", "user",
@@ -84,6 +86,19 @@ class Trace:
             block_tokens=self.block_tokens,
             provenance=self.provenance,
         )
+
+
+def in_files(trace: Trace) -> Trace:
+    """``trace``, its numbers in files (``sim.columns``); labels of text stay in memory."""
+    columns = Columns(len(trace), in_files=True)
+
+    def moved(kind: str, values: np.ndarray) -> np.ndarray:
+        return np.frombuffer(columns.copied(kind, values), dtype=kind)
+
+    return replace(
+        trace, arrival_s=moved("d", trace.arrival_s), input_tokens=moved("q", trace.input_tokens),
+        output_tokens=moved("q", trace.output_tokens),
+    )  # fmt: skip
 
 
 def left_out_sentences(left_out: Mapping[str, Any]) -> list[str]:

@@ -12,7 +12,7 @@ import sim
 
 ROOT = Path(sim.__file__).parent
 ROOMS = [
-    {"errors", "forms", "units", "rng", "watch"}, {"plugins"}, {"spec"}, {"cost"}, {"measured"}, {"workload"}, {"perf"}, {"presets"}, {"record"},
+    {"columns", "errors", "forms", "units", "rng", "watch"}, {"plugins"}, {"spec"}, {"cost"}, {"measured"}, {"workload"}, {"perf"}, {"presets"}, {"record"},
     {"links"}, {"engine"}, {"tiers"}, {"fleet"}, {"gateway"}, {"analysis"},
     {"run"}, {"search"}, {"trust"}, {"decision"}, {"report"}, {"library"}, {"cli"}, {"mock"}, {"explore"},
 ]  # fmt: skip

@@ -23,6 +23,7 @@ from sim.workload.rows import Reading
 from sim.workload.source import PARQUET_MAGIC, head_of, json_keys
 
 _AT_ONCE = 1 << 16
+_TOGETHER = 1 << 20
 
 
 def table_names(path: Path) -> list[str]:
@@ -92,8 +93,21 @@ def _parquet_batches(reading: Reading, columns: list[str]) -> Iterator[pa.Record
     texts = [name for name in columns if pa.types.is_string(schema.field(name).type)]
     with pyarrow.parquet.ParquetFile(reading.path, read_dictionary=texts) as file:
         refuse_bomb(file, reading.path, columns)
-        for batch in file.iter_batches(columns=columns, batch_size=_AT_ONCE):
-            yield batch.select(columns)
+        for groups in _row_groups(file):
+            for batch in file.iter_batches(columns=columns, batch_size=_AT_ONCE, row_groups=groups):
+                yield batch.select(columns)
+
+
+def _row_groups(file: pyarrow.parquet.ParquetFile) -> Iterator[list[int]]:
+    """All row groups, as many at once as have ``_TOGETHER`` rows: Arrow keeps in memory what it has read of those that it
+    was asked for."""
+    groups, rows = list[int](), 0
+    for place in range(file.num_row_groups):
+        groups.append(place)
+        rows += file.metadata.row_group(place).num_rows
+        if rows >= _TOGETHER or place == file.num_row_groups - 1:
+            yield groups
+            groups, rows = [], 0
 
 
 def refuse_bomb(file: pyarrow.parquet.ParquetFile, path: Path, columns: list[str]) -> None:

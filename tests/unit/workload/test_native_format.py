@@ -9,6 +9,8 @@ import pytest
 
 from sim.errors import OutputError, TraceError
 from sim.workload import Trace, read_trace, write_trace
+from sim.workload.formats.native import NativeFormat
+from sim.workload.rows import Reading
 
 HEADER = "arrival_s,input_tokens,output_tokens"
 
@@ -161,6 +163,21 @@ def test_windows_line_ends_gzip_bom_and_spaces(tmp_path):
     for trace in (plain, packed):
         assert trace.arrival_s.tolist() == [0, 1.5]
         assert trace.input_tokens.tolist() == [1, 3]
+
+
+def test_parquet_of_many_row_groups_is_read_a_few_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr("sim.workload.formats.batches._TOGETHER", 100_000)
+    rows, held = 1_000_000, []
+    columns = {"arrival_s": np.arange(rows) / 7, "input_tokens": np.arange(rows) + 1, "output_tokens": np.arange(rows) % 9 + 1}
+    pyarrow.parquet.write_table(pa.table(columns), tmp_path / "t.parquet", row_group_size=33_333)
+    before = pa.total_allocated_bytes()
+    for chunk in NativeFormat().chunks(Reading(tmp_path / "t.parquet")):
+        held.append(pa.total_allocated_bytes() - before)
+        last = chunk
+    assert last.rows[-1] == rows and last.input_tokens[-1] == rows
+    assert max(held) < 24 * rows / 3
+    trace = read_trace(tmp_path / "t.parquet")
+    assert (trace.arrival_s == columns["arrival_s"]).all() and (trace.output_tokens == columns["output_tokens"]).all()
 
 
 def test_parquet_errors_name_the_row(tmp_path):

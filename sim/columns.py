@@ -10,6 +10,7 @@ from __future__ import annotations
 import mmap
 import tempfile
 from array import array
+from collections.abc import Iterator
 from typing import Any, Final, TypeAlias
 from weakref import WeakSet
 
@@ -39,18 +40,16 @@ class Columns:
         column: Column = memoryview(space).cast(kind)  # type: ignore[call-overload]
         if value:
             numbers = np.frombuffer(column, dtype=kind)
-            for low in range(0, len(numbers), SLICE):
-                numbers[low : low + SLICE] = value
-            let_go()
+            for here in slices(len(numbers)):
+                numbers[here] = value
         return column
 
     def copied(self, kind: str, values: np.ndarray) -> Column:
         """A column that holds ``values``."""
         column = self.of(kind)
         numbers = np.frombuffer(column, dtype=kind)
-        for low in range(0, self.rows, SLICE):
-            numbers[low : low + SLICE] = values[low : low + SLICE]
-        let_go()
+        for here in slices(self.rows):
+            numbers[here] = values[here]
         return column
 
 
@@ -63,6 +62,13 @@ def let_go() -> None:
     if hasattr(mmap, "MADV_DONTNEED"):
         for space in _SPACES:
             space.madvise(mmap.MADV_DONTNEED)
+
+
+def slices(rows: int) -> Iterator[slice]:
+    """All ``rows``, a slice after the other; between them, what was looked at in columns that lie in files is let go."""
+    for low in range(0, rows, SLICE):
+        yield slice(low, min(low + SLICE, rows))
+        let_go()
 
 
 def where(mask: np.ndarray, values: np.ndarray) -> np.ndarray:
