@@ -25,11 +25,17 @@ def leave(folder: Path, rows: Sequence[Mapping[str, Any]], charts: Mapping[str, 
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
     lines += ["| " + " | ".join(_shown(row[name]) for name in names) + " |" for row in rows]
     lines += [""] + [f"![{chart.title}]({name}.svg)" for name, chart in charts.items()]
-    readme = folder / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    readme.write_text(before + BEGIN + "\n" + "\n".join(lines) + "\n" + END + after, encoding="utf-8")
+    put_between(folder / "README.md", BEGIN, END, "\n".join(lines))
     print("\n".join(lines))
+
+
+def put_between(readme: Path, begin: str, end: str, text: str) -> None:
+    """Put ``text`` in place of what stands between two marks of a README."""
+    before, _, rest = readme.read_text(encoding="utf-8").partition(begin)
+    _, _, after = rest.partition(end)
+    if not rest or end not in rest:
+        raise SystemExit(f"{readme} lacks the marks {begin} ... {end}")
+    readme.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
 
 
 def _shown(value: Any) -> str:

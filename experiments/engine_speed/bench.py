@@ -1,17 +1,17 @@
-"""How fast the simulator is: the benchmark table, and what skipping costs against stepping.
+"""How fast the simulator is: the benchmark's tables, and what skipping costs against stepping.
 
-    python experiments/engine_speed/bench.py --all [--mooncake FILE]
+    python experiments/engine_speed/bench.py --all [--mooncake FILE] [--write]
 
-prints every table of this README, of experiments/scale and of the top README (about 6 minutes on two quiet cores). Single
-tables, in any combination:
+prints every table of this README (about 6 minutes on two quiet cores); ``--write`` puts what is printed into the READMEs.
+Single tables, in any combination:
 
     --rows            from a thousand requests to a million (the default); --quick: up to 10,000
     --peers           beside NVIDIA's AISimulate, run by run (see peers.py)
-    --fleet           1,024 and 4,096 replicas, 100 requests each; 4,096 in 64 cells
+    --fleet           1,024 and 4,096 replicas, 100 requests each; 4,096 in 64 cells; one of 64 replicas, a million requests
     --gateway         a full gateway against the bare one; the week
     --mooncake FILE   prefix caching on Mooncake's conversation trace
     --autoscaled      a fleet that scales against a static one
-    --picture         skipped.svg: cost a request over output length
+    --picture         cost a request over output length, stepped and skipped
     --commands        what --help, calc and size take, start to end (see commands.py)
     --month           the same of the size of a month, 1.4 million requests (3 to 4 minutes)
     --large N ...     so many requests: time and memory (2 minutes for ten million)
@@ -26,6 +26,7 @@ after a small run that warms it up. Every row is the median of its runs, each in
 from __future__ import annotations
 
 import argparse
+import io
 import multiprocessing
 import os
 import resource
@@ -34,6 +35,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -48,7 +50,8 @@ from sim.run import simulate
 from sim.spec import Scenario, parse_scenario, scenario_to_dict
 from sim.workload import Trace, load_workload
 
-CONFIGS = Path(__file__).parents[2] / "configs"
+HERE = Path(__file__).parent
+CONFIGS = HERE.parents[1] / "configs"
 RATE_PER_REPLICA_S = 8.0
 
 
@@ -143,7 +146,6 @@ def side_by_side(runs: int, peer_python: str | None) -> None:
     both = form() == "compiled"
     with tempfile.TemporaryDirectory() as folder:
         python = Path(peer_python) if peer_python else peers.install(Path(folder) / "peer")
-        print(f"{peers.PACKAGE}; servecap {form()}; requests a CPU second, medians of {runs}")
         print("| requests | replicas | peer | servecap compiled | of the peer | servecap pure | of the peer |")
         print("|---|---|---|---|---|---|---|")
         for requests, replicas in ((10_000, 1), (100_000, 1), (10_000, 16), (100_000, 16)):
@@ -189,10 +191,10 @@ def preset_row(requests: int | None, *overrides: str) -> Row:
 def gateways() -> None:
     """What policies cost."""
     fleet = ("gpu=h100", "fleet.replicas=16")
-    print_rows(
-        (f"gateway={name}", 3, preset_row, 50_000, *fleet, f"gateway={name}") for name in ("plain", "full")
-    )
-    print_row("experiment=week", median_row(1, preset_row, None, "experiment=week"))
+    asked = [(f"gateway={name}", 3, preset_row, 50_000, *fleet, f"gateway={name}") for name in ("plain", "full")]
+    bare, full, _ = print_rows([*asked, ("experiment=week", 1, preset_row, None, "experiment=week")])
+    print(f"\nA full gateway (timeouts, retries with a budget, caches, limits) costs {full.cpu_s / bare.cpu_s:.2f} times the "
+          "bare run.")  # fmt: skip
 
 
 HEADER = """\
@@ -200,19 +202,19 @@ HEADER = """\
 |---|---|---|---|---|---|---|---|"""
 
 
-def print_rows(asked: Iterable[tuple[Any, ...]]) -> None:
+def print_rows(asked: Iterable[tuple[Any, ...]]) -> list[Row]:
     """A table; each row is ``median_row`` of what follows its name."""
     print(HEADER)
-    for name, *arguments in asked:
-        print_row(name, median_row(*arguments))
+    return [print_row(name, median_row(*arguments)) for name, *arguments in asked]
 
 
-def print_row(name: str, row: Row) -> None:
+def print_row(name: str, row: Row) -> Row:
     print(
         f"| {name} | {row.requests:,} | {row.replicas} | {row.cpu_s:.2f} | {row.requests / row.cpu_s:,.0f} "
         f"| {row.engine_steps / row.cpu_s:,.0f} | {row.kernel_events / row.requests:.2f} | {row.peak_mb:,.0f} |",
         flush=True,
     )
+    return row
 
 
 def rows(quick: bool) -> None:
@@ -232,8 +234,8 @@ def mooncake(file: str) -> None:
 
 
 def fleets() -> None:
-    """Large fleets, in one cell and in many."""
-    sizes = ((102_400, 1024, 1), (409_600, 4096, 1), (409_600, 4096, 64))
+    """Large fleets, in one cell and in many; one such cell for longer."""
+    sizes = ((102_400, 1024, 1), (409_600, 4096, 1), (409_600, 4096, 64), (1_000_000, 64, 1))
     print_rows(
         (f"synthetic, {cells} cell{'s' * (cells > 1)}", 1, synthetic_row, requests, replicas, cells)
         for requests, replicas, cells in sizes
@@ -280,10 +282,8 @@ def autoscaled() -> None:
 
 def picture() -> None:
     """CPU microseconds a request, stepped and skipped, over the (constant) output length at a request every 4 seconds."""
-    import matplotlib as mpl
-
-    mpl.use("svg")
-    from matplotlib import pyplot as plt
+    from sim.report.chart import Chart, Series
+    from sim.report.pictures import standalone
 
     lengths = [16, 32, 64, 128, 256, 512, 1024]
     asked = scenario(1, {"packaged": "unused"})
@@ -294,18 +294,41 @@ def picture() -> None:
         trace = load(300, 1, tokens)
         trace = Trace(trace.arrival_s * 32, trace.input_tokens, trace.output_tokens)
         for name, question in (("stepped", stepped), ("skipped", asked)):
-            cpu_s = statistics.median(simulate(question, trace).cpu_s for _ in range(3))
+            cpu_s = statistics.median(simulate(question, trace).cpu_s for _ in range(5))
             costs[name].append(cpu_s / len(trace) * 1e6)
         print(f"| {tokens} | {costs['stepped'][-1]:.0f} | {costs['skipped'][-1]:.0f} |", flush=True)
-    figure, axes = plt.subplots(figsize=(6, 3.6))
-    for name, colour in (("stepped", "#b04a3a"), ("skipped", "#2b6ca3")):
-        axes.loglog(lengths, costs[name], marker="o", color=colour)
-        axes.annotate(name, (lengths[-1], costs[name][-1]), xytext=(6, 0), textcoords="offset points", color=colour)
-    axes.set(xlabel="output tokens a request", ylabel="CPU microseconds a request", xticks=lengths, xticklabels=lengths)
-    axes.minorticks_off()
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.tight_layout()
-    figure.savefig(Path(__file__).with_name("skipped.svg"), metadata={"Date": None})
+    chart = Chart(
+        "CPU time a request over output length", "output tokens a request", "CPU microseconds a request",
+        [Series(name, lengths, costs[name], colour=place) for place, name in enumerate(costs)],
+        f"From {lengths[0]} to {lengths[-1]:,} output tokens a request's CPU time goes from {costs['stepped'][0]:,.0f} to "
+        f"{costs['stepped'][-1]:,.0f} microseconds stepped, and from {costs['skipped'][0]:,.0f} to "
+        f"{costs['skipped'][-1]:,.0f} skipped.",
+        x_log=True, y_log=True, x_ticks=lengths,
+    )  # fmt: skip
+    (HERE / "skipped.svg").write_text(standalone(chart), encoding="utf-8")
+
+
+class Both(io.StringIO):
+    """What is printed while a table is made: shown at once, and kept."""
+
+    def write(self, text: str) -> int:
+        sys.__stdout__.write(text)
+        sys.__stdout__.flush()
+        return super().write(text)
+
+
+def write_down(name: str, made: str) -> None:
+    """Put a table into the README that has its place, with the form, the day and the machine's load."""
+    sys.path.insert(0, str(HERE.parent))
+    from results import put_between
+
+    readme = (HERE.parent / "scale" if name in ("month", "large") else HERE) / "README.md"
+    begin, end = f"<!-- {name}: written by bench.py -->", f"<!-- end of {name} -->"
+    put_between(readme, begin, end, f"{made.strip()}\n\n({conditions()}.)")
+
+
+def conditions() -> str:
+    return f"{form().capitalize()}, {time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
 
 
 def main() -> None:
@@ -313,6 +336,7 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description="speed of the simulator")
     parser.add_argument("--all", action="store_true", help="every table but --month, --large and --against")
+    parser.add_argument("--write", action="store_true", help="put the tables into the READMEs, too")
     parser.add_argument("--rows", action="store_true", help="from a thousand requests to a million")
     parser.add_argument("--quick", action="store_true", help="--rows up to 10,000 requests")
     parser.add_argument("--peers", action="store_true", help="beside AISimulate, installed in a throw-away environment")
@@ -321,7 +345,7 @@ def main() -> None:
     parser.add_argument("--gateway", action="store_true", help="what policies cost")
     parser.add_argument("--mooncake", metavar="FILE", help="Mooncake's conversation_trace.jsonl")
     parser.add_argument("--autoscaled", action="store_true", help="a fleet that scales against a static one")
-    parser.add_argument("--picture", action="store_true", help="draw skipped.svg")
+    parser.add_argument("--picture", action="store_true", help="skipped against stepped; draws skipped.svg")
     parser.add_argument("--commands", action="store_true", help="--help, calc and size, start to end")
     parser.add_argument("--month", action="store_true", help="size of a month of 1.4 million requests")
     parser.add_argument("--large", metavar="N", type=int, nargs="+", help="so many requests")
@@ -344,11 +368,14 @@ def main() -> None:
     single = [name for name in tables if asked[name]]
     if asked["all"]:
         single += [name for name in tables if name not in ("mooncake", "month", "large", "against")]
-    print(f"servecap {form()}, {time.strftime('%Y-%m-%d %H:%M')}, load {os.getloadavg()[0]:.1f}")
+    print(conditions())
     for name, (title, show) in tables.items():
         if name in single or (name == "rows" and not single):
             print(f"\n## {title}\n", flush=True)
-            show()
+            with redirect_stdout(Both()) as made:
+                show()
+            if asked["write"] and name != "against":
+                write_down(name, made.getvalue())
 
 
 if __name__ == "__main__":
