@@ -15,10 +15,7 @@ BEGIN, END = "<!-- results: written by run.py -->", "<!-- end of results -->"
 
 def leave(folder: Path, rows: Sequence[Mapping[str, Any]], charts: Mapping[str, Chart]) -> None:
     """Write the rows and pictures of an experiment into its ``folder`` and its README."""
-    with (folder / "results.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(folder / "results.csv", rows)
     for name, chart in charts.items():
         (folder / f"{name}.svg").write_text(standalone(chart), encoding="utf-8")
     names = list(rows[0])
@@ -36,6 +33,14 @@ def put_between(readme: Path, begin: str, end: str, text: str) -> None:
     if not rest or end not in rest:
         raise SystemExit(f"{readme} lacks the marks {begin} ... {end}")
     readme.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """The rows as a CSV file."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _shown(value: Any) -> str:

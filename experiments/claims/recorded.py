@@ -1,17 +1,19 @@
 """The claims that have an experiment of their own: rows made from its committed ``results.csv``, nothing is run.
 
+    python experiments/claims/recorded.py      # after such an experiment ran again: its rows in results.csv and README.md
+
 Intervals stand where the experiment has them; the others are one seed and one trace, and their READMEs say so.
 """
 
 from __future__ import annotations
 
 import csv
+import sys
 from pathlib import Path
 
-EXPERIMENTS = Path(__file__).parents[1]
+from table import Row, leave_rows, read_rows
 
-Row = tuple[str, str, str, str]
-"""Claim, verdict, what was found, command."""
+EXPERIMENTS = Path(__file__).parents[1]
 
 
 def cases(experiment: str, *keys: str) -> dict[tuple[str, ...], dict[str, str]]:
@@ -261,3 +263,13 @@ def recorded_rows() -> list[Row]:
         retries(), spot(), nvlink_group(), context_flag(), upgrade(), nights(), autoscaling(), hybrid(), safety(), insurance(),
         people_and_the_rest(), front_door(), in_front(), small_first(), watch(),
     ]  # fmt: skip
+
+
+def main() -> int:
+    made = {row[0]: row for row in recorded_rows()}
+    leave_rows([*(row for row in read_rows() if row[0] not in made), *made.values()])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,4 +1,5 @@
-"""Put the claims of capacity reviews to the test: ``python experiments/claims/run.py``; writes ``results.csv``.
+"""Put the claims of capacity reviews to the test: ``python experiments/claims/run.py``; writes ``results.csv`` and the
+README's table.
 
 Each row is a claim, what came out, and the verdict: reproduced, refuted or conditional. "Capacity" is the highest load
 that a fleet sustains within the SLO ``chat`` on the packaged chat trace, found to 2 % (its interval: the bracket's
@@ -8,13 +9,12 @@ committed results (``recorded.py``).
 
 from __future__ import annotations
 
-import csv
 import functools
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 from recorded import recorded_rows
+from table import Row, leave_rows
 
 from sim.cli.compose import composed_scenario
 from sim.cost import cost_per_1m_usd
@@ -27,10 +27,9 @@ from sim.spec import GeneratorSpec, Scenario
 from sim.spec.workload import GammaArrivals, LognormalLengths, PoissonArrivals
 from sim.units import DAYS_PER_MONTH
 
-HERE = Path(__file__).parent
 FOUND_TO = 1.02
 """The search's bracket: the load named held, this many times it did not (``search.load_tolerance``)."""
-ROWS: list[tuple[str, str, str, str]] = []
+ROWS: list[Row] = []
 
 
 def say(claim: str, verdict: str, found: str, command: str = "python experiments/claims/run.py") -> None:
@@ -223,10 +222,7 @@ def main() -> int:
         part()
     for row in recorded_rows():
         say(*row)
-    with (HERE / "results.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("claim", "verdict", "found", "command"))
-        writer.writerows(ROWS)
+    leave_rows(ROWS)
     return 0
 
 

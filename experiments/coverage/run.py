@@ -1,7 +1,9 @@
-"""How often a percentile's interval covers the truth: ``nice -n 19 python experiments/coverage/run.py`` (20 CPU minutes).
+"""How often a percentile's interval covers the truth: ``nice -n 19 python experiments/coverage/run.py`` (4 CPU minutes in
+compiled form, 20 in Python).
 
 Every cell (process, minutes) is simulated under 400 seeds; the truth is the percentile of all requests of the cell pooled.
-``--traces 50`` is a quick look, ``--keep DIR`` keeps the traces for the next run.
+``--traces 50`` is a quick look, ``--keep DIR`` keeps the traces for the next run, ``--setting NAME`` asks of another fleet and
+other arrivals and writes ``NAME.csv`` only.
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ import numpy as np
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-from cells import MINUTES, PROCESSES, traces  # noqa: E402
-from results import leave  # noqa: E402
+from cells import MINUTES, SETTINGS, traces  # noqa: E402
+from results import leave, write_rows  # noqa: E402
 
 from sim.analysis.intervals import quantile_interval  # noqa: E402
 from sim.report.chart import Chart, Series  # noqa: E402
@@ -31,27 +33,34 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--traces", type=int, default=400)
     parser.add_argument("--keep", type=Path)
+    parser.add_argument("--setting", choices=list(SETTINGS), default="main")
     options = parser.parse_args()
+    setting = SETTINGS[options.setting]
     with tempfile.TemporaryDirectory() as temporary:
         rows = [
             row
             for minutes in MINUTES
-            for process in PROCESSES
-            for row in judged(process, minutes, traces(process, minutes, options.traces, options.keep or Path(temporary)))
+            for process in setting.processes
+            for row in judged(
+                process, minutes, traces(setting, process, minutes, options.traces, options.keep or Path(temporary))
+            )
         ]
     claims = sum(row["claims"] for row in rows)
     pooled = sum(row["claims"] * row["covered_pct"] for row in rows if row["claims"]) / claims
     rows.append({**dict.fromkeys(rows[0], "–"), "process": "pooled", "claims": claims, "covered_pct": pooled})
+    if options.setting != "main":
+        write_rows(HERE / f"{options.setting}.csv", rows)
+        return 0
     shown = [row for row in rows[:-1] if row["minutes"] == MINUTES[-1]]
     series = [
         Series(
-            name, list(range(len(PROCESSES))), [row["covered_pct"] for row in shown if row["metric"] == name], "dots", colour
+            name, list(range(len(setting.processes))), [row["covered_pct"] for row in shown if row["metric"] == name], "dots", colour
         )
         for colour, (name, _) in enumerate(METRICS)
     ]
     chart = Chart(
         "Intervals that cover the truth, of those claimed, 60-minute traces",
-        ", ".join(f"{place} {name}" for place, name in enumerate(PROCESSES)),
+        ", ".join(f"{place} {name}" for place, name in enumerate(setting.processes)),
         "%",
         series,
         "Coverage of the 95 % intervals of TTFT and TPOT p95 by arrival process.",

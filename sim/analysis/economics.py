@@ -53,6 +53,8 @@ class Decision:
 
     name: str
     """The provider's."""
+    at_home: bool
+    """Whether machines stand at home; if not the bill is that of the APIs that answer."""
     apis: tuple[ApiSpec, ...]
     """One, or one for each model of the fleet."""
     home_usd_per_month: float
@@ -75,10 +77,12 @@ class Decision:
 
     @property
     def cheaper(self) -> str:
-        """``self-hosting``, ``the API``, or ``neither`` within half a percent."""
+        """``self-hosting`` (without a machine at home: ``the API that answers``), ``the API``, or ``neither`` within half a
+        percent."""
         if abs(self.home_usd_per_month - self.api_usd_per_month) <= TIE * self.api_usd_per_month:
             return "neither"
-        return "self-hosting" if self.home_usd_per_month < self.api_usd_per_month else "the API"
+        home = "self-hosting" if self.at_home else "the API that answers"
+        return home if self.home_usd_per_month < self.api_usd_per_month else "the API"
 
     def as_dict(self) -> dict[str, Any]:
         """The facts of the decision, for ``answer.json``; a break-even of None = at no volume."""
@@ -119,8 +123,8 @@ def decide(scenario: Scenario, summary: Mapping[str, Any]) -> list[Decision]:
         either_way = month.by_volume_usd + month.fixed_usd
         found.append(
             Decision(
-                name, specs, window["usd_per_month"], month.usd(), either_way, volume, summary["slo"]["holds"],
-                _other_volumes(scenario, summary, month),
+                name, scenario.has_machines, specs, window["usd_per_month"], month.usd(), either_way, volume,
+                summary["slo"]["holds"], _other_volumes(scenario, summary, month),
             )
         )  # fmt: skip
     return sorted(found, key=lambda one: one.api_usd_per_month)

@@ -4,22 +4,26 @@ Nothing in a plain trace replay is random, so repeating it tells nothing. What c
 percentile Q of level q holds when the share of requests beyond it is p = 1 - q; so the interval is sought for that share
 and read back as percentiles (Woodruff 1952). Requests that queue together are not independent, hence batch means:
 
-    batches    b = 30 stretches of equal trace time (fewer where there are fewer than 10 requests in each)
-    r_j        (requests beyond Q in batch j) - p x (requests in batch j)
-    s          standard error of the share, sqrt(b / (b - 1) x sum of r_j^2) / n
-    share      p - (t + skew) s ... p + t s,   t = Student's quantile with b - 5 degrees of freedom
-    skew       0.75 x max(0, g) (2 t^2 + 1) / (6 sqrt(b)),   g = skewness of r_j (Johnson 1978)
-    Q          between the quantiles of levels q - t s and q + (t + skew) s of the run's own requests
+    batches   b = 30 stretches of equal trace time (fewer where there are fewer than 10 requests in each)
+    r_j       (requests beyond Q in batch j) - p x (requests in batch j)
+    D         variance of r_j over that of independent requests, n p q / b, at least 1: the geometric mean of the plain
+              variance and of that by second differences, in which a day's trend is no noise
+    K         n p / (q D): how many independent requests those beyond Q are worth
+    D'        the larger of D (1 + 16 / K), since of few bursts the largest is seldom among them, and of what arrivals alone
+              make of it, 1 + c sqrt(I - 1.2), with their index of dispersion I (variance / mean of the requests a batch, by
+              second differences; 1 for Poisson). c = 15 of what waits in a queue (TTFT, E2E), whose slow requests come by
+              the busy period; 1.5 of the time between tokens, which is as slow as the batch around it
+    s         sqrt(D' q / (n p)): standard error of the share as a fraction of it
+    share     p exp(-(t + skew) s) ... p (1 + t s),   t = Student's quantile with b / 2 - 1 degrees of freedom
+    skew      0.5 max(0, g) (2 t^2 + 1) / (6 sqrt(b)),   g = skewness of r_j (Johnson 1978)
+    Q         between the quantiles of those levels of the run's own requests
 
-The skew term is there since bursts are few and large: a run without its burst has a low percentile and a small s. Its
-factor, the degrees of freedom and the least length were calibrated in ``experiments/coverage``, which counts how often the
-truth is covered. Where the share's lower end reaches 0 the run never saw the requests that the upper end of the interval
-would be made of: no claim can be made, and ``needs_s`` says for which length s would be small enough (it falls with the root
-of the length). Nor can one where a run without its usual burst would be no surprise: with fewer than 80 sqrt(I) or 20 I
-requests beyond the percentile, where I is the index of dispersion of the batches' arrivals (variance / mean, by successive
-differences, so that a day's trend is no burst; 1 for Poisson, whose p95 thus needs 1,600 requests). That is so of what waits
-in a queue (TTFT, E2E), whose slow requests come by the busy period; the time between tokens has none to wait in, is as slow
-as the batch around it, and needs 50 or 5 I of them.
+The share's lower end is on a scale of ratios: a run without its usual burst has a low percentile and a small D, and how much
+larger the true one is goes by factors. Constants were calibrated in ``experiments/coverage``, which counts how often the
+truth is covered, under other arrivals and loads than those too. Where the share's lower end lies below one request the run
+never saw what the upper end of the interval would be made of, and with fewer than 50 requests beyond the percentile (1,000
+in all for a p95), or with all of them in two stretches, whole bursts are missing too often: no claim is made, and
+``needs_s`` says for which length one would be.
 
 A difference of two runs: sectioning. The same percentile of 10 sections of trace time, d_j, scatters about that of the
 whole, D: D +- t_9 sqrt(sum of (d_j - D)^2 / 90). The interval is centred on the estimate, whatever the sections' own bias
@@ -45,12 +49,17 @@ BATCHES = 30
 LEAST_BATCHES = 5
 A_BATCH = 10
 """Fewest requests of a batch on average."""
-FREEDOM_LOST = 5
-SKEW = 0.75
-LEAST_BEYOND, LEAST_BURSTS = 80.0, 20.0
-"""Of a metric that waits in a queue: at least so many requests x sqrt(I), and x I."""
-LEAST_BEYOND_OF_STEPS, LEAST_BURSTS_OF_STEPS = 50.0, 5.0
-"""Of the time between tokens: at least so many requests, and x I."""
+LEAST_BEYOND = 50.0
+"""Fewest requests beyond a percentile of which a claim is made."""
+LEAST_STRETCHES = 3
+"""Fewest batches in which they must lie: two neighbours may share one burst."""
+FEW_BURSTS = 16.0
+"""By so much over K the measured D is raised."""
+OF_ARRIVALS, OF_ARRIVALS_TO_STEPS = 15.0, 1.5
+"""What dispersed arrivals make of D, of what waits in a queue and of the time between tokens."""
+DISPERSED = 1.2
+"""Index of dispersion from which arrivals count as burstier than Poisson's."""
+SKEW = 0.5
 SECTIONS = 10
 CONFIDENCE = 0.95
 
@@ -112,48 +121,53 @@ def share_interval(
 ) -> Interval:
     """The interval of the share of requests that are ``hits``, at the value ``share`` (default: as many as there are).
 
-    No lower end where it would lie below one request: the run is too short.
+    No lower end where it would lie below one request, or a percentile has too few requests beyond it: the run is too short.
     """
     n = len(hits)
     span_s = float(time_s[-1] - time_s[0]) if n else 0.0
     batches = min(BATCHES, n // A_BATCH)
     p = float(hits.mean()) if share is None and n else share or 0.0
-    if batches < LEAST_BATCHES or span_s <= 0:
-        needed = max(LEAST_BATCHES * A_BATCH, least_beyond(1.0, waits) / p if p > 0 else 0.0)
+    if batches < LEAST_BATCHES or span_s <= 0 or p <= 0:
+        needed = max(LEAST_BATCHES * A_BATCH, LEAST_BEYOND / p if p > 0 else 0.0)
         longer = span_s * needed / n if n and span_s > 0 else None
-        return Interval(p, math.nan, math.nan, confidence, longer)
-    counts, residuals = np.zeros(batches), np.zeros(batches)
+        return Interval(p, math.nan, p if batches >= LEAST_BATCHES and span_s > 0 else math.nan, confidence, longer)
+    counts, hit = np.zeros(batches), np.zeros(batches)
     for here in slices(n):
         place = np.minimum(((time_s[here] - time_s[0]) / span_s * batches).astype(int), batches - 1)
         counts += np.bincount(place, minlength=batches)
-        residuals += np.bincount(place, hits[here] - p, batches)
-    if share is not None:
-        shortness = least_beyond(_dispersion(counts), waits) / (n * p)
-        if shortness > 1:
-            return Interval(p, math.nan, math.nan, confidence, span_s * shortness)
+        hit += np.bincount(place, hits[here], batches)
+    residuals = hit - p * counts
     residuals = residuals - residuals.mean()
     square = float(np.mean(residuals**2))
-    error = max(math.sqrt(batches / (batches - 1) * batches * square), math.sqrt(p * (1 - p))) / n
+    beyond, q = n * p, max(1.0 - p, 1.0 / n)
+    measured = max(math.sqrt(_plain(residuals) * _without_trend(residuals)) * batches / (beyond * q), 1.0)
+    dispersion = _without_trend(counts) / float(counts.mean())
+    factor = OF_ARRIVALS if waits else OF_ARRIVALS_TO_STEPS
+    worth = beyond / (q * measured)
+    clustered = max(measured * (1 + FEW_BURSTS / worth), 1 + factor * math.sqrt(max(dispersion - DISPERSED, 0.0)))
+    error = math.sqrt(clustered * q / beyond)
+    t = float(stdtrit(max(batches // 2 - 1, 2), (1 + confidence) / 2))
     skewness = float(np.mean(residuals**3)) / square**1.5 if square > 0 else 0.0
-    t = float(stdtrit(max(batches - FREEDOM_LOST, 2), (1 + confidence) / 2))
     down = (t + SKEW * max(skewness, 0.0) * (2 * t * t + 1) / (6 * math.sqrt(batches))) * error
-    high = min(p + t * error, 1.0)
-    if p - down >= 1.0 / n:
-        return Interval(p, p - down, high, confidence)
-    needs_s = span_s * max((down / p) ** 2, 1.0 / (n * p)) * _MARGIN if p > 0 else None
+    high = min(p * (1 + t * error), 1.0)
+    stretches = max(int(np.count_nonzero(hit)), 1)
+    shortness = max(LEAST_BEYOND / beyond, LEAST_STRETCHES / stretches) if share is not None else 0.0
+    if shortness > 1:
+        return Interval(p, math.nan, high, confidence, span_s * shortness)
+    if beyond * math.exp(-down) >= 1.0:
+        return Interval(p, p * math.exp(-down), high, confidence)
+    needs_s = span_s * (down / math.log(beyond)) ** 2 * _MARGIN if beyond > math.e else None
     return Interval(p, math.nan, high, confidence, needs_s)
 
 
-def least_beyond(dispersion: float, waits: bool) -> float:
-    """Requests beyond the percentile that a claim needs, of arrivals with this index of dispersion."""
-    if not waits:
-        return max(LEAST_BEYOND_OF_STEPS, LEAST_BURSTS_OF_STEPS * dispersion)
-    return max(LEAST_BEYOND * math.sqrt(dispersion), LEAST_BURSTS * dispersion)
+def _plain(values: np.ndarray) -> float:
+    """Variance of one of ``values``."""
+    return float(np.var(values, ddof=1))
 
 
-def _dispersion(counts: np.ndarray) -> float:
-    """Index of dispersion of the requests a batch, at least 1."""
-    return max(float(np.sum(np.diff(counts) ** 2)) / (2 * (len(counts) - 1)) / float(counts.mean()), 1.0)
+def _without_trend(values: np.ndarray) -> float:
+    """The same by second differences: what changes as slowly as a line counts for nothing."""
+    return float(np.mean(np.diff(values, 2) ** 2)) / 6
 
 
 _MARGIN = 1.2

@@ -26,6 +26,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from sim.analysis import price
+from sim.analysis.economics import decide
 from sim.cli.decide import run_decide
 from sim.cli.environment import fault
 from sim.cli.manifest import bare, manifest_of
@@ -39,6 +40,7 @@ from sim.decision.table import answer_words
 from sim.errors import ConfigError, InfeasibleError, SimError
 from sim.perf import resolve_engine
 from sim.report import clear_run, print_run_summary, write_json, write_parquet, write_run
+from sim.report.decision import decision_sentence
 from sim.report.names import fleet_of
 from sim.report.page import NOTHING
 from sim.report.run_folder import json_text
@@ -99,7 +101,9 @@ class JobOutcome:
     """Highest load of one replica: rate_scale, requests_per_s, output_tokens_per_s, usd_per_1m_output_tokens."""
     targets: dict[str, float] = field(default_factory=dict)
     server: str = ""
-    """The command line that starts such a server."""
+    """The command line that starts such a server; empty where none stands."""
+    against: str = ""
+    """The bill beside the cheapest API's, in words; of single runs."""
     points: int = 0
     engine_steps: int = 0
     wall_s: float = 0.0
@@ -124,7 +128,7 @@ class JobOutcome:
         if as_json:
             print(json_text(summary | {"run": self.facts()}))
         else:
-            print_run_summary(summary)
+            print_run_summary(summary, against=self.against)
             if self.server:
                 print(f"Server: {self.server}")
             print(f"Written to {self.folder}")
@@ -138,7 +142,10 @@ class JobOutcome:
 
     def facts(self) -> dict[str, Any]:
         """What a program wants to know of the run besides its summary."""
-        names = ("status", "folder", "reason", "solve", "gpu", "max_num_seqs", "replicas", "rate_scale", "seed", "server")
+        names = (
+            "status", "folder", "reason", "solve", "gpu", "max_num_seqs", "replicas", "rate_scale", "seed", "server",
+            "against",
+        )  # fmt: skip
         return {"answer": "" if self.solve == "none" else self.sentence()} | {name: getattr(self, name) for name in names}
 
     def sentence(self) -> str:
@@ -275,15 +282,20 @@ def solve_and_write(
     write_parquet(folder / "replicas.parquet", answer.result.replicas)
     command = decide_command(overrides)
     manifest = manifest_of(answer.result, digest, wall_s, cpu_s) | {"decide": command}
+    decisions = decide(answer.scenario, answer.summary) if page else []
     page = page and answer.scenario.output.report
     extra = load_section_of(folder, answer.result, answer.summary) if page else NOTHING
     write_run(
-        folder, answer.result, answer.summary, tree, config_text, manifest, extra=extra, command=command, page=page
-    )
-    return _outcome(answer, folder, overrides, digest, wall_s)
+        folder, answer.result, answer.summary, tree, config_text, manifest, extra=extra, command=command,
+        decisions=decisions, page=page,
+    )  # fmt: skip
+    against = decision_sentence(decisions) if decisions else ""
+    return _outcome(answer, folder, overrides, digest, wall_s, against)
 
 
-def _outcome(answer: Answer, folder: Path, overrides: tuple[str, ...], digest: str, wall_s: float) -> JobOutcome:
+def _outcome(
+    answer: Answer, folder: Path, overrides: tuple[str, ...], digest: str, wall_s: float, against: str
+) -> JobOutcome:
     scenario, point = answer.scenario, answer.point
     missed = str(answer.summary["slo"].get("missed_by") or point.verdict)
     infeasible = not answer.feasible and answer.solve != "none"
@@ -312,7 +324,8 @@ def _outcome(answer: Answer, folder: Path, overrides: tuple[str, ...], digest: s
         confidence=confidence_of(answer.summary["slo"]),
         one_replica=_one_replica(answer.one_replica),
         targets=dict(point.targets),
-        server=serve_line(scenario.model, scenario.engine),
+        server=serve_line(scenario.model, scenario.engine) if scenario.has_machines else "",
+        against=against,
         points=len(answer.points),
         engine_steps=sum(seen.engine_steps for seen in answer.points),
         wall_s=wall_s,

@@ -4,12 +4,14 @@ leave the pages to it, since only the answer's is kept."""
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from sim.analysis.economics import Decision
 from sim.cli.search_table import load_section_of
 from sim.cli.stored import stored_cost, stored_events, stored_frame, stored_manifest, stored_scenario, stored_summary
 from sim.record import ItlHistogram, Result
@@ -32,11 +34,13 @@ def leaves_its_page(output: OutputSpec) -> bool:
     return output.requests and output.timeseries
 
 
-def write_page(folder: Path, result: Result, summary: dict[str, Any]) -> None:
-    """``report.html`` of the run that ``folder`` holds."""
+def write_page(
+    folder: Path, result: Result, summary: dict[str, Any], decisions: Sequence[Decision] | None = None
+) -> None:
+    """``report.html`` of the run that ``folder`` holds; ``decisions`` are its own, where they are known already."""
     command = str(stored_manifest(folder).get("decide", "servecap decide"))
     extra = load_section_of(folder, result, summary)
-    write_report_html(folder, result, summary, stored_cost(folder), extra=extra, command=command)
+    write_report_html(folder, result, summary, stored_cost(folder), extra=extra, command=command, decisions=decisions)
 
 
 def stored_result(folder: Path) -> tuple[Result, dict[str, Any]]:

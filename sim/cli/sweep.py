@@ -54,11 +54,14 @@ def finish_sweep(folder: Path, *, interrupted: bool = False, as_json: bool = Fal
     one_a_price = {_priced_by(job): folder / str(job.number) for job in jobs if job.summary}
     traffic = [*_traffic_notes(jobs), *_search_notes(best)]
     notes = [*traffic, *price_notes(one_a_price.values(), date.today())]
-    against = decision_section(decisions)
-    write_text(folder / "frontier.html", frontier_html(rows, answer=sentence, targets=targets, notes=notes, extra=against))
-    words = [decision_sentence(decisions)] if decisions else []
+    against = decision_sentence(decisions) if decisions else ""
+    page = frontier_html(
+        rows, answer=sentence, against=against, targets=targets, notes=notes, extra=decision_section(decisions)
+    )
+    write_text(folder / "frontier.html", page)
+    words = [against] if against else []
     write_text(folder / "answer.md", frontier_markdown(rows, answer=sentence, notes=[*words, *notes]))
-    keep_pages(folder, jobs, best)
+    keep_pages(folder, jobs, best, decisions)
     keep_winner_only(folder, jobs, best)
     if as_json:
         print(json_text(answer | facts | {"answer": sentence, "folder": str(folder), "interrupted": interrupted}))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sim.analysis.economics import TIE
+from sim.analysis.economics import TIE, Decision
 from sim.cli.job import JobOutcome, read_outcome
 from sim.cli.stored import stored_summary
 from sim.cli.stored_run import missing_of_run, stored_result, write_page
@@ -88,15 +88,16 @@ def _tightness(job: Job) -> float:
     return max(ratios, default=math.inf)
 
 
-def keep_pages(folder: Path, jobs: Sequence[Job], best: Job | None) -> None:
-    """The pages that the jobs left to be made: the winner's, and those that jobs' own overrides ask for."""
+def keep_pages(folder: Path, jobs: Sequence[Job], best: Job | None, decisions: Sequence[Decision]) -> None:
+    """The pages that the jobs left to be made: the winner's, with its ``decisions`` where it holds, and those that jobs' own
+    overrides ask for."""
     for job in jobs:
         place = folder / str(job.number)
         kept = job is best or "output.report=true" in _asked(job)
         if job.summary and kept and not (place / "report.html").is_file() and not missing_of_run(place):
             result, summary = stored_result(place)
             if result.scenario.output.report:
-                write_page(place, result, summary)
+                write_page(place, result, summary, decisions if job is best and job.holds else None)
 
 
 def _asked(job: Job) -> set[str]:

@@ -39,18 +39,10 @@ class Option:
 
 def kind_of(scenario: Scenario) -> Kind:
     """API where everything goes there or nothing stands at home, hybrid where some may."""
-    hybrid, machines = scenario.gateway.hybrid, has_machines(scenario)
+    hybrid, machines = scenario.gateway.hybrid, scenario.has_machines
     if not machines or (hybrid is not None and hybrid.api_first and not hybrid.pinned_routes and not hybrid.pinned_tenants):
         return "API"
     return "hybrid" if hybrid is not None and scenario.gateway.apis and hybrid.larger_pool is None else "self-hosted"
-
-
-def has_machines(scenario: Scenario) -> bool:
-    """Whether any pool holds, or may come to hold, a replica."""
-    return any(
-        pool.replicas > 0 or scenario.scales(pool)
-        for pool in scenario.fleet.all_pools().values()
-    )
 
 
 def api_options(scenario: Scenario) -> list[Option]:

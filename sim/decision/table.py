@@ -11,7 +11,7 @@ from sim.analysis.economics import TIE, api_bills
 from sim.analysis.judge import verdict_words
 from sim.cost.api_terms import ApiMonth
 from sim.decision.break_even import BreakEven, find_break_evens
-from sim.decision.options import Kind, Option, has_machines
+from sim.decision.options import Kind, Option
 from sim.errors import SimError
 from sim.search import Answer, ScenarioEvaluator, Solve, prefill_and_decode, solve
 from sim.spec import Scenario
@@ -68,7 +68,7 @@ class Row:
             "fleet": {
                 pool: {"gpu": (one.gpu or scenario.gpu).name, "replicas": one.replicas, "market": one.market}
                 for pool, one in scenario.fleet.all_pools().items()
-                if one.replicas or has_machines(scenario)
+                if one.replicas or scenario.has_machines
             },
             "usd_per_month": window.get("usd_per_month"),
             "usd_per_1m_output_tokens": window.get("usd_per_1m_output_tokens"),
@@ -122,7 +122,7 @@ def how_to_size(scenario: Scenario) -> Solve:
     pools = scenario.fleet.all_pools().values()
     scaled = any(scenario.scales(pool) for pool in pools)
     mixed = bool(scenario.fleet.pools) and prefill_and_decode(scenario) is None
-    if mixed or scaled or not has_machines(scenario) or scenario.search.solve == "none":
+    if mixed or scaled or not scenario.has_machines or scenario.search.solve == "none":
         return "none"
     return "replicas"
 
@@ -130,10 +130,10 @@ def how_to_size(scenario: Scenario) -> Solve:
 def risks_of(scenario: Scenario) -> tuple[str, ...]:
     """What can go wrong that the dollars do not show."""
     found, pools = [], scenario.fleet.all_pools()
-    if any(pool.market == "spot" for pool in pools.values()) and has_machines(scenario):
+    if any(pool.market == "spot" for pool in pools.values()) and scenario.has_machines:
         hazard = scenario.spot.hazard is not None or any(p.spot is not None and p.spot.hazard for p in pools.values())
         found.append("spot: replicas are taken" if hazard else "spot price without evictions")
-    if has_machines(scenario) and all(len(pool.zones) < 2 for pool in pools.values()):
+    if scenario.has_machines and all(len(pool.zones) < 2 for pool in pools.values()):
         found.append("one zone")
     if scenario.gateway.apis and len(scenario.gateway.apis) == 1:
         found.append("one provider")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from sim.cost import committed_usd_per_hour, usd_per_gpu_hour
 from sim.engine.rank_group import RankGroup
 from sim.fleet.feature_rows import feature_row
 from sim.fleet.prices import PriceHistory
@@ -27,6 +28,7 @@ class Books:
         self._roster = roster
         self._clock = roster.clock
         self._billing = scenario.fleet.billing
+        self._scenario = scenario
         self._prices = PriceHistory(scenario)
         self._seen = 0
         self._readers: list[Server] = []
@@ -45,16 +47,23 @@ class Books:
         return counts
 
     def usd_per_hour(self) -> float:
-        """What runs now costs an hour, at the prices of now."""
-        now, each = self._clock.now, {}
-        total = 0.0
+        """What the servers that run now cost an hour, at the prices of now and as the scenario buys: ``cost.market``, the
+        discount on reserved GPUs, a commitment (paid whether or not its GPUs run, which then cost nothing more)."""
+        now, each, cost = self._clock.now, {}, self._scenario.cost
+        total, covered = committed_usd_per_hour(self._scenario), 0
         for pool in self._roster.pools.values():
             for server in pool.alive:
                 if server.billed:
                     alike = (server.pool, server.version, server.market)
                     if alike not in each:
-                        each[alike] = server.usd_per_hour * self._prices.factor(server, now)
+                        usd = server.gpus * usd_per_gpu_hour(server.gpu, server.market, cost)
+                        each[alike] = usd * self._prices.factor(server, now)
                     total += each[alike]
+                    if server.market == "on_demand" and server.gpu.name == self._scenario.gpu.name:
+                        covered += server.gpus
+        if cost.commitment is not None:
+            listed = usd_per_gpu_hour(self._scenario.gpu, "on_demand", cost)
+            total -= min(covered, cost.commitment.gpus) * listed
         return total
 
     def received_bytes(self) -> float:

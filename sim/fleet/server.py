@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sim.cost import usd_per_gpu_hour
 from sim.engine.rank_group import RankGroup
 from sim.engine.replica import Replica
 from sim.fleet.loads import LoadIndex
@@ -107,11 +106,6 @@ class Server:
     def zone(self) -> str:
         """Where its machine stands."""
         return self.machine.zone
-
-    @property
-    def usd_per_hour(self) -> float:
-        """At list price."""
-        return self.gpus * usd_per_gpu_hour(self.gpu, self.machine.market)
 
     @property
     def has_features(self) -> bool:

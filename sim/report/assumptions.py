@@ -69,11 +69,14 @@ def assumptions(result: Result) -> Markup:
     gpu, model, workload, cost = scenario.gpu, scenario.model, scenario.workload, scenario.cost
     on_demand, spot = number(gpu.price.on_demand_usd_per_hour), number(gpu.price.spot_usd_per_hour)
     targets = ", ".join(f"{name} ≤ {limit:g} s" for name, limit in scenario.slo.targets().items())
-    rows = [
+    machines = [
         ["GPU price", f"${on_demand} on demand, ${spot} spot a GPU-hour", f"{gpu.price.source} ({gpu.price.date})"],
         ["GPU", f"{gpu.name}, {gpu.memory_gib:g} GiB, {gpu.bandwidth_gb_s:g} GB/s", gpu.source],
         ["Model", f"{model.name}, {model.weight_dtype}", "; ".join([model.source, *model.notes])],
         ["Server", serve_line(model, scenario.engine), "the command line that starts such a server"],
+    ]
+    rows = [
+        *(machines if scenario.has_machines else []),
         [
             "Traffic",
             f"{traffic_name(scenario)}, {len(result.requests):,} requests",
@@ -88,6 +91,6 @@ def assumptions(result: Result) -> Markup:
         measured = spec.acceptance.source if spec.acceptance.stated else MEASURED_RATES[spec.method].source
         rows.append(["Acceptance of drafts", f"{rates} by position, {spec.acceptance.schedule}", measured or "stated"])
     rows += [["Traffic, as read", sentence, ""] for sentence in left_out_sentences(result.left_out)]
-    warning = stated_price_warning(gpu.name, gpu.price.date, date.today())
+    warning = stated_price_warning(gpu.name, gpu.price.date, date.today()) if scenario.has_machines else ""
     note = paragraph(f"Note: {warning}.") if warning else NOTHING
     return table(["what", "value", "source"], rows, text=(0, 1, 2)) + note

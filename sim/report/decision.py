@@ -21,31 +21,19 @@ _CURVES = 3
 
 
 def decision_section(decisions: Sequence[Decision], command: str = "servecap decide") -> Markup:
-    """A section; empty without a decision. ``command`` is what finds the capacity where none was searched."""
+    """A section, whose sentence (``decision_sentence``) stands on the page's first screen; empty without a decision.
+    ``command`` is what finds the capacity where none was searched."""
     if not decisions:
         return NOTHING
-    rows = [
-        [
-            api_name(one),
-            _price_words(one),
-            usd(one.api_usd_per_month),
-            break_even_words(one),
-            one.cheaper,
-        ]
-        for one in decisions
-    ]
-    found = decisions[0].other_volumes
-    parts = [
-        paragraph(decision_sentence(decisions)),
-        table(
-            ["by the token", "US$/1M in / out", "US$ a month", "break-even, output tokens a day",
-             "cheaper today"],
-            rows,
-            text=(0, 3, 4),
-        ),
-    ]  # fmt: skip
+    at_home, found = decisions[0].at_home, decisions[0].other_volumes
+    head = ["by the token", "US$/1M in / out", "US$ a month", "cheaper today"]
+    rows = [[api_name(one), _price_words(one), usd(one.api_usd_per_month), one.cheaper] for one in decisions]
+    if at_home:
+        head.insert(3, "break-even, output tokens a day")
+        rows = [[*row[:3], break_even_words(one), row[3]] for row, one in zip(rows, decisions, strict=True)]
+    parts = [table(head, rows, text=(0, 3, 4))]
     if found is None:
-        parts.append(paragraph(no_capacity_sentence(command)))
+        parts.append(paragraph(no_capacity_sentence(command, at_home)))
     else:
         parts += [
             paragraph(confidence_sentence(decisions[0], found)),
@@ -53,7 +41,8 @@ def decision_section(decisions: Sequence[Decision], command: str = "servecap dec
             charts(_flips(decisions[0], found), _screening(found)),
             paragraph(_capacity_words(found), quiet=True),
         ]
-    return section("Self-host or API", *parts, paragraph(_source_words(decisions), quiet=True))
+    title = "Self-host or API" if at_home else "Which API"
+    return section(title, *parts, paragraph(_source_words(decisions), quiet=True))
 
 
 def api_name(one: Decision) -> str:
@@ -72,20 +61,31 @@ def decision_sentence(decisions: Sequence[Decision]) -> str:
     one = decisions[0]
     home, api = usd(one.home_usd_per_month), usd(one.api_usd_per_month)
     volume = f"{volume_words(one.today_tokens_per_day)} output tokens a day"
-    verdict = "they cost the same within half a percent" if one.cheaper == "neither" else f"{one.cheaper} is cheaper"
+    if one.cheaper == "neither":
+        verdict = "they cost the same within half a percent"
+    else:
+        verdict = f"{one.cheaper} is cheaper" if one.at_home else f"{saved_share(one):.0%} less"
+    whose = "This fleet's" if one.at_home else "The API's"
     sentence = (
-        f"This fleet's bill is {home} a month for {volume}; the cheapest API that sells the model or is stated, "
+        f"{whose} bill is {home} a month for {volume}; the cheapest API that sells the model or is stated, "
         f"{api_name(one)}, asks {api} for the same tokens: {verdict}."
     )
-    if not one.holds:
+    if not one.holds and one.at_home:
         sentence += " This fleet does not meet the SLO: as it stands it is no alternative, whatever it costs."
     if one.other_volumes is not None:
         sentence += f" Break-even {break_even_words(one)}."
     return sentence
 
 
-def no_capacity_sentence(command: str) -> str:
+def saved_share(one: Decision) -> float:
+    """What the API asks less than the bill, as a share of the bill."""
+    return 1 - one.api_usd_per_month / one.home_usd_per_month
+
+
+def no_capacity_sentence(command: str, at_home: bool = True) -> str:
     """Why there is no break-even, and the command that finds it."""
+    if not at_home:
+        return f"No machine stands at home: `{command}` sizes a fleet, and finds its break-even with each API."
     return (
         "No break-even is shown: other volumes need the load that each number of replicas sustains within the SLO, and this "
         f"run searched none. `{command}` simulates it."

@@ -24,7 +24,8 @@ from sim.spec import GatewaySpec, Scenario
 
 def page_title(scenario: Scenario) -> str:
     """``llama3_8b on 6 x l40s: chat_synthetic``."""
-    return f"{scenario.model.name} on {fleet_of(scenario)}: {traffic_name(scenario)}"
+    where = "on" if scenario.has_machines else "by"
+    return f"{scenario.model.name} {where} {fleet_of(scenario)}: {traffic_name(scenario)}"
 
 
 def first_screen(result: Result, summary: Mapping[str, Any], decisions: Sequence[Decision]) -> Markup:
@@ -85,6 +86,10 @@ def _tiles(summary: Mapping[str, Any]) -> Markup:
         return "overloaded" if overloaded else f"{number(latency[metric]['p95'])} s"
 
     goodput, fleet, rates = summary["goodput"]["fraction"], summary["fleet"], shown_rates(summary)
+    gpus = [
+        (percent(summary["utilisation"]["gpu_busy"] or 0.0), "GPU busy"),
+        (number(fleet["gpus_mean"]), f"GPUs on average, {fleet['gpus_max']} at most"),
+    ]
     return tiles(
         [
             (usd(window.get("usd_per_month")), "a month of this traffic"),
@@ -93,8 +98,7 @@ def _tiles(summary: Mapping[str, Any]) -> Markup:
             (p95("tpot_s"), "TPOT p95"),
             (number(rates.output_tokens_per_s), f"output tokens/s{rates.over}"),
             (percent(goodput) if goodput is not None else "–", f"of {requests['offered']:,} requests within the SLO"),
-            (percent(summary["utilisation"]["gpu_busy"] or 0.0), "GPU busy"),
-            (number(fleet["gpus_mean"]), f"GPUs on average, {fleet['gpus_max']} at most"),
+            *(gpus if fleet["gpus_max"] else []),
         ]
     )
 
@@ -102,7 +106,6 @@ def _tiles(summary: Mapping[str, Any]) -> Markup:
 def rests_on(result: Result, decisions: Sequence[Decision]) -> list[str]:
     """What moves the answer most, one line each."""
     scenario = result.scenario
-    price = scenario.gpu.price
     lines = []
     found = decisions[0].other_volumes if decisions else None
     if found is not None:
@@ -112,13 +115,27 @@ def rests_on(result: Result, decisions: Sequence[Decision]) -> list[str]:
         )
         lines.append(f"The month at home over the stated range of one input each: {swings}.")
     lines += [
-        f"{scenario.gpu.name} at ${number(price.on_demand_usd_per_hour)} on demand, ${number(price.spot_usd_per_hour)} spot "
-        f"a GPU-hour ({price.source}, {price.date or 'undated'}).",
+        *price_lines(scenario),
         f"{len(result.requests):,} requests over {number(result.last_arrival_s / 3600)} h stand for the month.",
-        regime_badge(scenario),
+        regime_badge(scenario) if scenario.has_machines else "",
         f"Gateway: {gateway_words(scenario.gateway)}.",
     ]
     return [line for line in lines if line]
+
+
+def price_lines(scenario: Scenario) -> list[str]:
+    """What a GPU-hour costs, where machines may stand, and what each API asks; with source and date."""
+    price, lines = scenario.gpu.price, []
+    if scenario.has_machines:
+        lines.append(
+            f"{scenario.gpu.name} at ${number(price.on_demand_usd_per_hour)} on demand, "
+            f"${number(price.spot_usd_per_hour)} spot a GPU-hour ({price.source}, {price.date or 'undated'})."
+        )
+    return lines + [
+        f"{name} at ${number(api.input_usd_per_1m)} in, ${number(api.output_usd_per_1m)} out per 1M tokens "
+        f"({api.source or 'stated in the configuration'}, {api.date or 'undated'})."
+        for name, api in scenario.gateway.apis.items()
+    ]
 
 
 def gateway_words(gateway: GatewaySpec) -> str:

@@ -233,6 +233,7 @@ def frontier_html(
     *,
     title: str = "Which batch size, how many replicas, at what cost",
     answer: str = "",
+    against: str = "",
     targets: Mapping[str, float] | None = None,
     notes: Sequence[str] = (),
     extra: Markup = NOTHING,
@@ -244,6 +245,7 @@ def frontier_html(
             one_replica_load one_replica_usd_per_1m_output_tokens reason``; what is missing is shown as undefined.
         title: the page's heading.
         answer: the answer in one sentence; made from the cheapest row when empty.
+        against: what stands against the answer, in one sentence: the cheapest API.
         targets: the SLO's limits by name (``ttft_p95_s``), seconds.
         notes: assumptions to state below (prices with date and source, the trace).
         extra: HTML of a further section: the answer beside the APIs.
@@ -267,7 +269,7 @@ def frontier_html(
     return page(
         title,
         [
-            part("answer", title, best is not None, sentence),
+            part("answer", title, best is not None, sentence, [against] if against else []),
             charts(*figures),
             paragraph(_POOLING, quiet=True) if figures else NOTHING,
             extra,

@@ -23,7 +23,10 @@ def fleet_words(gpu: str, replicas: int, gpus_per_replica: int = 1) -> str:
 
 
 def fleet_of(scenario: Scenario) -> str:
-    """The scenario's fleet at its start, pool by pool."""
+    """The scenario's fleet at its start, pool by pool; without a machine, the APIs that answer in its place."""
+    if not scenario.has_machines:
+        apis = " and ".join(scenario.gateway.apis)
+        return f"the API{'s' if len(scenario.gateway.apis) > 1 else ''} {apis}" if apis else "no machine"
     words = []
     for name, pool in scenario.fleet.all_pools().items():
         engine = pool.engine or scenario.engine

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from markupsafe import Markup
 from pyarrow.parquet import ParquetWriter
 
 from sim.analysis import CostNode, with_costs
+from sim.analysis.economics import Decision
 from sim.analysis.summary import undefined_to_none
 from sim.columns import slices
 from sim.errors import OutputError
@@ -43,6 +44,7 @@ def write_run(
     *,
     extra: Markup = NOTHING,
     command: str = "servecap decide",
+    decisions: Sequence[Decision] | None = None,
     page: bool = True,
 ) -> None:
     """Write what ``scenario.output`` asks for (but the page where it is made later), and always config, manifest, summary,
@@ -69,7 +71,7 @@ def write_run(
     if output.steps and result.steps is not None:
         write_parquet(folder / "steps.parquet", result.steps)
     if output.report and page:
-        write_report_html(folder, result, summary, cost_tree, extra=extra, command=command)
+        write_report_html(folder, result, summary, cost_tree, extra=extra, command=command, decisions=decisions)
     write_json(folder / "summary.json", summary)
 
 
@@ -95,9 +97,11 @@ def write_report_html(
     *,
     extra: Markup = NOTHING,
     command: str = "servecap decide",
+    decisions: Sequence[Decision] | None = None,
 ) -> None:
     """Write ``report.html`` of a run."""
-    write_text(folder / "report.html", run_page(result, summary, cost_tree, extra=extra, command=command))
+    page = run_page(result, summary, cost_tree, extra=extra, command=command, decisions=decisions)
+    write_text(folder / "report.html", page)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from markupsafe import Markup
 from sim.analysis import CostNode, month
 from sim.analysis.attribution import tail_attribution, why_words
 from sim.analysis.by_label import by_label
-from sim.analysis.economics import decide
+from sim.analysis.economics import Decision, decide
 from sim.analysis.handovers import handover_words
 from sim.analysis.intervals import Interval, slo_intervals
 from sim.analysis.notes import notes_of
@@ -28,17 +28,19 @@ from sim.report.labels import label_section
 from sim.report.page import NOTHING, captioned, charts, page, paragraph, section, table
 from sim.report.scale import number
 from sim.report.time_charts import time_charts
+from sim.spec import Scenario
 
 
 def run_page(
-    result: Result, summary: Mapping[str, Any], tree: CostNode, *, extra: Markup = NOTHING, command: str = "servecap decide"
+    result: Result, summary: Mapping[str, Any], tree: CostNode, *, extra: Markup = NOTHING,
+    command: str = "servecap decide", decisions: Sequence[Decision] | None = None,
 ) -> str:
     """The page of a run. ``extra`` is HTML of a further section (cost against load: only a search knows more than one);
-    ``command`` finds the capacity of what ran."""
+    ``command`` finds the capacity of what ran; ``decisions`` are those of ``decide``, where they are known already."""
     scenario = result.scenario
     return page(
         page_title(scenario),
-        run_parts(result, summary, tree, extra=extra, command=command),
+        run_parts(result, summary, tree, extra=extra, command=command, decisions=decisions),
         f"Simulated {result.end_s:,.0f} s with {result.engine_steps:,} engine steps, seed {scenario.seed}. "
         "Percentiles are linear-interpolated over answered requests; TTFT from the client's send, queue and retries "
         "included; TPOT without the first token.",
@@ -47,11 +49,12 @@ def run_page(
 
 
 def run_parts(
-    result: Result, summary: Mapping[str, Any], tree: CostNode, *, extra: Markup = NOTHING, command: str = "servecap decide"
+    result: Result, summary: Mapping[str, Any], tree: CostNode, *, extra: Markup = NOTHING,
+    command: str = "servecap decide", decisions: Sequence[Decision] | None = None,
 ) -> list[Markup]:
     """What ``run_page`` shows, as HTML: the first screen, then section by section."""
     scenario = result.scenario
-    decisions = decide(scenario, summary)
+    decisions = decide(scenario, summary) if decisions is None else decisions
     return [
         first_screen(result, summary, decisions),
         decision_section(decisions, command),
@@ -63,8 +66,12 @@ def run_parts(
         section("Why the tail waits", _why(summary), _tail(result)),
         section("By route and tenant", _labels(result, summary)),
         section("What happened", *(paragraph(note) for note in notes_of(result)), _events(result)),
-        section("Assumptions", assumptions(result), paragraph(regime_badge(scenario), quiet=True)),
+        section("Assumptions", assumptions(result), _regime(scenario)),
     ]
+
+
+def _regime(scenario: Scenario) -> Markup:
+    return paragraph(regime_badge(scenario), quiet=True) if scenario.has_machines else NOTHING
 
 
 def _energy(summary: Mapping[str, Any]) -> Markup:

@@ -79,8 +79,8 @@ def print_frontier_table(rows: Sequence[Row], console: Console | None = None) ->
     console.print(frontier_table(rows, wide=console.width >= _WIDE_COLUMNS))
 
 
-def print_run_summary(summary: Mapping[str, Any], console: Console | None = None) -> None:
-    """Print what a run's summary says, on one screen."""
+def print_run_summary(summary: Mapping[str, Any], console: Console | None = None, *, against: str = "") -> None:
+    """Print what a run's summary says, on one screen, and what stands ``against`` its bill."""
     console = console or Console()
     verdict = summary["slo"]["verdict"]
     why = verdict_words(summary["slo"], summary["requests"]["offered"])
@@ -111,19 +111,22 @@ def print_run_summary(summary: Mapping[str, Any], console: Console | None = None
     shares = summary["utilisation"]
     if summary.get("disaggregation"):
         facts.add_row("hand-overs", handover_words(summary["disaggregation"]))
-    facts.add_row(
-        "utilisation",
-        ", ".join(
-            f"{label} {percent(value(shares, name))}"
-            for name, label in (("gpu_busy", "GPU busy"), ("batch", "batch"), ("kv", "KV"), ("token", "token"))
-        ),
-    )
+    if summary["fleet"]["gpus_max"]:
+        facts.add_row(
+            "utilisation",
+            ", ".join(
+                f"{label} {percent(value(shares, name))}"
+                for name, label in (("gpu_busy", "GPU busy"), ("batch", "batch"), ("kv", "KV"), ("token", "token"))
+            ),
+        )
     facts.add_row(
         "cost",
         f"{usd(cost.get('usd_per_month'))} a month, ${number(cost.get('usd_per_hour'))} an hour, "
         f"${number(cost.get('usd_per_1m_output_tokens'))} per 1M output tokens, "
         f"${number(cost.get('usd_per_1m_tokens'))} per 1M tokens",
     )
+    if against:
+        facts.add_row("against APIs", escape(against))
     drawn = energy_words(summary.get("energy"))
     if drawn:
         facts.add_row("energy", drawn)

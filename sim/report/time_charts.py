@@ -25,7 +25,8 @@ def _thin(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def time_charts(result: Result) -> Markup:
-    """Arrivals, requests in the engines, KV, batch, replicas, power and the rolling p95, over the run."""
+    """Arrivals, requests in the engines, KV, batch, replicas, power and the rolling p95, over the run; of engines only where
+    some ran."""
     if result.timeseries.empty:
         return NOTHING
     drawn = _charts(result.timeseries)
@@ -78,8 +79,12 @@ def _charts(series: pd.DataFrame) -> list[Chart]:
         beside.append(("host memory", "kv_host_used"))
         asked = [("asked of disks and stores", "asked_gb_per_s")] if series["kv_promoted_bytes"].any() else []
         tiers = [draw("KV loaded instead of computed", "GB a second", ("from host memory", "loaded_gb_per_s"), *asked)]
+    arrivals = draw("Arrivals", "requests per second", ("arrivals", "rate"))
+    tail = draw("Rolling p95 of the last minute", "seconds", ("TTFT p95", "ttft_p95_s"), ("E2E p95", "e2e_p95_s"))
+    if not series.filter(like="replicas_").to_numpy().any():  # APIs alone answer
+        return [arrivals, tail]
     return [
-        draw("Arrivals", "requests per second", ("arrivals", "rate")),
+        arrivals,
         draw("Requests in the engines", "requests", ("running", "running"), ("waiting", "waiting")),
         draw("KV cache in use", "% of the blocks", ("KV", "kv_used"), *beside, scale=100.0),
         *handed,
@@ -90,5 +95,5 @@ def _charts(series: pd.DataFrame) -> list[Chart]:
             ("draining", "replicas_draining"), ("dead", "replicas_dead"), kind="step",
         ),
         draw("Power of the GPUs", "kilowatts", ("power", "watts"), scale=1e-3),
-        draw("Rolling p95 of the last minute", "seconds", ("TTFT p95", "ttft_p95_s"), ("E2E p95", "e2e_p95_s")),
+        tail,
     ]  # fmt: skip

@@ -84,6 +84,15 @@ class Scenario:
         """Whether an autoscaler, its own or the scenario's, looks after ``pool``."""
         return (pool.autoscaler or self.autoscaler).kind != "none"
 
+    @property
+    def has_machines(self) -> bool:
+        """Whether any pool holds, or may come to hold, a replica: without one, APIs alone answer."""
+        grows = any(change.kind == "pool_size" and change.replicas > 0 for change in self.timeline)
+        return grows or any(
+            pool.replicas + pool.headroom_replicas + pool.warm_replicas > 0 or self.scales(pool)
+            for pool in self.fleet.all_pools().values()
+        )
+
 
 _SCENARIO = TypeAdapter(Scenario)
 

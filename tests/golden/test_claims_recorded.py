@@ -18,7 +18,8 @@ def recorded(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
     import recorded
 
     yield recorded
-    sys.modules.pop("recorded")
+    for name in ("recorded", "table", "results"):
+        sys.modules.pop(name, None)
 
 
 def test_every_quoted_row_follows_from_the_committed_results(recorded) -> None:  # type: ignore[no-untyped-def]
@@ -26,6 +27,14 @@ def test_every_quoted_row_follows_from_the_committed_results(recorded) -> None: 
         committed = [tuple(row) for row in csv.reader(file)]
     rows = recorded.recorded_rows()
     assert committed[-len(rows) :] == rows
+
+
+def test_the_readme_shows_the_rows_of_the_table(recorded) -> None:  # type: ignore[no-untyped-def]
+    text = (CLAIMS / "README.md").read_text(encoding="utf-8")
+    from table import readme_line
+
+    shown = [line for line in text.splitlines() if line.startswith("| ")][1:]
+    assert shown == [readme_line(row) for row in recorded.read_rows()]
 
 
 def test_rows_have_a_verdict_numbers_and_a_command_that_exists(recorded) -> None:  # type: ignore[no-untyped-def]

@@ -146,3 +146,21 @@ def test_a_commitment_is_in_the_break_even() -> None:
     usd = [numbers.fleet_usd_per_month(n, 0.0) for n in (0, 1, 2, 3)]
     assert usd == [pytest.approx(730.0)] * 3 + [pytest.approx(1460.0)]
     assert break_even_tokens_per_day(numbers) == 0.0
+
+
+@pytest.mark.parametrize(
+    "bought",
+    [
+        ["cost.market=reserved", "cost.reserved_discount_fraction=0.4", "gpu.price.reserved_usd_per_hour=null"],
+        ["cost.market=on_demand", "fleet.market=spot", "spot.price_only=true"],
+        ["fleet.market=reserved", "cost.reserved_discount_fraction=0.25", "gpu.price.reserved_usd_per_hour=null"],
+        ["cost.commitment={gpus: 1, years: 3}"],
+        ["cost.commitment={gpus: 3, years: 1}"],
+        ["cost.purchase={machine_usd: 90000, machine_gpus: 1, machine_w: 900}"],
+    ],
+)
+def test_the_time_series_charges_what_the_bill_does(bought) -> None:
+    result = simulate(composed_scenario([*SHORT, "output.timeseries=true", "fleet.replicas=2", *bought]))
+    tree = price(result)
+    paid = tree.find("compute").usd + (node.usd if (node := tree.find("commitment")) else 0.0)
+    assert result.timeseries["usd_per_hour"].median() == pytest.approx(paid / result.end_s * 3600)

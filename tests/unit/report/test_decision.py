@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+import io
 import json
+from html import unescape
 
 import pytest
+from rich.console import Console
 
-from sim.analysis import summarize
+from sim.analysis import price, summarize
 from sim.analysis.economics import decide
-from sim.report import frontier_markdown, run_markdown
+from sim.cli.compose import composed_scenario
+from sim.report import frontier_markdown, print_run_summary, run_markdown
 from sim.report.decision import break_even_words, confidence_sentence, decision_section, decision_sentence
 from sim.report.pictures import main
+from sim.report.run_page import run_page
+from sim.run import simulate
 
 
 @pytest.fixture
@@ -84,3 +90,40 @@ def test_pictures_of_a_sweep(tmp_path, capsys) -> None:
     assert main([str(tmp_path), str(tmp_path / "out")]) == 0
     assert "stop here" in (tmp_path / "out" / "cost.svg").read_text()
     assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+@pytest.fixture(scope="module")
+def by_an_api():
+    scenario = composed_scenario(["workload.limit=200", "fleet.replicas=0", "api=gpt_4o_mini"])
+    result = simulate(scenario)
+    return result, summarize(result)
+
+
+def test_without_a_machine_the_run_is_told_as_an_apis(by_an_api) -> None:
+    """It was ``0 x l40s`` with a server line, a GPU's price, and "self-hosting" beside the APIs."""
+    result, summary = by_an_api
+    decisions = decide(result.scenario, summary)
+    assert not any(one.at_home for one in decisions)
+    sentence = decision_sentence(decisions)
+    assert sentence.startswith("The API's bill is") and sentence.endswith("less.")
+    pages = unescape(run_page(result, summary, price(result)))
+    assert "by the API gpt_4o_mini" in pages and "Which API" in pages
+    assert not [words for words in ("0 x ", "vllm serve", "self-hosting", "GPU busy", "a GPU-hour", "Step times") if words in pages]
+    terminal = io.StringIO()
+    print_run_summary(summary, Console(file=terminal, width=300), against=sentence)
+    assert sentence in terminal.getvalue() and "GPU busy" not in terminal.getvalue()
+
+
+def test_the_sentence_stands_once_on_a_page(by_an_api) -> None:
+    result, summary = by_an_api
+    page = unescape(run_page(result, summary, price(result)))
+    assert page.count(decision_sentence(decide(result.scenario, summary))) == 1
+
+
+def test_a_page_takes_the_decisions_that_are_known(by_an_api, monkeypatch) -> None:
+    """At a sweep's end they were computed for its own page and again for the winner's."""
+    result, summary = by_an_api
+    known = decide(result.scenario, summary)
+    whole = run_page(result, summary, price(result))
+    monkeypatch.setattr("sim.report.run_page.decide", None)
+    assert run_page(result, summary, price(result), decisions=known) == whole

@@ -26,7 +26,6 @@ from sim.cli.decide import run_decide
 from sim.cli.job import _write_outcome, solve_and_write
 from sim.cli.stored import stored_scenario
 from sim.cli.sweep import finish_sweep
-from sim.decision.options import has_machines
 from sim.decision.table import how_to_size
 from sim.report import print_run_summary, run_markdown
 from sim.report.decision import volume_words
@@ -187,7 +186,7 @@ def test_a_figure_is_what_it_says_it_is(shown: tuple[str, Shown]) -> None:
                 assert found[1] in forms(named[amount]), (place, found[0], amount, named[amount])
                 counted += 1
     assert counted >= 20
-    if has_machines(one.scenario):
+    if one.scenario.has_machines:
         assert fleets is not None and usd(fleets.perfect) in one.texts["sweep/0/report.html"]
         assert fleets.configured == pytest.approx(window["compute_usd_per_month"])
         assert not one.summary["slo"]["holds"] or fleets.perfect <= fleets.configured * (1 + 1e-12)
