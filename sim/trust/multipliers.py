@@ -11,9 +11,10 @@ predictions that no measurement supports. How well each is known is asked of the
 away, fitting the others again, until that is ruled out: the range of those that stand is its interval, wide where one
 multiplier can stand in for another; one whose interval is wide and holds 1 is not determined by the data, which is said
 apart. Where a server of a known kind explains the data, fit and intervals stay within what such servers have
-(``sim.trust.known_servers``). Of a device that is no GPU (``_ANOTHER_DEVICE``) kernels are taken to run where they are
-called. What all explanations that stand say of other traffic is in ``sim.trust.rivals``. A fit whose means are worse than
-the preset's is refused. Reports of means that are fewer than the multipliers give an anchor instead (``sim.trust.anchor``).
+(``sim.trust.known_servers``), and the fit goes no further from the preset than the data ask for. Of a device that is no GPU
+(``_ANOTHER_DEVICE``) kernels are taken to run where they are called. What all explanations that stand say of other traffic
+is in ``sim.trust.rivals``. A fit whose means are worse than the preset's is refused. Reports of means that are fewer than
+the multipliers give an anchor instead (``sim.trust.anchor``).
 
 Leaves out: the scheduler's own parameters, prefix sharing that the file does not name, drift during the run.
 """
@@ -53,6 +54,8 @@ _ANOTHER_DEVICE = 30.0
 called: nothing is launched to hide behind, and what launching costs the CPU of a GPU says nothing here."""
 _HIT = 0.02
 """A mean within so much of the measured is hit: two runs of one server differ by more."""
+_HALVINGS = 3
+"""Of the way from the preset to the fit."""
 _WORSE = 0.05
 """A fit whose means are off by so much more in all than the preset's is worse."""
 
@@ -114,6 +117,8 @@ class _Fit:
         best = min([best, *bench.tried], key=self.misfit.of)
         likely = self._of_known_kind(best) if self.may_be_known else best
         found = self._simplest(likely)
+        if self.bounds is KNOWN:
+            found = self._nearest(found, best)
         intervals = {}
         for name in bench.free:
             self.watch.doing = f"how well {name} is known"
@@ -212,6 +217,20 @@ class _Fit:
         free = [name for name in bench.free if name not in kept]
         if free:
             found = min(found, self._search(found.multipliers, free, _FINEST), key=self.misfit.of)
+        return found
+
+    def _nearest(self, found: Tried, best: Tried) -> Tried:
+        """Between the preset and ``found`` the explanation nearest to the preset, by logarithms, that is as good: of a
+        server of a known kind it is the likelier."""
+        logs = {name: float(np.log(value)) for name, value in found.multipliers.items()}
+        least, most = 0.0, 1.0
+        for _ in range(_HALVINGS):
+            share = (least + most) / 2
+            one = self.bench.test({name: float(np.exp(share * log)) for name, log in logs.items()})
+            if self._as_good(one, best):
+                found, most = one, share
+            else:
+                least = share
         return found
 
     def _as_good(self, one: Tried, best: Tried) -> bool:

@@ -131,6 +131,21 @@ def test_what_is_known_of_servers_narrows_and_can_be_left_out() -> None:
     assert kind.capacity[0].high / kind.capacity[0].low < any_server.capacity[0].high / any_server.capacity[0].low
 
 
+def test_a_server_of_a_known_kind_goes_no_further_from_its_preset_than_the_data_ask() -> None:
+    """A run's own noise pulls a fit: of explanations that are as good, the one nearest to the preset is taken."""
+    llama, card = model("llama3_8b"), gpu("h100")
+    server = Blueprint("x", llama, replace(card, step_time_scale={"compute": 1.08}), ENGINE)
+    trace, draw = load(8.0, 100, 12), np.random.default_rng(3)
+    run = replay(trace, server.engine, server.blocks, server.step_time, FrontEnd(card))
+    ttft_s, rest_s = (seconds * draw.lognormal(0.0, 0.06, 100) for seconds in (run.ttft_s, run.e2e_s - run.ttft_s))
+    runs = [Observations("made", trace, ttft_s, ttft_s + rest_s)]
+    kind, any_server = (calibrate.fit_multipliers(runs, llama, card, ENGINE, any_server=each) for each in (False, True))
+    assert kind.known_kind
+    near, far = (np.abs(np.log(list(found.multipliers.values()))).sum() for found in (kind, any_server))
+    assert near <= far
+    assert all(abs(error) < 0.03 for error in kind.errors_after.values())
+
+
 def test_a_link_shows_in_tensor_parallel_runs_only() -> None:
     llama, slow = model("llama3_8b"), replace(gpu("l40s"), step_time_scale={"link": 2.0})
     two = replace(ENGINE, tensor_parallel_size=2)
