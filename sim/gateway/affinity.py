@@ -1,6 +1,6 @@
 """Routers that send a request where its prefix or its session already is.
 
-What a replica's cache holds is guessed (``PrefixIndex``). Given a ``Roll``, a router keeps what it knows between requests,
+What a replica's cache holds is guessed (``PrefixTree``). Given a ``Roll``, a router keeps what it knows between requests,
 and looks at few servers a request; without one, or asked for some of the roll's servers only, it looks at all.
 
     SGLang      matched share of the prompt > cache_threshold: the replica with the longest match
@@ -30,13 +30,14 @@ import numpy as np
 
 from sim.fleet.loads import LoadIndex
 from sim.fleet.roll import Roll
-from sim.gateway.prefix_index import Holders, Path, PrefixIndex, longest_of, matched_by, path_of
+from sim.gateway.prefix_tree import PrefixIndex, PrefixTree, Way, longest_of, matched_by
 from sim.gateway.request import RequestView
 from sim.gateway.signals import ScrapedServer, ServerView, Signals, Snapshot
 from sim.spec.gateway.routing import AdapterAffinity, SglangCacheAware, WeightedScore
 
 S = TypeVar("S", bound=ServerView)
 C = TypeVar("C", bound=ScrapedServer)
+
 
 class SglangCacheAwareRouter:
     """See the module's head."""
@@ -50,37 +51,37 @@ class SglangCacheAwareRouter:
         """Of the roll, by number."""
         self._sizes = LoadIndex()
         """Blocks remembered of each of them."""
-        self._holders: Holders = {}
+        self._tree = PrefixTree()
         self._indices: dict[str, PrefixIndex] = {}
 
     def choose(self, request: RequestView, servers: Sequence[S]) -> S:
         """See ``Router``."""
-        path = path_of(request)
+        way = self._tree.way_of(request)
         if self._roll is not None and servers is self._roll.servers:
-            chosen: S = self._of_roll(request, path, self._roll)
+            chosen: S = self._of_roll(request, way, self._roll)
         else:
-            chosen = self._of(request, path, servers)
+            chosen = self._of(request, way, servers)
         index = self._index(chosen)
-        index.insert(path)
+        index.insert(way)
         if chosen.index in self._here:
             self._sizes.put(chosen.index, index.blocks)
         return chosen
 
-    def _of(self, request: RequestView, path: Path, servers: Sequence[S]) -> S:
+    def _of(self, request: RequestView, way: Way, servers: Sequence[S]) -> S:
         """The choice among ``servers``, by a look at each."""
         loads = [server.requests_in_flight for server in servers]
         most, least = max(loads), min(loads)
         if self._unbalanced(most, least):
             return servers[loads.index(least)]
         indices = [self._index(server) for server in servers]
-        matches = [index.matched_tokens(path) for index in indices]
+        matches = [index.matched_tokens(way) for index in indices]
         longest = max(matches)
         if longest > self._spec.cache_threshold * request.input_tokens:
             return servers[matches.index(longest)]
         sizes = [index.blocks for index in indices]
         return servers[sizes.index(min(sizes))]
 
-    def _of_roll(self, request: RequestView, path: Path, roll: Roll) -> Any:
+    def _of_roll(self, request: RequestView, way: Way, roll: Roll) -> Any:
         """The same among all of the roll's."""
         if roll.version != self._version:
             self._version = roll.version
@@ -93,7 +94,7 @@ class SglangCacheAwareRouter:
         idlest = self._ranking.first()
         if self._unbalanced(self._ranking.most(), idlest.requests_in_flight):
             return idlest
-        longest, first = longest_of(path, self._holders, self._spec.block_tokens, self._here)
+        longest, first = longest_of(way, self._spec.block_tokens, self._here)
         return self._here[first if longest > self._spec.cache_threshold * request.input_tokens else self._sizes.least()]
 
     def _unbalanced(self, most: int, least: int) -> bool:
@@ -104,7 +105,7 @@ class SglangCacheAwareRouter:
         index = self._indices.get(server.name)
         if index is None:
             spec = self._spec
-            index = PrefixIndex(spec.block_tokens, spec.max_tree_blocks, server.index, self._holders)
+            index = PrefixIndex(spec.block_tokens, spec.max_tree_blocks, server.index)
             self._indices[server.name] = index
         return index
 
@@ -126,23 +127,23 @@ class WeightedScoreRouter:
         """Places of the highest of these."""
         self._place: dict[int, int] = {}
         """Number of a server -> its place."""
-        self._holders: Holders = {}
+        self._tree = PrefixTree()
         self._indices: dict[str, PrefixIndex] = {}
 
     def choose(self, request: RequestView, servers: Sequence[C]) -> C:
         """See ``Router``."""
-        path = path_of(request)
+        way = self._tree.way_of(request)
         first = int(self._rng.random() * len(servers))  # equals are taken at random, as llm-d's picker does
         if self._roll is not None and servers is self._roll.servers and not request.lora:
-            place = self._of_roll(request, path, first, self._roll)
+            place = self._of_roll(request, way, first, self._roll)
             best: C = servers[place]
             seen = self._seen[place]
         else:
-            best, seen = self._of(request, path, first, servers)
-        self._index(best, seen).insert(path)
+            best, seen = self._of(request, way, first, servers)
+        self._index(best, seen).insert(way)
         return best
 
-    def _of(self, request: RequestView, path: Path, first: int, servers: Sequence[C]) -> tuple[C, Snapshot]:
+    def _of(self, request: RequestView, way: Way, first: int, servers: Sequence[C]) -> tuple[C, Snapshot]:
         """The choice among ``servers``, by a look at each, equals in order behind ``first``."""
         spec = self._spec
         seen = [self._signals.of(server) for server in servers]
@@ -150,7 +151,7 @@ class WeightedScoreRouter:
         blocks = self._blocks(request)
         best, best_score = 0, float("-inf")
         for place in range(-first, len(servers) - first):
-            matched = self._index(servers[place], seen[place]).matched_tokens(path)
+            matched = self._index(servers[place], seen[place]).matched_tokens(way)
             score = bare[place] + self._prefix_score(matched, blocks)
             if request.lora:
                 score += spec.lora_weight * _adapter_score(request.lora, seen[place])
@@ -158,7 +159,7 @@ class WeightedScoreRouter:
                 best, best_score = place, score
         return servers[best], seen[best]
 
-    def _of_roll(self, request: RequestView, path: Path, first: int, roll: Roll) -> int:
+    def _of_roll(self, request: RequestView, way: Way, first: int, roll: Roll) -> int:
         """The place of the same among all of the roll's: who has seen something of the prompt, and the first of those that
         are best without."""
         self._signals.of(roll.servers[0])
@@ -169,7 +170,7 @@ class WeightedScoreRouter:
         best = self._best[behind] if behind < len(self._best) else self._best[0]
         best_score = self._bare[best]
         blocks = self._blocks(request)
-        for number, matched in matched_by(path, self._holders).items():
+        for number, matched in matched_by(way, self._spec.block_tokens).items():
             place = self._place.get(number, -1)
             if place < 0:
                 continue
@@ -210,7 +211,7 @@ class WeightedScoreRouter:
         index = self._indices.get(server.name)
         if index is None:
             most = self._spec.lru_blocks_per_replica or seen.kv_blocks
-            index = PrefixIndex(self._spec.block_tokens, most, server.index, self._holders)
+            index = PrefixIndex(self._spec.block_tokens, most, server.index)
             self._indices[server.name] = index
         return index
 

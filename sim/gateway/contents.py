@@ -4,6 +4,8 @@
 equal, and begins with its prefix where it has one. ``session_id``: turn k's prompt starts with turn k-1's prompt and answer,
 as far as ``input_tokens`` reaches; a ``prefix_id`` then names the text before turn 1. ``block_hashes``: prefix-chained block
 ids, the last maybe partial.
+
+A block is named by its id, everything else by a tuple that says what it is.
 """
 
 from __future__ import annotations
@@ -64,7 +66,7 @@ class Contents:
 
     def _chained(self, hashes: tuple[int, ...], row: int, input_tokens: int) -> Content:
         size = self._block_tokens
-        return _cut([*((("block", h), size) for h in hashes), (("row", row), input_tokens)], input_tokens)
+        return _cut([*((h, size) for h in hashes), (("row", row), input_tokens)], input_tokens)
 
 
 def _cut(pieces: list[tuple[object, int]], tokens: int) -> Content:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sim.fleet.server import Server
 from sim.gateway.counts import Counts
 from sim.gateway.deciders import Pair, make_decider
-from sim.gateway.prefix_index import PrefixIndex, path_of
+from sim.gateway.prefix_tree import PrefixIndex, PrefixTree
 from sim.gateway.request import ClientRequest
 from sim.gateway.routers import Router
 from sim.spec.gateway.disaggregation import Disaggregation
@@ -21,6 +21,7 @@ class Splitting:
         self._router = router
         self._prefill = prefill
         self._counts = counts
+        self._tree = PrefixTree()
         self._sent: dict[str, PrefixIndex] = {}
 
     def source(self, request: ClientRequest, server: Server, prompt_tokens: int) -> Server | None:
@@ -49,8 +50,8 @@ class Splitting:
             return 0
         index = self._sent.get(server.name)
         if index is None:
-            index = self._sent[server.name] = PrefixIndex(server.engine.block_size, server.num_gpu_blocks)
-        path = path_of(request)
-        matched = index.matched_tokens(path)
-        index.insert(path)
+            index = self._sent[server.name] = PrefixIndex(server.engine.block_size, server.num_gpu_blocks, server.index)
+        way = self._tree.way_of(request)
+        matched = index.matched_tokens(way)
+        index.insert(way)
         return matched

@@ -10,7 +10,6 @@ import pytest
 
 from sim.errors import ConfigError
 from sim.gateway.affinity import AdapterAffinityRouter, WeightedScoreRouter
-from sim.gateway.prefix_index import path_of
 from sim.gateway.request import ClientRequest
 from sim.gateway.signals import Snapshot
 from sim.run import simulate
@@ -69,13 +68,6 @@ def test_llm_d_scores_a_loaded_adapter_over_a_free_slot_over_none() -> None:
     full, free, has = Server(0, 0, ("x", "y")), Server(1, 0, ("x",)), Server(2, 0, ("a", "y"))
     assert router.choose(asking("a"), [full, free, has]) is has  # type: ignore[type-var]
     assert router.choose(asking("a"), [full, free]) is free  # type: ignore[type-var]
-
-
-def test_prompts_of_two_adapters_share_no_prefix() -> None:
-    one, other, base = asking("a"), asking("b"), asking("")
-    for request in (one, other, base):
-        request.content = ((("prefix", 1), 64), (("row", 0), 36))
-    assert path_of(one) != path_of(other) != path_of(base)
 
 
 def traffic(n: int = 60, loras: int = 5, prompt: str = "") -> Trace:

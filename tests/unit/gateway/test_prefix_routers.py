@@ -95,5 +95,5 @@ class TestLlmD:
             router.choose(request(row, ((("p", row), 1008),), 1008), [Replica(0)])
         index = router._indices["main-0"]
         assert index.blocks == 63 * 63
-        assert index.matched_tokens([(hash((None, 0, ("p", 0))), 1008)]) == 0
-        assert index.matched_tokens([(hash((None, 0, ("p", 63))), 1008)]) == 1008
+        ways = [router._tree.way_of(request(row, ((("p", row), 1008),), 1008)) for row in (0, 63)]
+        assert [index.matched_tokens(way) for way in ways] == [0, 1008]
