@@ -15,9 +15,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from sim.cli.compose import composed_scenario
 from sim.cost import cost_per_1m_usd, pool_usd_per_hour
 from sim.errors import ConfigError, DoesNotFitError
@@ -58,11 +55,11 @@ def main(argv: Sequence[str]) -> int:
     if options.json:
         print(json.dumps({key: None if _undefined(value) else value for key, value in answer.items()}, indent=2))
         return 0
-    table = Table(show_header=False, box=None)
+    width = max(map(len, answer))
     for key, value in answer.items():
         if key != "memory":
-            table.add_row(key, "-" if _undefined(value) else f"{value:,.4f}" if isinstance(value, float) else f"{value}")
-    Console().print(table)
+            shown = "-" if _undefined(value) else f"{value:,.4f}" if isinstance(value, float) else f"{value}"
+            print(f" {key:{width}}  {shown}".rstrip())
     if answer["memory"]:
         print(answer["memory"])
     return 0

@@ -44,7 +44,7 @@ def test_calc_imports_no_more_than_its_formulas_need() -> None:
     """Neither numpy, which step times need, nor readers of checkpoints and of servers' lines, nor what jobs run in."""
     heavy, out = imported_by(
         "from sim.cli.main import main; main(['calc', '--json'])",
-        {"numpy", "scipy", "pandas", "pyarrow", "simpy", "joblib", "optuna", "sim.perf.roofline", "sim.perf.hf_config",
+        {"numpy", "scipy", "pandas", "pyarrow", "simpy", "joblib", "optuna", "rich", "sim.perf.roofline", "sim.perf.hf_config",
          "sim.cli.lines", "sim.cli.job", "sim.engine", "sim.workload"},
     )  # fmt: skip
     assert heavy == set()
