@@ -24,13 +24,17 @@ _NO_CHUNKS: Final[list[tuple[EngineRequest, int, int]]] = []
 class Speculation:
     """What a step of an engine that speculates verifies, and what it brings: its tokens are known when it has returned."""
 
-    __slots__ = ("delivered", "drafts", "next_drafts", "padded", "prompts", "verified", "verifying")
+    __slots__ = ("alike", "delivered", "drafts", "next_drafts", "padded", "prompts", "tokens", "verified", "verifying")
 
-    def __init__(self, drafts: dict[EngineRequest, int], padded: dict[EngineRequest, None]) -> None:
+    def __init__(
+        self, drafts: dict[EngineRequest, int], padded: dict[EngineRequest, None], alike: list[EngineRequest]
+    ) -> None:
         self.drafts = drafts
         """Drafts that it verifies, of requests that have some."""
         self.padded = padded
         """Of these, requests whose drafts were made by nobody."""
+        self.alike = alike
+        """Requests that verify all their drafts, beside the batch's ``prefills``."""
         self.next_drafts = 0
         """Drafts that follow it."""
         self.verifying = 0
@@ -40,7 +44,9 @@ class Speculation:
         self.verified: Verified | None = None
         """... and all others together; None = there are none."""
         self.delivered: list[tuple[EngineRequest, int]] = []
-        """Tokens that it has brought to whom."""
+        """Tokens that it has brought to whom, ``alike`` left out ..."""
+        self.tokens = 0
+        """... and to all."""
 
 
 class Batch:

@@ -8,7 +8,9 @@ from sim.engine.acceptance import AcceptancePath
 class DraftState:
     """Drafts, blocks and tokens of one request."""
 
-    __slots__ = ("accepted", "attached", "blocks", "drafted", "in_flight", "over", "path", "proposed", "verified")
+    __slots__ = (
+        "accepted", "attached", "blocks", "drafted", "given", "in_flight", "over", "path", "proposed", "taken", "verified",
+    )  # fmt: skip
 
     def __init__(self, path: AcceptancePath) -> None:
         self.path = path
@@ -16,6 +18,9 @@ class DraftState:
         """Drafts that wait to be verified."""
         self.blocks = 0
         """KV blocks that it holds."""
+        self.given = 0
+        """Tokens of the step that is being composed, and blocks taken for it."""
+        self.taken = 0
         self.in_flight = 0
         """Scheduled in steps that have not returned."""
         self.verified = 0

@@ -13,8 +13,9 @@ A request that has sampled stands one token behind what is known (or in flight) 
 * Drafting layers read the token behind a block: with several prediction layers a prompt keeps as many tokens for its last
   chunk, and a block's key covers them, or the last block of a hit is computed again (``sim.engine.prefix_cache``).
 
-Such requests are served one by one and no steps are skipped: an engine that speculates steps. (Acceptance is known ahead,
-``sim.engine.acceptance``, but positions spread at every step, so a run is not affine in them.)
+No steps are skipped: an engine that speculates steps. (Acceptance is known ahead, ``sim.engine.acceptance``, but positions
+spread at every step, so a run is not affine in them.) Where order cannot matter, ``sim.engine.verifiers`` serves all
+requests in one pass; here are the rules for each.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from sim.engine.block_pool import CountingBlockPool
 from sim.engine.cache_groups import GroupedBlockPool
 from sim.engine.draft_state import DraftState
 from sim.engine.prefix_cache import PrefixBlockPool
-from sim.engine.request import EngineRequest
+from sim.engine.request import NOBODY, EngineRequest
 from sim.perf.step_time import VerificationTime, Verified
 from sim.spec import EngineSpec
 
@@ -57,14 +58,20 @@ class Drafts:
         self.read_ahead = spec.prefill_lookahead()
         self._paths = paths
         self._by_batch = spec.num_speculative_tokens_per_batch_size
-        self._asynchronous = engine.async_scheduling
+        self.static = self._by_batch is None
+        """Every step is followed by the same number of drafts."""
+        self.asynchronous = engine.async_scheduling
         self._input_tokens = engine.max_num_batched_tokens
-        self._max_model_len = engine.max_model_len
+        self.max_model_len = engine.max_model_len
         self._block_size = engine.block_size
         self._next = spec.drafts
         """Drafts that follow the step composed last."""
-        self._given: dict[EngineRequest, int] = {}
+        self.given: dict[EngineRequest, int] = {}
         """Drafts that the step being composed verifies."""
+        self.alike: list[EngineRequest] = NOBODY
+        """Requests that verify all their drafts in it, booked already ..."""
+        self.alike_context = 0
+        """... and the tokens computed before them."""
         self._padded: dict[EngineRequest, None] = {}
         self._pads = False
         self._serves = False
@@ -91,7 +98,9 @@ class Drafts:
     def begin(self) -> None:
         """A step begins to be composed."""
         self.inputs = self._input_tokens
-        self._given = {}
+        self.alike = NOBODY
+        self.alike_context = 0
+        self.given = {}
         self._padded = {}
 
     @property
@@ -113,7 +122,7 @@ class Drafts:
 
     def cut(self, request: EngineRequest, n: int) -> int:
         """``n`` tokens of a running request as far as the input buffer and the model's length let it."""
-        n = min(n, self.inputs - self.extra_rows, self._max_model_len - request.computed - 1)
+        n = min(n, self.inputs - self.extra_rows, self.max_model_len - request.computed - 1)
         return self.leave_enough(request, request.computed, n)
 
     def leave_enough(self, request: EngineRequest, before: int, n: int) -> int:
@@ -124,7 +133,7 @@ class Drafts:
 
     def slots(self, tokens: int) -> int:
         """KV slots of a request that has been given up to ``tokens``."""
-        return min(tokens + self.lookahead, self._max_model_len)
+        return min(tokens + self.lookahead, self.max_model_len)
 
     def blocks(self, tokens: int) -> int:
         """Blocks of them."""
@@ -136,57 +145,6 @@ class Drafts:
         if grouped is not None:
             return grouped.lacking(request, before - state.in_flight, self.slots(before + n))
         return max(0, self.blocks(before + n) - state.blocks)
-
-    def serve_all(
-        self, batch: Batch, running: dict[EngineRequest, None], budget: int, longest: int,
-        pool: CountingBlockPool | PrefixBlockPool,
-    ) -> int:  # fmt: skip
-        """Serve all of the ``running`` at once, as ``wanted``, ``cut``, ``lacking`` and ``serve`` do one by one, where
-        budget, input buffer and free blocks suffice for all, so that order cannot matter; the budget left, or -1 (nothing
-        is done)."""
-        if self.read_ahead > 1:
-            return -1
-        most, size, lookahead, extra = self._max_model_len, self._block_size, self.lookahead, self.extra_rows
-        tokens = rows = blocks = 0
-        given: list[tuple[EngineRequest, int, int]] = []
-        for request in running:
-            state = request.drafts
-            if state is None:
-                return -1
-            computed, target = request.computed, request.target
-            in_flight = target - request.prompt_len - request.sampled
-            if in_flight > 0 and computed + 2 - in_flight >= request.prompt_len + request.max_output:
-                continue
-            n = target + state.attached - computed
-            if 0 < longest < n:
-                n = longest
-            n = min(n, most - computed - 1)
-            if n <= 0:
-                continue
-            tokens += n
-            rows += n + extra
-            need = max(0, -(-min(computed + n + lookahead, most) // size) - state.blocks)
-            blocks += need
-            given.append((request, n, need))
-        if tokens > budget or rows > self.inputs or blocks > pool.free:
-            return -1
-        self.inputs -= rows
-        pool.take(blocks)
-        chunks: list[tuple[EngineRequest, int, int]] = []
-        for request, n, need in given:
-            state, computed = request.drafts, request.computed
-            assert state is not None
-            state.blocks += need
-            verified = min(state.attached, n + computed - request.target)
-            if verified > 0:
-                self._given[request] = verified
-            state.attached = 0
-            chunks.append((request, n, computed))
-            if pool.caching:
-                pool.register(request, min(computed + n, request.prompt_len + request.sampled))
-        if chunks:
-            batch.prefills = chunks
-        return budget - tokens
 
     def serve(
         self, request: EngineRequest, n: int, blocks: int, pool: CountingBlockPool | PrefixBlockPool,
@@ -202,7 +160,7 @@ class Drafts:
         self.inputs -= n + self.extra_rows
         verified = min(state.attached, n + request.computed - request.target)
         if verified > 0:
-            self._given[request] = verified
+            self.given[request] = verified
         state.attached = 0
         if pool.caching:
             pool.register(request, self.named(request, request.computed + n))
@@ -211,7 +169,7 @@ class Drafts:
         """``request``, which had ``n`` tokens of this step, is preempted."""
         if n:
             self.inputs += n + self.extra_rows
-            self._given.pop(request, None)
+            self.given.pop(request, None)
 
     def named(self, request: EngineRequest, tokens: int) -> int:
         """Tokens, of ``tokens`` given to a request, whose blocks may get findable."""
@@ -220,7 +178,7 @@ class Drafts:
 
     def before_admission(self, batch: Batch, prefilling: dict[EngineRequest, None]) -> None:
         """Phase A is over: who of the ``prefilling`` is in ``batch`` decides about padding."""
-        self._serves = bool(batch.prefills)
+        self._serves = bool(batch.prefills or self.alike)
         self._pads = self._by_batch is None
         for request, _, _ in batch.prefills:
             if request in prefilling:
@@ -231,7 +189,7 @@ class Drafts:
         """Whether a request that lacks ``lacking`` tokens behind ``computed`` is padded when it is admitted."""
         if lacking != 1 or not self._pads or not (self._serves or computed):
             return False
-        return computed + self.most + 2 <= self._max_model_len
+        return computed + self.most + 2 <= self.max_model_len
 
     def admit(self, request: EngineRequest, n: int, blocks: int, padded: bool) -> None:
         """``request`` is seated with ``blocks`` and gets ``n`` tokens; ``padded``: all but one are drafts of nobody."""
@@ -239,7 +197,7 @@ class Drafts:
         state.blocks = blocks
         self.inputs -= n + self.extra_rows
         if padded:
-            self._given[request] = self.most
+            self.given[request] = self.most
             self._padded[request] = None
 
     def preempted(self, request: EngineRequest) -> None:
@@ -266,9 +224,10 @@ class Drafts:
     def book(self, batch: Batch, prefilling: dict[EngineRequest, None], number: int) -> None:
         """Advance everybody in ``batch``, step ``number``, by what was given; who has its whole prompt leaves
         ``prefilling``."""
-        speculation = batch.speculation = Speculation(self._given, self._padded)
-        self._next = speculation.next_drafts = self._drafts_after(len(batch.prefills))
-        requests = rows = context = 0
+        speculation = batch.speculation = Speculation(self.given, self._padded, self.alike)
+        self._next = speculation.next_drafts = self._drafts_after(len(batch.prefills) + len(self.alike))
+        requests = len(self.alike)
+        rows, context = requests * (1 + self.most), self.alike_context
         uniform = True
         for request, n, before in batch.prefills:
             state = self.state(request)
@@ -285,8 +244,8 @@ class Drafts:
             if request.computed >= request.target:
                 prefilling.pop(request, None)
                 batch.sample(request)
-                returns = 1 + self._given.get(request, 0)
-                if self._asynchronous:
+                returns = 1 + self.given.get(request, 0)
+                if self.asynchronous:
                     request.target += returns
                     state.attached = self._next
                     returns = request.target - request.prompt_len - request.sampled
@@ -325,6 +284,7 @@ class Drafts:
         tokens = min(accepted + 1, request.max_output - request.sampled)
         request.sampled += tokens
         speculation.delivered.append((request, tokens))
+        speculation.tokens += tokens
         state.over = request.sampled >= request.max_output
         if stale:
             request.target = request.prompt_len + request.sampled
@@ -334,7 +294,7 @@ class Drafts:
         request.computed -= accepted + 1 - tokens
         left = in_flight - (drafts - accepted) - (accepted + 1) if in_flight else 0
         request.target = request.prompt_len + request.sampled + left
-        if not self._asynchronous and not state.over:
+        if not self.asynchronous and not state.over:
             state.attached = state.path.proposed(state.proposed, speculation.next_drafts)
             state.proposed += 1
         return self.named(request, request.computed - state.in_flight) if request.running else -1

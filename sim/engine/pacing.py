@@ -25,7 +25,7 @@ class Pacing:
         """Let ``batch``, just composed by ``scheduler``, begin at ``start``; a decode-only one gets its longest run."""
         books = scheduler.books
         step_time = self._step_time if books.adapters is None else books.adapters.step_time(self._step_time)
-        if batch.prefills:
+        if batch.prefills or batch.speculation is not None:
             first = duration_of(batch, step_time, books)
             increment = 0.0
         else:

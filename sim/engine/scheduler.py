@@ -40,6 +40,7 @@ from sim.engine.order import QueueOrder, in_order
 from sim.engine.request import NOBODY, EngineRequest
 from sim.engine.reserve import Reserve
 from sim.engine.serving import Serving
+from sim.engine.verifiers import returned
 from sim.spec import EngineSpec
 
 
@@ -140,6 +141,7 @@ class Scheduler:
 
         books.held_back = NOBODY
         tick = decodes.tick
+        self.serving.lists = self.record_order
         budget = self.serving.in_aggregate(batch, limits.budget, longest, hold)
         if budget < 0:
             budget = self.serving.in_order(batch, limits.budget, longest, hold)
@@ -153,10 +155,10 @@ class Scheduler:
             if follows and external is not None:
                 served = [(r, before + n) for r, n, before in order]
                 external.not_before = batch.not_before = external.source.composed(batch, served)
-        if not batch.n_decode and not batch.prefills:
+        if not batch.n_decode and not batch.prefills and (books.drafts is None or not books.drafts.alike):
             self.in_vain = batch.preempted
             return None
-        if batch.prefills or batch.preempted or books.held_back:
+        if batch.prefills or batch.preempted or books.held_back or books.drafts is not None:
             self._book_step(batch, True)
         else:  # the blocks of the first step are already taken; close() books the rest
             decodes.tick += 1
@@ -271,6 +273,7 @@ class Scheduler:
     def _complete_verified(self, batch: Batch, drafts: Drafts) -> None:
         """The same with speculation: only now it is known how many tokens each has sampled."""
         books, pool = self.books, self.pool
+        over: list[EngineRequest] = []
         everybody = len(batch.sampled) == len(batch.prefills)
         sampled = set() if everybody else set(batch.sampled)
         for request, n, _ in batch.prefills:
@@ -282,8 +285,14 @@ class Scheduler:
             if findable > 0 and pool.caching:
                 pool.register(request, findable)
             if state.over:
-                books.finish(request)
-                batch.finishing = [*batch.finishing, request]
+                over.append(request)
+        if batch.speculation is not None and batch.speculation.alike:
+            over.extend(returned(batch, books))
+            over.sort(key=_admission)
+        for request in over:
+            books.finish(request)
+        if over:
+            batch.finishing = [*batch.finishing, *over]
 
     def abort(self, request: EngineRequest) -> bool:
         """Drop a request that nobody waits for. False when it is not here any more."""

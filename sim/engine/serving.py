@@ -9,6 +9,7 @@ from __future__ import annotations
 from sim.engine.batch import Batch
 from sim.engine.books import Books
 from sim.engine.request import EngineRequest
+from sim.engine.verifiers import serve_all
 
 
 class Serving:
@@ -18,6 +19,8 @@ class Serving:
         self._books = books
         self.fewest_generated = False
         """Who is preempted for want of blocks: the one with the least output, instead of vLLM's choice."""
+        self.lists = False
+        """Every step's composition is asked for, request by request."""
 
     def in_aggregate(self, batch: Batch, budget: int, longest: int, hold: bool) -> int:
         """Serve everybody, chunks up to ``longest`` tokens (0 = any; none when ``hold``); the budget left, or -1 when order
@@ -26,9 +29,7 @@ class Serving:
         if budget < batch.n_decode or books.grouped is not None:
             return -1
         if books.drafts is not None:
-            if hold or books.external is not None:
-                return -1
-            return books.drafts.serve_all(batch, books.running, budget, longest, books.pool)
+            return -1 if hold or books.external is not None or self.lists else serve_all(batch, books, budget, longest)
         block_size = books.block_size
         decodes = books.decodes
         left = budget - batch.n_decode

@@ -33,25 +33,25 @@ class Work:
         n = batch.n_decode
         self.steps += steps
         self.busy += duration
-        self.seq_time += duration * (n + len(batch.prefills))
         batch.held_blocks = (batch.used_blocks + used_blocks) / 2
         self.block_time += duration * batch.held_blocks
-        for _, tokens, _ in batch.prefills:
-            self.prefill_tokens += tokens
-        brought, speculation = n, batch.speculation
+        brought, seqs, speculation = n, n + len(batch.prefills), batch.speculation
         if speculation is None:
+            for _, tokens, _ in batch.prefills:
+                self.prefill_tokens += tokens
             self.sampled_tokens += n * steps + len(batch.sampled)
         else:  # its tokens are counted when it returns
+            for tokens, _ in speculation.prompts:
+                self.prefill_tokens += tokens
             brought += speculation.verifying
-            if speculation.verified is not None:
-                self.prefill_tokens -= speculation.verified.rows
+            seqs += len(speculation.alike)
+        self.seq_time += duration * seqs
         if self._gaps is not None and brought:
             self._gaps.add(batch.first, batch.duration_of(steps - 1), steps, brought)
 
     def returned(self, speculation: Speculation) -> None:
         """The output of a batch with ``speculation`` is here: only now its tokens are known."""
-        for _, tokens in speculation.delivered:
-            self.sampled_tokens += tokens
+        self.sampled_tokens += speculation.tokens
 
     def busy_by(self, now: float, batches: Iterable[Batch], plan: Batch | None) -> float:
         """Time in which a step ran, up to ``now``, while ``batches`` are out and ``plan`` among them is not final."""
@@ -69,5 +69,6 @@ class Work:
         for batch in batches:
             unused = batch.end - max(now, batch.start)
             if unused > 0.0:
-                self.seq_time -= unused * (batch.n_decode + len(batch.prefills))
+                alike = 0 if batch.speculation is None else len(batch.speculation.alike)
+                self.seq_time -= unused * (batch.n_decode + len(batch.prefills) + alike)
                 self.block_time -= unused * batch.held_blocks

@@ -20,14 +20,18 @@ class StepRecords(StepListener):
 
     def closed(self, name: str, step: int, scheduler: Scheduler, batch: Batch) -> None:
         """See ``StepListener``."""
+        chunks = [(n, before) for _, n, before in batch.prefills]
+        if batch.speculation is not None:
+            verified = batch.speculation.verified
+            chunks = [*batch.speculation.prompts, *([(verified.rows, verified.context)] if verified is not None else [])]
         self._rows.append(
             (
                 name,
                 step,
                 batch.start,
                 batch.end,
-                batch.n_decode + sum(n for _, n, _ in batch.prefills),
-                batch.context + sum(before for _, _, before in batch.prefills),
+                batch.n_decode + sum(n for n, _ in chunks),
+                batch.context + sum(before for _, before in chunks),
                 len(scheduler.books.running),
                 scheduler.books.n_waiting,
                 scheduler.pool.free,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from random import Random
 from typing import Any
 
@@ -16,6 +17,7 @@ METHODS: list[dict[str, Any]] = [
     {"method": "draft_model", "parallel_drafting": True},
 ]  # fmt: skip
 MAX_ROWS = 3000
+DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
 
 
 def speculative_case(seed: int) -> dict[str, Any]:
@@ -70,6 +72,30 @@ def test_tokens_and_blocks_are_conserved(batch: int) -> None:
         assert recording.scheduler.books.drafts is not None
         assert recording.scheduler.books.drafts.drafted == verified
         assert recording.replica.work.sampled_tokens == sum(given.values())
+
+
+def test_one_pass_over_all_is_one_by_one() -> None:
+    """Who is listed is served one by one, who is not in one pass, where order cannot matter."""
+    compared = 0
+    for seed in range(1500 if DEEP else 200):
+        case = speculative_case(seed)
+        case["requests"] = [row for row in case["requests"] if "arrival_ns" in row]
+        listed, together = Recording(case), Recording(case, skip_decode=True)
+        if len(listed.run(MAX_ROWS)) == MAX_ROWS or listed.stalled:
+            continue
+        together.run()
+        for name, request in listed.answered.items():
+            other = together.answered[name]
+            assert (request.first_token_at, request.finished_at) == (other.first_token_at, other.finished_at), (seed, name)
+            assert (request.preemptions, request.cached_tokens) == (other.preemptions, other.cached_tokens), (seed, name)
+        assert listed.drafts() == together.drafts(), seed
+        theirs, ours = listed.replica.work, together.replica.work
+        assert (theirs.steps, theirs.prefill_tokens, theirs.sampled_tokens) == (
+            ours.steps, ours.prefill_tokens, ours.sampled_tokens,
+        ), seed  # fmt: skip
+        assert theirs.seq_time == ours.seq_time, seed
+        compared += bool(case["requests"])
+    assert compared > 60
 
 
 def test_no_drafts_are_no_speculation() -> None:
