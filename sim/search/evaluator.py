@@ -134,9 +134,11 @@ class ScenarioEvaluator:
         if runs[0][0].part or not self.random:  # a trace so long is its own replication
             return runs[0]
         for number in range(1, max(search.replications, search.max_replications)):
-            agreed = len({point.holds for point, _ in runs}) == 1
-            if len(runs) >= search.replications and agreed:
+            held = sum(point.holds for point, _ in runs)
+            if len(runs) >= search.replications and held in (0, len(runs)):
                 break
+            if 2 * max(held, len(runs) - held) > max(search.replications, search.max_replications):
+                break  # however the others end, the verdict is that of the most
             runs.append(self._run(replicas, rate_scale, seed + number, pools, early_stop=search.early_stop, series=own))
         runs.sort(key=lambda run: (not run[0].holds, run[0].tightness))
         return runs[len(runs) // 2]

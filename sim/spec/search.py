@@ -30,7 +30,8 @@ class SearchSpec:
     """Runs of each point under seeds of its own, where something is random; a plain trace replay is run once. An
     assumption."""
     max_replications: int = Field(default=7, ge=1, le=1000)
-    """Runs of a point whose replications disagree; an assumption."""
+    """Runs of a point whose replications disagree, at the most: once more than half of so many agree the others are not
+    made; an assumption."""
     early_stop: bool = True
     """Give a run up as soon as its miss is certain. The verdicts are the same; False runs every miss to its end."""
 

@@ -50,8 +50,9 @@ def test_replications_that_disagree_get_more_work() -> None:
     between = ScenarioEvaluator(replace(scenario, slo=replace(scenario.slo, ttft_p95_s=limit)))
     point = between(replicas=1, rate_scale=1.0)
     verdicts = [run.holds for run in between.points]
-    assert len(set(verdicts[:3])) == 2 and len(verdicts) == 7
-    assert point.holds is (sum(verdicts) > len(verdicts) / 2)
+    assert len(set(verdicts[:3])) == 2 and 4 <= len(verdicts) <= 7
+    assert max(verdicts.count(True), verdicts.count(False)) == 4  # of seven: the others could not change it
+    assert point.holds is (verdicts.count(True) == 4)
 
 
 def test_the_answer_is_run_again_on_fresh_seeds() -> None:
