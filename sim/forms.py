@@ -24,9 +24,9 @@ _OPEN = ("__init__", "listener", "kv_source")
 """Files that stay Python: anybody may derive from a listener, or from a source of KV."""
 _PARTS = (
     "fleet.least_loaded", "fleet.loads", "fleet.roll", "fleet.server", "fleet.shown", "links.fair", "links.transfers",
-    "perf.cuda_graphs", "perf.front_end", "perf.host", "perf.rank_step", "perf.speculation", "perf.step_time",
-    "perf.tabulated", "record.recorder", "rng", "run.passing", "tiers.below", "tiers.content_tree", "tiers.host_link",
-    "tiers.kept", "tiers.recency", "tiers.tier",
+    "perf.cuda_graphs", "perf.front_end", "perf.host", "perf.rank_speculation", "perf.rank_step", "perf.speculation",
+    "perf.step_time", "perf.tabulated", "record.recorder", "rng", "run.passing", "tiers.below", "tiers.content_tree",
+    "tiers.host_link", "tiers.kept", "tiers.recency", "tiers.tier",
 )  # fmt: skip
 """Of other rooms, what engine and gateway touch at every step."""
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from sim.analysis.billing import gpu_of_pool
 from sim.cost import usd_per_gpu_hour
+from sim.perf.mixture import steps_together
 from sim.record.result import Result
 from sim.units import SECONDS_PER_HOUR
 
@@ -38,15 +39,36 @@ def rank_figures(result: Result) -> dict[str, Any] | None:
 
 
 def rank_sentences(result: Result) -> list[str]:
-    """What a reader of the verdict should know of it; nothing without dummy forwards."""
+    """What a reader of the verdict should know of it; nothing of ranks that share nothing."""
     figures = rank_figures(result)
-    if figures is None or not figures["dummy_forwards"]:
+    if figures is None:
         return []
-    usd = f", ${figures['dummy_usd']:,.2f} of the bill" if np.isfinite(figures["dummy_usd"]) else ""
-    return [
-        f"Ranks step together: {figures['dummy_share']:.0%} of their forwards ({figures['dummy_forwards']:,}) had nothing "
-        f"to schedule{usd}; they are in the busy time."
-    ]
+    found = []
+    if figures["dummy_forwards"]:
+        usd = f", ${figures['dummy_usd']:,.2f} of the bill" if np.isfinite(figures["dummy_usd"]) else ""
+        found.append(
+            f"Ranks step together: {figures['dummy_share']:.0%} of their forwards ({figures['dummy_forwards']:,}) had "
+            f"nothing to schedule{usd}; they are in the busy time."
+        )
+    if unrecorded := _unrecorded(result):
+        found.append(
+            f"Ranks that step together with {' and '.join(unrecorded)}: composed by the rules of one engine and of "
+            "synchronous ranks; no recording of vLLM was there to compare with."
+        )
+    return found
+
+
+def _unrecorded(result: Result) -> list[str]:
+    """What engines whose ranks step together do, in words, that no recording shows."""
+    scenario = result.scenario
+    does: dict[str, bool] = {}
+    for pool in scenario.fleet.all_pools().values():
+        engine = pool.engine or scenario.engine
+        if steps_together(pool.model or scenario.model, engine):
+            does["asynchronous scheduling"] = does.get("asynchronous scheduling") or engine.async_scheduling
+            does["speculation"] = does.get("speculation") or engine.speculative.drafts > 0
+            does["adapters"] = does.get("adapters") or engine.max_loras > 0
+    return [words for words, done in does.items() if done]
 
 
 def _dummy_usd(result: Result) -> float:

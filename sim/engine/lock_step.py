@@ -12,6 +12,10 @@ Rounds in which nobody is admitted are skipped ahead like the steps of one engin
 where any rank's run would (first finish, blocks, its affine piece), before the first round in which another rank has the
 largest attention, and, where all are dummies, with the next vote. An arrival at any rank cuts it for all.
 
+Rounds of ranks that speculate are composed one by one (``sim.perf.rank_speculation``; not recorded: each rank's rules are
+those of one engine, and the drafts of all are made together). A LoRA adapter on any rank makes the round longer for all;
+loads that one rank waits for hold up the others.
+
 Under asynchronous scheduling (not recorded) a round is composed when the one before its predecessor has returned, and the
 vote counts composed rounds and requests whose last token is in flight.
 """
@@ -29,6 +33,7 @@ from sim.engine.replica import Replica
 from sim.engine.round import Round
 from sim.engine.wake_ups import Composing, Pace, WakeUp
 from sim.engine.work import Work
+from sim.perf.rank_speculation import NOTHING, Carried, RankTimes
 from sim.perf.rank_step import AffineRankStepTime, RankLoad, RankStepTime
 
 
@@ -38,8 +43,9 @@ class LockStep(Pace):
     Args:
         clock: the simulation's clock.
         ranks: engines that do not wake themselves.
-        step_time: how long a round takes, in the clock's unit.
+        times: how long a round takes, in the clock's unit.
         sync_interval: rounds from vote to vote.
+        adapted: the same of rounds in which a running request has a LoRA adapter; None = nobody has.
         noise: draws the factor of a round, for each rank; the slowest counts.
         listener: told of every round.
     """
@@ -48,8 +54,9 @@ class LockStep(Pace):
         self,
         clock: Clock,
         ranks: list[Replica],
-        step_time: RankStepTime | AffineRankStepTime,
+        times: RankTimes,
         sync_interval: int,
+        adapted: RankTimes | None = None,
         noise: StepNoise | None = None,
         listener: RoundListener | None = None,
     ) -> None:
@@ -65,7 +72,8 @@ class LockStep(Pace):
         self.wave = 0
         """Number of the wave that runs, or comes next."""
         self._counter = 0
-        self._step_time = step_time
+        self._times = times
+        self._adapted = adapted
         self._sync_interval = sync_interval
         self._noise = noise
         self._listener = listener
@@ -240,8 +248,12 @@ class LockStep(Pace):
             self._listener.composed(one)
 
     def _set_times(self, one: Round, start: float) -> None:
-        load, step_time, loading = one.load, self._step_time, 0.0
-        if load.prefill:
+        load, loading, times = one.load, 0.0, self._times_now()
+        step_time, verification = times.step, times.verification
+        if verification is not None:
+            first, increment = verification.verifying_s([_carried(batch) for batch in one.batches]), 0.0
+            one.steps = self._longest_run(one)
+        elif load.prefill:
             longest = 0.0
             for batch in one.batches:
                 if batch is not None:
@@ -249,7 +261,7 @@ class LockStep(Pace):
                     longest = max(longest, step_time.attention_s(chunks, batch.n_decode, batch.context))
             first, increment = step_time.round_s(longest, load), 0.0
         else:
-            first, increment, one.steps = self._run(one)
+            first, increment, one.steps = self._run(one, step_time)
         if self._noise is not None:
             first *= max([self._noise.factor() for _ in self.ranks])
         for batch in one.batches:
@@ -258,9 +270,18 @@ class LockStep(Pace):
                 first = max(first, batch.least_time)
         one.set_times(start, first + loading, increment)
 
-    def _run(self, one: Round) -> tuple[float, float, int]:
+    def _times_now(self) -> RankTimes:
+        """Of the round just composed."""
+        if self._adapted is not None:
+            for rank in self.ranks:
+                adapters = rank.scheduler.books.adapters
+                if adapters is not None and adapters.running:
+                    return self._adapted
+        return self._times
+
+    def _run(self, one: Round, step_time: RankStepTime | AffineRankStepTime) -> tuple[float, float, int]:
         """First duration of a round of rows alone, what each further one takes longer, and how many follow alike."""
-        load, step_time = one.load, self._step_time
+        load = one.load
         steps = self._longest_run(one)
         rows = [_rows(batch) for batch in one.batches]
         if steps == 1:  # the largest attention decides
@@ -289,9 +310,10 @@ class LockStep(Pace):
         for rank, batch in zip(self.ranks, one.batches, strict=True):
             if batch is not None:
                 longest = 1 if batch.number else rank.scheduler.longest_run()
-            elif rank.scheduler.books.n_waiting or rank.scheduler.books.prefilling:
-                return 1  # held back, it may go on in the next round
             else:
+                books = rank.scheduler.books
+                if books.n_waiting or books.prefilling or (books.drafts is not None and books.running):
+                    return 1  # held back, or at the model's length if all in flight is accepted: it may go on next
                 continue
             steps = longest if not steps else min(steps, longest)
         if steps:
@@ -309,6 +331,13 @@ def _rows(batch: Batch | None) -> tuple[int, int]:
     return batch.n_decode + len(batch.prefills), context
 
 
+def _carried(batch: Batch | None) -> Carried:
+    """What a rank that speculates has in a round."""
+    if batch is None or batch.speculation is None:
+        return NOTHING
+    return batch.speculation.prompts, batch.speculation.verified
+
+
 def load_of(batches: list[Batch | None]) -> RankLoad:
     """What the ranks carry; a dummy forward is one token of nobody."""
     most = everybody = seqs = 0
@@ -317,10 +346,18 @@ def load_of(batches: list[Batch | None]) -> RankLoad:
     for batch in batches:
         tokens = 1
         if batch is not None:
-            tokens = batch.n_decode
-            for _, n, _ in batch.prefills:
-                tokens += n
-                prefill = prefill or n > 1
-            seqs = max(seqs, batch.n_decode + len(batch.prefills))
+            tokens, speculation = batch.n_decode, batch.speculation
+            requests = tokens + len(batch.prefills)
+            if speculation is None:
+                for _, n, _ in batch.prefills:
+                    tokens += n
+                    prefill = prefill or n > 1
+            else:
+                for n, _ in speculation.prompts:
+                    tokens += n
+                if speculation.verified is not None:
+                    tokens += speculation.verified.rows
+                requests += len(speculation.alike)
+            seqs = max(seqs, requests)
         most, least, everybody = max(most, tokens), min(least, tokens), everybody + tokens
     return RankLoad(most, least, everybody, seqs, prefill)

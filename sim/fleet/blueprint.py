@@ -12,6 +12,8 @@ from sim.perf import memory_plan, resolve_engine, step_time_model
 from sim.perf.geometry import kv_bytes_per_token_per_gpu
 from sim.perf.kv_offload import offload_plan
 from sim.perf.lora import disk_load_s, slot_load_s
+from sim.perf.rank_speculation import RankTimes, RankVerification
+from sim.perf.rank_step import RankStepTime
 from sim.perf.verification import mean_step_time, verification_time
 from sim.spec import EngineSpec, GpuSpec, ModelSpec
 from sim.spec.fleet import Role
@@ -62,20 +64,35 @@ class Blueprint:
         self.offload = offload_plan(model, gpu, self.engine, self.blocks) if self.engine.offloads_kv else None
         """Its tiers behind the GPU's cache; None = none."""
         self.version = version
+        self._paths: dict[int, AcceptancePaths] = {}
+        """Who accepts how many drafts, by the run's seed: all servers draw from the same."""
 
     @property
     def gpus(self) -> int:
         """GPUs of one replica."""
         return self.engine.gpus
 
-    def drafts(self, seed: int) -> Drafts | None:
-        """Speculation of a server's engine in a run of ``seed``; None = none."""
+    def rank_times(self, adapters: bool = False) -> RankTimes | None:
+        """Of a server's rounds, where its ranks step together; ``adapters``: of those in which a rank holds one."""
+        step = step_time_model(self.model, self.gpu, self.engine, True) if adapters else self.step_time
+        if not isinstance(step, RankStepTime):
+            return None
+        if not self.engine.speculative.drafts:
+            return RankTimes(step)
+        verification = verification_time(self.model, self.gpu, self.engine, adapters)
+        return RankTimes(step, verification if isinstance(verification, RankVerification) else None)
+
+    def drafts(self, seed: int, rounds: RankTimes | None = None) -> Drafts | None:
+        """Speculation of a server's engine in a run of ``seed``, of a rank whose ``rounds`` have times; None = none."""
         if not self.engine.speculative.drafts:
             return None
-        paths = AcceptancePaths(self.engine.speculative, seed)
+        if seed not in self._paths:
+            self._paths[seed] = AcceptancePaths(self.engine.speculative, seed)
+        if rounds is not None and isinstance(rounds.verification, RankVerification):
+            return Drafts(self.engine, rounds.verification, self._paths[seed])
         time = verification_time(self.model, self.gpu, self.engine)
         adapted = verification_time(self.model, self.gpu, self.engine, True) if self.engine.max_loras else None
-        return Drafts(self.engine, time, paths, adapted)
+        return Drafts(self.engine, time, self._paths[seed], adapted)
 
     def adapters(self) -> Adapters | None:
         """LoRA adapters of a server's engine; None = none."""

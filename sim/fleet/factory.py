@@ -20,7 +20,7 @@ from sim.fleet.machine import Machine
 from sim.fleet.roster import Roster
 from sim.fleet.server import Server
 from sim.links.transfers import Link
-from sim.perf.rank_step import RankStepTime
+from sim.perf.rank_speculation import RankTimes
 from sim.spec import Scenario
 from sim.tiers.offloading import Offloading
 
@@ -86,9 +86,10 @@ class ServerFactory:
         server.nic_in, server.nic_out = Link(f"{server.name} in", bytes_per_s), Link(f"{server.name} out", bytes_per_s)
 
     def _engine(
-        self, blueprint: Blueprint, name: str, offloading: Offloading | None, cadence: Cadence | None = None
-    ) -> Replica:
-        """One engine; ``cadence`` as ``Scheduler`` has it."""
+        self, blueprint: Blueprint, name: str, offloading: Offloading | None, cadence: Cadence | None = None,
+        rounds: RankTimes | None = None,
+    ) -> Replica:  # fmt: skip
+        """One engine; ``cadence`` as ``Scheduler`` has it; ``rounds``: their times, where it steps with other ranks."""
         clock, engine = self.roster.clock, blueprint.engine
         source: KvSource | None = offloading
         steps = self._steps
@@ -101,7 +102,7 @@ class ServerFactory:
                 )
         scheduler = make_scheduler(
             engine, blueprint.blocks, name, lambda: clock.now, self._check_invariants, blueprint.groups, cadence,
-            blueprint.drafts(self._seed), blueprint.adapters(), source,
+            blueprint.drafts(self._seed, rounds), blueprint.adapters(), source,
         )  # fmt: skip
         noise = StepNoise(engine, self._seed, name) if engine.noisy else None
         if self._steps is not None or noise is not None:
@@ -116,16 +117,17 @@ class ServerFactory:
 
     def _ranks(self, blueprint: Blueprint, name: str, offloading: list[Offloading | None]) -> RankGroup:
         """The ranks of one server: in lock step where they share experts."""
-        clock, engine, step_time = self.roster.clock, blueprint.engine, blueprint.step_time
-        together, interval = isinstance(step_time, RankStepTime), engine.prefill_schedule_interval
+        clock, engine, rounds = self.roster.clock, blueprint.engine, blueprint.rank_times()
+        interval = engine.prefill_schedule_interval
         ranks = []
         for number in range(engine.data_parallel_size):
-            cadence = RankCadence(interval) if together and interval > 1 else None
-            ranks.append(self._engine(blueprint, f"{name}.{number}", offloading[number], cadence))
-        if not isinstance(step_time, RankStepTime):
+            cadence = RankCadence(interval) if rounds is not None and interval > 1 else None
+            ranks.append(self._engine(blueprint, f"{name}.{number}", offloading[number], cadence, rounds))
+        if rounds is None:
             return RankGroup(clock, name, ranks, None)
         noise = StepNoise(engine, self._seed, name) if engine.noisy else None
-        lock_step = LockStep(clock, ranks, step_time, engine.dp_sync_interval, noise)
+        adapted = blueprint.rank_times(adapters=True) if engine.max_loras else None
+        lock_step = LockStep(clock, ranks, rounds, engine.dp_sync_interval, adapted, noise)
         for rank in ranks:
             rank.pace = lock_step
         return RankGroup(clock, name, ranks, lock_step)

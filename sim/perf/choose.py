@@ -33,7 +33,7 @@ from sim.perf.cuda_graphs import capture_sizes
 from sim.perf.host import HostOverhead
 from sim.perf.mixture import steps_together
 from sim.perf.rank_step import RankStepTime
-from sim.perf.ranks import rank_step_time, whole_expert_tables, with_hand_overs
+from sim.perf.ranks import rank_step_time, whole_expert_tables, with_adapters, with_hand_overs
 from sim.perf.roofline import all_reduces_s, efficiencies, known_generation, roofline_tables
 from sim.perf.served import served_model
 from sim.perf.served_kernels import served
@@ -66,12 +66,11 @@ def step_time_model(
     model = served_model(model, engine)
     if steps_together(model, engine):
         _no_table(model, gpu, engine)
-        return rank_step_time(model, gpu, engine, host_overhead(model, gpu, engine))
+        return rank_step_time(model, gpu, engine, host_overhead(model, gpu, engine), adapters)
     tables, source, regime = _tables(model, gpu, engine)
     tables = scaled_tables(with_hand_overs(tables, model, gpu, engine), model, gpu, engine.tensor_parallel_size)
     if adapters:
-        longer = 1.0 + engine.lora.step_overhead_per_rank * engine.max_lora_rank
-        tables = replace(tables, nonattention_s=tuple(longer * t for t in tables.nonattention_s))
+        tables = with_adapters(tables, engine)
     return TabulatedStepTime(
         tables,
         host_overhead(model, gpu, engine),

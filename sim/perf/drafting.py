@@ -17,11 +17,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from sim.perf.geometry import kv_bytes_per_token_per_gpu, weights_bytes_per_gpu
+from sim.perf.geometry import ExpertSplit, kv_bytes_per_token_per_gpu, weights_bytes_per_gpu
 from sim.spec.engine import EngineSpec
 from sim.spec.layers import FeedForward, FullAttention, LayerGroup, PartWeights
 from sim.spec.model import ModelSpec
-from sim.spec.speculative import SpeculativeSpec
 
 EAGLE3_VOCABULARY = 32_000
 """Entries of the head of published EAGLE-3 drafts."""
@@ -66,10 +65,14 @@ def draft_parallel_size(engine: EngineSpec) -> int:
     return engine.speculative.draft_tensor_parallel_size or engine.tensor_parallel_size
 
 
-def draft_weights_bytes(drafting: Drafting, spec: SpeculativeSpec, tensor_parallel: int) -> float:
-    """Bytes on one GPU of everything that the draft does not share with the target."""
+def draft_weights_bytes(drafting: Drafting, engine: EngineSpec) -> float:
+    """Bytes on one GPU of everything that the draft does not share with the target. Its experts lie as the target's do."""
+    tensor_parallel = draft_parallel_size(engine)
     shared = replace(drafting.model, vocab_size=1, tied_embeddings=True)
-    layers = weights_bytes_per_gpu(shared, tensor_parallel, towers="none")
+    experts = ExpertSplit(tensor_parallel)
+    if tensor_parallel == engine.tensor_parallel_size:
+        experts = ExpertSplit(engine.expert_ranks, engine.enable_expert_parallel, engine.num_redundant_experts)
+    layers = weights_bytes_per_gpu(shared, tensor_parallel, towers="none", experts=experts)
     entries = drafting.model.vocab_size * drafting.model.hidden_size * 2.0 / tensor_parallel
     tied = drafting.model.tied_embeddings and drafting.own_embedding
     ends = (drafting.own_embedding + drafting.own_head - tied) * entries

@@ -18,11 +18,12 @@ def check_features(engine: EngineSpec, model: ModelSpec) -> EngineSpec:
         ConfigError: a combination that vLLM refuses, or that is not modelled.
     """
     spec = engine.speculative
-    if (spec.drafts or engine.max_loras) and steps_together(model, engine):
-        what = "engine.speculative" if spec.drafts else "engine.max_loras"
+    spread = steps_together(model, engine) or (engine.enable_expert_parallel and engine.expert_ranks > 1)
+    if engine.max_loras and engine.lora.modules == "all" and spread:
         raise ConfigError(
-            f"{what}: not modelled for ranks of a mixture that step together, but got data_parallel_size="
-            f"{engine.data_parallel_size} and enable_expert_parallel={str(engine.enable_expert_parallel).lower()}"
+            f"engine.max_loras: the experts of {model.name} lie on {engine.expert_ranks} GPUs (tensor x data parallel), and "
+            "vLLM has no adapters of experts that are spread so (it asserts this in lora/layers/fused_moe.py): adapters of "
+            "attention alone would do (engine.lora.modules=attention), or 1 rank without engine.enable_expert_parallel"
         )
     if engine.max_loras and (engine.lora.rank or 0) > engine.max_lora_rank:
         raise ConfigError(

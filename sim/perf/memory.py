@@ -20,7 +20,7 @@ from typing import Literal
 
 from sim.errors import DoesNotFitError
 from sim.perf.activations import Term, graph_bytes, terms
-from sim.perf.drafting import draft_kv_share, draft_parallel_size, draft_weights_bytes, drafting_of
+from sim.perf.drafting import draft_kv_share, draft_weights_bytes, drafting_of
 from sim.perf.geometry import ExpertSplit, kv_bytes_per_token_per_gpu, parameter_count, weights_bytes_per_gpu
 from sim.perf.kv_cache import CacheLayout, cache_layout
 from sim.perf.kv_groups import CacheGroup
@@ -261,7 +261,7 @@ def _beside(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> tuple[Term, .
     found = []
     drafting = drafting_of(model, engine)
     if drafting is not None:
-        size = draft_weights_bytes(drafting, engine.speculative, draft_parallel_size(engine))
+        size = draft_weights_bytes(drafting, engine)
         found.append(Term("draft weights", size, 0.05))
     if engine.max_loras:
         slots = engine.max_loras * slot_bytes(model, engine)

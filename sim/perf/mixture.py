@@ -54,12 +54,6 @@ def check_experts(model: ModelSpec, engine: EngineSpec) -> None:
             "engine.data_parallel_size: ranks of a mixture with pipeline stages are not modelled, but got "
             f"{engine.data_parallel_size} ranks of {engine.pipeline_parallel_size} stages"
         )
-    if engine.data_parallel_size > 1 and mixtures and (engine.speculative.drafts or engine.max_loras):
-        what = "speculation" if engine.speculative.drafts else "LoRA adapters"
-        raise ConfigError(
-            f"engine.data_parallel_size: {what} on ranks that step together is not modelled: take 1 rank, not "
-            f"{engine.data_parallel_size}, or leave it out"
-        )
     for _, part in mixtures if engine.enable_expert_parallel else ():
         slots = part.experts + engine.num_redundant_experts
         if gpus > slots:

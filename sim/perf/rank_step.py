@@ -27,7 +27,7 @@ from typing import Final, NamedTuple
 from sim.perf.all_to_all import AllToAll
 from sim.perf.cuda_graphs import padded_tokens
 from sim.perf.host import HostOverhead
-from sim.perf.step_time import AffineStepTime, DecodeLine
+from sim.perf.step_time import AffineStepTime, DecodeLine, Verified
 from sim.perf.tabulated import Regime, TabulatedStepTime, interpolate
 
 _MOST_KEPT: Final = 4096
@@ -45,6 +45,8 @@ class RankLoad(NamedTuple):
     """Sequences of the rank that has most."""
     prefill: bool
     """Some rank has a chunk of more than one token of a prompt: one is a row like a decode's."""
+    different: float = 1.0
+    """Tokens of different requests that choose as many experts as all do, over all."""
 
 
 class ExpertTimes(NamedTuple):
@@ -97,7 +99,10 @@ class RankStepTime:
         self.tables = own.tables
         self.regime: Regime = own.regime
         self.source: str = own.source
-        self._apart: dict[tuple[float, float, bool], tuple[float, float]] = {}
+        last, before = experts.experts_s[-1], experts.experts_s[-2]
+        self._expert_token_s = (last - before) / (experts.tokens[-1] - experts.tokens[-2])
+        """Routed experts of one token more in a large batch."""
+        self._apart: dict[tuple[float, float, bool, float], tuple[float, float]] = {}
         self._lines: dict[tuple[int, int, float, float], tuple[list[float], list[DecodeLine]]] = {}
 
     # -- of one rank ---------------------------------------------------------------------------------------------------
@@ -117,14 +122,14 @@ class RankStepTime:
 
     def round_s(self, attention_s: float, load: RankLoad) -> float:
         """A step with a chunk of a prompt somewhere, whose largest attention is ``attention_s``."""
-        computed, carried = self._parts(load)
+        computed, carried = self.parts_s(load)
         gpu_s = max(attention_s + computed, carried)
         return self.host.mixed_step(gpu_s, load.most_tokens, load.most_seqs, pipeline_empty=False)
 
     def round_lines(self, rows: Sequence[tuple[int, int]], load: RankLoad) -> list[DecodeLine]:
         """The time of a step of rows of one token, were each of ``rows``, a rank's (rows, tokens before them), the one with
         most attention: the largest is the step's."""
-        computed, carried = self._parts(load)
+        computed, carried = self.parts_s(load)
         lines = []
         for n, context in rows:
             key = (n, load.most_seqs, computed, carried)
@@ -137,7 +142,7 @@ class RankStepTime:
             lines.append(pieces[1][bisect_left(pieces[0], context)])
         return lines
 
-    def _parts(self, load: RankLoad) -> tuple[float, float]:
+    def parts_s(self, load: RankLoad) -> tuple[float, float]:
         """Seconds of what is computed beside attention, all-to-all included where nothing hides it, and the least time that
         an all-to-all beside the computation leaves (-inf: there is none)."""
         sizes = self.own.capture_sizes
@@ -147,25 +152,27 @@ class RankStepTime:
         halved = False
         if self.halving is not None:
             halved = load.least_tokens >= (self.halving.prefill_tokens if load.prefill else self.halving.decode_tokens)
-        key = (most, everybody, halved)
+        key = (most, everybody, halved, load.different)
         parts = self._apart.get(key)
         if parts is None:
             if len(self._apart) > _MOST_KEPT:
                 self._apart.clear()
-            parts = self._apart[key] = self._computed(most, everybody, halved)
+            parts = self._apart[key] = self._computed(most, everybody, halved, load.different)
         return parts
 
-    def _computed(self, most: float, everybody: float, halved: bool) -> tuple[float, float]:
+    def _computed(self, most: float, everybody: float, halved: bool, different: float) -> tuple[float, float]:
         if halved:
-            computed = 2.0 * (self.own.nonattention_at(most / 2.0) + self.experts_s(everybody / 2.0))
+            computed = 2.0 * (self.own.nonattention_at(most / 2.0) + self.experts_s(everybody / 2.0, different))
             carried = 2.0 * self.experts.carried_s(most / 2.0, everybody / 2.0)
             return computed + self.experts.way.held_share * carried, carried
-        computed = self.own.nonattention_at(most) + self.experts_s(everybody)
+        computed = self.own.nonattention_at(most) + self.experts_s(everybody, different)
         return computed + self.experts.carried_s(most, everybody), -inf
 
-    def experts_s(self, tokens: float) -> float:
-        """Routed experts of all layers for ``tokens`` tokens of all ranks, seconds."""
-        return interpolate(self.experts.tokens, self.experts.experts_s, tokens)
+    def experts_s(self, tokens: float, different: float = 1.0) -> float:
+        """Routed experts of all layers for ``tokens`` tokens of all ranks, seconds; see ``RankLoad.different``."""
+        apart = tokens * different
+        seconds = interpolate(self.experts.tokens, self.experts.experts_s, apart)
+        return seconds if different == 1.0 else seconds + self._expert_token_s * (tokens - apart)
 
     # -- where all ranks carry the same --------------------------------------------------------------------------------
 
@@ -216,6 +223,20 @@ class AffineRankStepTime:
         """See ``RankStepTime``."""
         affine = self._affine
         return affine.base + affine.per_new_token * load.most_tokens + attention_s + affine.per_seq * load.most_seqs
+
+    def verifying_s(self, carried: Sequence[tuple[Sequence[tuple[int, int]], Verified | None]]) -> float:
+        """See ``RankVerification``; drafts are tokens like others."""
+        affine, most, context, seqs = self._affine, 1, 0, 0
+        for chunks, verified in carried:
+            tokens = computed = 0
+            for new, before in chunks:
+                tokens, computed = tokens + new, computed + before
+            requests = len(chunks)
+            if verified is not None:
+                tokens, computed = tokens + verified.rows, computed + verified.context
+                requests += verified.requests
+            most, context, seqs = max(most, tokens), max(context, computed), max(seqs, requests)
+        return affine.base + affine.per_new_token * most + affine.per_context_token * context + affine.per_seq * seqs
 
     def round_lines(self, rows: Sequence[tuple[int, int]], load: RankLoad) -> list[DecodeLine]:
         """See ``RankStepTime``."""

@@ -26,10 +26,16 @@ from sim.spec.gpu import GpuSpec
 from sim.spec.model import ModelSpec
 
 
-def rank_step_time(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec, host: HostOverhead) -> RankStepTime:
-    """The step-time model, seconds, of a resolved ``engine`` whose ranks step together (``steps_together``)."""
+def rank_step_time(
+    model: ModelSpec, gpu: GpuSpec, engine: EngineSpec, host: HostOverhead, adapters: bool = False
+) -> RankStepTime:
+    """The step-time model, seconds, of a resolved ``engine`` whose ranks step together (``steps_together``).
+
+    ``adapters``: of rounds in which a rank holds a LoRA adapter (the experts have none).
+    """
+    tables = rank_tables(model, gpu, engine)
     own = TabulatedStepTime(
-        rank_tables(model, gpu, engine),
+        with_adapters(tables, engine) if adapters else tables,
         host,
         capture_sizes=capture_sizes(engine, gpu),
         regime="extrapolated" if known_generation(gpu) else "uncalibrated",
@@ -46,6 +52,12 @@ def whole_expert_tables(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> S
     tables = roofline_tables(without_experts(model), gpu, engine)
     routed = experts_s(model, gpu, engine, np.array(tables.tokens, dtype=float), efficiencies(gpu))
     return replace(tables, nonattention_s=tuple(a + float(b) for a, b in zip(tables.nonattention_s, routed, strict=True)))
+
+
+def with_adapters(tables: StepTables, engine: EngineSpec) -> StepTables:
+    """``tables`` of steps that hold a LoRA adapter: longer outside attention."""
+    longer = 1.0 + engine.lora.step_overhead_per_rank * engine.max_lora_rank
+    return replace(tables, nonattention_s=tuple(longer * t for t in tables.nonattention_s))
 
 
 def with_hand_overs(tables: StepTables, model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> StepTables:

@@ -96,8 +96,7 @@ class SpeculativeStepTime:
         if verified is not None:
             tokens += verified.rows
             requests, context = verified.requests, verified.context
-            pairs = verified.rows / requests * context
-            attention += max(_decode(target, requests, context), rows.pair_s * pairs)
+            attention += verified_s(target, rows, verified)
             seconds += max(0.0, rows.head_s * verified.rows - rows.head_read_s)
             seconds += rows.sampler_s * (verified.rows - requests)
         seqs = len(prefills) + requests
@@ -128,7 +127,7 @@ class SpeculativeStepTime:
         draft, proposing = self._draft, self._proposing
         if draft is None or not proposing.passes:
             return 0.0
-        reading = _decode(draft, requests, context)
+        reading = decoding_s(draft, requests, context)
         first = draft.nonattention(tokens) + reading
         for new, before in prefills:
             first += draft.with_chunk(0.0, new, before)
@@ -137,7 +136,13 @@ class SpeculativeStepTime:
         return first + (proposing.passes - 1) * others + proposing.passes * each
 
 
-def _decode(time: TabulatedStepTime, requests: int, context: int) -> float:
+def verified_s(time: TabulatedStepTime, rows: Rows, verified: Verified) -> float:
+    """Attention of verifications: their KV is read once, their pairs are all computed."""
+    pairs = verified.rows / verified.requests * verified.context
+    return max(decoding_s(time, verified.requests, verified.context), rows.pair_s * pairs)
+
+
+def decoding_s(time: TabulatedStepTime, requests: int, context: int) -> float:
     """Reading the KV of ``requests`` with ``context`` tokens in all."""
     if not requests:
         return 0.0

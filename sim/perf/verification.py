@@ -1,4 +1,5 @@
-"""``verification_time``: the step time of an engine that speculates (``sim.perf.speculation``), from model, draft, GPU."""
+"""``verification_time``: the step time of an engine that speculates (``sim.perf.speculation``), or of ranks that step
+together (``sim.perf.rank_speculation``), from model, draft, GPU."""
 
 from __future__ import annotations
 
@@ -7,19 +8,25 @@ from dataclasses import replace
 
 import numpy as np
 
+from sim.perf.attention import cache_reads
 from sim.perf.choose import scaled_tables, step_time_model
 from sim.perf.cuda_graphs import capture_sizes
 from sim.perf.drafting import draft_parallel_size, drafting_of
 from sim.perf.floors import with_floors
 from sim.perf.geometry import head_bytes
 from sim.perf.host import HostOverhead
+from sim.perf.mixture import steps_together, without_experts
+from sim.perf.rank_speculation import RankVerification
+from sim.perf.rank_step import RankStepTime
+from sim.perf.ranks import expert_times
 from sim.perf.roofline import compute_rate, efficiencies, roofline_tables
 from sim.perf.served import served_model
 from sim.perf.speculation import LOGIT_PASSES, Proposing, Rows, SpeculativeStepTime
-from sim.perf.step_time import DecodeLine, StepTimeModel, Verified
-from sim.perf.tabulated import TabulatedStepTime
+from sim.perf.step_time import DecodeLine, StepTimeModel, VerificationTime, Verified
+from sim.perf.tabulated import StepTables, TabulatedStepTime
 from sim.spec.engine import EngineSpec
 from sim.spec.gpu import GpuSpec
+from sim.spec.layers import LatentAttention
 from sim.spec.model import ModelSpec
 from sim.spec.speculative import rates_of
 
@@ -28,44 +35,68 @@ PASS_GAP_S = 1.0e-4
 two thirds of a step's own gap (``sim.perf.constants.RunnerTimes.gap_s``); range 0.05 to 0.3 ms."""
 
 
-def verification_time(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec, adapters: bool = False) -> SpeculativeStepTime:
+def verification_time(
+    model: ModelSpec, gpu: GpuSpec, engine: EngineSpec, adapters: bool = False
+) -> SpeculativeStepTime | RankVerification:
     """Step times of a resolved ``engine`` with drafts; ``adapters``: of steps that hold a LoRA adapter."""
     target = step_time_model(model, gpu, engine, adapters)
-    assert isinstance(target, TabulatedStepTime), "ranks that step together are refused with speculation"
     model = served_model(model, engine)
     scale = gpu.step_time_scale
     compute, memory = scale.get("compute", 1.0), scale.get("memory", 1.0)
+    together = isinstance(target, RankStepTime)  # the rows' share of the experts is theirs then
+    mixture = any(g.feed_forward and g.feed_forward.experts for g in model.stack)
     eff, tensor = efficiencies(gpu), engine.tensor_parallel_size
     bandwidth = gpu.bandwidth_gb_s * 1e9 * eff.memory / memory
     rate = compute_rate("bf16", gpu, eff) / compute
     rows = Rows(
-        pair_s=float(np.min(target.tables.prefill_pair_s)),
+        pair_s=max(float(np.min(target.tables.prefill_pair_s)), compute * _latent_pair_s(model, gpu, engine)),
         head_s=2.0 * model.vocab_size * model.hidden_size / (rate * tensor),
         head_read_s=head_bytes(model) / (bandwidth * tensor),
         sampler_s=LOGIT_PASSES * 4.0 * model.vocab_size / bandwidth,
-        token_s=_token_s(target) if any(g.feed_forward and g.feed_forward.experts for g in model.stack) else 0.0,
+        token_s=_token_s(target.tables) if mixture and not together else 0.0,
     )
     drafting = drafting_of(model, engine)
     if drafting is None:
-        return SpeculativeStepTime(target, rows, Proposing(0), None)
+        none = Proposing(0)
+        return (
+            RankVerification(target, rows, none, None)
+            if isinstance(target, RankStepTime)
+            else SpeculativeStepTime(target, rows, none, None)
+        )
     spec = engine.speculative
     shared = draft_parallel_size(engine)
     alone = replace(engine, tensor_parallel_size=shared, pipeline_parallel_size=1)
-    tables = with_floors(roofline_tables(drafting.model, gpu, alone), drafting.model, gpu, alone)
+    apart = together and steps_together(drafting.model, engine)
+    layers = without_experts(drafting.model) if apart else drafting.model
+    tables = with_floors(roofline_tables(layers, gpu, alone), layers, gpu, alone)
     draft = TabulatedStepTime(
-        scaled_tables(tables, drafting.model, gpu, shared),
+        scaled_tables(tables, layers, gpu, shared),
         HostOverhead(),
         capture_sizes=capture_sizes(engine, gpu),
         source=drafting.model.name,
     )
     beside = 2.0 * drafting.beside_parameters / (bandwidth * shared)
     gap = PASS_GAP_S * scale.get("host", 1.0)
-    return SpeculativeStepTime(target, rows, Proposing(1 if spec.parallel_drafting else spec.drafts, beside, gap), draft)
+    proposing = Proposing(1 if spec.parallel_drafting else spec.drafts, beside, gap)
+    if not isinstance(target, RankStepTime):
+        return SpeculativeStepTime(target, rows, proposing, draft)
+    if not apart:
+        return RankVerification(target, rows, proposing, draft)
+    experts = expert_times(drafting.model, gpu, engine)
+    return RankVerification(target, rows, proposing, RankStepTime(draft, experts, target.ranks, None))
 
 
-def _token_s(target: TabulatedStepTime) -> float:
+def _latent_pair_s(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> float:
+    """Seconds of a pair in the layers that compare the latent itself, as decodes and verifications do (``attention``)."""
+    reads = cache_reads(model, engine.kv_cache_dtype, engine.tensor_parallel_size)
+    latent = any(isinstance(group.attention, LatentAttention) for group in model.stack)
+    flop = sum(read.layers * read.flop_per_token for read in reads if read.window is None) if latent else 0.0
+    return flop / (gpu.tflops_bf16 * 1e12 * efficiencies(gpu).pair)
+
+
+def _token_s(tables: StepTables) -> float:
     """Seconds of one token more where the table ends."""
-    tokens, seconds = target.tables.tokens, target.tables.nonattention_s
+    tokens, seconds = tables.tokens, tables.nonattention_s
     return (seconds[-1] - seconds[-2]) / (tokens[-1] - tokens[-2])
 
 
@@ -79,7 +110,7 @@ class StepTimePerToken:
         length: acceptance length.
     """
 
-    def __init__(self, time: SpeculativeStepTime, drafts: int, length: float) -> None:
+    def __init__(self, time: VerificationTime, drafts: int, length: float) -> None:
         self._time = time
         self._drafts = drafts
         self._length = length

@@ -10,9 +10,12 @@ from collections.abc import Sequence
 from math import inf
 from typing import Any
 
+from sim.engine.acceptance import AcceptancePath
+from sim.engine.adapters import Adapters
 from sim.engine.batch import Batch
 from sim.engine.cadence import RankCadence
 from sim.engine.clock import ARRIVAL, Clock, Moment
+from sim.engine.drafts import Drafts
 from sim.engine.listener import EngineListener, RoundListener, StepListener
 from sim.engine.lock_step import LockStep
 from sim.engine.rank_group import RankGroup
@@ -20,6 +23,7 @@ from sim.engine.replica import Replica
 from sim.engine.request import EngineRequest
 from sim.engine.round import Round
 from sim.engine.scheduler import Scheduler
+from sim.perf.rank_speculation import RankTimes
 from sim.perf.rank_step import AffineRankStepTime
 from sim.perf.step_time import AffineStepTime
 from sim.spec import EngineSpec
@@ -44,14 +48,17 @@ class RankRecording(EngineListener, StepListener, RoundListener):
         self.schedulers: list[Scheduler] = []
         ranks = []
         for number in range(spec.data_parallel_size):
-            scheduler = Scheduler(spec, blocks, cadence=RankCadence(interval) if interval > 1 else None)
+            cadence = RankCadence(interval) if interval > 1 else None
+            drafts = Drafts(spec, step_time) if spec.speculative.drafts else None
+            adapters = Adapters(spec.max_loras, spec.max_loras, step_time) if spec.max_loras else None
+            scheduler = Scheduler(spec, blocks, None, None, cadence, drafts, adapters)
             scheduler.skip_decode, scheduler.record_order = skip_decode, not skip_decode
             self.schedulers.append(scheduler)
             steps = None if skip_decode else self
             ranks.append(Replica(self.clock, scheduler, step_time, spec.async_scheduling, self, steps, name=str(number)))
-        self.lock_step = LockStep(
-            self.clock, ranks, AffineRankStepTime(step_time), spec.dp_sync_interval, listener=None if skip_decode else self
-        )
+        affine_ranks = AffineRankStepTime(step_time)
+        times = RankTimes(affine_ranks, affine_ranks if spec.speculative.drafts else None)
+        self.lock_step = LockStep(self.clock, ranks, times, spec.dp_sync_interval, listener=None if skip_decode else self)
         for rank in ranks:
             rank.pace = self.lock_step
         self.group = RankGroup(self.clock, "ranks", ranks, self.lock_step)
@@ -77,6 +84,8 @@ class RankRecording(EngineListener, StepListener, RoundListener):
         request = EngineRequest(
             row["id"], prompt_len, row["output_len"], self.clock.now, row.get("priority", 0), content, f"out:{row['id']}"
         )
+        request.lora = row.get("lora") or None
+        request.accept = AcceptancePath(row.get("accept", (0,)), proposals=row.get("draft_len", ()))
         self.group.give(request, row["rank"])
 
     def finished(self, request: EngineRequest) -> None:

@@ -1,5 +1,6 @@
 """Naive ranks that step together: the oracle for ``sim.engine.lock_step``, written from the rules alone (vLLM 0.33,
-``v1/engine/core.py``, ``DPEngineCoreProc``), round by round."""
+``v1/engine/core.py``, ``DPEngineCoreProc``), round by round. A rank that speculates or serves adapters is a
+``NaiveFeatures``: its verifications are rows like others of the round, a rejected draft is a token that was carried."""
 
 from __future__ import annotations
 
@@ -7,6 +8,41 @@ from collections import deque
 from typing import Any
 
 from tests.conformance.naive_engine import NaiveEngine, Request
+from tests.conformance.naive_features import NaiveFeatures, Req
+
+
+class NaiveRank(NaiveEngine):
+    def receive(self, row: dict[str, Any]) -> None:
+        self.waiting.append(Request(row, row["arrival_ns"]))
+
+    def compose(self, number: int, held: bool) -> dict[str, Any] | None:
+        self.last_prefill_step = self.executed + 1 if held else -(10**9)
+        return self.schedule(number)
+
+    def apply(self, batch: dict[str, Any], end: int) -> list[str]:
+        return self.update(batch)
+
+    def left(self) -> int:
+        return len(self.free)
+
+
+class FeatureRank(NaiveFeatures):
+    def receive(self, row: dict[str, Any]) -> None:
+        self.waiting.append(Req(row, row["arrival_ns"], 1))
+
+    def compose(self, number: int, held: bool) -> dict[str, Any] | None:
+        self.last_prefill = self.composed + 1 if held else -(10**9)
+        batch = self.schedule()
+        return batch if batch["scheduled"] else None
+
+    def apply(self, batch: dict[str, Any], end: int) -> list[str]:
+        return self.update(batch, end)["finished"]
+
+    def left(self) -> int:
+        return len(self.memory.free)
+
+    def adapters(self) -> set[Any]:
+        return {r.lora for r in self.running} - {None}
 
 
 class NaiveRanks:
@@ -15,7 +51,9 @@ class NaiveRanks:
         self.sync = options.get("dp_sync_interval", 16)
         self.interval = options.get("prefill_schedule_interval", 1)
         self.step_time = case["step_time"]
-        self.ranks = [NaiveEngine({**case, "requests": []}) for _ in range(options["data_parallel_size"])]
+        features = options.get("speculative") or options.get("max_loras")
+        kind = FeatureRank if features else NaiveRank
+        self.ranks: list[Any] = [kind({**case, "requests": []}) for _ in range(options["data_parallel_size"])]
         self.pending = deque(case["requests"])
         self.finished: dict[str, int] = {}
         self.rows: list[dict[str, Any]] = []
@@ -25,7 +63,7 @@ class NaiveRanks:
             row = self.pending.popleft()
             rank = self.ranks[row["rank"]]
             if 0 < sum(length for _, length in row["prompt"]) < rank.o["max_model_len"]:
-                rank.waiting.append(Request(row, row["arrival_ns"]))
+                rank.receive(row)
 
     def unfinished(self) -> bool:
         return any(rank.running or rank.waiting for rank in self.ranks)
@@ -52,8 +90,7 @@ class NaiveRanks:
         held = counter % self.interval != 0
         composed, shown = [], []
         for rank in self.ranks:
-            rank.last_prefill_step = rank.executed + 1 if held else -(10**9)
-            batch = rank.schedule(len(self.rows))
+            batch = rank.compose(len(self.rows), held)
             composed.append(batch)
             row: dict[str, Any] = {"dummy": batch is None}
             if batch is not None:
@@ -64,7 +101,7 @@ class NaiveRanks:
                     "sampled": [r.id for r in batch["scheduled"] if r in batch["sampling"]],
                 }  # fmt: skip
             if rank.running or rank.waiting:
-                row |= {"running": len(rank.running), "waiting": len(rank.waiting), "free_blocks": len(rank.free)}
+                row |= {"running": len(rank.running), "waiting": len(rank.waiting), "free_blocks": rank.left()}
                 row["throttled"] = held
             shown.append(row)
         loads = [list(batch["scheduled"].values()) if batch else [] for batch in composed]
@@ -77,7 +114,7 @@ class NaiveRanks:
         )  # fmt: skip
         for rank, batch, row in zip(self.ranks, composed, shown, strict=True):
             if batch is not None:
-                row["finished"] = rank.update(batch)
+                row["finished"] = rank.apply(batch, end)
                 self.finished |= dict.fromkeys(row["finished"], end)
         self.rows.append(
             {"wave": wave, "counter": counter, "start_ns": now, "end_ns": end, "padded_tokens": tokens, "ranks": shown}

@@ -38,6 +38,10 @@ SCENARIOS: dict[str, list[str]] = {
         "model=qwen3_30b_a3b", "gpu=h100", "workload.limit=400", "engine.data_parallel_size=4", "fleet.replicas=1",
         "engine.enable_expert_parallel=true", "engine.prefill_schedule_interval=2",
     ],
+    "speculating ranks": [
+        "model=qwen3_30b_a3b", "gpu=h100", "workload.limit=200", "engine.data_parallel_size=4", "fleet.replicas=1",
+        "engine.enable_expert_parallel=true", "engine.speculative.method=mtp", "engine.speculative.num_speculative_tokens=1",
+    ],
     "dense ranks": ["workload.limit=400", "engine.data_parallel_size=3", "fleet.replicas=1"],
     "disaggregated": ["workload.limit=800", "fleet=disaggregated", "workload.rate_scale=0.3", "gateway.disaggregation={kind: always}"],
     "pushed": [

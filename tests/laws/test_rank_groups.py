@@ -79,3 +79,42 @@ def test_requests_are_spread_evenly_over_ranks() -> None:
         found = run(base, ranks(4), "workload.limit=800").ranks
         assert found is not None
         assert found["output_tokens"].max() < 1.3 * found["output_tokens"].min()
+
+
+MTP = ["engine.speculative.method=mtp", "engine.speculative.num_speculative_tokens=1", "engine.speculative.acceptance.rates=[0.8]"]
+
+
+def test_no_drafts_are_the_ranks_of_before() -> None:
+    few = [ranks(2), "workload.limit=60"]
+    plain, none = run(MIXTURE, *few), run(MIXTURE, *few, "engine.speculative.num_speculative_tokens=0")
+    assert none.requests.equals(plain.requests)
+    assert (none.kernel_events, none.engine_steps) == (plain.kernel_events, plain.engine_steps)
+
+
+def test_ranks_that_speculate_keep_the_books() -> None:
+    """Tokens are conserved, nobody gets one too many, dummies are counted and paid, every forward drafts."""
+    overrides = [ranks(4), *MTP, "workload.limit=120", "workload.rate_scale=0.2"]
+    drafted, plain = run(MIXTURE, *overrides), run(MIXTURE, ranks(4), *overrides[-2:])
+    assert not violations(drafted)
+    assert drafted.requests["output_tokens"].equals(plain.requests["output_tokens"])
+    found, server, features = drafted.ranks, drafted.replicas.iloc[0], drafted.features
+    assert found is not None and features is not None
+    assert (found["steps"] + found["dummy_steps"] == server["engine_steps"]).all()
+    assert (found["busy_s"] + found["dummy_s"]).tolist() == pytest.approx([server["busy_s"]] * 4)
+    assert int(found["output_tokens"].sum()) == server["output_tokens"] == int(drafted.requests["output_tokens"].sum())
+    assert features["accepted_tokens"][0] / features["drafted_tokens"][0] == pytest.approx(0.8, abs=0.02)
+    assert 0 < features["drafting_s"][0] < 0.2 * server["busy_s"]
+    assert drafted.requests["tpot_s"].median() < 0.8 * plain.requests["tpot_s"].median()
+    stepped = run(MIXTURE, *overrides, "check_invariants=false", "engine.skip_decode=false")
+    for column in ("first_token_s", "finish_s"):
+        np.testing.assert_allclose(drafted.requests[column], stepped.requests[column], atol=1e-9)
+
+
+def test_adapters_of_attention_on_ranks_hold_up_all() -> None:
+    lora = ["engine.max_loras=2", "engine.lora.modules=attention", "workload.transforms=[{kind: adapters, count: 6}]"]
+    overrides = [ranks(2), "workload.limit=80", "workload.rate_scale=0.2"]
+    adapted, plain = run(MIXTURE, *overrides, *lora), run(MIXTURE, *overrides)
+    assert not violations(adapted)
+    assert adapted.features is not None
+    assert adapted.features["adapter_slot_loads"][0] >= 6 and adapted.features["adapter_wait_s"][0] > 0
+    assert adapted.replicas["busy_s"][0] > plain.replicas["busy_s"][0]

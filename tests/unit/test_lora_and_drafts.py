@@ -54,12 +54,12 @@ def test_drafts_take_what_published_ones_take() -> None:
     engine = EngineSpec(speculative=eagle())  # type: ignore[arg-type]
     draft = drafting_of(LLAMA, engine)
     assert draft is not None
-    assert draft_weights_bytes(draft, engine.speculative, 1) / 2 == pytest.approx(0.43e9, rel=0.02)
+    assert draft_weights_bytes(draft, engine) / 2 == pytest.approx(0.43e9, rel=0.02)
     assert draft_kv_share(LLAMA, engine) == 1 / 32
     mtp = EngineSpec(speculative={"method": "mtp", "num_speculative_tokens": 1})  # type: ignore[arg-type]
     module = drafting_of(DEEPSEEK, mtp)
     assert module is not None
-    assert draft_weights_bytes(module, mtp.speculative, 1) == pytest.approx(11.5e9, rel=0.03)
+    assert draft_weights_bytes(module, mtp) == pytest.approx(11.5e9, rel=0.03)
     assert draft_kv_share(DEEPSEEK, mtp) == pytest.approx(1 / 61)
     whole = EngineSpec(speculative={"method": "draft_model", "num_speculative_tokens": 2, "model": LLAMA})  # type: ignore[arg-type]
     assert draft_kv_share(model("llama3_70b"), whole) == pytest.approx(32 / 80)
@@ -102,9 +102,12 @@ def test_impossible_combinations_are_refused(engine: dict[str, Any], words: str)
         resolve_engine(EngineSpec(**engine), LLAMA, gpu("h100"))
 
 
-def test_drafts_in_lock_step_are_refused_and_ngram_is_synchronous() -> None:
-    with pytest.raises(ConfigError, match=r"ranks .*that step together"):
-        resolve_engine(EngineSpec(speculative=eagle(), data_parallel_size=8), DEEPSEEK, gpu("h200"))  # type: ignore[arg-type]
+def test_adapters_of_experts_that_are_spread_are_refused_and_ngram_is_synchronous() -> None:
+    for more in ({"data_parallel_size": 8}, {"tensor_parallel_size": 8, "enable_expert_parallel": True}):
+        with pytest.raises(ConfigError, match=r"experts of deepseek_v3 lie on 8 GPUs .*lora.modules=attention"):
+            resolve_engine(EngineSpec(max_loras=2, **more), DEEPSEEK, gpu("h200"))  # type: ignore[arg-type]
+        attention = EngineSpec(max_loras=2, max_model_len=8192, lora={"modules": "attention"}, **more)  # type: ignore[arg-type]
+        assert resolve_engine(attention, DEEPSEEK, gpu("h200")).max_loras == 2
     ngram = EngineSpec(speculative={"method": "ngram", "num_speculative_tokens": 2})  # type: ignore[arg-type]
     assert ngram.async_scheduling and not resolve_engine(ngram, LLAMA, gpu("h100")).async_scheduling
 
