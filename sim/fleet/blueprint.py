@@ -14,6 +14,7 @@ from sim.perf.kv_offload import offload_plan
 from sim.perf.lora import disk_load_s, slot_load_s
 from sim.perf.rank_speculation import RankTimes, RankVerification
 from sim.perf.rank_step import RankStepTime
+from sim.perf.speculation import SpeculativeStepTime
 from sim.perf.verification import mean_step_time, verification_time
 from sim.spec import EngineSpec, GpuSpec, ModelSpec
 from sim.spec.fleet import Role
@@ -66,6 +67,8 @@ class Blueprint:
         self.version = version
         self._paths: dict[int, AcceptancePaths] = {}
         """Who accepts how many drafts, by the run's seed: all servers draw from the same."""
+        self._verifying: list[SpeculativeStepTime] = []
+        """Step times of an engine with drafts; where there are LoRA slots also of steps that hold an adapter."""
 
     @property
     def gpus(self) -> int:
@@ -90,9 +93,12 @@ class Blueprint:
             self._paths[seed] = AcceptancePaths(self.engine.speculative, seed)
         if rounds is not None and isinstance(rounds.verification, RankVerification):
             return Drafts(self.engine, rounds.verification, self._paths[seed])
-        time = verification_time(self.model, self.gpu, self.engine)
-        adapted = verification_time(self.model, self.gpu, self.engine, True) if self.engine.max_loras else None
-        return Drafts(self.engine, time, self._paths[seed], adapted)
+        if not self._verifying:
+            held = (False, True) if self.engine.max_loras else (False,)
+            found = [verification_time(self.model, self.gpu, self.engine, adapters) for adapters in held]
+            self._verifying = [time for time in found if isinstance(time, SpeculativeStepTime)]
+        times = [time.another() for time in self._verifying]
+        return Drafts(self.engine, times[0], self._paths[seed], times[-1])
 
     def adapters(self) -> Adapters | None:
         """LoRA adapters of a server's engine; None = none."""

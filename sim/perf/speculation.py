@@ -84,6 +84,10 @@ class SpeculativeStepTime:
         self.drafting_s = 0.0
         """Time that the drafts of all steps so far took."""
 
+    def another(self) -> SpeculativeStepTime:
+        """The same of another engine, with a count of its own."""
+        return SpeculativeStepTime(self.target, self._rows, self._proposing, self._draft)
+
     def verification(self, prefills: Sequence[tuple[int, int]], verified: Verified | None) -> float:
         """Time of a step with these prefill chunks, ``(tokens, computed before)``, and ``verified`` beside them."""
         target, rows = self.target, self._rows
