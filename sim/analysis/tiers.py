@@ -106,7 +106,8 @@ def tier_sentences(result: Result) -> list[str]:
     if backends:
         said.append(
             f"KV offload as {' and '.join(sorted(backends))}: their defaults, with vLLM's order of asking, storing and "
-            "evicting; whether a store holds up the step, and loads from below host memory that block it, are not modelled."
+            "evicting; whether a store holds up the step, and loads from below host memory that block it, are not modelled"
+            f"{', nor is write_back' if 'hicache' in backends else ''}."
         )
     return said
 

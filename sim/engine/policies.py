@@ -59,7 +59,8 @@ def make_scheduler(
     if source is not None and (groups or not engine.decides_as_vllm):
         other = "several KV cache groups" if groups else f"decisions of another engine ({engine.name})"
         key = engine.host_memory_words if engine.offloads_kv else "engine.kv_connector"
-        raise ConfigError(f"{key}: KV that is loaded from elsewhere is not modelled with {other}")
+        reason = "" if groups else ", which prefills apart from decodes: a source of KV is told of vLLM's steps only"
+        raise ConfigError(f"{key}: KV that is loaded from elsewhere is not modelled with {other}{reason}")
     if not engine.decides_as_vllm:
         return PolicyScheduler(engine, num_gpu_blocks, cadence)
     grouped = GroupedBlockPool(num_gpu_blocks, engine, groups) if groups else None

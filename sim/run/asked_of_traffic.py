@@ -61,6 +61,16 @@ def check_features(scenario: Scenario, trace: Trace) -> None:
                 )
 
 
+def with_vain_acceptance_said(scenario: Scenario, trace: Trace) -> Trace:
+    """``trace``, its notes saying how many requests state which drafts are accepted where no engine makes any."""
+    if "accept" not in trace.labels or any(engine.speculative.drafts for _, _, engine in _engines(scenario)):
+        return trace
+    stated = sum(1 for accept in trace.labels["accept"] if accept)
+    if not stated:
+        return trace
+    return trace.noting(f"accepted drafts are stated of {stated:,} requests, without effect: no engine speculates")
+
+
 def _engines(scenario: Scenario) -> Iterator[tuple[str, str, EngineSpec]]:
     """The engines that pools begin with or get by a deploy: key, pool, engine."""
     for name, pool in scenario.fleet.all_pools().items():

@@ -11,7 +11,7 @@ from sim.errors import InvariantError
 from sim.plugins import Policies
 from sim.record import Result
 from sim.record.recorder import GiveUp
-from sim.run.asked_of_traffic import check_asked_of_traffic, check_features
+from sim.run.asked_of_traffic import check_asked_of_traffic, check_features, with_vain_acceptance_said
 from sim.run.cell import simulate_cell
 from sim.run.cells import simulate_cells
 from sim.run.sampler import grid_s
@@ -51,6 +51,7 @@ def simulate(
         trace = load_trace(scenario)
         check_asked_of_traffic(scenario, trace)
     check_features(scenario, trace)
+    trace = with_vain_acceptance_said(scenario, trace)
     every_s = grid_s(trace.duration_s, sum(pool.begins_with(scaled=False) for pool in scenario.fleet.all_pools().values()))
     if scenario.fleet.cells > 1:
         result = simulate_cells(scenario, trace, every_s, policies)

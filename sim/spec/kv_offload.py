@@ -94,7 +94,7 @@ class KvOffloadSpec:
     """Which chunks of host memory go first (all three backends' default: lru)."""
     store_threshold: int = Field(default=0, ge=0)
     """A chunk is stored at its n-th offer; 0 and 1 = at the first (all three backends' default; HiCache's
-    write_through_selective: 2)."""
+    write_through_selective: 2). Its write_back, which stores what the GPU evicts, is not modelled."""
     prompt_only: bool | None = None
     """Generated tokens are not stored; null = the backend's (true for LMCache alone)."""
     least_tokens: int | None = Field(default=None, ge=1)

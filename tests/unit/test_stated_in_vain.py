@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 
 from sim.analysis.notes import notes_of
@@ -11,6 +12,7 @@ from sim.cli.compose import composed_scenario
 from sim.errors import ConfigError
 from sim.run.simulate import simulate
 from sim.spec.in_vain import stated_in_vain
+from sim.workload import Trace
 
 DRAFTS = ["engine.speculative.method=eagle3", "engine.speculative.num_speculative_tokens=3"]
 RANKS = ["model=qwen3_30b_a3b", "gpu=h100"]
@@ -73,3 +75,13 @@ def test_slots_that_nobody_asks_for_and_idle_keys_are_in_the_notes_of_the_run() 
 def test_an_entry_of_a_mapping_is_no_unknown_key() -> None:
     with pytest.raises(ConfigError, match=r"routes\.code: not stated by the chosen preset; write \+\+engine"):
         composed_scenario([*DRAFTS, "engine.speculative.acceptance.routes.code.length=3"])
+
+
+def test_accepted_drafts_of_a_trace_that_nobody_verifies_are_counted() -> None:
+    scenario = composed_scenario(["workload.limit=3", "fleet.replicas=1"])
+    accept = np.empty(3, dtype=object)
+    accept[:] = [(2, 0), (), (1,)]
+    trace = Trace(np.arange(3.0), np.array([50, 60, 70]), np.array([5, 6, 7]), {"accept": accept})
+    assert "accepted drafts are stated of 2 requests, without effect" in " ".join(simulate(scenario, trace).left_out["notes"])
+    speculating = composed_scenario([*DRAFTS, "workload.limit=3", "fleet.replicas=1"])
+    assert not simulate(speculating, trace).left_out["notes"]
