@@ -1,4 +1,4 @@
-"""DeepSeek's production day on H800: ``python experiments/deepseek_day/run.py`` (two minutes of CPU)."""
+"""DeepSeek's production day on H800, without and with its own drafts: ``python experiments/deepseek_day/run.py``."""
 
 from __future__ import annotations
 
@@ -26,24 +26,42 @@ TTFT_P95_S = (3.0, 5.0, 7.0)
 """Not published: the middle one is assumed."""
 PREFILL_MACHINES, DECODE_MACHINES = 4, 18
 WARM_UP_S = 40.0
+ACCEPTED = 0.875
+"""Of the second token; as ``configs/speculative/mtp_deepseek_v3.yaml``."""
+DECODE_RATES = {0: (205, 230, 255), 1: (190, 215, 240, 265)}
 
 
-def run(prefill: int, rate_per_s: float, duration_s: float) -> Result:
+def drafting(drafts: int) -> list[str]:
+    """Both pools with so many drafts of the model's own prediction layer; twice the seats, which would bind before a user's
+    pace does."""
+    if not drafts:
+        return []
+    pools = [f"fleet.pools.{pool}.engine.speculative" for pool in ("prefill", "decode")]
+    return [
+        "fleet.pools.decode.engine.max_num_seqs=256",
+        *(f"{pool}.method=mtp" for pool in pools),
+        *(f"{pool}.num_speculative_tokens={drafts}" for pool in pools),
+        *(f"{pool}.acceptance.rates=[{ACCEPTED}]" for pool in pools),
+    ]
+
+
+def run(prefill: int, rate_per_s: float, duration_s: float, drafts: int) -> Result:
     """A decode unit and ``prefill`` prefill units under ``rate_per_s`` requests a second."""
     return simulate(
         composed_scenario(
             [
                 "experiment=deepseek_day", "output.timeseries=false", f"fleet.pools.prefill.replicas={prefill}",
                 f"workload.generator.arrivals.rate_per_s={rate_per_s}", f"workload.generator.duration_s={duration_s}",
+                *drafting(drafts),
             ]
         )
     )  # fmt: skip
 
 
-def measured(pool: str, rate_per_s: float) -> dict[str, float]:
+def measured(pool: str, rate_per_s: float, drafts: int) -> dict[str, float]:
     """A unit of ``pool`` at ``rate_per_s``, the other pool large enough."""
     duration_s = 100.0 if pool == "prefill" else 220.0
-    result = run(1 if pool == "prefill" else 6, rate_per_s, duration_s)
+    result = run(1 if pool == "prefill" else 6, rate_per_s, duration_s, drafts)
     requests = result.requests
     seen = requests[(requests["arrival_s"] > WARM_UP_S) & (requests["arrival_s"] < duration_s - WARM_UP_S)]
     found: dict[str, Any] = {
@@ -55,7 +73,7 @@ def measured(pool: str, rate_per_s: float) -> dict[str, float]:
         "user_s": 1 / (1 / seen["tpot_s"]).mean(),
     }
     found = {name: float(value) for name, value in found.items()}
-    print(pool, found, flush=True)
+    print(pool, drafts, found, flush=True)
     return found
 
 
@@ -68,9 +86,10 @@ def rate_at(points: list[dict[str, float]], name: str, limit: float) -> float:
     raise SystemExit(f"{name} = {limit} is not between {points[0]} and {points[-1]}")
 
 
-def main() -> None:
-    prefill = [measured("prefill", rate) for rate in (25, 40, 55, 70, 85)]
-    decode = [measured("decode", rate) for rate in (205, 230, 255)]
+def day(drafts: int) -> tuple[list[dict[str, Any]], list[dict[str, float]], list[dict[str, float]]]:
+    """Machines for each TTFT limit, and what they follow from: prefill and decode units at one rate after another."""
+    prefill = [measured("prefill", rate, drafts) for rate in (25, 40, 55, 70, 85)]
+    decode = [measured("decode", rate, drafts) for rate in DECODE_RATES[drafts]]
     prompt, answer = prefill[1]["prompt"], decode[1]["answer"]
     decoded = rate_at(decode, "user_s", 1 / USER_TOKENS_PER_S) * answer / DECODE_MACHINES
     rows: list[dict[str, Any]] = []
@@ -79,6 +98,7 @@ def main() -> None:
         machines = INPUT_TOKENS_A_DAY / 86_400 / read, OUTPUT_TOKENS_A_DAY / 86_400 / decoded
         rows.append(
             {
+                "drafts": drafts,
                 "ttft_p95_s": limit,
                 "input_tokens_per_s_a_machine": read,
                 "output_tokens_per_s_a_machine": decoded,
@@ -90,14 +110,29 @@ def main() -> None:
                 "usd_a_day": sum(machines) * 8 * 24 * 2.0,
             }
         )
+    return rows, prefill, decode
+
+
+def main() -> None:
+    days = {drafts: day(drafts) for drafts in DECODE_RATES}
+    _, prefill, decode = days[0]
     chart = Chart(
         "A decode unit of 144 H800: tokens a second that a user sees",
         "requests a second",
         "tokens/s",
-        [Series("simulated", [p["rate_per_s"] for p in decode], [1 / p["user_s"] for p in decode], colour=0)],
-        f"Published: 20 to 22. Prompts of {prompt:,.0f} tokens, {prefill[1]['cached']:.0%} cached; answers of {answer:,.0f}.",
+        [
+            Series(
+                "one draft" if drafts else "no drafts",
+                [p["rate_per_s"] for p in points],
+                [1 / p["user_s"] for p in points],
+                colour=drafts,
+            )
+            for drafts, (_, _, points) in days.items()
+        ],
+        f"Published: 20 to 22. Prompts of {prefill[1]['prompt']:,.0f} tokens, {prefill[1]['cached']:.0%} cached; answers of "
+        f"{decode[1]['answer']:,.0f}.",
     )
-    leave(HERE, rows, {"picture": chart})
+    leave(HERE, [row for rows, _, _ in days.values() for row in rows], {"picture": chart})
 
 
 if __name__ == "__main__":

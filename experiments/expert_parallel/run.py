@@ -1,4 +1,4 @@
-"""How many GPUs a large mixture needs: ``python experiments/expert_parallel/run.py`` (half a minute of CPU)."""
+"""How many GPUs a large mixture needs: ``python experiments/expert_parallel/run.py`` (a minute of CPU)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from results import leave  # noqa: E402
 
 from sim.cli.compose import composed_scenario  # noqa: E402
 from sim.errors import DoesNotFitError  # noqa: E402
-from sim.perf import memory_plan, resolve_engine, step_time_model  # noqa: E402
+from sim.perf import memory_plan, resolve_engine  # noqa: E402
+from sim.perf.verification import mean_step_time  # noqa: E402
 from sim.report.chart import Chart, Series  # noqa: E402
 from sim.search.evaluator import ScenarioEvaluator  # noqa: E402
 from sim.search.load import highest_load  # noqa: E402
@@ -26,12 +27,15 @@ ALONE = {
     "TP 8": ["engine.tensor_parallel_size=8", "engine.data_parallel_size=1", "engine.enable_expert_parallel=false"],
     "8 ranks": [],
     "8 ranks, prompts every 4th round": ["engine.prefill_schedule_interval=4"],
+    "8 ranks, prompts every 4th round, one draft": ["engine.prefill_schedule_interval=4", "speculative=mtp_deepseek_v3"],
     "16 ranks, 2 machines": ["engine.data_parallel_size=16", "engine.all2all_backend=deepep_high_throughput"],
     "32 ranks, 4 machines": ["engine.data_parallel_size=32", "engine.all2all_backend=deepep_high_throughput"],
 }
 """Servers that do all of a chat, prompts and answers."""
 DECODERS = (8, 16, 32, 64, 96, 144, 160, 320)
 """GPUs of servers that only decode, on 1 to 40 machines."""
+STEPS_S = (STEP_S, 0.02)
+"""With drafts also 20 ms, 50 tokens a second for each user."""
 
 
 def scenario_of(*overrides: str) -> Scenario:
@@ -51,10 +55,12 @@ def whole_chat(name: str, overrides: list[str]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def decoding(gpus: int) -> dict[str, Any] | None:
-    """The decode tokens of a server within ``STEP_S`` a step, from its step time alone; None = the weights do not fit."""
+def decoding(gpus: int, step_s: float = STEP_S, drafts: bool = False) -> dict[str, Any] | None:
+    """The decode tokens of a server within ``step_s`` a token, from its step time alone (with ``drafts`` at the mean
+    acceptance); None = the weights do not fit, or no step is that short."""
     copies = 32 + -(256 + 32) % gpus
     scenario = scenario_of(
+        *(["speculative=mtp_deepseek_v3"] if drafts else []),
         f"engine.data_parallel_size={gpus}", "engine.all2all_backend=deepep_low_latency", "engine.enable_eplb=true",
         f"engine.num_redundant_experts={copies}", "engine.max_num_batched_tokens=512", "engine.max_num_seqs=512",
         f"engine.enable_dbo={str(gpus >= 64).lower()}",
@@ -64,26 +70,30 @@ def decoding(gpus: int) -> dict[str, Any] | None:
         plan = memory_plan(scenario.model, scenario.gpu, engine)
     except DoesNotFitError:
         return None
-    steps = step_time_model(scenario.model, scenario.gpu, engine)
+    steps = mean_step_time(scenario.model, scenario.gpu, engine)
     fits = min(plan.streams(CONTEXT_TOKENS), 512)
-    within = [n for n in range(1, fits + 1) if steps.step((), n, n * CONTEXT_TOKENS) <= STEP_S]
+    within = [n for n in range(1, fits + 1) if steps.step((), n, n * CONTEXT_TOKENS) <= step_s]
     if not within:
         return None
     tokens_per_s = within[-1] / steps.step((), within[-1], within[-1] * CONTEXT_TOKENS)
     usd = scenario.gpu.price.on_demand_usd_per_hour or float("nan")
+    what = ", overlap" if engine.enable_dbo else ""
     return {
-        "server": f"{gpus} ranks, {-(-gpus // 8)} machine(s), {copies} copies" + (", overlap" if engine.enable_dbo else ""),
-        "gpus": gpus, "phase": "answers alone", "sequences_a_gpu": within[-1], "sequences_that_fit": fits,
+        "server": f"{gpus} ranks, {-(-gpus // 8)} machine(s), {copies} copies{what}{', one draft' if drafts else ''}",
+        "gpus": gpus, "phase": f"answers alone, {1e3 * step_s:.0f} ms", "sequences_a_gpu": within[-1], "sequences_that_fit": fits,
         "output_tokens_per_s_a_gpu": tokens_per_s, "usd_per_1m_output_tokens": usd / 3600 / tokens_per_s * 1e6,
     }  # fmt: skip
 
 
 def main() -> None:
     rows = [whole_chat(name, overrides) for name, overrides in ALONE.items()]
-    rows += [row for row in map(decoding, DECODERS) if row is not None]
+    decoders = [decoding(gpus) for gpus in DECODERS]
+    decoders += [decoding(gpus, step_s, drafts) for gpus in (8, 64, 144) for step_s in STEPS_S for drafts in (False, True)
+                 if drafts or step_s < STEP_S]  # fmt: skip
+    rows += [row for row in decoders if row is not None]
     columns = list(dict.fromkeys(name for row in rows for name in row))
     rows = [{name: row.get(name, "") for name in columns} for row in rows]
-    found = [row for row in rows if row["phase"] == "answers alone"]
+    found = [row for row in rows if row["phase"] == "answers alone, 50 ms" and "draft" not in row["server"]]
     chart = Chart(
         "Decode tokens a second and GPU within 50 ms a token, DeepSeek-V3 on H200",
         "GPUs that share the experts",

@@ -52,7 +52,7 @@ def rank_sentences(result: Result) -> list[str]:
         )
     if unrecorded := _unrecorded(result):
         found.append(
-            f"Ranks that step together with {' and '.join(unrecorded)}: composed by the rules of one engine and of "
+            f"Ranks that step together with {', '.join(unrecorded)}: composed by the rules of one engine and of "
             "synchronous ranks; no recording of vLLM was there to compare with."
         )
     return found

@@ -85,14 +85,17 @@ class Blueprint:
         verification = verification_time(self.model, self.gpu, self.engine, adapters)
         return RankTimes(step, verification if isinstance(verification, RankVerification) else None)
 
-    def drafts(self, seed: int, rounds: RankTimes | None = None) -> Drafts | None:
-        """Speculation of a server's engine in a run of ``seed``, of a rank whose ``rounds`` have times; None = none."""
+    def drafts(self, seed: int, rounds: RankTimes | None = None, adapted: RankTimes | None = None) -> Drafts | None:
+        """Speculation of a server's engine in a run of ``seed``; None = none. ``rounds`` and ``adapted``: ``rank_times`` of
+        the group whose rank it is."""
         if not self.engine.speculative.drafts:
             return None
         if seed not in self._paths:
             self._paths[seed] = AcceptancePaths(self.engine.speculative, seed)
         if rounds is not None and isinstance(rounds.verification, RankVerification):
-            return Drafts(self.engine, rounds.verification, self._paths[seed])
+            other = None if adapted is None else adapted.verification
+            with_adapters = other if isinstance(other, RankVerification) else None
+            return Drafts(self.engine, rounds.verification, self._paths[seed], with_adapters)
         if not self._verifying:
             held = (False, True) if self.engine.max_loras else (False,)
             found = [verification_time(self.model, self.gpu, self.engine, adapters) for adapters in held]

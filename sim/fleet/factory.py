@@ -87,9 +87,10 @@ class ServerFactory:
 
     def _engine(
         self, blueprint: Blueprint, name: str, offloading: Offloading | None, cadence: Cadence | None = None,
-        rounds: RankTimes | None = None,
+        rounds: RankTimes | None = None, adapted: RankTimes | None = None,
     ) -> Replica:  # fmt: skip
-        """One engine; ``cadence`` as ``Scheduler`` has it; ``rounds``: their times, where it steps with other ranks."""
+        """One engine; ``cadence`` as ``Scheduler`` has it. Where it steps with other ranks: the times of ``rounds``, and of
+        those with ``adapted`` requests."""
         clock, engine = self.roster.clock, blueprint.engine
         source: KvSource | None = offloading
         steps = self._steps
@@ -102,7 +103,7 @@ class ServerFactory:
                 )
         scheduler = make_scheduler(
             engine, blueprint.blocks, name, lambda: clock.now, self._check_invariants, blueprint.groups, cadence,
-            blueprint.drafts(self._seed, rounds), blueprint.adapters(), source,
+            blueprint.drafts(self._seed, rounds, adapted), blueprint.adapters(), source,
         )  # fmt: skip
         noise = StepNoise(engine, self._seed, name) if engine.noisy else None
         if self._steps is not None or noise is not None:
@@ -118,15 +119,15 @@ class ServerFactory:
     def _ranks(self, blueprint: Blueprint, name: str, offloading: list[Offloading | None]) -> RankGroup:
         """The ranks of one server: in lock step where they share experts."""
         clock, engine, rounds = self.roster.clock, blueprint.engine, blueprint.rank_times()
+        adapted = blueprint.rank_times(adapters=True) if rounds is not None and engine.max_loras else None
         interval = engine.prefill_schedule_interval
         ranks = []
         for number in range(engine.data_parallel_size):
             cadence = RankCadence(interval) if rounds is not None and interval > 1 else None
-            ranks.append(self._engine(blueprint, f"{name}.{number}", offloading[number], cadence, rounds))
+            ranks.append(self._engine(blueprint, f"{name}.{number}", offloading[number], cadence, rounds, adapted))
         if rounds is None:
             return RankGroup(clock, name, ranks, None)
         noise = StepNoise(engine, self._seed, name) if engine.noisy else None
-        adapted = blueprint.rank_times(adapters=True) if engine.max_loras else None
         lock_step = LockStep(clock, ranks, rounds, engine.dp_sync_interval, adapted, noise)
         for rank in ranks:
             rank.pace = lock_step
