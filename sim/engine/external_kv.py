@@ -144,6 +144,17 @@ class ExternalKv:
         self.note(request, local, tokens)
         self.source.load(request, local, tokens)
 
+    def begins(self) -> None:
+        """A step begins to be composed."""
+        self.begun = []
+        self.put_off = 0
+        if self.source.follows:
+            self.source.begins()
+
+    def composed(self, batch: Batch, order: list[tuple[EngineRequest, int, int]]) -> None:
+        """``batch`` is composed, ``(request, tokens, computed before)`` of all that it serves in ``order``."""
+        self.not_before = batch.not_before = self.source.composed(batch, [(r, before + n) for r, n, before in order])
+
     def load_in_step(self, request: EngineRequest, local: int, tokens: int) -> float:
         """``request`` was admitted and loads within its first step; what that adds to the step."""
         self.loads[request] = Load(local, local + tokens, False)

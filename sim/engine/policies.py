@@ -10,7 +10,8 @@ for one, so vLLM's own path pays nothing.
 * ``victim=fewest_generated`` (SGLang): the least output first, the longer prompt on ties.
 
 Runs of decode steps are skipped only while nobody waits: with a forecast a
-blocked head can become admissible without any event, so skipping is not proved there and the engine steps.
+blocked head can become admissible without any event, so skipping is not proved there and the engine steps. It also steps
+with KV in host memory (SGLang's HiCache), which it takes as vLLM's does: asked for, stored and evicted by vLLM's rules.
 
 Not modelled: SGLang's freeing of some steps' room at a retraction, its ``lpm`` order and in-batch de-duplication;
 TensorRT-LLM's MAX_UTILIZATION (near to vLLM), STATIC_BATCH and EQUAL_PROGRESS chunks. The true output length stands for
@@ -50,19 +51,20 @@ def make_scheduler(
     source: KvSource | None = None,
 ) -> Scheduler:
     """The scheduler that ``engine`` asks for, with the KV cache ``groups`` of its model (none = one of full attention) and
-    the ``cadence`` of a rank. Only vLLM's own has groups, drafts, adapters, a ``source`` of KV, and is watched by
-    ``check_invariants``.
+    the ``cadence`` of a rank. Only vLLM's own has groups, drafts, adapters, loads in the background from a ``source`` of KV,
+    and is watched by ``check_invariants``.
 
     Raises:
         ConfigError: KV is exchanged where that is not modelled.
     """
-    if source is not None and (groups or not engine.decides_as_vllm):
+    in_step = engine.offloads_kv and engine.kv_offload.rules.loads != "beside"
+    if source is not None and (groups or not (engine.decides_as_vllm or in_step)):
         other = "several KV cache groups" if groups else f"decisions of another engine ({engine.name})"
         key = engine.host_memory_words if engine.offloads_kv else "engine.kv_connector"
-        reason = "" if groups else ", which prefills apart from decodes: a source of KV is told of vLLM's steps only"
+        reason = "" if groups else ", but for host memory that a step itself loads from (kv_offload=hicache or lmcache)"
         raise ConfigError(f"{key}: KV that is loaded from elsewhere is not modelled with {other}{reason}")
     if not engine.decides_as_vllm:
-        return PolicyScheduler(engine, num_gpu_blocks, cadence)
+        return PolicyScheduler(engine, num_gpu_blocks, cadence, source)
     grouped = GroupedBlockPool(num_gpu_blocks, engine, groups) if groups else None
     if check_invariants:
         return WatchedScheduler(engine, num_gpu_blocks, name, now, grouped, cadence, drafts, adapters, source)
@@ -72,10 +74,12 @@ def make_scheduler(
 class PolicyScheduler(Scheduler):
     """A ``Scheduler`` with another engine's decisions."""
 
-    def __init__(self, engine: EngineSpec, num_gpu_blocks: int, cadence: Cadence | None = None) -> None:
+    def __init__(
+        self, engine: EngineSpec, num_gpu_blocks: int, cadence: Cadence | None = None, source: KvSource | None = None
+    ) -> None:
         kind = engine.admission_reserve
         reserve = Reserve(kind, engine.schedule_conservativeness) if kind != "prompt" else None
-        super().__init__(engine, num_gpu_blocks, reserve=reserve, cadence=cadence)
+        super().__init__(engine, num_gpu_blocks, reserve=reserve, cadence=cadence, source=source)
         self._reserve = reserve
         if engine.victim == "fewest_generated":
             self.serving.fewest_generated = True
@@ -106,7 +110,9 @@ class PolicyScheduler(Scheduler):
 
     def _prefill_batch(self) -> Batch | None:
         """Chunks first, then admissions, no decodes; None when neither is possible."""
-        batch = Batch(0, 0)
+        batch, external = Batch(0, 0), self.books.external
+        if external is not None:
+            external.begins()
         budget = self.limits.budget
         size = self.limits.block_size
         for request in self.books.prefilling:
@@ -123,10 +129,12 @@ class PolicyScheduler(Scheduler):
         if not batch.prefills:
             return None
         self.books.held_back = []
+        if external is not None and external.source.follows:
+            external.composed(batch, batch.prefills)
         self._book_step(batch, False)
         self._prefilled_at = self.books.composed
         return batch
 
     def longest_run(self) -> int:
-        """See ``Scheduler``; one step while somebody waits."""
-        return 1 if self.books.waiting.size else super().longest_run()
+        """See ``Scheduler``; one step while somebody waits, or where a source of KV is told of each."""
+        return 1 if self.books.waiting.size or self.books.external is not None else super().longest_run()

@@ -121,10 +121,7 @@ class Scheduler:
         external = books.external
         if external is not None:
             n_waiting += external.holding.size
-            external.begun = []
-            external.put_off = 0
-            if external.source.follows:
-                external.source.begins()
+            external.begins()
         if not decodes.size and not books.prefilling and not n_waiting and (books.drafts is None or not books.running):
             if external is not None and external.source.follows:
                 external.not_before = external.source.composed(Batch(0, 0), [])
@@ -153,8 +150,7 @@ class Scheduler:
             order.extend(batch.prefills[len(batch.prefills) - len(batch.admitted) :])
             batch.order = order
             if follows and external is not None:
-                served = [(r, before + n) for r, n, before in order]
-                external.not_before = batch.not_before = external.source.composed(batch, served)
+                external.composed(batch, order)
         if not batch.n_decode and not batch.prefills and (books.drafts is None or not books.drafts.alike):
             self.in_vain = batch.preempted
             return None

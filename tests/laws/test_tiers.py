@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sim.analysis import price, summarize
+from sim.analysis.laws import violations
 from sim.analysis.notes import notes_of
 from sim.cli.compose import composed_scenario
 from sim.engine.clock import Clock
@@ -275,3 +276,21 @@ def test_any_traffic_leaves_sound_tiers(seed: int) -> None:
     assert carried == pytest.approx(2 * sum(moved.stored + moved.promoted for moved in below.moved), rel=1e-6)
     for link in links:
         assert link.carried_bytes <= link.bytes_per_s * clock.now * (1 + 1e-9)
+
+
+def test_sglang_takes_hicache_and_nothing_that_loads_beside_its_steps() -> None:
+    base = ["workload=agents_and_chat_synthetic", "workload.limit=120", "fleet.replicas=1", "engine=sglang",
+            "engine.max_model_len=24000", "engine.num_gpu_blocks_override=25600"]  # fmt: skip
+    plain = simulate(composed_scenario(base))
+    deaf = simulate(composed_scenario([
+        *base, "kv_offload=hicache", "engine.kv_offload.pool_ratio=8", "engine.kv_offload.store_threshold=1000000",
+    ]))  # fmt: skip
+    assert deaf.requests["ttft_s"].mean() == pytest.approx(plain.requests["ttft_s"].mean(), rel=1e-3)  # nothing is stored
+    assert (deaf.requests["cached_tokens"] - plain.requests["cached_tokens"]).abs().max() <= 1  # blocks of one token
+    kept = simulate(composed_scenario([*base, "kv_offload=hicache", "engine.kv_offload.pool_ratio=8"]))
+    assert not violations(kept)
+    assert kept.tiers is not None and kept.tiers["loaded_tokens"][0] > 1000
+    assert kept.requests["cached_tokens"].sum() > plain.requests["cached_tokens"].sum()
+    assert kept.requests["ttft_s"].mean() < plain.requests["ttft_s"].mean()
+    with pytest.raises(ConfigError, match=r"another engine \(sglang\), but for host memory that a step itself loads from"):
+        simulate(composed_scenario([*base, "kv_offload=native"]))
