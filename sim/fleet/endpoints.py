@@ -50,6 +50,8 @@ class Endpoints:
         self._unions: list[tuple[frozenset[str], list[Server]]] = []
         self.demand = [Demand() for _ in self._by_pool]
         """By the pool's index."""
+        self.version = 0
+        """Grows whenever a list changes."""
         self._listeners: list[EndpointListener] = []
         self._closed: set[str] = set()
 
@@ -69,6 +71,9 @@ class Endpoints:
             return self.ready
         if len(wanted) == 1:
             return self._by_pool[next(iter(wanted))]
+        for known, servers in self._unions:
+            if known == wanted:
+                return servers
         union = [server for server in self.ready if server.pool in wanted]
         self._unions.append((wanted, union))
         return union
@@ -80,6 +85,7 @@ class Endpoints:
     def join(self, server: Server) -> None:
         """``server`` takes requests from now on; a pool that was over is so no longer."""
         self._closed.discard(server.pool)
+        self.version += 1
         for servers in self._lists(server):
             insort(servers, server, key=lambda s: s.index)
         for listener in self._listeners:
@@ -89,6 +95,7 @@ class Endpoints:
         """``server`` takes no more requests; nothing happens if it took none."""
         if server not in self._by_pool[server.pool]:
             return
+        self.version += 1
         for servers in self._lists(server):
             servers.remove(server)
         for listener in self._listeners:

@@ -34,6 +34,11 @@ class LeastLoaded:
         assert isinstance(self._index, CountedLoads)
         return self._index.most()
 
+    def total(self) -> int:
+        """The sum of all loads, of requests."""
+        assert isinstance(self._index, CountedLoads)
+        return self._index.total
+
     def joined(self, server: Server) -> None:
         """``server`` takes requests from now on; nothing happens if it is of another pool."""
         if server.pool not in self._pools:

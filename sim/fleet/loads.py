@@ -73,15 +73,17 @@ class LoadIndex:
 
 
 class CountedLoads(LoadIndex):
-    """Loads that change by little (requests in flight): also what the largest is, without a walk."""
+    """Loads that change by little (requests in flight): also what the largest is and their sum, without a walk."""
 
-    __slots__ = ("_counts", "_most")
+    __slots__ = ("_counts", "_most", "total")
 
     def __init__(self) -> None:
         super().__init__()
         self._counts: list[int] = [0]
         """How many servers have each load."""
         self._most = 0
+        self.total = 0
+        """The sum of all loads."""
 
     def put(self, number: int, load: int) -> None:
         """See ``LoadIndex``."""
@@ -89,6 +91,7 @@ class CountedLoads(LoadIndex):
         while load >= len(self._counts):
             self._counts.append(0)
         self._counts[load] += 1
+        self.total += load
         self._most = max(self._most, load)
         super().put(number, load)
 
@@ -106,3 +109,4 @@ class CountedLoads(LoadIndex):
     def _forget(self, number: int) -> None:
         if number < len(self._load) and self._load[number] != _ABSENT:
             self._counts[self._load[number]] -= 1
+            self.total -= self._load[number]

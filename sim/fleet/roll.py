@@ -15,12 +15,17 @@ class Roll(EndpointListener):
     def __init__(self, endpoints: Endpoints, pools: Collection[str]) -> None:
         self.servers = endpoints.among(pools)
         """In order of creation (the list that the endpoints keep)."""
-        self.version = 0
-        """Grows whenever ``servers`` changes."""
+        self.changes: list[tuple[Server, bool]] = []
+        """Who came (True) or went since, in order."""
         self._endpoints = endpoints
         self._pools = frozenset(pools)
         self._ranked: dict[Load, LeastLoaded] = {}
         endpoints.listen(self)
+
+    @property
+    def version(self) -> int:
+        """Grows whenever ``servers`` changes."""
+        return len(self.changes)
 
     def least(self, load: Load) -> LeastLoaded:
         """Who of them has the least."""
@@ -30,12 +35,14 @@ class Roll(EndpointListener):
 
     def joined(self, server: Server) -> None:
         """See ``EndpointListener``."""
-        self.version += server.pool in self._pools
+        if server.pool in self._pools:
+            self.changes.append((server, True))
         for ranked in self._ranked.values():
             ranked.joined(server)
 
     def left(self, server: Server) -> None:
         """See ``EndpointListener``."""
-        self.version += server.pool in self._pools
+        if server.pool in self._pools:
+            self.changes.append((server, False))
         for ranked in self._ranked.values():
             ranked.left(server)

@@ -1,22 +1,13 @@
-"""Routers that send a request where its prefix or its session already is.
+"""Routers that send a request where its session or its adapter already is.
 
-What a replica's cache holds is guessed (``PrefixTree``). Given a ``Roll``, a router keeps what it knows between requests,
-and looks at few servers a request; without one, or asked for some of the roll's servers only, it looks at all.
+    session     the replica that is first in the session's own order (rendezvous hashing)
+    adapter     the first replica in the adapter's own order (likewise) that has at most ``balance`` x the mean of unfinished
+                requests; the base model: the fewest
 
-    SGLang      matched share of the prompt > cache_threshold: the replica with the longest match
-                else: the replica whose index is smallest
-                load unbalanced ((max - min) > abs and max > rel x min): the fewest unfinished requests
-    weighted    argmax of queue_weight x (max waiting - waiting) / (max waiting - min waiting)
-                + kv_weight x (1 - KV used) + prefix_weight x blocks matched / blocks of the prompt (at most 256)
-                + lora_weight x (1 if the adapter runs there, 0.8 if it has room for one more, else 0)
-    adapter     the first replica in the adapter's own order (rendezvous hashing) that has at most ``balance`` x the mean of
-                unfinished requests; the base model: the fewest
+Given a ``Roll``, a router keeps between requests what it knows of its servers: an order costs a hash a server once, then a
+hash for each that comes. Without one, or asked for some of the roll's servers only, it looks at all.
 
-Sources: sgl-router ``src/policies/cache_aware.rs``; gateway-api-inference-extension
-``pkg/epp/framework/plugins/scheduling/scorer`` (``queuedepth/queue.go``: 1 for all where queues are equal;
-``kvcacheutilization``; ``loraaffinity``; ``prefix/plugin.go``, the approximate index: an LRU a replica), picker: a random
-one of the best; consistent hashing with bounded loads, Mirrokni, Thorup and Zadimoghaddam 2016.
-Left out: SGLang's separate eviction thread (ours evicts at insertion).
+Sources: Thaler and Ravishankar 1998; consistent hashing with bounded loads, Mirrokni, Thorup and Zadimoghaddam 2016.
 """
 
 from __future__ import annotations
@@ -26,220 +17,84 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any, TypeVar
 
-import numpy as np
-
-from sim.fleet.loads import LoadIndex
 from sim.fleet.roll import Roll
-from sim.gateway.prefix_tree import PrefixIndex, PrefixTree, Way, longest_of, matched_by
+from sim.fleet.server import Server
 from sim.gateway.request import RequestView
-from sim.gateway.signals import ScrapedServer, ServerView, Signals, Snapshot
-from sim.spec.gateway.routing import AdapterAffinity, SglangCacheAware, WeightedScore
+from sim.gateway.signals import ServerView
+from sim.spec.gateway.routing import AdapterAffinity
 
 S = TypeVar("S", bound=ServerView)
-C = TypeVar("C", bound=ScrapedServer)
-
-
-class SglangCacheAwareRouter:
-    """See the module's head."""
-
-    def __init__(self, spec: SglangCacheAware, roll: Roll | None = None) -> None:
-        self._spec = spec
-        self._roll = roll
-        self._ranking = roll.least("requests") if roll is not None else None
-        self._version = -1
-        self._here: dict[int, ServerView] = {}
-        """Of the roll, by number."""
-        self._sizes = LoadIndex()
-        """Blocks remembered of each of them."""
-        self._tree = PrefixTree()
-        self._indices: dict[str, PrefixIndex] = {}
-
-    def choose(self, request: RequestView, servers: Sequence[S]) -> S:
-        """See ``Router``."""
-        way = self._tree.way_of(request)
-        if self._roll is not None and servers is self._roll.servers:
-            chosen: S = self._of_roll(request, way, self._roll)
-        else:
-            chosen = self._of(request, way, servers)
-        index = self._index(chosen)
-        index.insert(way)
-        if chosen.index in self._here:
-            self._sizes.put(chosen.index, index.blocks)
-        return chosen
-
-    def _of(self, request: RequestView, way: Way, servers: Sequence[S]) -> S:
-        """The choice among ``servers``, by a look at each."""
-        loads = [server.requests_in_flight for server in servers]
-        most, least = max(loads), min(loads)
-        if self._unbalanced(most, least):
-            return servers[loads.index(least)]
-        indices = [self._index(server) for server in servers]
-        matches = [index.matched_tokens(way) for index in indices]
-        longest = max(matches)
-        if longest > self._spec.cache_threshold * request.input_tokens:
-            return servers[matches.index(longest)]
-        sizes = [index.blocks for index in indices]
-        return servers[sizes.index(min(sizes))]
-
-    def _of_roll(self, request: RequestView, way: Way, roll: Roll) -> Any:
-        """The same among all of the roll's."""
-        if roll.version != self._version:
-            self._version = roll.version
-            for number in self._here:
-                self._sizes.remove(number)
-            self._here = {server.index: server for server in roll.servers}
-            for server in roll.servers:
-                self._sizes.put(server.index, self._index(server).blocks)
-        assert self._ranking is not None
-        idlest = self._ranking.first()
-        if self._unbalanced(self._ranking.most(), idlest.requests_in_flight):
-            return idlest
-        longest, first = longest_of(way, self._spec.block_tokens, self._here)
-        return self._here[first if longest > self._spec.cache_threshold * request.input_tokens else self._sizes.least()]
-
-    def _unbalanced(self, most: int, least: int) -> bool:
-        spec = self._spec
-        return most - least > spec.balance_abs_threshold and most > spec.balance_rel_threshold * least
-
-    def _index(self, server: ServerView) -> PrefixIndex:
-        index = self._indices.get(server.name)
-        if index is None:
-            spec = self._spec
-            index = PrefixIndex(spec.block_tokens, spec.max_tree_blocks, server.index)
-            self._indices[server.name] = index
-        return index
-
-
-class WeightedScoreRouter:
-    """See the module's head."""
-
-    def __init__(self, spec: WeightedScore, signals: Signals, rng: np.random.Generator, roll: Roll | None = None) -> None:
-        self._rng = rng
-        self._spec = spec
-        self._signals = signals
-        self._roll = roll if roll is not None and signals.staleness_s else None
-        self._version = self._scrapes = -1
-        self._seen: list[Snapshot] = []
-        """Of the roll's servers, as of the last scrape."""
-        self._bare: list[float] = []
-        """Their scores without a prefix."""
-        self._best: list[int] = []
-        """Places of the highest of these."""
-        self._place: dict[int, int] = {}
-        """Number of a server -> its place."""
-        self._tree = PrefixTree()
-        self._indices: dict[str, PrefixIndex] = {}
-
-    def choose(self, request: RequestView, servers: Sequence[C]) -> C:
-        """See ``Router``."""
-        way = self._tree.way_of(request)
-        first = int(self._rng.random() * len(servers))  # equals are taken at random, as llm-d's picker does
-        if self._roll is not None and servers is self._roll.servers and not request.lora:
-            place = self._of_roll(request, way, first, self._roll)
-            best: C = servers[place]
-            seen = self._seen[place]
-        else:
-            best, seen = self._of(request, way, first, servers)
-        self._index(best, seen).insert(way)
-        return best
-
-    def _of(self, request: RequestView, way: Way, first: int, servers: Sequence[C]) -> tuple[C, Snapshot]:
-        """The choice among ``servers``, by a look at each, equals in order behind ``first``."""
-        spec = self._spec
-        seen = [self._signals.of(server) for server in servers]
-        bare = self._scores(seen)
-        blocks = self._blocks(request)
-        best, best_score = 0, float("-inf")
-        for place in range(-first, len(servers) - first):
-            matched = self._index(servers[place], seen[place]).matched_tokens(way)
-            score = bare[place] + self._prefix_score(matched, blocks)
-            if request.lora:
-                score += spec.lora_weight * _adapter_score(request.lora, seen[place])
-            if score > best_score:
-                best, best_score = place, score
-        return servers[best], seen[best]
-
-    def _of_roll(self, request: RequestView, way: Way, first: int, roll: Roll) -> int:
-        """The place of the same among all of the roll's: who has seen something of the prompt, and the first of those that
-        are best without."""
-        self._signals.of(roll.servers[0])
-        if roll.version != self._version or self._scrapes != self._signals.scrapes:
-            self._look(roll)
-        n = len(roll.servers)
-        behind = bisect_left(self._best, n - first)
-        best = self._best[behind] if behind < len(self._best) else self._best[0]
-        best_score = self._bare[best]
-        blocks = self._blocks(request)
-        for number, matched in matched_by(way, self._spec.block_tokens).items():
-            place = self._place.get(number, -1)
-            if place < 0:
-                continue
-            score = self._bare[place] + self._prefix_score(matched, blocks)
-            if score > best_score or (score == best_score and (place + first) % n < (best + first) % n):
-                best, best_score = place, score
-        return best
-
-    def _look(self, roll: Roll) -> None:
-        """What the last scrape says of each of the roll's servers."""
-        self._seen = [self._signals.of(server) for server in roll.servers]
-        self._bare = self._scores(self._seen)
-        highest = max(self._bare)
-        self._best = [place for place, score in enumerate(self._bare) if score == highest]
-        self._place = {server.index: place for place, server in enumerate(roll.servers)}
-        self._version, self._scrapes = roll.version, self._signals.scrapes
-
-    def _scores(self, seen: Sequence[Snapshot]) -> list[float]:
-        """Of queue and cache."""
-        spec = self._spec
-        longest = max(snapshot.waiting for snapshot in seen)
-        spread = longest - min(snapshot.waiting for snapshot in seen)
-        return [
-            spec.queue_weight * ((longest - snapshot.waiting) / spread if spread else 1.0)
-            + spec.kv_weight * (1 - snapshot.kv_used)
-            for snapshot in seen
-        ]
-
-    def _blocks(self, request: RequestView) -> int:
-        """Of the prompt, that are looked at."""
-        return min(request.input_tokens // self._spec.block_tokens, self._spec.max_prefix_blocks)
-
-    def _prefix_score(self, matched_tokens: int, blocks: int) -> float:
-        matched = min(matched_tokens // self._spec.block_tokens, blocks)
-        return self._spec.prefix_weight * (matched / blocks if blocks else 0.0)
-
-    def _index(self, server: ServerView, seen: Snapshot) -> PrefixIndex:
-        index = self._indices.get(server.name)
-        if index is None:
-            most = self._spec.lru_blocks_per_replica or seen.kv_blocks
-            index = PrefixIndex(self._spec.block_tokens, most, server.index)
-            self._indices[server.name] = index
-        return index
-
-
-def _adapter_score(lora: str, seen: Snapshot) -> float:
-    """llm-d's lora-affinity score of a replica."""
-    if lora in seen.adapters:
-        return 1.0
-    return 0.8 if len(seen.adapters) < seen.max_loras else 0.0
 
 
 class AdapterAffinityRouter:
     """See the module's head: an adapter stays where it is loaded, and goes on to its next replica where that one is full."""
 
-    def __init__(self, spec: AdapterAffinity) -> None:
+    def __init__(self, spec: AdapterAffinity, roll: Roll | None = None) -> None:
         self._balance = spec.balance
+        self._roll = roll
+        self._ranking = roll.least("requests") if roll is not None else None
+        self._orders: dict[str, _Order] = {}
+        """Of the adapters seen so far."""
 
     def choose(self, request: RequestView, servers: Sequence[S]) -> S:
         """See ``Router``."""
-        if not request.lora:
+        lora, roll, ranking = request.lora, self._roll, self._ranking
+        if roll is None or ranking is None or servers is not roll.servers:
+            return self._of(lora, servers)
+        least: Any = ranking.first()
+        if not lora:
+            return least  # type: ignore[no-any-return]
+        order = self._orders.get(lora)
+        if order is None:
+            order = self._orders[lora] = _Order(lora, roll)
+        most = self._balance * (ranking.total() + 1) / len(servers)
+        order.catch_up(roll)
+        found: Any = order.first_with(most) if least.requests_in_flight + 1 <= most else order.first()
+        return found  # type: ignore[no-any-return]
+
+    def _of(self, lora: str, servers: Sequence[S]) -> S:
+        """The choice among ``servers``, by a look at each."""
+        if not lora:
             return min(servers, key=lambda server: server.requests_in_flight)
         total = 1
         for server in servers:
             total += server.requests_in_flight
         most = self._balance * total / len(servers)
-        lora = request.lora
         order = sorted(servers, key=lambda server: _rank(lora, server.name), reverse=True)
         return next((server for server in order if server.requests_in_flight + 1 <= most), order[0])
+
+
+class _Order:
+    """The roll's servers in the order of ``name``, the highest rank first."""
+
+    def __init__(self, name: str, roll: Roll) -> None:
+        self._name = name
+        self._changes = len(roll.changes)
+        """So many of the roll's are in it."""
+        self._entries = sorted(self._entry(server) for server in roll.servers)
+
+    def catch_up(self, roll: Roll) -> None:
+        """Who came since is in it, who went is not."""
+        while self._changes < len(roll.changes):
+            server, came = roll.changes[self._changes]
+            self._changes += 1
+            entry = self._entry(server)
+            place = bisect_left(self._entries, entry)
+            if came:
+                self._entries.insert(place, entry)
+            else:
+                del self._entries[place]
+
+    def first(self) -> Server:
+        """The first of all."""
+        return self._entries[0][2]
+
+    def first_with(self, most: float) -> Server:
+        """The first that has at most ``most`` requests with one more; somebody has."""
+        return next(server for _, _, server in self._entries if server.requests_in_flight + 1 <= most)
+
+    def _entry(self, server: Server) -> tuple[int, int, Server]:
+        return -int.from_bytes(_rank(self._name, server.name), "big"), server.index, server
 
 
 class SessionAffinityRouter:
@@ -253,25 +108,47 @@ class SessionAffinityRouter:
 
     def __init__(self, roll: Roll | None = None) -> None:
         self._roll = roll
-        self._version = -1
-        self._homes: dict[str, Any] = {}
-        """Where the sessions seen since the roll changed are."""
+        self._homes: dict[str, tuple[int, bytes, Any]] = {}
+        """Session -> its home when so many of the roll's changes had happened, and that one's rank."""
 
     def choose(self, request: RequestView, servers: Sequence[S]) -> S:
         """See ``Router``; of all of the roll's servers, a session's first request looks for its home."""
         session, roll = request.session_id, self._roll
         if not session or roll is None or servers is not roll.servers:
-            name = session or f"row{request.row}"
-            return max(servers, key=lambda server: _rank(name, server.name))
-        if roll.version != self._version:
-            self._version = roll.version
-            self._homes.clear()
-        home: S | None = self._homes.get(session)
-        if home is None:
-            home = self._homes[session] = max(servers, key=lambda server: _rank(session, server.name))
-        return home
+            return _highest(session or f"row{request.row}", servers)[1]
+        changes, rank, home = self._homes.get(session, (0, b"", None))
+        if home is None or changes < len(roll.changes):
+            rank, home = self._moved(session, changes, rank, home, roll)
+            self._homes[session] = len(roll.changes), rank, home
+        found: S = home
+        return found
+
+    @staticmethod
+    def _moved(session: str, changes: int, rank: bytes, home: Any, roll: Roll) -> tuple[bytes, Any]:
+        """Where ``session`` is after all ``changes`` of the roll, of which it has seen some: those that came may rank higher
+        than its home; that one may have gone."""
+        if home is None or len(roll.changes) - changes >= len(roll.servers):
+            return _highest(session, roll.servers)
+        for server, came in roll.changes[changes:]:
+            if came:
+                other = _rank(session, server.name)
+                if other > rank:
+                    rank, home = other, server
+            elif server is home:
+                return _highest(session, roll.servers)
+        return rank, home
 
 
-def _rank(session: str, server: str) -> bytes:
+def _highest(name: str, servers: Sequence[S]) -> tuple[bytes, S]:
+    """The rank of the highest of ``servers`` for ``name``, and that one; the first of equals."""
+    highest, found = b"", servers[0]
+    for server in servers:
+        rank = _rank(name, server.name)
+        if rank > highest:
+            highest, found = rank, server
+    return highest, found
+
+
+def _rank(name: str, server: str) -> bytes:
     """64 evenly distributed bits of a pair of names."""
-    return blake2b(f"{session}|{server}".encode(), digest_size=8).digest()
+    return blake2b(f"{name}|{server}".encode(), digest_size=8).digest()

@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from sim.fleet.endpoints import Endpoints
 from sim.gateway.ejection import Ejection, T, Target
 from sim.gateway.request import Failure
 from sim.spec.gateway.retrying import EnvoyOutliers
@@ -43,10 +44,12 @@ class _Host:
 
 
 class EnvoyDetector:
-    """See the module's head."""
+    """See the module's head. Lists that ``endpoints`` keeps are known by their changes; others by themselves."""
 
-    def __init__(self, spec: EnvoyOutliers) -> None:
+    def __init__(self, spec: EnvoyOutliers, endpoints: Endpoints | None = None) -> None:
         self._spec = spec
+        self._endpoints = endpoints
+        self._version = -1
         self._interval_s = spec.interval_s
         self._hosts: dict[int, _Host] = {}
         self._out = 0
@@ -125,8 +128,9 @@ class EnvoyDetector:
                     continue
             self._end_interval(self._tick * interval_s)
             self._tick += 1
-        if self._members != targets:
-            self._members = list(targets)
+        version = self._endpoints.version if self._endpoints is not None else 0
+        if self._members is not targets or version != self._version:
+            self._members, self._version = targets, version
             self._cluster = frozenset([target.index for target in targets])
 
     def _end_interval(self, at_s: float) -> None:

@@ -282,10 +282,9 @@ class Gateway(AttemptListener, EndpointListener):
 
     def _send(self, request: ClientRequest, pool: str | None, avoid: Collection[Server] = ()) -> Failure | None:
         """Route one attempt; a failure when nobody may take it."""
-        servers = self.policies.candidates(pool, avoid)
-        if not servers:
+        server = self.policies.chosen(request, pool, avoid)
+        if server is None:
             return self.policies.nobody(pool)
-        server: Server = self.policies.router.choose(request, servers)
         scheduler = server.replica.scheduler
         limit = self._queue_limit
         if limit is not None and server.replica.n_waiting >= limit and server.requests_in_flight:

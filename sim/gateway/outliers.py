@@ -7,6 +7,7 @@ two fail the request.
 
 from __future__ import annotations
 
+from sim.fleet.endpoints import Endpoints
 from sim.gateway.circuit_breaker import CircuitBreakers
 from sim.gateway.ejection import OutlierDetector
 from sim.gateway.envoy_outliers import EnvoyDetector
@@ -14,11 +15,11 @@ from sim.gateway.litellm_cooldown import LitellmCooldowns
 from sim.spec.gateway.retrying import CircuitBreaker, EnvoyOutliers, LitellmCooldown, Outliers
 
 
-def make_outliers(spec: Outliers) -> OutlierDetector:
-    """The detector that ``spec`` names."""
+def make_outliers(spec: Outliers, endpoints: Endpoints | None = None) -> OutlierDetector:
+    """The detector that ``spec`` names; of replicas, it is asked about the lists that ``endpoints`` keeps."""
     match spec:
         case EnvoyOutliers():
-            return EnvoyDetector(spec)
+            return EnvoyDetector(spec, endpoints)
         case LitellmCooldown():
             return LitellmCooldowns(spec)
         case CircuitBreaker():

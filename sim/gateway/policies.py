@@ -17,7 +17,7 @@ from sim.gateway.request import ClientRequest, Failure
 from sim.gateway.response_cache import ResponseCache, Twins
 from sim.gateway.retries import make_retries
 from sim.gateway.retry_budgets import make_budget
-from sim.gateway.routers import make_router
+from sim.gateway.routers import make_router, ranks
 from sim.gateway.signals import Signals
 from sim.gateway.splitting import Splitting
 from sim.gateway.waiting import WaitingRoom
@@ -69,6 +69,8 @@ class Policies:
         requests = len(recorder.outcome)
         ordinary = self._ordinary_pools()
         self._ordinary = endpoints.among(ordinary)
+        self._only = next(iter(ordinary)) if len(ordinary) == 1 else None
+        """The pool that ordinary requests go to, where it is one: its servers are these."""
         self.waits_for = tuple(index for index, pool in enumerate(endpoints.pools) if pool in ordinary)
         """Indices of the pools whose servers a request in the queue waits for."""
         made: dict[float, Signals] = {}
@@ -80,6 +82,7 @@ class Policies:
 
         roll = self._roll = Roll(endpoints, ordinary)
         self.router = make_router(spec.router, signals, stream(seed, "gateway", "router"), plugins, roll)
+        self._ranks = ranks(self.router)
         self.splitting: Splitting | None = None
         if prefill_pools:
             split = spec.disaggregation or AlwaysSplit()
@@ -94,7 +97,7 @@ class Policies:
             self._budget = make_budget(retries.budget, kinds) if retries.budget is not None else None
         self._backing_off = 0
         """Requests that wait for their next try."""
-        self._outliers = make_outliers(spec.outliers) if spec.outliers is not None else None
+        self._outliers = make_outliers(spec.outliers, endpoints) if spec.outliers is not None else None
         self._admission = [make_admission(policy, self.ready, signals, plugins) for policy in spec.admission]
         self.room = WaitingRoom(spec.queue.fair, spec.queue.weights)
         self.cache = ResponseCache(spec.cache) if spec.cache is not None else None
@@ -118,7 +121,7 @@ class Policies:
 
     def _usable(self, pool: str | None) -> Sequence[Server]:
         """Ready servers that are not left out."""
-        servers = self.ready() if pool is None else self._endpoints.of(pool)
+        servers = self._ordinary if pool is None or pool == self._only else self._endpoints.of(pool)
         if self._outliers is not None:
             usable = self._outliers.usable(servers, self._clock.now)
             self._tell_ejections()
@@ -138,6 +141,21 @@ class Policies:
         if avoid:
             servers = [server for server in servers if server not in avoid]
         return servers
+
+    def chosen(self, request: ClientRequest, pool: str | None, avoid: Collection[Server] = ()) -> Server | None:
+        """The candidate that gets an attempt of ``request``; None = there is none."""
+        limit = self._max_in_flight if pool is None else None
+        if self._ranks and (avoid or limit is not None):
+            everybody = self._usable(pool)
+            if everybody and everybody is self._ordinary:
+                first: Server = self.router.choose(request, everybody)
+                if first not in avoid and (limit is None or first.requests_in_flight < limit):
+                    return first
+        servers = self.candidates(pool, avoid)
+        if not servers:
+            return None
+        chosen: Server = self.router.choose(request, servers)
+        return chosen
 
     def nobody(self, pool: str | None) -> Failure:
         """Why there is no candidate."""

@@ -16,7 +16,8 @@ Source: sgl-router ``src/tree.rs`` (whose edges are text, and whose eviction tak
 
 from __future__ import annotations
 
-from collections.abc import Container, Hashable
+from collections.abc import Collection, Hashable
+from itertools import islice
 
 from sim.engine.request import Content
 from sim.gateway.request import RequestView
@@ -239,25 +240,34 @@ class PrefixIndex:
             known.node.forgotten_by(self.number)
 
 
-def matched_by(way: Way, block_tokens: int) -> dict[int, int]:
-    """Number of a replica -> tokens of the longest prefix that it knows, whole blocks; who knows none is not there."""
-    found: dict[int, int] = {}
-    for node, agreed in reversed(way.steps):
-        for number, known in node.knowing.items():
-            if number not in found:
-                found[number] = min(known.end, agreed) // block_tokens * block_tokens
-    return found
+_FEW = 8
+"""So many that know a prompt are looked at one by one; of more, first those with the least numbers."""
 
 
-def longest_of(way: Way, block_tokens: int, here: Container[int]) -> tuple[int, int]:
-    """Tokens of the longest prefix that a replica ``here`` knows, and the least number of those that know it; (0, -1) =
-    nobody knows any."""
+def longest_of(way: Way, block_tokens: int, here: Collection[int]) -> tuple[int, int]:
+    """Tokens of the longest prefix that a replica ``here`` (in order of their numbers) knows, whole blocks, and the least
+    number of those that know it; (0, -1) = nobody knows any."""
     longest, first = 0, -1
     for node, agreed in reversed(way.steps):
-        if longest > agreed // block_tokens * block_tokens:
+        most = agreed // block_tokens * block_tokens
+        if longest > most:
             break  # who knows no more than this does not come near
+        number = _first_that_knows(node, most, here) if len(node.knowing) > _FEW and most else -1
+        if number >= 0:
+            if most > longest or number < first:
+                longest, first = most, number
+            continue
         for number, known in node.knowing.items():
             tokens = min(known.end, agreed) // block_tokens * block_tokens
             if tokens and number in here and (tokens > longest or (tokens == longest and number < first)):
                 longest, first = tokens, number
     return longest, first
+
+
+def _first_that_knows(node: PrefixNode, tokens: int, here: Collection[int]) -> int:
+    """The least number ``here`` of those that know ``tokens`` tokens up to ``node``; -1 = it is not among the first."""
+    for number in islice(here, len(node.knowing)):
+        known = node.knowing.get(number)
+        if known is not None and known.end >= tokens:
+            return number
+    return -1

@@ -2,7 +2,8 @@
 
 One small class each with one method, ``choose(request, servers)``. ``servers`` are the replicas that may take it now, in
 a fixed order and not none; the answer is one of them. Loads come from the gateway's own books, or from scraped
-``Signals`` when the router has a staleness. Prefix and session affinity are in ``sim.gateway.affinity``.
+``Signals`` when the router has a staleness. Those that follow sessions and adapters are in ``sim.gateway.affinity``, those
+that follow prefixes in ``cache_aware`` and ``weighted_score``.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ import numpy as np
 
 from sim.fleet.least_loaded import LeastLoaded
 from sim.fleet.roll import Roll
-from sim.gateway.affinity import AdapterAffinityRouter, SessionAffinityRouter, SglangCacheAwareRouter, WeightedScoreRouter
+from sim.gateway.affinity import AdapterAffinityRouter, SessionAffinityRouter
+from sim.gateway.cache_aware import SglangCacheAwareRouter
 from sim.gateway.request import RequestView
 from sim.gateway.signals import ScrapedServer, ServerView, Signals
 from sim.gateway.static_weights import StaticWeightsRouter
+from sim.gateway.weighted_score import WeightedScoreRouter
 from sim.plugins import ROUTERS, Plugins
 from sim.rng import Uniforms
 from sim.spec.gateway.routing import (
@@ -167,7 +170,7 @@ def make_router(
         case SessionAffinity():
             return SessionAffinityRouter(roll)
         case AdapterAffinity():
-            return AdapterAffinityRouter(spec)
+            return AdapterAffinityRouter(spec, roll)
         case SglangCacheAware():
             return SglangCacheAwareRouter(spec, roll)
         case StaticWeights():
@@ -177,3 +180,9 @@ def make_router(
         case PluginRouter():
             plugin: Router = plugins.make(ROUTERS, spec.name, spec.options)
             return plugin
+
+
+def ranks(router: Router) -> bool:
+    """Whether ``router`` takes the highest of an order that no server has a say in but for itself: its choice among all is
+    its choice among some, if it is one of them."""
+    return isinstance(router, LeastLoadRouter | LeastScrapedRouter | SessionAffinityRouter)

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from sim.errors import ConfigError
-from sim.gateway.affinity import AdapterAffinityRouter, WeightedScoreRouter
+from sim.gateway.affinity import AdapterAffinityRouter
 from sim.gateway.request import ClientRequest
 from sim.gateway.signals import Snapshot
+from sim.gateway.weighted_score import WeightedScoreRouter
 from sim.run import simulate
 from sim.spec import EngineSpec, FleetSpec, GatewaySpec, PoolSpec, Scenario, WorkloadSpec
 from sim.spec.gateway.routing import AdapterAffinity, WeightedScore

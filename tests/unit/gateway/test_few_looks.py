@@ -16,6 +16,7 @@ from sim.gateway.routers import make_router
 from sim.gateway.signals import Snapshot
 from sim.plugins import Plugins
 from sim.spec.gateway.routing import (
+    AdapterAffinity,
     LeastKv,
     LeastRequests,
     LeastTokensInFlight,
@@ -85,14 +86,15 @@ class Scraped:
         known = self._known.get(server.index) if self.staleness_s else None
         if known is None:
             kv_used = (server.tokens % 997) / 1000
-            known = Snapshot(server.requests_in_flight, server.tokens, server.requests // 2, kv_used, 40)
+            adapters = tuple(f"a{number}" for number in (1, 2, 3) if (server.index + server.requests) % (3 * number) == 1)
+            known = Snapshot(server.requests_in_flight, server.tokens, server.requests // 2, kv_used, 40, adapters, 2)
             self._known[server.index] = known
         return known
 
 
 SPECS = [
     RoundRobin(), RandomRouter(), PowerOfTwo(), LeastRequests(), LeastRequests(staleness_s=0.2), LeastTokensInFlight(),
-    LeastKv(), WeightedScore(), WeightedScore(block_tokens=4), SessionAffinity(), SglangCacheAware(balance_abs_threshold=3),
+    LeastKv(), WeightedScore(), WeightedScore(block_tokens=4), SessionAffinity(), AdapterAffinity(), SglangCacheAware(balance_abs_threshold=3),
     SglangCacheAware(max_tree_blocks=30, block_tokens=4, cache_threshold=0.0), StaticWeights(),
     StaticWeights(pools={"main": 3.0}, replicas={"main-1": 5.0, "main-2": 0.0, "far-4": 2.0}),
 ]  # fmt: skip
@@ -116,6 +118,7 @@ class Side:
 def asked(row: int, session: int, tokens: int) -> ClientRequest:
     request = ClientRequest(row, 0.0, tokens)
     request.session_id = f"s{session}" if session else ""
+    request.lora = f"a{session // 2}" if session % 2 and row % 2 else ""
     if session % 3:
         turns = tuple(((session, turn), 8 + turn) for turn in range(row % 5))
         request.content = (("system", 16), *turns, (("row", row), 3))
@@ -131,9 +134,11 @@ def test_the_choice_is_that_of_a_walk(spec: Any, story: list[tuple[int, int, int
     endpoints = Endpoints(("main", "far"))
     roll = Roll(endpoints, ("main", "far"))
     knows, walks = Side(spec, roll), Side(spec, None)
-    made: list[Any] = [Counted(index, "main" if index % 3 else "far") for index in range(6)]
+    made: list[Any] = [Counted(index, "main" if index % 3 else "far") for index in range(12)]
     for server in made:
         endpoints.join(server)
+        for side in (knows, walks):  # all know the prompt's beginning
+            side.router.choose(asked(0, 1, 16), [server])
     for row, (what, session, tokens) in enumerate(story):
         servers: list[Any] = endpoints.ready
         if what == 0 and len(servers) > 2:

@@ -1,4 +1,4 @@
-"""Routers that follow prefixes, by hand. Sources: the head of ``sim.gateway.affinity``."""
+"""Routers that follow prefixes, by hand. Sources: the head of ``sim.gateway.cache_aware`` and ``weighted_score``."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sim.gateway.affinity import SglangCacheAwareRouter, WeightedScoreRouter
+from sim.gateway.cache_aware import SglangCacheAwareRouter
 from sim.gateway.request import ClientRequest
+from sim.gateway.weighted_score import WeightedScoreRouter
 from sim.spec.gateway.routing import SglangCacheAware, WeightedScore
 from tests.contract.test_gateway_policies import FixedSignals, Replica
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sim.gateway.prefix_tree import PrefixIndex, PrefixTree, longest_of, matched_by
+from sim.gateway.prefix_tree import PrefixIndex, PrefixTree, longest_of
 from sim.gateway.request import ClientRequest
 
 REPLICAS = 3
@@ -81,8 +81,6 @@ def test_runs_of_segments_answer_as_segments_do(
         way = tree.way_of(request)
         matches = [one.matched(request) for one in naive]
         assert [index.matched_tokens(way) for index in indices] == matches
-        found = matched_by(way, 4)
-        assert [found.get(number, 0) for number in range(REPLICAS)] == matches
         longest = max(matches)
         assert longest_of(way, 4, range(REPLICAS)) == ((longest, matches.index(longest)) if longest else (0, -1))
         indices[replica].insert(way)
