@@ -171,9 +171,10 @@ class Policies:
         limit = self._max_in_flight
         if limit is None:
             return bool(self._ordinary)
-        if self._outliers is None:
-            return bool(self._ordinary) and self._roll.least("requests").first().requests_in_flight < limit
-        return bool(self.candidates(None)) or (bool(self.ready()) and not self._usable(None))
+        usable = self._usable(None)
+        if usable is self._ordinary:
+            return bool(usable) and self._roll.least("requests").first().requests_in_flight < limit
+        return bool(self._ordinary) and (not usable or any(server.requests_in_flight < limit for server in usable))
 
     def least_waiting(self) -> int:
         """Requests waiting in the emptiest ready replica; if none is, in the gateway's line, which wakes a fleet."""
