@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from sim.fleet.endpoints import Endpoints
 from sim.gateway.ejection import Ejection, T, Target
@@ -56,6 +57,8 @@ class EnvoyDetector:
         """How many of them are ejected."""
         self._members: Sequence[Target] = ()
         self._cluster: frozenset[int] = frozenset()
+        self._usable: Sequence[Target] | None = None
+        """Of the members; None: it is not known since somebody came, went, was ejected or came back."""
         self._tick = 1
         """Number of the next interval's end."""
         self._news: list[Ejection] = []
@@ -65,9 +68,12 @@ class EnvoyDetector:
         self._advance(targets, now_s)
         if not self._out:
             return targets
-        hosts = self._hosts
-        usable = [target for target in targets if target.index not in hosts or hosts[target.index].out_s is None]
-        return targets if len(usable) < self._spec.panic_share * len(targets) else usable
+        if self._usable is None:
+            hosts = self._hosts
+            usable = [target for target in targets if target.index not in hosts or hosts[target.index].out_s is None]
+            self._usable = targets if len(usable) < self._spec.panic_share * len(targets) else usable
+        known: Any = self._usable
+        return known  # type: ignore[no-any-return]
 
     def sent(self, target: Target, now_s: float) -> None:
         """See ``OutlierDetector``."""
@@ -105,6 +111,7 @@ class EnvoyDetector:
             return
         host.out_s = now_s
         self._out += 1
+        self._usable = None
         if host.multiplier * spec.base_ejection_s < spec.max_ejection_s + spec.base_ejection_s:
             host.multiplier += 1
         self._news.append(Ejection(host.name, self._time_out_s(host), cause))
@@ -130,7 +137,7 @@ class EnvoyDetector:
             self._tick += 1
         version = self._endpoints.version if self._endpoints is not None else 0
         if self._members is not targets or version != self._version:
-            self._members, self._version = targets, version
+            self._members, self._version, self._usable = targets, version, None
             self._cluster = frozenset([target.index for target in targets])
 
     def _end_interval(self, at_s: float) -> None:
@@ -138,6 +145,7 @@ class EnvoyDetector:
             if host.out_s is not None and self._time_out_s(host) <= at_s - host.out_s:
                 host.out_s, host.back_s, host.failed = None, at_s, 0
                 self._out -= 1
+                self._usable = None
         self._judge_success_rates(at_s)
         for host in self._hosts.values():
             host.ended = host.answered = 0

@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from sim.fleet.endpoints import Endpoints
 from sim.gateway.outliers import make_outliers
 from sim.gateway.request import Failure
 from sim.record import Result
@@ -40,6 +43,32 @@ class Cluster:
 
     def news(self) -> list[tuple[int, float]]:
         return [(int(each.target), each.for_s) for each in self.detector.news()]
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 11), st.floats(0.0, 8.0)), max_size=80))
+@settings(max_examples=60, deadline=None)
+def test_envoy_sees_a_list_that_is_kept_as_it_sees_one_that_is_given(story: list[tuple[int, int, float]]) -> None:
+    """Servers come and go, fail and answer; one detector is told of the endpoints, the other gets a new list each time."""
+    spec = EnvoyOutliers(consecutive_failures=2, max_ejected_share=0.4, panic_share=0.3)
+    endpoints = Endpoints(("main",))
+    keeps, compares = make_outliers(spec, endpoints), make_outliers(spec)
+    made: list[Any] = [SimpleNamespace(index=index, name=str(index), pool="main") for index in range(12)]
+    for server in made[:9]:
+        endpoints.join(server)
+    now_s = 0.0
+    for what, number, after_s in story:
+        now_s += after_s
+        server = made[number]
+        if what == 0 and server in endpoints.ready and len(endpoints.ready) > 1:
+            endpoints.leave(server)
+        elif what == 0 and server not in endpoints.ready:
+            endpoints.join(server)
+        elif server in endpoints.ready:
+            failure = TIMEOUT if what > 1 else None
+            keeps.ended(server, failure, endpoints.ready, now_s)
+            compares.ended(server, failure, list(endpoints.ready), now_s)
+        assert list(keeps.usable(endpoints.ready, now_s)) == list(compares.usable(list(endpoints.ready), now_s))
+        assert keeps.news() == compares.news()
 
 
 class TestEnvoy:
