@@ -220,8 +220,9 @@ class Memo:
         """Remember ``value``, and return it."""
         known = self._known
         if n < _REMEMBERED:
-            while len(known) <= n:
-                known.append(-1.0)
+            missing = n + 1 - len(known)
+            if missing > 0:
+                known.extend([-1.0] * missing)
             known[n] = value
         return value
 
