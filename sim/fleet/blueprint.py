@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 
 from sim.engine.acceptance import AcceptancePaths
 from sim.engine.adapters import Adapters
 from sim.engine.drafts import Drafts
 from sim.errors import ConfigError
-from sim.perf import memory_plan, resolve_engine, step_time_model
+from sim.perf import StepTimeModel, memory_plan, resolve_engine, step_time_model
 from sim.perf.geometry import kv_bytes_per_token_per_gpu
 from sim.perf.kv_offload import offload_plan
 from sim.perf.lora import disk_load_s, slot_load_s
@@ -77,7 +78,7 @@ class Blueprint:
 
     def rank_times(self, adapters: bool = False) -> RankTimes | None:
         """Of a server's rounds, where its ranks step together; ``adapters``: of those in which a rank holds one."""
-        step = step_time_model(self.model, self.gpu, self.engine, True) if adapters else self.step_time
+        step = self._adapted if adapters else self.step_time
         if not isinstance(step, RankStepTime):
             return None
         if not self.engine.speculative.drafts:
@@ -108,9 +109,13 @@ class Blueprint:
         engine = self.engine
         if not engine.max_loras:
             return None
-        time = step_time_model(self.model, self.gpu, engine, True)
         disk_s, slot_s = disk_load_s(self.model, engine), slot_load_s(self.model, engine)
-        return Adapters(engine.max_loras, engine.max_cpu_loras or engine.max_loras, time, disk_s, slot_s)
+        return Adapters(engine.max_loras, engine.max_cpu_loras or engine.max_loras, self._adapted, disk_s, slot_s)
+
+    @cached_property
+    def _adapted(self) -> StepTimeModel:
+        """How long a step takes that holds an adapter."""
+        return step_time_model(self.model, self.gpu, self.engine, True)
 
     def next_version(self, model: ModelSpec | None, engine: EngineSpec | None) -> Blueprint:
         """What a deploy of ``model`` and ``engine`` (None = as before) makes of it."""

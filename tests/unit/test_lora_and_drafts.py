@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sim.errors import ConfigError, DoesNotFitError
+from sim.fleet.blueprint import Blueprint
 from sim.perf import memory_plan, resolve_engine, step_time_model
 from sim.perf.drafting import draft_kv_share, draft_weights_bytes, drafting_of
 from sim.perf.lora import adapter_bytes, disk_load_s, slot_bytes, slot_load_s
@@ -124,3 +125,11 @@ def test_verifying_costs_rows_and_drafts() -> None:
     assert 1.0 < few[1] / few[0] < 1.35  # bound by memory: rows are nearly free, three passes of a small draft are not
     assert many[1] / many[0] > few[1] / few[0]
     assert times(1, 4)[1] < times(3, 4)[1] < times(7, 4)[1]
+
+
+def test_the_servers_of_a_pool_share_the_step_times_of_adapters() -> None:
+    """Their tables are made once, as those of the base model are; slots are each server's own."""
+    blueprint = Blueprint("main", LLAMA, gpu("h100"), EngineSpec(max_loras=2))
+    one, other = blueprint.adapters(), blueprint.adapters()
+    assert one is not None and other is not None and one is not other
+    assert one.time is other.time is not blueprint.step_time
