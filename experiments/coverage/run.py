@@ -76,8 +76,7 @@ def judged(process: str, minutes: int, cell: list[np.ndarray]) -> list[dict[str,
     for name, column in METRICS:
         known = [trace[np.isfinite(trace[:, column])] for trace in cell]
         truth = float(np.quantile(np.concatenate([trace[:, column] for trace in known]), 0.95))
-        waits = name.startswith("TTFT")
-        found = [quantile_interval(trace[:, 0], trace[:, column], 0.95, waits=waits) for trace in known]
+        found = [quantile_interval(trace[:, 0], trace[:, column], 0.95) for trace in known]
         spread = float(np.std([one.value for one in found]))
         claimed = [one for one in found if one.known]
         covered = [one.low <= truth <= one.high for one in claimed]

@@ -141,7 +141,7 @@ def _api(result: Result, end_s: float) -> list[CostNode]:
 def _power(result: Result, end_s: float) -> list[CostNode]:
     """Electricity of bought machines, as simulated; nothing where their watts are stated and so in their hourly price."""
     bought = result.scenario.cost.purchase
-    if bought is None or bought.machine_w is not None:
+    if bought is None or bought.machine_w is not None or not holds(result.replicas["gpu"], result.scenario.gpu.name).any():
         return []
     kwh = energy_j(result, result.scenario.gpu.name, until_s=end_s) * (1 + bought.beside_gpus_fraction) / JOULES_PER_KWH
     return [CostNode("power", kwh * bought.pue * bought.usd_per_kwh)]

@@ -114,7 +114,7 @@ def decide(scenario: Scenario, summary: Mapping[str, Any]) -> list[Decision]:
     is none, or the run delivered nothing."""
     window = summary["cost"]["window"]
     volume = window.get("output_tokens_per_day")
-    if not volume or summary["slo"]["verdict"] == "overloaded":
+    if not volume or window["usd_per_month"] is None or summary["slo"]["verdict"] == "overloaded":
         return []
     found = []
     for name, apis in offers_of(scenario):

@@ -6,24 +6,26 @@ and read back as percentiles (Woodruff 1952). Requests that queue together are n
 
     batches   b = 30 stretches of equal trace time (fewer where there are fewer than 10 requests in each)
     r_j       (requests beyond Q in batch j) - p x (requests in batch j)
-    D         variance of r_j over that of independent requests, n p q / b, at least 1: the geometric mean of the plain
-              variance and of that by second differences, in which a day's trend is no noise
+    D(p)      variance of r_j over that of independent requests, n p q / b: the geometric mean of the plain variance and of
+              that by second differences, in which a day's trend is no noise
+    D         the largest of D(p), 0.4 D(4 p), which more requests tell of, and 1
     K         n p / (q D): how many independent requests those beyond Q are worth
-    D'        the larger of D (1 + 16 / K), since of few bursts the largest is seldom among them, and of what arrivals alone
-              make of it, 1 + c sqrt(I - 1.2), with their index of dispersion I (variance / mean of the requests a batch, by
-              second differences; 1 for Poisson). c = 15 of what waits in a queue (TTFT, E2E), whose slow requests come by
-              the busy period; 1.5 of the time between tokens, which is as slow as the batch around it
+    I         index of dispersion of arrivals: variance / mean of the requests a batch, by second differences; 1 for Poisson
+    D'        the larger of D (1 + 18 / K), since of few bursts the largest is seldom among them, and 1 + 22 g sqrt(I - 1.2):
+              what arrivals make of it, whatever this run's slow requests happen to show
+    g         0 to 1, whether slow requests come by the busy period: D(p) / D(1/2) - 1 or 2 - K / 10, whichever is more; 0
+              where the slow hang together less than others do (the time between tokens; a first token that waits for no one)
     s         sqrt(D' q / (n p)): standard error of the share as a fraction of it
     share     p exp(-(t + skew) s) ... p (1 + t s),   t = Student's quantile with b / 2 - 1 degrees of freedom
-    skew      0.5 max(0, g) (2 t^2 + 1) / (6 sqrt(b)),   g = skewness of r_j (Johnson 1978)
+    skew      0.4 max(0, g1) (2 t^2 + 1) / (6 sqrt(b)),   g1 = skewness of r_j (Johnson 1978)
     Q         between the quantiles of those levels of the run's own requests
 
 The share's lower end is on a scale of ratios: a run without its usual burst has a low percentile and a small D, and how much
 larger the true one is goes by factors. Constants were calibrated in ``experiments/coverage``, which counts how often the
-truth is covered, under other arrivals and loads than those too. Where the share's lower end lies below one request the run
-never saw what the upper end of the interval would be made of, and with fewer than 50 requests beyond the percentile (1,000
-in all for a p95), or with all of them in two stretches, whole bursts are missing too often: no claim is made, and
-``needs_s`` says for which length one would be.
+truth is covered, under several fleets, loads and arrivals. Where the share's lower end lies below one request the run never
+saw what the upper end of the interval would be made of, and with fewer than 50 requests beyond the percentile (1,000 in all
+for a p95), or with all of them in two stretches, whole bursts are missing too often: no claim is made, and ``needs_s`` says
+for which length one would be.
 
 A difference of two runs: sectioning. The same percentile of 10 sections of trace time, d_j, scatters about that of the
 whole, D: D +- t_9 sqrt(sum of (d_j - D)^2 / 90). The interval is centred on the estimate, whatever the sections' own bias
@@ -53,13 +55,15 @@ LEAST_BEYOND = 50.0
 """Fewest requests beyond a percentile of which a claim is made."""
 LEAST_STRETCHES = 3
 """Fewest batches in which they must lie: two neighbours may share one burst."""
-FEW_BURSTS = 16.0
+FEW_BURSTS = 18.0
 """By so much over K the measured D is raised."""
-OF_ARRIVALS, OF_ARRIVALS_TO_STEPS = 15.0, 1.5
-"""What dispersed arrivals make of D, of what waits in a queue and of the time between tokens."""
-DISPERSED = 1.2
-"""Index of dispersion from which arrivals count as burstier than Poisson's."""
-SKEW = 0.5
+OF_MORE = 0.4
+"""Of D at four times the share."""
+OF_ARRIVALS, DISPERSED = 22.0, 1.2
+"""What dispersed arrivals make of D, and the index of dispersion from which they count as burstier than Poisson's."""
+FEW, LEAST_RATIO = 10.0, 0.75
+"""K below twice which arrivals count, and D(p) / D(1/2) below which they do not."""
+SKEW = 0.4
 SECTIONS = 10
 CONFIDENCE = 0.95
 
@@ -97,76 +101,114 @@ def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> In
     return Interval(mean, mean - half, mean + half)
 
 
-def quantile_interval(
-    time_s: np.ndarray, values: np.ndarray, quantile: float, confidence: float = CONFIDENCE, *, waits: bool = True
-) -> Interval:
-    """The interval of a quantile of ``values`` (one a request, in order of ``time_s``); see the module's head. ``waits``:
-    whether a queue's waiting is in them."""
+def quantile_interval(time_s: np.ndarray, values: np.ndarray, quantile: float, confidence: float = CONFIDENCE) -> Interval:
+    """The interval of a quantile of ``values`` (one a request, in order of ``time_s``); see the module's head."""
     known = np.isfinite(values)
     time_s, values = where(known, time_s), where(known, values)
-    n = len(values)
-    if not n:
+    if not len(values):
         return Interval(math.nan, math.nan, math.nan, confidence)
-    value = float(np.quantile(values, quantile))
+    p = 1.0 - quantile
+    value, of_more, middle = np.quantile(values, [quantile, max(1 - 4 * p, 0.5), 0.5]).tolist()
     let_go()
-    share = share_interval(time_s, values > value, 1.0 - quantile, confidence, waits=waits)
+    batched = _Batched.of(time_s, values > value)
+    if batched is None:
+        return Interval(value, math.nan, math.nan, confidence, _until(time_s, LEAST_BEYOND / p))
+    more, all_of_it = (_Batched.of(time_s, values > level) for level in (of_more, middle))
+    share = batched.interval(p, confidence, more, all_of_it)
     if math.isnan(share.low):
         return Interval(value, math.nan, math.nan, confidence, share.needs_s)
     low, high = np.quantile(values, [max(1.0 - share.high, 0.0), 1.0 - share.low])
     return Interval(value, min(float(low), value), max(float(high), value), confidence)
 
 
-def share_interval(
-    time_s: np.ndarray, hits: np.ndarray, share: float | None = None, confidence: float = CONFIDENCE, *, waits: bool = True
-) -> Interval:
-    """The interval of the share of requests that are ``hits``, at the value ``share`` (default: as many as there are).
-
-    No lower end where it would lie below one request, or a percentile has too few requests beyond it: the run is too short.
-    """
-    n = len(hits)
-    span_s = float(time_s[-1] - time_s[0]) if n else 0.0
-    batches = min(BATCHES, n // A_BATCH)
-    p = float(hits.mean()) if share is None and n else share or 0.0
-    if batches < LEAST_BATCHES or span_s <= 0 or p <= 0:
-        needed = max(LEAST_BATCHES * A_BATCH, LEAST_BEYOND / p if p > 0 else 0.0)
-        longer = span_s * needed / n if n and span_s > 0 else None
-        return Interval(p, math.nan, p if batches >= LEAST_BATCHES and span_s > 0 else math.nan, confidence, longer)
-    counts, hit = np.zeros(batches), np.zeros(batches)
-    for here in slices(n):
-        place = np.minimum(((time_s[here] - time_s[0]) / span_s * batches).astype(int), batches - 1)
-        counts += np.bincount(place, minlength=batches)
-        hit += np.bincount(place, hits[here], batches)
-    residuals = hit - p * counts
-    residuals = residuals - residuals.mean()
-    square = float(np.mean(residuals**2))
-    beyond, q = n * p, max(1.0 - p, 1.0 / n)
-    measured = max(math.sqrt(_plain(residuals) * _without_trend(residuals)) * batches / (beyond * q), 1.0)
-    dispersion = _without_trend(counts) / float(counts.mean())
-    factor = OF_ARRIVALS if waits else OF_ARRIVALS_TO_STEPS
-    worth = beyond / (q * measured)
-    clustered = max(measured * (1 + FEW_BURSTS / worth), 1 + factor * math.sqrt(max(dispersion - DISPERSED, 0.0)))
-    error = math.sqrt(clustered * q / beyond)
-    t = float(stdtrit(max(batches // 2 - 1, 2), (1 + confidence) / 2))
-    skewness = float(np.mean(residuals**3)) / square**1.5 if square > 0 else 0.0
-    down = (t + SKEW * max(skewness, 0.0) * (2 * t * t + 1) / (6 * math.sqrt(batches))) * error
-    high = min(p * (1 + t * error), 1.0)
-    stretches = max(int(np.count_nonzero(hit)), 1)
-    shortness = max(LEAST_BEYOND / beyond, LEAST_STRETCHES / stretches) if share is not None else 0.0
-    if shortness > 1:
-        return Interval(p, math.nan, high, confidence, span_s * shortness)
-    if beyond * math.exp(-down) >= 1.0:
-        return Interval(p, p * math.exp(-down), high, confidence)
-    needs_s = span_s * (down / math.log(beyond)) ** 2 * _MARGIN if beyond > math.e else None
-    return Interval(p, math.nan, high, confidence, needs_s)
+def share_interval(time_s: np.ndarray, hits: np.ndarray, confidence: float = CONFIDENCE) -> Interval:
+    """The interval of the share of requests that are ``hits``. No bounds where the run is too short for batches; no lower
+    one where it would lie below one request; an upper one of 0 where there are none (see ``sim.analysis.judge``)."""
+    batched = _Batched.of(time_s, hits)
+    p = float(hits.mean()) if len(hits) else math.nan
+    if batched is None:
+        return Interval(p, math.nan, math.nan, confidence, _until(time_s, LEAST_BATCHES * A_BATCH))
+    return batched.interval(p, confidence) if p > 0 else Interval(p, math.nan, 0.0, confidence)
 
 
-def _plain(values: np.ndarray) -> float:
-    """Variance of one of ``values``."""
-    return float(np.var(values, ddof=1))
+def _until(time_s: np.ndarray, needed: float) -> float | None:
+    """Seconds in which so many requests come; None where it cannot be told."""
+    span_s = float(time_s[-1] - time_s[0]) if len(time_s) else 0.0
+    return span_s * needed / len(time_s) if span_s > 0 else None
+
+
+@dataclass(frozen=True)
+class _Batched:
+    """Requests and hits in stretches of equal trace time."""
+
+    counts: np.ndarray
+    hits: np.ndarray
+    span_s: float
+
+    @classmethod
+    def of(cls, time_s: np.ndarray, hits: np.ndarray) -> _Batched | None:
+        """None where there are too few."""
+        n = len(hits)
+        span_s = float(time_s[-1] - time_s[0]) if n else 0.0
+        batches = min(BATCHES, n // A_BATCH)
+        if batches < LEAST_BATCHES or span_s <= 0:
+            return None
+        counts, found = np.zeros(batches), np.zeros(batches)
+        for here in slices(n):
+            place = np.minimum(((time_s[here] - time_s[0]) / span_s * batches).astype(int), batches - 1)
+            counts += np.bincount(place, minlength=batches)
+            found += np.bincount(place, hits[here], batches)
+        return cls(counts, found, span_s)
+
+    def residuals(self, p: float) -> np.ndarray:
+        """r_j, without their mean."""
+        found: np.ndarray = self.hits - p * self.counts
+        return found - float(found.mean())
+
+    def clustering(self) -> float:
+        """D(p) at the share of the hits that there are; 0 where all or none are."""
+        n, p = float(self.counts.sum()), float(self.hits.sum() / self.counts.sum())
+        independent = n * p * (1 - p) / len(self.counts)
+        if independent <= 0:
+            return 0.0
+        rest = self.residuals(p)
+        return math.sqrt(float(np.var(rest, ddof=1)) * _without_trend(rest)) / independent
+
+    def interval(
+        self, p: float, confidence: float, more: _Batched | None = None, middle: _Batched | None = None
+    ) -> Interval:
+        """The interval of the share, at the value ``p``. ``more``: the requests beyond a lower level, ``middle``: beyond the
+        median; without them it is a share of its own, and no percentile's."""
+        b, n = len(self.counts), float(self.counts.sum())
+        beyond, q = n * p, max(1.0 - p, 1.0 / n)
+        own = self.clustering()
+        measured = max(own, OF_MORE * more.clustering() if more is not None else 0.0, 1.0)
+        worth = beyond / (q * measured)
+        clustered = measured * (1 + FEW_BURSTS / worth)
+        if middle is not None:
+            ratio = max(own, 1.0) / max(middle.clustering(), 1.0)
+            queued = min(max(ratio - 1, 2 - worth / FEW, 0.0), 1.0) if ratio > LEAST_RATIO else 0.0
+            dispersion = _without_trend(self.counts) / float(self.counts.mean())
+            clustered = max(clustered, 1 + OF_ARRIVALS * queued * math.sqrt(max(dispersion - DISPERSED, 0.0)))
+        error = math.sqrt(clustered * q / beyond)
+        t = float(stdtrit(max(b // 2 - 1, 2), (1 + confidence) / 2))
+        rest = self.residuals(p)
+        square = float(np.mean(rest**2))
+        skewness = float(np.mean(rest**3)) / square**1.5 if square > 0 else 0.0
+        down = (t + SKEW * max(skewness, 0.0) * (2 * t * t + 1) / (6 * math.sqrt(b))) * error
+        high = min(p * (1 + t * error), 1.0)
+        stretches = max(int(np.count_nonzero(self.hits)), 1)
+        shortness = max(LEAST_BEYOND / beyond, LEAST_STRETCHES / stretches) if middle is not None else 0.0
+        if shortness > 1:
+            return Interval(p, math.nan, high, confidence, self.span_s * shortness)
+        if beyond * math.exp(-down) >= 1.0:
+            return Interval(p, p * math.exp(-down), high, confidence)
+        needs_s = self.span_s * (down / math.log(beyond)) ** 2 * _MARGIN if beyond > math.e else None
+        return Interval(p, math.nan, high, confidence, needs_s)
 
 
 def _without_trend(values: np.ndarray) -> float:
-    """The same by second differences: what changes as slowly as a line counts for nothing."""
+    """Variance of one of ``values``, by second differences: what changes as slowly as a line counts for nothing."""
     return float(np.mean(np.diff(values, 2) ** 2)) / 6
 
 
@@ -188,7 +230,7 @@ def percentile_interval(
     if chosen is not None:
         known &= chosen
     quantile = float("0." + statistic[1:])
-    return quantile_interval(where(known, arrival_s), where(known, values), quantile, confidence, waits=metric != "tpot_s")
+    return quantile_interval(where(known, arrival_s), where(known, values), quantile, confidence)
 
 
 def slo_intervals(result: Result, slo: Slo | None = None, *, confidence: float = CONFIDENCE) -> dict[str, Interval]:

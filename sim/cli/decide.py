@@ -20,7 +20,7 @@ from sim.analysis import price
 from sim.cli.compose import composed_scenario
 from sim.cli.front.words import as_overrides
 from sim.decision import Option, Row, apis_of_options, decide_options
-from sim.decision.table import answer_words
+from sim.decision.table import answer_words, pace_words
 from sim.errors import ConfigError
 from sim.report import write_json, write_run, write_text
 from sim.report.names import traffic_name
@@ -53,6 +53,18 @@ def decide_arguments(argv: Sequence[str]) -> list[str]:
     return arguments
 
 
+def _words(text: str) -> list[str]:
+    """``text`` as a shell splits it, but for blanks within brackets: ``gateway.hybrid={uncertain_fraction: 0.2}`` is one."""
+    words: list[str] = []
+    for word in shlex.split(text):
+        open_yet = words and sum(words[-1].count(sign) for sign in "{[(") > sum(words[-1].count(sign) for sign in "}])")
+        if open_yet:
+            words[-1] += f" {word}"
+        else:
+            words.append(word)
+    return words
+
+
 def _as_key(name: str) -> str:
     """``name`` as Hydra can read a key: letters, digits and underscores, no digit first."""
     key = re.sub(r"\W", "_", name, flags=re.ASCII)
@@ -70,7 +82,7 @@ def options_of(scenario: Scenario, overrides: Sequence[str]) -> list[Option]:
     found = []
     for name, text in scenario.decide.options.items():
         try:
-            own = as_overrides(shlex.split(text))
+            own = as_overrides(_words(text))
             kept = [one for one in base if _key(one) not in {_key(other) for other in own}]
             found.append(Option(name.removeprefix("_"), composed_scenario([*experiment, *kept, *own])))
         except ConfigError as error:
@@ -111,7 +123,7 @@ def run_decide(scenario: Scenario, folder: Path, overrides: Sequence[str]) -> li
                 folder / "options" / name, row.answer.result, row.answer.summary, price(row.answer.result), config,
                 {"option": row.name},
             )  # fmt: skip
-    facts = {"answer": answer_words(rows), "options": [row.as_dict() for row in rows]}
+    facts = {"answer": answer_words(rows), "note": pace_words(rows), "options": [row.as_dict() for row in rows]}
     write_json(folder / "decide.json", facts)
     write_text(folder / "decide.html", options_page(rows, title))
     write_text(folder / "decide.md", options_markdown(rows, title))

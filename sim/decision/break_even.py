@@ -59,7 +59,10 @@ def find_break_evens(
         why = "the fleet misses the SLO at today's volume" if not answer.feasible else "nothing was delivered"
         return tuple(BreakEven(name, None, why=why) for name, _ in apis)
     whole, others = WholeReplicas(answer, evaluate), OtherLoads(answer, evaluate)
-    return tuple(_one(answer, whole, others, name, month, today) for name, month in apis)
+    # the dearest first: its volume is the least and its runs the shortest, and they tell where to look for the next
+    dearest_first = sorted(apis, key=lambda api: -api[1].usd())
+    found = {name: _one(answer, whole, others, name, month, today) for name, month in dearest_first}
+    return tuple(found[name] for name, _ in apis)
 
 
 def _one(

@@ -3,8 +3,9 @@
     saved(x) = the API's month of x times the traffic - the simulated month of the fleet at x times the load
 
 Bracketed by doubling and halved geometrically to 1 %, then a straight line between the two runs. Volumes are the traffic's,
-in proportion to the load: what a thinned run delivers of it is its sample. A load at which the fleet misses its SLO ends the
-search upwards: beyond it this fleet would have to be another.
+in proportion to the load: what a thinned run delivers of it is its sample. Where home is dearer today, the load at which the
+fleet misses its SLO is found first, once for all APIs: beyond it this fleet would have to be another, and nothing is asked
+of it there.
 
 The interval moves what the simulated months can be priced again for: the GPU's price, the overhead and the API's price; what
 context and speed do to a fleet of this make would need other runs, and is not in it. Between the simulated loads machines
@@ -30,6 +31,7 @@ from sim.search import Answer, ScenarioEvaluator
 
 _MOST_RUNS = 14
 _WITHIN = 0.01
+_LIMIT_WITHIN = 0.1
 _FEWEST_REQUESTS = 20
 """A trace is not thinned to fewer."""
 
@@ -52,28 +54,33 @@ class OtherLoads:
 
     def crossing(self, month: ApiMonth) -> Crossing:
         """The volume from which the fleet costs no more than ``month``'s API."""
+        if self._saved(1.0, month) < 0:
+            held, missed = self._limit()
+            if self._saved(held, month) < 0:
+                return Crossing(None, self._outgrown(held, missed))
         for _ in range(_MOST_RUNS):
             low, high = self._bracket(month)
             if low == 0.0 and self._idle_usd(high) <= month.usd(0.0) * (1 + 1e-9):
                 return Crossing(0.0, "at any volume that the fleet carries as it stands")
-            if low == 0.0:
-                times = high / 2
-            elif math.isinf(high):
-                times = low * 2
-            elif high <= low * (1 + _WITHIN):
+            if low and high <= low * (1 + _WITHIN):
                 return self._between(low, high, month)
-            else:
-                times = math.sqrt(low * high)
-            offered = times * self._offered
-            if offered > self._most_requests:
-                return Crossing(None, f"not up to {low:.3g} times today's traffic; more was not simulated")
-            if offered < _FEWEST_REQUESTS:
+            times = math.sqrt(low * high) if low else high / 2
+            if times * self._offered < _FEWEST_REQUESTS:
                 few = f"below {high:.3g} times today's traffic, where this trace leaves too few requests to tell"
                 return Crossing(None, few)
             self._simulate(times)
-            if math.isinf(high) and not self._points[times].holds:
-                return Crossing(None, self._outgrown(times))
         return Crossing(None, f"not found in {_MOST_RUNS} runs")
+
+    def _limit(self) -> tuple[float, float]:
+        """The largest load found at which the fleet holds, and the least above it at which it misses (infinite: the largest
+        that may be simulated still holds): within a tenth, once for all APIs."""
+        while True:
+            missed = min((times for times, point in self._points.items() if times > 1 and not point.holds), default=math.inf)
+            held = max(times for times, point in self._points.items() if times < missed and (times <= 1 or point.holds))
+            times = held * 2 if math.isinf(missed) else math.sqrt(held * missed)
+            if missed <= held * (1 + _LIMIT_WITHIN) or times * self._offered > self._most_requests:
+                return held, missed
+            self._simulate(times)
 
     def spread(self, stands: Economics, month: ApiMonth) -> Spread:
         """90 % of the break-evens over the stated ranges of the prices; ``stands`` is the comparison as the fleet stands."""
@@ -98,17 +105,16 @@ class OtherLoads:
         return spread_of(price_inputs(self._evaluate.scenario, stands), at)
 
     def _bracket(self, month: ApiMonth) -> tuple[float, float]:
-        """The largest load simulated at which the API is cheaper (0: none was), and the least above it at which home is
-        (infinite: none was)."""
-        loads = sorted(self._points)
+        """The largest load simulated at which the API is cheaper (0: none was), and the least above it at which home is; of
+        the loads that the fleet carries."""
+        loads = sorted(times for times, point in self._points.items() if times <= 1 or point.holds)
         dearer = [times for times in loads if self._saved(times, month) < 0]
         low = max(dearer, default=0.0)
-        return low, min((times for times in loads if times > low), default=math.inf)
+        return low, min(times for times in loads if times > low)
 
     def _between(self, low: float, high: float, month: ApiMonth) -> Crossing:
-        if high > 1 and not self._points[high].holds:
-            return Crossing(None, self._outgrown(high))
-        if 2 * high * self._offered <= self._most_requests:
+        missed = any(times > 1 and not point.holds for times, point in self._points.items())
+        if not missed and 2 * high * self._offered <= self._most_requests:
             self._simulate(2 * high)  # for the interval
         below, above = self._saved(low, month), self._saved(high, month)
         times = low + (high - low) * below / (below - above)
@@ -145,8 +151,10 @@ class OtherLoads:
         self._points[times] = point
 
     @staticmethod
-    def _outgrown(times: float) -> str:
-        return f"not before the fleet as it stands misses the SLO, at {times:.3g} times today's traffic"
+    def _outgrown(held: float, missed: float) -> str:
+        if math.isinf(missed):
+            return f"not up to {held:.3g} times today's traffic; more was not simulated"
+        return f"not before the fleet as it stands misses the SLO, between {held:.3g} and {missed:.3g} times today's traffic"
 
 
 def _stays_above_zero(grid: np.ndarray, saved: np.ndarray) -> float | None:

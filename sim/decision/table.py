@@ -164,6 +164,20 @@ def _with_break_evens(row: Row, evaluate: ScenarioEvaluator, apis: Sequence[Row]
     return replace(row, break_evens=find_break_evens(row.answer, evaluate, months))
 
 
+def pace_words(rows: Sequence[Row]) -> str:
+    """That the months repeat runs of different lengths; empty where all repeat the same window of arrivals. A burst that is
+    over before half of its work is done has no other month (``sim.analysis.cost_tree.window_s``)."""
+    windows = [row.answer.summary["cost"]["window"].get("window_s") for row in rows if row.answer is not None]
+    known = [float(window) for window in windows if window]
+    if not known or max(known) <= min(known) * (1 + TIE):
+        return ""
+    return (
+        "The trace is over before half of its work is done, so each option's month repeats its own run "
+        f"({min(known):.3g} to {max(known):.3g} s) and the months hold different numbers of requests: compare dollars per "
+        "1M tokens, or give a longer trace."
+    )
+
+
 def answer_words(rows: Sequence[Row]) -> str:
     """The decision in one sentence."""
     holding = [row for row in rows if row.holds]

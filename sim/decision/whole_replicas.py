@@ -3,8 +3,9 @@
 n replicas cost home(n), and just above what they carry within the SLO one more must be bought. So home is cheaper from
 there on if n replicas carry at least the volume v(n) at which n + 1 of them cost what the API asks, which one simulation
 tells. With n* the fewest that do, the break-even is v(n* - 1): below it the API is cheaper, above it home stays cheaper
-(larger fleets share bursts and carry no less each). The capacity curve of the search says where to begin. Where a load is
-too large to be simulated (``decide.most_requests``) the curve answers, and is said to.
+(larger fleets share bursts and carry no less each). The capacity curve of the search says where to begin, the fluid bound
+of a replica below which counts nothing needs to be run. Where a load is too large to be simulated (``decide.most_requests``)
+the curve answers, and is said to.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from sim.search import Answer, ScenarioEvaluator
 from sim.units import SECONDS_PER_DAY
 
 _MOST_RUNS = 14
+_SHARED = 0.01
+"""Share of the prompt tokens that a cache held, from which on it counts."""
 
 
 class WholeReplicas:
@@ -39,7 +42,8 @@ class WholeReplicas:
         last = numbers.crossing_tokens_per_day(most + 1)
         if last is None:
             return Crossing(None, "never: the API costs less than what grows with volume at home")
-        each, bound = last / (most + 1), self._bound()
+        bound = self._bound()
+        each, short = last / (most + 1), self._certainly_short(numbers, bound)
         if each > bound:
             why = (
                 f"never: a replica would have to deliver {each / 1e6:.1f}M output tokens a day, and cannot deliver more "
@@ -49,7 +53,8 @@ class WholeReplicas:
         numbers = replace(numbers, capacity=self._capacity())
         guess = break_even_tokens_per_day(numbers, most_replicas=most)
         n = most if guess is None else max(numbers.capacity.replicas(guess), 1)
-        step, lowest_true, highest_false, how = 1, most + 1, 0, "simulated"
+        n = max(n, short + 1)
+        step, lowest_true, highest_false, how = 1, most + 1, short, "simulated"
         for _ in range(_MOST_RUNS):
             if lowest_true - highest_false <= 1:
                 break
@@ -59,12 +64,11 @@ class WholeReplicas:
                 lowest_true = n
             else:
                 highest_false = n
+            middle = (lowest_true + highest_false) // 2
             if lowest_true > most:
                 n, step = min(n + step, most), step * 2
-            elif highest_false == 0:
-                n, step = max(lowest_true - step, 1), step * 2
             else:
-                n = (lowest_true + highest_false) // 2
+                n, step = max(lowest_true - step, middle), step * 2
         if lowest_true > most:
             return Crossing(None, f"not with up to {highest_false} replicas at home", how)
         return Crossing(numbers.crossing_tokens_per_day(lowest_true), "", how, lowest_true)
@@ -86,6 +90,17 @@ class WholeReplicas:
         point = self._evaluate(replicas=n, rate_scale=scale)
         return point.holds and self._evaluate.proved(point).holds, True
 
+    def _certainly_short(self, numbers: Economics, bound: float) -> int:
+        """The most replicas that are known not to carry their volume without a run: each would have to deliver more than
+        ``bound``."""
+        low, high = 0, self._spec.most_replicas + 1
+        while high - low > 1:
+            middle = (low + high) // 2
+            volume = numbers.crossing_tokens_per_day(middle + 1)
+            short = volume is None or volume > middle * bound
+            low, high = (middle, high) if short else (low, middle)
+        return low
+
     def _known(self, n: int, scale: float) -> bool | None:
         """Whether ``n`` replicas carry a load of which the runs so far tell: what fewer carried, or more missed."""
         decided = self._evaluate.decided
@@ -100,16 +115,18 @@ class WholeReplicas:
         return CapacityCurve.of(held, [(n, load) for holds, n, load in loads if not holds])
 
     def _bound(self) -> float:
-        """Output tokens a day that no replica exceeds: the fluid model's, of the prompt tokens that were computed (what a
-        cache held is no work). No bound where one step yields several tokens (drafts) or a prompt comes from elsewhere."""
+        """Output tokens a day that no replica exceeds: the fluid model's. No bound where one step yields several tokens
+        (drafts), a prompt comes from elsewhere, or prompts share their cache: the batch is then larger than the fluid
+        model's."""
         scenario, summary = self._answer.scenario, self._answer.summary
         engine = scenario.engine
         if engine.speculative.drafts or engine.kv_offloading_size_gib or scenario.fleet.pools:
+            return math.inf
+        if (summary["prefix_hit_rate"] or 0.0) > _SHARED:
             return math.inf
         requests, tokens = summary["requests"], summary["tokens"]
         answered = max(requests["completed"] + requests["escalated"], 1)
         prompt, reply = tokens["input"] / answered, tokens["output"] / answered
         steady = steady_replica(scenario, prompt, reply)
-        fresh = prompt * (1 - (summary["prefix_hit_rate"] or 0.0))
-        busy_s: float = steady.s_per_output_token * reply + steady.s_per_input_token * fresh
+        busy_s: float = steady.s_per_output_token * reply + steady.s_per_input_token * prompt
         return float(reply * SECONDS_PER_DAY / busy_s)

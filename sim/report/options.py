@@ -14,7 +14,7 @@ from rich.table import Table
 from sim.analysis.judge import verdict_words
 from sim.decision import Row
 from sim.decision.break_even import BreakEven
-from sim.decision.table import answer_words
+from sim.decision.table import answer_words, pace_words
 from sim.report.bars import Bar, bar_figure
 from sim.report.decision import volume_words
 from sim.report.first_screen import gateway_words
@@ -129,7 +129,7 @@ def flip_words(found: BreakEven, most: int = 2) -> str:
 
 def options_page(rows: Sequence[Row], title: str) -> str:
     """``decide.html``."""
-    words = answer_words(rows)
+    words, pace = answer_words(rows), pace_words(rows)
     answered = bool(rows) and rows[0].holds
     priced = [row for row in rows if math.isfinite(row.usd_per_month)]
     bars = []
@@ -147,7 +147,7 @@ def options_page(rows: Sequence[Row], title: str) -> str:
     return page(
         title,
         [
-            part("answer", title, answered, words),
+            part("answer", title, answered, words, [pace] if pace else []),
             charts(chart) if bars else NOTHING,
             section("Every option", _columns(rows, _FIGURES, answered, _FOLDED)),
             section("What it misses, what flips it, what can go wrong", _columns(rows, _WORDS, answered)),
@@ -196,7 +196,8 @@ def _columns(
 
 def options_markdown(rows: Sequence[Row], title: str) -> str:
     """``decide.md``."""
-    lines = [f"# {title}", "", answer_words(rows), "", *_table_lines(HEAD, [option_cells(row) for row in rows])]
+    told = [line for line in (answer_words(rows), pace_words(rows)) if line]
+    lines = [f"# {title}", "", "\n\n".join(told), "", *_table_lines(HEAD, [option_cells(row) for row in rows])]
     found = break_even_cells(rows)
     if found:
         lines += ["", "## Break-even with each API", "", *_table_lines(BREAK_EVEN_HEAD, found)]
@@ -234,7 +235,8 @@ def print_options(rows: Sequence[Row], console: Console | None = None) -> None:
         for cells in found:
             meets.add_row(*map(rich_escape, cells[:5]))
         console.print(meets)
-    console.print(answer_words(rows), highlight=False, markup=False)
+    for told in filter(None, (pace_words(rows), answer_words(rows))):
+        console.print(told, highlight=False, markup=False)
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -25,6 +25,6 @@ class DecideSpec:
     """What the terminal shows; ``--json`` asks for the latter."""
     most_replicas: int = Field(default=256, ge=1, le=10_000)
     """Replicas up to which a break-even volume is sought; an assumption."""
-    most_requests: int = Field(default=200_000, ge=1)
+    most_requests: int = Field(default=100_000, ge=1)
     """A load of more requests than this is not simulated for a break-even: the capacity curve stands in, and is said to.
     An assumption."""

@@ -81,25 +81,27 @@ def test_a_short_run_says_how_long_it_must_be() -> None:
 def test_a_percentile_needs_fifty_requests_beyond_it() -> None:
     random = np.random.default_rng(0)
     times, values = np.cumsum(random.exponential(1.0, 1200)), random.exponential(1.0, 1200)
-    for waits in (True, False):
-        assert quantile_interval(times, values, 0.95, waits=waits).known
-        short = quantile_interval(times[:900], values[:900], 0.95, waits=waits)
-        assert not short.known
-        assert short.needs_s == pytest.approx(times[899] * 1000 / 900, rel=0.01)
+    assert quantile_interval(times, values, 0.95).known
+    short = quantile_interval(times[:900], values[:900], 0.95)
+    assert not short.known
+    assert short.needs_s == pytest.approx(times[899] * 1000 / 900, rel=0.01)
 
 
-def test_bursty_arrivals_widen_what_waits_in_a_queue() -> None:
-    """Whatever this run's own values say: a run without its usual burst looks quiet."""
+def test_bursty_arrivals_widen_what_comes_by_the_busy_period() -> None:
+    """A run without its usual burst looks quiet; its arrivals tell. Where slow requests stand alone they tell nothing."""
     random = np.random.default_rng(0)
-    values = random.exponential(1.0, 4000)
+    alone = random.exponential(1.0, 4000)
+    queued = alone.copy()
+    for start in range(100, 4000, 400):
+        queued[start : start + 25] += 10.0
     steady, bursts = np.arange(4000.0), np.sort(np.repeat(random.uniform(0, 4000.0, 200), 20))
-    widths = {}
-    for name, times in (("steady", steady), ("bursts", bursts)):
-        for waits in (True, False):
-            found = quantile_interval(times, values, 0.95, waits=waits)
-            widths[name, waits] = found.high - found.low
-    assert widths["bursts", True] > 1.5 * widths["bursts", False] > 1.5 * widths["steady", False]
-    assert widths["steady", True] == widths["steady", False]
+    upper = {}
+    for name, values in (("queued", queued), ("alone", alone)):
+        for how, times in (("steady", steady), ("bursts", bursts)):
+            found = quantile_interval(times, values, 0.95)
+            upper[name, how] = found.high - found.value
+    assert upper["alone", "bursts"] < 2 * upper["alone", "steady"]  # noise
+    assert upper["queued", "bursts"] > 1.2 * upper["queued", "steady"]
 
 
 def test_a_trend_is_no_noise() -> None:
@@ -107,8 +109,14 @@ def test_a_trend_is_no_noise() -> None:
     random = np.random.default_rng(4)
     times = np.arange(6000.0)
     flat, rising = (random.uniform(size=6000) < share for share in (0.1, np.linspace(0.05, 0.15, 6000)))
-    widths = [one.high - one.low for one in (share_interval(times, hits, 0.1) for hits in (flat, rising))]
+    widths = [one.high - one.low for one in (share_interval(times, hits) for hits in (flat, rising))]
     assert widths[1] < 1.5 * widths[0]  # 1.9 times by the plain variance
+
+
+def test_the_share_of_none_has_no_lower_end() -> None:
+    found = share_interval(np.arange(1000.0), np.zeros(1000, dtype=bool))
+    assert (found.value, found.high) == (0.0, 0.0) and math.isnan(found.low)
+    assert math.isnan(share_interval(np.arange(10.0), np.ones(10, dtype=bool)).high)
 
 
 def test_more_of_the_same_traffic_narrows_it() -> None:

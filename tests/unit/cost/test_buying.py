@@ -164,3 +164,11 @@ def test_the_time_series_charges_what_the_bill_does(bought) -> None:
     tree = price(result)
     paid = tree.find("compute").usd + (node.usd if (node := tree.find("commitment")) else 0.0)
     assert result.timeseries["usd_per_hour"].median() == pytest.approx(paid / result.end_s * 3600)
+
+
+def test_an_api_alone_draws_no_power_of_machines_that_were_bought() -> None:
+    """Joules without a replica are undefined: the month of an API beside bought machines was, too, and ``decide`` fell."""
+    bought = ["cost.purchase={machine_usd: 90000, machine_gpus: 4}", "fleet.replicas=0", "api=gpt_4o_mini"]
+    result = simulate(composed_scenario([*SHORT, *bought, "workload.limit=20"]))
+    tree = price(result)
+    assert tree.usd == pytest.approx(sum(result.api_bill_usd["gpt_4o_mini"].values())) and tree.find("power") is None
