@@ -32,7 +32,7 @@ RATE_PER_S = 8.0 * REPLICAS
 ROWS = 1_000_000
 PHASES = ("reading", "running", "summary", "writing", "page")
 HEADER = """\
-| requests | CPU s | wall s | requests / CPU s of the run | peak MB: reading | running | summary | writing | page | of the peak the process's own |
+| requests | CPU s | wall s | requests / CPU s of the run | peak MB: reading | running | summary | writing | page | its own memory at the peak |
 |---|---|---|---|---|---|---|---|---|---|"""
 
 

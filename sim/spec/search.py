@@ -57,5 +57,5 @@ class OutputSpec:
     report: bool = True
     """``report.html``, the page."""
     most_requests_in_memory: int = Field(default=30_000_000, ge=0)
-    """A run of more keeps its columns in files (``TMPDIR``; some 200 bytes a request), in memory only what it works on. An
+    """A run of more keeps trace and records in files (``TMPDIR``; 170 bytes a request), in memory only what it works on. An
     assumption: they take 6 GB."""
