@@ -3,7 +3,7 @@
     python experiments/validation/calibration_splits.py ../shared/measured [RUN ...]
 
 Halves are windows of neighbouring requests at ten places of each run (by default the two open loops of vLLM 0.26): what
-came before and after a window is not in its data. Prints and writes ``calibration_splits.csv``: the estimate of all of the
+came before and after a window is not in its data. Prints, and of the default runs writes ``calibration_splits.csv``: the estimate of all of the
 run, the interval of each half, and whether it holds it; of multipliers that a half does not determine, the values that it
 allows; likewise of what one engine sustains at the run's own lengths, output tokens a second.
 """
@@ -54,8 +54,9 @@ def rows_of(folder: Path, name: str) -> list[dict[str, object]]:
 
 
 def main(folder: Path, runs: list[str]) -> None:
-    table = pd.DataFrame([row for name in runs for row in rows_of(folder, name)])
-    table.to_csv(Path(__file__).parent / "calibration_splits.csv", index=False, float_format="%.4g")
+    table = pd.DataFrame([row for name in runs or RUNS for row in rows_of(folder, name)])
+    if not runs:
+        table.to_csv(Path(__file__).parent / "calibration_splits.csv", index=False, float_format="%.4g")
     print(table.to_string())
     multipliers = table[table.multiplier != CAPACITY]
     told, rest = multipliers[multipliers.determined], multipliers[~multipliers.determined]
@@ -67,4 +68,4 @@ def main(folder: Path, runs: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:] or list(RUNS))
+    main(Path(sys.argv[1]), sys.argv[2:])
