@@ -3,9 +3,9 @@
     python experiments/validation/calibration_splits.py ../shared/measured [RUN ...]
 
 Halves are windows of neighbouring requests at ten places of each run (by default the two open loops of vLLM 0.26): what
-came before and after a window is not in its data. Prints, and of the default runs writes ``calibration_splits.csv``: the estimate of all of the
-run, the interval of each half, and whether it holds it; of multipliers that a half does not determine, the values that it
-allows; likewise of what one engine sustains at the run's own lengths, output tokens a second.
+came before and after a window is not in its data. Prints, and of the default runs writes ``calibration_splits.csv``: the
+estimate of all of the run, the interval of each half, and whether it holds it; of multipliers that a half does not
+determine, the values that it allows; likewise of what one engine sustains at the run's own lengths, output tokens a second.
 """
 
 from __future__ import annotations
