@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from sim.perf.geometry import kv_bytes_per_token, kv_bytes_per_token_beyond_window
 from sim.record.result import Result
 from sim.units import GIB
 
@@ -32,6 +33,22 @@ def handovers(result: Result) -> dict[str, Any] | None:
             **{f"p{q}": float(np.quantile(values, q / 100)) if len(values) else float("nan") for q in (50, 95, 99)},
         }
     return found
+
+
+def handover_sentences(result: Result) -> list[str]:
+    """What a reader should know of it: caches with windows are handed over as if nothing had left them."""
+    scenario, said = result.scenario, []
+    for name in scenario.fleet.pools_of_role("prefill"):
+        pool = scenario.fleet.pools[name]
+        model, engine = pool.model or scenario.model, pool.engine or scenario.engine
+        token_bytes = kv_bytes_per_token(model, engine.kv_cache_dtype)
+        grows_by = kv_bytes_per_token_beyond_window(model, engine.kv_cache_dtype)
+        if grows_by < token_bytes:
+            said.append(
+                f"KV handed over by pool {name} counts every token of {model.name} whole; of tokens that have left its "
+                f"windows {grows_by / token_bytes:.0%} would do: long prompts take longer on the way than they need."
+            )
+    return said
 
 
 def handover_words(found: dict[str, Any]) -> str:

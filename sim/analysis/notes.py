@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from sim.analysis.features import feature_sentences
+from sim.analysis.handovers import handover_sentences
 from sim.analysis.ranks import rank_sentences
 from sim.analysis.tiers import tier_sentences
 from sim.record import Result
@@ -37,7 +38,7 @@ def notes_of(result: Result) -> list[str]:
             f"{refused[0]['time_s']:,.0f} s ({refused[0]['cause']})."
         )
     return [
-        *found, *rank_sentences(result), *feature_sentences(result), *tier_sentences(result),
+        *found, *rank_sentences(result), *feature_sentences(result), *tier_sentences(result), *handover_sentences(result),
         *stated_in_vain(result.scenario), *too_short(result),
     ]  # fmt: skip
 
