@@ -356,11 +356,11 @@ class Replica(Loop):
             self.launch(batch, now)
 
     def next_batch(self) -> Batch | None:
-        """What a paced engine schedules now; None = nothing."""
+        """What a paced engine schedules now; None = nothing, also where it has preempted somebody in vain."""
         if self._aborts:
             self._outputs.drop(self._aborts)
         batch = self.scheduler.compose()
-        if batch is None and self._outputs.looks_again(self.clock.now, not self._queue):
+        if batch is None and self.source is not None and self._outputs.looks_again(self.clock.now, not self._queue):
             batch = self.scheduler.compose()
         return batch
 
