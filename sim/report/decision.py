@@ -26,12 +26,14 @@ def decision_section(decisions: Sequence[Decision], command: str = "servecap dec
     if not decisions:
         return NOTHING
     at_home, found = decisions[0].at_home, decisions[0].other_volumes
-    head = ["by the token", "US$/1M in / out", "US$ a month", "cheaper today"]
-    rows = [[api_name(one), _price_words(one), usd(one.api_usd_per_month), one.cheaper] for one in decisions]
-    if at_home:
-        head.insert(3, "break-even, output tokens a day")
-        rows = [[*row[:3], break_even_words(one), row[3]] for row, one in zip(rows, decisions, strict=True)]
-    parts = [table(head, rows, text=(0, 3, 4))]
+    head = ["by the token", "US$/1M in / out", "US$ a month"]
+    head += ["break-even, output tokens a day", "cheaper today"] if at_home else ["of today's bill"]
+    rows = [
+        [api_name(one), _price_words(one), usd(one.api_usd_per_month)]
+        + ([break_even_words(one), one.cheaper] if at_home else [f"{1 - saved_share(one):.0%}"])
+        for one in decisions
+    ]
+    parts = [table(head, rows, text=(0, 3, 4) if at_home else (0,))]
     if found is None:
         parts.append(paragraph(no_capacity_sentence(command, at_home)))
     else:

@@ -81,6 +81,9 @@ SCENARIOS = {
         (50, 26, 6),
     ),
     "purchase": Case(["cost.purchase={machine_usd: 90000, machine_gpus: 4, machine_w: 2500}"], (63, 28, 6), "replicas"),
+    "power simulated": Case(
+        ["fleet.replicas=3", "cost.purchase={machine_usd: 90000, machine_gpus: 4}", "cost=full"], (84, 31, 24), meets=()
+    ),
     "commitment": Case(
         ["cost.commitment={gpus: 4, years: 3}", "fleet.replicas=2"], (54, 26, 6), meets=("together", "novita")
     ),
