@@ -15,6 +15,7 @@ from sim.analysis.economics import Decision
 from sim.cli.search_table import load_section_of
 from sim.cli.stored import stored_cost, stored_events, stored_frame, stored_manifest, stored_scenario, stored_summary
 from sim.record import ItlHistogram, Result
+from sim.record.result import TIER_COLUMNS
 from sim.report import write_report_html
 from sim.spec.search import OutputSpec
 
@@ -57,7 +58,7 @@ def stored_result(folder: Path) -> tuple[Result, dict[str, Any]]:
         replicas=stored_frame(folder / "replicas.parquet"),
         timeseries=stored_frame(folder / "timeseries.parquet"),
         ranks=_frame_if_any(folder / "ranks.parquet"),
-        tiers=_frame_if_any(folder / "tiers.parquet"),
+        tiers=_tiers_if_any(folder / "tiers.parquet"),
         features=_frame_if_any(folder / "features.parquet"),
         events=events,
         itl=ItlHistogram(np.array([1e-3, 1e-2]), np.array([0])),
@@ -76,3 +77,11 @@ def stored_result(folder: Path) -> tuple[Result, dict[str, Any]]:
 
 def _frame_if_any(path: Path) -> pd.DataFrame | None:
     return stored_frame(path) if path.is_file() else None
+
+
+def _tiers_if_any(path: Path) -> pd.DataFrame | None:
+    """Folders written before there were other tiers do not say that theirs is host memory."""
+    frame = _frame_if_any(path)
+    if frame is None or "tier" in frame.columns:
+        return frame
+    return frame.assign(tier="host", from_others_tokens=0, lost_bytes=0.0)[list(TIER_COLUMNS)]

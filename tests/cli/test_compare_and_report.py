@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tests.cli.conftest import FAST, SMALL
@@ -105,6 +106,17 @@ def test_a_sweep_makes_the_page_of_its_answer_and_of_jobs_that_ask(servecap, tmp
     assert "Cost against load" in before
     assert servecap("report", str(tmp_path / "sweep" / "1")).code == 0
     assert (tmp_path / "sweep" / "1" / "report.html").read_text() == before
+
+
+def test_a_folder_of_before_there_were_tiers_is_read_as_host_memory(servecap, tmp_path: Path) -> None:
+    small = (*SMALL, "fleet.replicas=1", "engine.kv_offloading_size_gib=2", "output.report=true", "hydra.run.dir=run")
+    assert servecap(*small).code == 0
+    page, tiers = tmp_path / "run" / "report.html", tmp_path / "run" / "tiers.parquet"
+    before = page.read_text()
+    later = ["tier", "from_others_tokens", "lost_bytes"]
+    pd.read_parquet(tiers).drop(columns=later).to_parquet(tiers)
+    assert servecap("report", "run").code == 0
+    assert page.read_text() == before
 
 
 def test_report_of_another_folder_is_bad_input(servecap, tmp_path: Path) -> None:
