@@ -11,7 +11,7 @@ agrees with the sums above. Whole numbers below 2^53, a recording's nanoseconds,
 
 from __future__ import annotations
 
-from math import sqrt
+from math import inf, sqrt
 from typing import Final
 
 from sim.engine.request import NOBODY, EngineRequest
@@ -57,8 +57,8 @@ class Batch:
 
     __slots__ = (
         "admitted", "announces", "committed", "context", "end", "finishing", "first", "held_blocks", "increment",
-        "least_time", "load_time", "n_decode", "not_before", "number", "order", "preempted", "prefills", "sampled",
-        "sched_at", "speculation", "start", "steps", "used_blocks",
+        "last_context", "least_time", "load_time", "n_decode", "not_before", "number", "order", "preempted", "prefills",
+        "sampled", "sched_at", "since", "speculation", "start", "steps", "used_blocks",
     )  # fmt: skip
 
     def __init__(self, n_decode: int, context: int) -> None:
@@ -90,7 +90,11 @@ class Batch:
         self.least_time = 0.0
         """What comes beside its computing takes so long."""
         self.used_blocks = 0
-        """KV blocks in use when it was launched."""
+        """KV blocks in use at ``since``."""
+        self.since = 0.0
+        """Its start, or the latest moment at which others took blocks beside it."""
+        self.last_context = inf
+        """Up to which its steps' times are on one line."""
         self.held_blocks = 0.0
         """KV blocks in use over its time, on average."""
         self.first = 0.0
@@ -128,7 +132,7 @@ class Batch:
 
     def set_times(self, start: float, first: float, increment: float) -> None:
         """Place the batch on the clock: step j takes ``first + increment * j``."""
-        self.start = start
+        self.start = self.since = start
         self.first = first
         self.increment = increment
         self.end = self.time_after(self.steps)

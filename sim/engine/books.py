@@ -156,11 +156,10 @@ class Books:
 
     def finish(self, request: EngineRequest) -> None:
         """The last token of ``request`` has returned: its blocks are free, or pinned, or put aside."""
-        if self.external is not None:
-            if self.pool.caching and request.running and request.drafts is None:
-                self.pool.register(request, request.computed)
-            if self.external.source.follows:
-                self.external.source.over(request)
+        if self.external is not None and self.external.follows:
+            if request.running:
+                self._name_all(request)
+            self.external.source.over(request)
         if request.running:
             del self.running[request]
             request.running = False
@@ -178,12 +177,18 @@ class Books:
         to them."""
         blocks = -(-request.computed // self.block_size) if request.drafts is None else request.drafts.blocks
         if external.source.keeps(request):
+            self._name_all(request)
             external.pinned[request] = blocks
         elif external.defers and request.drafts is not None and request.drafts.in_flight:
             external.aside.append((self.composed, request, blocks))
         else:
             return False
         return True
+
+    def _name_all(self, request: EngineRequest) -> None:
+        """What ``request``, which has its last token, has computed can be found."""
+        if self.pool.caching and request.drafts is None:
+            self.pool.register(request, request.computed)
 
     def drop(self, request: EngineRequest) -> None:
         """Nobody waits for ``request`` any more."""
@@ -214,6 +219,14 @@ class Books:
             else:
                 self._let_go(request, request.computed - in_flight)
         self.forget(request)
+
+    def lose(self) -> list[EngineRequest]:
+        """The engine dies: whom it held, and somebody waits for."""
+        held = [request for request in (*self.running, *self.all_waiting()) if request.abort_reason is None]
+        for request in held:
+            if request.decoding:
+                self.decodes.remove(request)
+        return held
 
     def leave_holding(self, request: EngineRequest) -> None:
         """It waits with blocks, and goes: they are free."""

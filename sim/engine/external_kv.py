@@ -80,9 +80,13 @@ class ExternalKv:
         ordered: bool,
     ) -> None:
         self.source = source
+        self.follows = source.follows
+        """``KvSource.follows``: asked at every call of the scheduler."""
         self.fails = fails
         self.defers = asynchronous and role != "producer"
         """Blocks of a request whose last step is in flight cannot be freed."""
+        self.watched = source.watches and role != "consumer"
+        """``KvSource.watches``, of an engine that computes for others."""
         self.drops = role != "consumer"
         """Outputs in flight of a preempted request are thrown away."""
         self.holding = WaitingQueue(ordered)
@@ -146,9 +150,10 @@ class ExternalKv:
 
     def begins(self) -> None:
         """A step begins to be composed."""
-        self.begun = []
+        if self.begun:
+            self.begun = []
         self.put_off = 0
-        if self.source.follows:
+        if self.follows:
             self.source.begins()
 
     def composed(self, batch: Batch, order: list[tuple[EngineRequest, int, int]]) -> None:

@@ -30,7 +30,10 @@ class KvSource:
 
     follows = False
     """It is told of requests that are ``over``, and of calls of the scheduler (``begins`` and ``composed``): of each, but
-    for steps that are ``unseen``."""
+    for steps that are ``unseen``; and it may want a call, or act in one (``wants_call``, ``acted``)."""
+
+    watches = False
+    """It is told of what the engine ``computes``."""
 
     def held(self, request: EngineRequest, local_tokens: int) -> Offer | None:
         """What it holds of ``request`` beyond ``local_tokens`` that the engine's own cache has; None = ask later."""
@@ -44,6 +47,9 @@ class KvSource:
     def keeps(self, request: EngineRequest) -> bool:
         """``request`` has its last token: whether its blocks stay, pinned, until ``Replica.kv_released``."""
         return False
+
+    def computes(self, batch: Batch) -> None:
+        """``batch``, which has chunks of prompts, was launched: its times are known."""
 
     def over(self, request: EngineRequest) -> None:
         """``request`` has its last token; its blocks are about to be freed, or pinned."""

@@ -47,13 +47,33 @@ class LoadReports:
         reports = self._external.reports
         return bool(reports) and reports[0].time <= upto
 
-    def only_pins_due(self, upto: float) -> bool:
-        """Whether something was told by ``upto``, and nothing but pins that ended: nobody outside is concerned."""
-        return self.due(upto) and all(report.good < 0 for report in self._external.reports)
+    def only_pins(self, upto: float) -> bool:
+        """Where nothing was told but pins that ended, nobody outside is concerned: what of them ended by ``upto`` is free.
+        Whether it is so."""
+        external = self._external
+        for report in external.reports:
+            if report.good >= 0:
+                return False
+        kept: list[Report] = []
+        for report in external.reports:
+            request = report.request
+            if report.time > upto or request is None:
+                kept.append(report)
+                continue
+            self.unpin(request)
+        external.reports = kept
+        return True
+
+    def unpin(self, request: EngineRequest) -> None:
+        """The blocks of finished ``request`` are free."""
+        blocks = self._external.pinned.pop(request, 0)
+        if blocks:
+            self._books.pool.release(request, blocks)
+            self._books.forget(request)
 
     def acted(self) -> bool:
         """Whether the latest call began a load, or made the source do something."""
-        return bool(self._external.begun) or self._external.source.acted()
+        return bool(self._external.begun) or (self._external.follows and self._external.source.acted())
 
     def waits_until(self) -> float:
         """When a step of the latest call could have started."""
@@ -61,7 +81,7 @@ class LoadReports:
 
     def wants_call(self) -> bool:
         """Whether the source wants the scheduler called though nothing is to be scheduled."""
-        return self._external.source.wants_call()
+        return self._external.follows and self._external.source.wants_call()
 
     def before_output(self, batch: Batch | None, upto: float) -> bool:
         """Take what was told by ``upto``; failed loads take effect, on the output of ``batch`` too. Whether there was
@@ -76,7 +96,7 @@ class LoadReports:
             _, finished, blocks = external.aside.pop(0)
             self._books.pool.release(finished, blocks)
             self._books.forget(finished)
-        self._taken = external.take_due(upto, batch) if self.due(upto) else []
+        self._taken = external.take_due(upto, batch) if external.reports else []
         self._cut = {}
         broken: list[EngineRequest] = []
         for report in self._taken:
@@ -136,10 +156,8 @@ class LoadReports:
                 external.source.heard(report.news)
                 continue
             if report.good < 0:
-                blocks = external.pinned.pop(request, 0)
-                if blocks:
-                    books.pool.release(request, blocks)
-                    books.forget(request)
+                if request in external.pinned:
+                    self.unpin(request)
                     external.released.append(request)
                 continue
             load = external.loads.get(request)

@@ -26,7 +26,7 @@ class Outputs:
         self._steps = steps
         self._work = work
         self._external = external = scheduler.books.external
-        self.reports = LoadReports(scheduler.books, external) if external is not None else None
+        self._reports = LoadReports(scheduler.books, external) if external is not None else None
         self.time = 0.0
         """End of the step whose output was applied last."""
         self.blocked_until = 0.0
@@ -34,8 +34,29 @@ class Outputs:
         self.waiting_tokens = 0
         """Tokens of prompts that were never scheduled."""
 
+    def tell_loaded(self, now: float, request: EngineRequest, good_tokens: int | None) -> None:
+        """See ``LoadReports.loaded``."""
+        if self._reports is not None:
+            self._reports.loaded(now, request, good_tokens)
+
+    def tell_released(self, now: float, request: EngineRequest, idle: bool) -> None:
+        """See ``LoadReports.released``; an ``idle`` engine hears it at once, if it has heard all that was told before."""
+        reports = self._reports
+        if reports is not None and (not idle or reports.due(now)):
+            reports.released(now, request)
+        elif reports is not None:
+            reports.unpin(request)
+
+    def tell_news(self, now: float, news: object) -> None:
+        """See ``LoadReports.news``."""
+        if self._reports is not None:
+            self._reports.news(now, news)
+
     def awaits(self, batch: Batch) -> None:
         """``batch``, which has prefills, was launched at its ``sched_at``."""
+        external = self._external
+        if external is not None and external.watched:
+            external.source.computes(batch)
         for request in batch.admitted:
             if request.scheduled_at is None:
                 request.scheduled_at = batch.sched_at
@@ -47,7 +68,7 @@ class Outputs:
     def apply(self, batch: Batch) -> None:
         """The output of ``batch`` is here."""
         end = self.time = batch.end
-        reports, external = self.reports, self._external
+        reports, external = self._reports, self._external
         news = False
         if reports is not None and external is not None and (external.reports or external.aside or external.dropped_until):
             news = reports.before_output(batch, end)
@@ -72,7 +93,7 @@ class Outputs:
 
     def hear(self, now: float) -> None:
         """Take in what sources of KV have told by ``now``, apart from any batch."""
-        reports = self.reports
+        reports = self._reports
         if reports is None:
             return
         self.time = now
@@ -98,15 +119,15 @@ class Outputs:
     def hear_pins(self, now: float) -> None:
         """An idle engine takes in, unasked, which pins have ended."""
         external = self._external
-        if external is None or not external.reports or self._steps is not None or self.reports is None:
+        if external is None or not external.reports or self._steps is not None or self._reports is None:
             return
-        if self.reports.only_pins_due(now):
-            self.hear(now)
+        if external.reports[0].time <= now and self._reports.only_pins(now):
+            self.time = now
 
     def looks_again(self, now: float, idle: bool) -> bool:
         """Nothing was composed at ``now``: whether an ``idle`` engine must call its scheduler again at once, because it has
         preempted somebody (who waits first in line), or has news to take in."""
-        reports = self.reports
+        reports = self._reports
         again = idle and bool(self._scheduler.in_vain)
         if reports is None:
             return again

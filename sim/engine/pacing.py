@@ -35,6 +35,7 @@ class Pacing:
             if batch.context + n * (steps - 1) > last_context:
                 steps = max(1, int((last_context - batch.context) // n) + 1)
             batch.steps = steps
+            batch.last_context = last_context
             first = intercept + slope * batch.context
             increment = slope * n
         if self._noise is not None:

@@ -129,7 +129,7 @@ class PolicyScheduler(Scheduler):
         if not batch.prefills:
             return None
         self.books.held_back = []
-        if external is not None and external.source.follows:
+        if external is not None and external.follows:
             external.composed(batch, batch.prefills)
         self._book_step(batch, False)
         self._prefilled_at = self.books.composed

@@ -6,7 +6,8 @@ when batch k-2 has returned, that is at the start of batch k-1, and execution is
 
 Runs of decode-only steps are one batch with a plan. The plan stays open until the moment at which the step after it has to
 be composed: its end (sync) or the start of its last step (async). An arrival or abort that the scheduler would see cuts
-the plan after the step in progress, or the one after that which is already composed (async).
+the plan after the step in progress, or the one after that which is already composed (async); where nothing but a load comes
+of it, the plan goes on (``RunOn``).
 
 What nobody outside can see costs no wake-up: a step that is composed while another runs is composed when that one ends,
 and a batch with which nobody leaves is taken in with the next, both as of the moment at which the engine did it. Whoever
@@ -20,15 +21,15 @@ from math import inf, nextafter
 from sim.engine.batch import Batch
 from sim.engine.clock import COMPLETION, SCHEDULE, Clock
 from sim.engine.gaps import GapHistogram
-from sim.engine.kv_source import KvSource
 from sim.engine.listener import EngineListener, StepListener
 from sim.engine.noise import StepNoise
 from sim.engine.outputs import Outputs
 from sim.engine.pacing import Pacing
 from sim.engine.request import EngineRequest
+from sim.engine.run_on import run_on_of
 from sim.engine.scheduler import Scheduler
 from sim.engine.view import EngineView, view_of
-from sim.engine.wake_ups import Composing, Loop, Pace, WakeUp
+from sim.engine.wake_ups import Composing, Look, Loop, Pace, WakeUp
 from sim.engine.work import Work
 from sim.perf.step_time import StepTimeModel
 
@@ -47,8 +48,7 @@ class Replica(Loop):
         name: what messages and records call it.
         noise: draws each step's factor; the scheduler must not skip then.
 
-    An engine with a ``pace`` has no wake-ups of its own: whoever paces it asks for its ``next_batch``, sets the batch's
-    times, and ``launch``es it.
+    An engine with a ``pace`` does not wake itself: whoever paces it asks for its ``next_batch``, times and ``launch``es it.
     """
 
     def __init__(
@@ -83,6 +83,7 @@ class Replica(Loop):
         self._aborts: list[EngineRequest] = []
         self.work = Work(gaps)
         self._outputs = Outputs(scheduler, listener, steps, self.work)
+        self._run_on = run_on_of(scheduler, self.work) if async_scheduling and steps is None else None
         self._end = 0.0
         """When the last launched batch ends."""
         self.stopped = False
@@ -124,25 +125,20 @@ class Replica(Loop):
 
     def kv_loaded(self, request: EngineRequest, good_tokens: int | None = None) -> None:
         """The load of ``request`` is over now: all of its tokens are there, or only its first ``good_tokens``."""
-        reports = self._outputs.reports
-        if reports is not None:
-            reports.loaded(self.clock.now, request, good_tokens)
-            self.look_again()
+        self._outputs.tell_loaded(self.clock.now, request, good_tokens)
+        self.look_again()
 
     def kv_released(self, request: EngineRequest) -> None:
         """Nobody wants the blocks of finished ``request`` any more."""
-        reports = self._outputs.reports
-        if reports is not None:
-            reports.released(self.clock.now, request)
-            if self.scheduler.books.n_waiting or self._step_listener is not None:
-                self.look_again()
+        waits = bool(self.scheduler.books.n_waiting) or self._step_listener is not None
+        self._outputs.tell_released(self.clock.now, request, not self._queue and not waits)
+        if waits:
+            self.look_again()
 
     def kv_news(self, news: object) -> None:
         """The source of KV is to hear ``news`` with a step's output."""
-        reports = self._outputs.reports
-        if reports is not None:
-            reports.news(self.clock.now, news)
-            self.look_again()
+        self._outputs.tell_news(self.clock.now, news)
+        self.look_again()
 
     def look_again(self) -> None:
         """A source would answer otherwise from now on."""
@@ -160,35 +156,19 @@ class Replica(Loop):
         self.catch_up()
         plan = self._open
         if plan is not None:
-            plan.cut_to(max(1, min(plan.steps, plan.steps_started(now) + self.depth - 1)))
+            plan.cut_to(max(plan.committed, min(plan.steps, plan.steps_started(now) + self.depth - 1)))
             self._close(plan)
         self.work.stop_at(now, self._queue)
         self.stopped = True
         self.plan += 1
         self._due = inf
         self._queue.clear()
-        books = self.scheduler.books
-        held = [r for r in (*books.running, *books.all_waiting()) if r.abort_reason is None]
-        for request in held:
-            if request.decoding:
-                books.decodes.remove(request)
-        return held
+        return self.scheduler.books.lose()
 
     def busy_by(self, now: float) -> float:
         """Time in which a step ran, up to ``now`` (not before the clock's)."""
         self.catch_up()
         return self.work.busy_by(now, self._queue, self._open)
-
-    @property
-    def source(self) -> KvSource | None:
-        """Who holds KV for it, or wants what it computes."""
-        external = self.scheduler.books.external
-        return external.source if external is not None else None
-
-    @property
-    def waiting_tokens(self) -> int:
-        """Tokens of prompts that were never scheduled."""
-        return self._outputs.waiting_tokens
 
     @property
     def output_time(self) -> float:
@@ -242,6 +222,9 @@ class Replica(Loop):
             self._due = max(newest.time_after(newest.steps - 1), self.clock.now)
             if self._aborts or self._outputs.matter():
                 wake_at = self._due  # who sent them is told when the engine looks; a load begins when it is composed
+                if self._run_on is not None and not self._aborts and (self._wake_at or 0.0) > wake_at:
+                    self.clock.put(wake_at, COMPLETION, Look(self))
+                    return
         told = oldest.finishing or oldest.announces or self._open is None or self._outputs.matter()
         if told and oldest.end < wake_at:
             wake_at = oldest.end
@@ -262,7 +245,7 @@ class Replica(Loop):
         batch = self._open
         if batch is None or batch.steps == 1:
             return False
-        steps = max(1, batch.steps_started(self.clock.now) + self.depth - 1)
+        steps = max(batch.committed, batch.steps_started(self.clock.now) + self.depth - 1)
         if steps >= batch.steps:
             return False
         self.cut_to(steps)
@@ -291,6 +274,17 @@ class Replica(Loop):
             self.clock.put(now, SCHEDULE, Composing(self))
         else:
             self.compose()
+
+    def look(self) -> None:
+        """It is time to compose behind the open plan, which may go on as it was planned: its wake-up stands."""
+        now = self.clock.now
+        if self._due == now and (self._aborts or self.clock.peek() <= now):
+            self.wake()
+        elif self._due == now:
+            self._due = inf
+            self.take_in(now, False)
+            self._fill(now)
+            self._plan_wake()
 
     def catch_up(self, with_now: bool = True) -> None:
         """Do what the engine has done by now, or before, without a wake-up."""
@@ -334,14 +328,16 @@ class Replica(Loop):
     def _fill(self, now: float) -> None:
         """Compose as many batches as the queue takes at ``now``."""
         scheduler = self.scheduler
-        queue = self._queue
+        queue, run_on, beside = self._queue, self._run_on, False
         while True:
             opened = self._open
             if opened is not None:
                 if opened.time_after(opened.steps - 1) > now:
                     break  # the plan goes on
-                self._close(opened)
-                self._outputs.hear(now)
+                beside = run_on is not None and len(queue) == 1 and not self._aborts and run_on.tries(opened)
+                if not beside:
+                    self._close(opened)
+                    self._outputs.hear(now)
             if len(queue) >= self.depth or (self._outputs.blocked_until and self._outputs.blocked(now)):
                 break
             if not queue:
@@ -349,6 +345,11 @@ class Replica(Loop):
             if self._aborts:
                 self._outputs.drop(self._aborts)
             batch = scheduler.compose()
+            if beside and opened is not None and run_on is not None:
+                if run_on.takes(opened, batch):
+                    self._end = opened.end
+                    break
+                self._open, beside = None, False
             if batch is None:
                 if self._outputs.looks_again(now, not queue):
                     continue
@@ -359,8 +360,8 @@ class Replica(Loop):
         """What a paced engine schedules now; None = nothing, also where it has preempted somebody in vain."""
         if self._aborts:
             self._outputs.drop(self._aborts)
-        batch = self.scheduler.compose()
-        if batch is None and self.source is not None and self._outputs.looks_again(self.clock.now, not self._queue):
+        batch, external = self.scheduler.compose(), self.scheduler.books.external
+        if batch is None and external is not None and self._outputs.looks_again(self.clock.now, not self._queue):
             batch = self.scheduler.compose()
         return batch
 

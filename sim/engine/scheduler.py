@@ -123,7 +123,7 @@ class Scheduler:
             n_waiting += external.holding.size
             external.begins()
         if not decodes.size and not books.prefilling and not n_waiting and (books.drafts is None or not books.running):
-            if external is not None and external.source.follows:
+            if external is not None and external.follows:
                 external.not_before = external.source.composed(Batch(0, 0), [])
             self.in_vain = []
             return None
@@ -142,7 +142,7 @@ class Scheduler:
         budget = self.serving.in_aggregate(batch, limits.budget, longest, hold)
         if budget < 0:
             budget = self.serving.in_order(batch, limits.budget, longest, hold)
-        follows = external is not None and external.source.follows
+        follows = external is not None and external.follows
         order = in_order(books.running, tick, batch, books.held_back) if self.record_order or follows else None
         if (n_waiting or self.cadence is not None) and not batch.preempted and not (limits.prefills_apart and books.running):
             self.admission.admit(batch, budget, longest, hold)
@@ -217,7 +217,7 @@ class Scheduler:
             return 1
         decodes = books.decodes
         limit = decodes.next_finish()
-        if external is not None and external.source.follows:
+        if external is not None and external.follows:
             limit = min(limit, external.source.unseen())
         if books.grouped is not None:
             return 1 + books.grouped.steps_within(books.running, decodes.tick, limit)

@@ -23,23 +23,28 @@ class Traffic:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._transfers = Transfers()
-        self._plan = 0
+        self.plan = 0
         """Version of the timer; older ones in the heap are void."""
 
     def carry(self, size_bytes: float, path: Sequence[Link], limit_bytes_per_s: float = inf) -> Transfer:
         """Send ``size_bytes`` over ``path``; wait for it with ``yield transfer.owner``, an event."""
-        return self._start(size_bytes, path, limit_bytes_per_s, self._clock.event())
+        return self.send(size_bytes, path, limit_bytes_per_s, self._clock.event())
 
     def send(
-        self, size_bytes: float, path: Sequence[Link], limit_bytes_per_s: float, load: Load, begins_s: float = 0.0
+        self,
+        size_bytes: float,
+        path: Sequence[Link],
+        limit_bytes_per_s: float,
+        load: Any,
+        begins_s: float = 0.0,
+        held_bytes: float = 0.0,
+        held_until_s: float = 0.0,
     ) -> Transfer:
-        """Likewise, from now or ``begins_s`` on; ``load`` is told of its arrival."""
-        return self._start(size_bytes, path, limit_bytes_per_s, load, begins_s)
-
-    def _start(
-        self, size_bytes: float, path: Sequence[Link], limit_bytes_per_s: float, owner: Any, begins_s: float = 0.0
-    ) -> Transfer:
-        transfer = self._transfers.start(self._clock.now, size_bytes, path, limit_bytes_per_s, owner, begins_s)
+        """Send ``size_bytes`` from now or ``begins_s`` on, the last ``held_bytes`` not before ``held_until_s``; ``load``, a
+        ``Load`` or an event, is told of its arrival."""
+        transfer = self._transfers.start(
+            self._clock.now, size_bytes, path, limit_bytes_per_s, load, begins_s, held_bytes, held_until_s
+        )
         self._plan_next()
         return transfer
 
@@ -49,14 +54,13 @@ class Traffic:
         self._plan_next()
 
     def _plan_next(self) -> None:
-        self._plan += 1
+        self.plan += 1
         end_s = self._transfers.next_end_s()
         if end_s < inf:
-            self._clock.at(max(end_s, self._clock.now), REPLICA, self._on_end, self._plan)
+            self._clock.put(max(end_s, self._clock.now), REPLICA, Arrival(self))
 
-    def _on_end(self, moment: Moment) -> None:
-        if moment.value != self._plan:
-            return
+    def arrive(self) -> None:
+        """The timer is over: whatever is there now is told so."""
         for transfer in self._transfers.take_finished(self._clock.now):
             owner = transfer.owner
             if isinstance(owner, Load):
@@ -64,3 +68,19 @@ class Traffic:
             else:
                 owner.succeed()
         self._plan_next()
+
+
+class Arrival(Moment):
+    """The timer of ``traffic``, void when its plan has changed."""
+
+    __slots__ = ("plan", "traffic")
+
+    def __init__(self, traffic: Traffic) -> None:
+        super().__init__()
+        self.traffic = traffic
+        self.plan = traffic.plan
+
+    def happen(self) -> None:
+        """See ``Moment``."""
+        if self.plan == self.traffic.plan:
+            self.traffic.arrive()

@@ -20,6 +20,10 @@ class Loop:
         """Decide what comes next, behind everything else of this moment."""
         raise NotImplementedError
 
+    def look(self) -> None:
+        """See whether something comes before the planned wake-up."""
+        raise NotImplementedError
+
 
 class Pace(Loop):
     """The loop of several engines, told when one of them has news."""
@@ -54,3 +58,17 @@ class Composing(WakeUp):
         """See ``Moment``."""
         if self.plan == self.loop.plan:
             self.loop.compose()
+
+
+class Look(Moment):
+    """A loop's look at what has come before its next wake-up, which stands."""
+
+    __slots__ = ("loop",)
+
+    def __init__(self, loop: Loop) -> None:
+        super().__init__()
+        self.loop = loop
+
+    def happen(self) -> None:
+        """See ``Moment``."""
+        self.loop.look()

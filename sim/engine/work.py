@@ -34,7 +34,7 @@ class Work:
         self.steps += steps
         self.busy += duration
         batch.held_blocks = (batch.used_blocks + used_blocks) / 2
-        self.block_time += duration * batch.held_blocks
+        self.block_time += (batch.end - batch.since) * batch.held_blocks
         brought, seqs, speculation = n, n + len(batch.prefills), batch.speculation
         if speculation is None:
             for _, tokens, _ in batch.prefills:
@@ -48,6 +48,12 @@ class Work:
         self.seq_time += duration * seqs
         if self._gaps is not None and brought:
             self._gaps.add(batch.first, batch.duration_of(steps - 1), steps, brought)
+
+    def goes_on(self, batch: Batch, moment: float, before: int, after: int) -> None:
+        """At ``moment`` blocks are taken beside open ``batch``: ``before``, and from then on ``after`` are in use."""
+        self.block_time += (moment - batch.since) * (batch.used_blocks + before) / 2
+        batch.since = moment
+        batch.used_blocks = after
 
     def returned(self, speculation: Speculation) -> None:
         """The output of a batch with ``speculation`` is here: only now its tokens are known."""

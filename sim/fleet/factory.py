@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from sim.engine.cadence import Cadence, RankCadence
 from sim.engine.gaps import GapHistogram
 from sim.engine.kv_source import KvSource
@@ -25,18 +23,10 @@ from sim.spec import Scenario
 from sim.tiers.offloading import Offloading
 
 
-class Handover(NamedTuple):
-    """What engines of pools with a role get."""
-
-    source: KvSource
-    """Where KV caches come from, and who keeps them pinned."""
-    chunks: StepListener | None
-    """Told of every step of prefill replicas."""
-
-
 class ServerFactory:
     """Servers whose engines tell ``listener`` of their requests and ``steps`` of every step (they step every token then);
-    ``gaps`` collects the gaps between tokens."""
+    ``gaps`` collects the gaps between tokens; ``handover`` is where engines of pools with a role get KV caches from, and who
+    keeps them pinned."""
 
     def __init__(
         self,
@@ -45,7 +35,7 @@ class ServerFactory:
         listener: EngineListener,
         gaps: GapHistogram,
         steps: StepListener | None = None,
-        handover: Handover | None = None,
+        handover: KvSource | None = None,
     ) -> None:
         self.roster = roster
         self.listener = listener
@@ -82,6 +72,7 @@ class ServerFactory:
         """``server`` hands KV caches over, or takes them."""
         server.role = blueprint.role
         server.kv_token_bytes, server.kv_layers = blueprint.kv_token_bytes, blueprint.model.layer_count
+        server.heartbeats = blueprint.engine.kv_connector.heartbeats
         bytes_per_s = self._wires.nic_gb_per_s * 1e9 * self._wires.nics_per_gpu * server.gpus
         server.nic_in, server.nic_out = Link(f"{server.name} in", bytes_per_s), Link(f"{server.name} out", bytes_per_s)
 
@@ -93,10 +84,8 @@ class ServerFactory:
         those with ``adapted`` requests."""
         clock, engine = self.roster.clock, blueprint.engine
         source: KvSource | None = offloading
-        steps = self._steps
         if self._handover is not None and blueprint.role != "both":
-            source = self._handover.source
-            steps = (self._handover.chunks if blueprint.role == "prefill" else None) or steps
+            source = self._handover
             if offloading is not None:
                 raise ConfigError(
                     f"{engine.host_memory_words}: host memory behind the cache of a {blueprint.role} pool is not modelled"
@@ -109,7 +98,7 @@ class ServerFactory:
         if self._steps is not None or noise is not None:
             scheduler.skip_decode = False
         replica = Replica(
-            clock, scheduler, blueprint.step_time, engine.async_scheduling, self.listener, steps,
+            clock, scheduler, blueprint.step_time, engine.async_scheduling, self.listener, self._steps,
             gaps=self._gaps, name=name, noise=noise,
         )  # fmt: skip
         if offloading is not None:

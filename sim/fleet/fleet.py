@@ -11,6 +11,7 @@ to the end.
 from __future__ import annotations
 
 from sim.engine.gaps import GapHistogram
+from sim.engine.kv_source import KvSource
 from sim.engine.listener import EngineListener, StepListener
 from sim.engine.traffic import Traffic
 from sim.errors import ConfigError
@@ -18,7 +19,7 @@ from sim.fleet.background import Background
 from sim.fleet.blueprint import Blueprint
 from sim.fleet.closing import Closing
 from sim.fleet.coming import Coming
-from sim.fleet.factory import Handover, ServerFactory
+from sim.fleet.factory import ServerFactory
 from sim.fleet.failures import Failures
 from sim.fleet.going import Going
 from sim.fleet.outages import Outages, RandomOutages
@@ -48,7 +49,7 @@ class Fleet:
         mean: lengths of the requests that are to come, which default targets follow from.
         plugins: where autoscalers of one's own come from.
         steps: told of every step (engines then step every token).
-        handover: what engines of pools with a role get.
+        handover: where engines of pools with a role get KV caches from.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class Fleet:
         mean: MeanRequest,
         plugins: Plugins,
         steps: StepListener | None = None,
-        handover: Handover | None = None,
+        handover: KvSource | None = None,
     ) -> None:
         spec = scenario.fleet
         scalers = {name: pool.autoscaler or scenario.autoscaler for name, pool in spec.all_pools().items()}

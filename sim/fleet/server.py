@@ -25,7 +25,7 @@ class Server:
 
     __slots__ = (
         "_busy_since", "_since_s", "attempts", "background", "background_tokens", "billed_start_s", "billed_stop_s",
-        "broken", "doomed", "engine", "engines", "front_end", "gpu", "gpus", "handoffs", "index", "kv_layers",
+        "broken", "doomed", "engine", "engines", "front_end", "gpu", "gpus", "handoffs", "heartbeats", "index", "kv_layers",
         "kv_token_bytes", "machine", "name", "nic_in", "nic_out", "num_gpu_blocks", "offload", "pool", "pool_index",
         "ready_s", "replica", "request_index", "requested_s", "requests_in_flight", "role", "seconds", "state", "stopped_s",
         "token_index", "tokens_in_flight", "version", "wasted_tokens",
@@ -76,6 +76,8 @@ class Server:
         self.kv_token_bytes = 0.0
         """KV bytes of one token on all its GPUs."""
         self.kv_layers = 1
+        self.heartbeats = True
+        """Whoever waits for its prompts renews their leases."""
         self.handoffs = 0
         """Prompts that wait in it for another server to read them."""
         self.wasted_tokens = 0

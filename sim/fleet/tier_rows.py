@@ -14,7 +14,8 @@ from sim.tiers.tier import Tier
 
 def tiers_of(server: Server) -> list[Offloading]:
     """Host memory for KV of each of its engines."""
-    return [source for engine in server.engines if isinstance(source := engine.source, Offloading)]
+    sources = [external.source for engine in server.engines if (external := engine.scheduler.books.external) is not None]
+    return [source for source in sources if isinstance(source, Offloading)]
 
 
 class TierSeries:

@@ -51,17 +51,6 @@ class Decider(Protocol):
         ...
 
 
-class AlwaysDecider:
-    """Every prompt."""
-
-    def __init__(self) -> None:
-        self.uses_cache = False
-
-    def remote(self, pair: Pair) -> bool:
-        """See ``Decider``."""
-        return True
-
-
 class PrefixDecider:
     """llm-d's; see the module's head."""
 
@@ -114,11 +103,11 @@ class LoadDecider:
         return not local or self._length.decode_is_busy(pair)
 
 
-def make_decider(spec: Disaggregation) -> Decider:
-    """The decider that ``spec`` names."""
+def make_decider(spec: Disaggregation) -> Decider | None:
+    """The decider that ``spec`` names; None: every prompt is computed by a prefill replica."""
     match spec:
         case AlwaysSplit():
-            return AlwaysDecider()
+            return None
         case PrefixSplit():
             return PrefixDecider(spec)
         case EffectiveLengthSplit():

@@ -73,33 +73,35 @@ class SplitDispatcher(Dispatcher):
         source = None if whole else self._splitting.source(request, server, input_tokens)
         if source is None:
             return super().send(request, server, input_tokens, output_tokens, content, output_name, lora)
-        now = self._clock.now
-        attempt = Attempt(request, server, self._one_way_to(server))
+        now, counts = self._clock.now, self._counts
+        attempt = Attempt(request, server, self._one_way_to(server) if self._one_way_s else 0.0)
         attempt.engine = engine_request(request, input_tokens, output_tokens, now, content, output_name, lora, attempt)
         handoff = attempt.handoff = Handoff(attempt, source)
         attempt.leg = handoff.leg = engine_request(request, input_tokens, 1, now, content, None, lora, handoff)
         server.take(input_tokens)
         source.take(input_tokens)
-        self._counts.out += 1
-        self._counts.split += 1
-        if self._protocol == "reserve_first":
+        counts.out += 1
+        counts.split += 1
+        protocol, at_s = self._protocol, now + attempt.one_way_s
+        if protocol != "pull":
+            self._to_decode(handoff, at_s)
+        if protocol == "reserve_first":
             handoff.reserved = Moment(self._has_reserved, handoff)
         else:
-            self._to_prefill(handoff, now + attempt.one_way_s)
-        if self._protocol != "pull":
-            self._to_decode(handoff, now + attempt.one_way_s)
+            self._to_prefill(handoff, at_s)
         return attempt
 
     # -- the prompt ----------------------------------------------------------------------------------------------------
 
     def _to_prefill(self, handoff: Handoff, at_s: float) -> None:
         enters_s = handoff.server.front_end.enters_s(at_s, handoff.leg.prompt_len)
-        self._clock.at(enters_s, ARRIVAL, self._prefill_enters, handoff)
+        self._clock.put(enters_s, ARRIVAL, PromptEnters(self._prefill_enters, handoff))
 
     def _has_reserved(self, moment: Moment) -> None:
-        self._to_prefill(moment.value, self._clock.now)
+        self._to_prefill(moment.value, self._clock.now + self._hop_s)
 
     def _prefill_enters(self, moment: Moment) -> None:
+        """Where nobody waits, or nobody is there."""
         handoff: Handoff = moment.value
         replica = handoff.server.replica
         if replica.stopped:
@@ -107,22 +109,12 @@ class SplitDispatcher(Dispatcher):
         elif handoff.attempt.live or not self._abort_on_disconnect:
             replica.submit(handoff.leg, last=True)
         else:
-            self._prefill_over(handoff)
+            prefill_over(handoff, self._recorder)
             self._undelivered(handoff.attempt)
-
-    def _prefill_over(self, handoff: Handoff) -> None:
-        """The prefill replica has the request no longer."""
-        server, leg = handoff.server, handoff.leg
-        server.let_go(leg.prompt_len)
-        row = handoff.attempt.request.row
-        self._recorder.worked(server.pool, row, leg.prompt_tokens_computed(), leg.sampled)
-        self._recorder.wasted_tokens[row] += leg.sampled
-        server.wasted_tokens += leg.sampled
-        leg.owner = None
 
     def _prefill_failed(self, handoff: Handoff) -> None:
         """The prefill replica died with the request."""
-        self._prefill_over(handoff)
+        prefill_over(handoff, self._recorder)
         self._wires.writer_gone(handoff)
         if self._protocol == "pull":
             attempt = handoff.attempt
@@ -139,21 +131,15 @@ class SplitDispatcher(Dispatcher):
             self._counts.out -= 1
             self._listener.room_made()
 
-    def _prefilled(self, handoff: Handoff) -> None:
-        """The prompt is computed, and its blocks are pinned."""
-        self._prefill_over(handoff)
-        if self._protocol == "pull":
-            self._to_decode(handoff, self._clock.now + self._hop_s)
-        self._wires.prefilled(handoff)
-
     # -- the answer ----------------------------------------------------------------------------------------------------
 
     def _to_decode(self, handoff: Handoff, at_s: float) -> None:
         attempt = handoff.attempt
         enters_s = attempt.server.front_end.enters_s(at_s, attempt.engine.prompt_len)
-        self._clock.at(enters_s, ARRIVAL, self._decode_enters, handoff)
+        self._clock.put(enters_s, ARRIVAL, AnswerEnters(self._decode_enters, handoff))
 
     def _decode_enters(self, moment: Moment) -> None:
+        """Where nobody waits, or nobody is there."""
         handoff: Handoff = moment.value
         attempt = handoff.attempt
         if attempt.server.replica.stopped:
@@ -178,17 +164,20 @@ class SplitDispatcher(Dispatcher):
     def finished(self, request: EngineRequest) -> None:
         """See ``EngineListener``."""
         owner = request.owner
-        if isinstance(owner, Handoff):
-            self._prefilled(owner)
+        if isinstance(owner, Handoff):  # the prompt is computed, and its blocks are pinned
+            prefill_over(owner, self._recorder)
+            if self._protocol == "pull":
+                self._to_decode(owner, self._clock.now + self._hop_s)
+            self._wires.prefilled(owner)
         else:
-            super().finished(request)
+            Dispatcher.finished(self, request)
             owner.handoff = None
 
     def aborted(self, request: EngineRequest) -> None:
         """See ``EngineListener``."""
         owner = request.owner
         if isinstance(owner, Handoff):
-            self._prefill_over(owner)
+            prefill_over(owner, self._recorder)
             self._undelivered(owner.attempt)
             return
         super().aborted(request)
@@ -218,19 +207,56 @@ class SplitDispatcher(Dispatcher):
         """See ``Dispatcher``."""
         for request in requests:
             if isinstance(request.owner, Handoff):
-                self._prefill_over(request.owner)
+                prefill_over(request.owner, self._recorder)
         super().unfinished([request for request in requests if request.owner is not None], server)
 
     def _not_asked(self, handoff: Handoff) -> None:
         """The reader is gone; where it had not reserved its blocks yet the prefill replica is not asked any more."""
         handoff.attempt.handoff = None
         if handoff.reserved is not None and not handoff.wanted_tokens:
-            self._prefill_over(handoff)
+            prefill_over(handoff, self._recorder)
 
-    def _worked(self, attempt: Attempt) -> None:
-        super()._worked(attempt)
-        if attempt.handoff is not None and attempt.handoff.token_taken:
-            self._recorder.worked(attempt.server.pool, attempt.request.row, 0, -1)
+
+class PromptEnters(Moment):
+    """The prompt of a handoff comes out of the front end of the prefill replica; its callback where that is no use."""
+
+    __slots__ = ()
+
+    def happen(self) -> None:
+        """See ``Moment``."""
+        handoff: Handoff = self.value
+        if handoff.server.replica.stopped or not handoff.attempt.live:
+            super().happen()
+        else:
+            handoff.server.replica.submit(handoff.leg, last=True)
+
+
+class AnswerEnters(Moment):
+    """The request of a handoff comes out of the front end of the decode replica; its callback where that is no use."""
+
+    __slots__ = ()
+
+    def happen(self) -> None:
+        """See ``Moment``."""
+        handoff: Handoff = self.value
+        attempt = handoff.attempt
+        replica = attempt.server.replica
+        if replica.stopped or not attempt.live:
+            super().happen()
+        else:
+            handoff.entered_s = replica.clock.now
+            replica.submit(attempt.engine, last=True)
+
+
+def prefill_over(handoff: Handoff, recorder: Recorder) -> None:
+    """The prefill replica has the request no longer."""
+    server, leg = handoff.server, handoff.leg
+    server.let_go(leg.prompt_len)
+    row = handoff.attempt.request.row
+    recorder.worked(server.pool, row, leg.prompt_tokens_computed(), leg.sampled)
+    recorder.wasted_tokens[row] += leg.sampled
+    server.wasted_tokens += leg.sampled
+    leg.owner = None
 
 
 def make_dispatcher(

@@ -5,14 +5,17 @@
 
 The rate is a max-min fair share of two links, the writer's NICs outwards and the reader's inwards (``sim.links``). One
 transfer a prompt (pull), or one a prefill chunk; layer by layer (push) all layers but the last travel while their chunk is
-computed, no faster than it is, and what is left when it ends is the last layer.
+computed, no faster than it is, and the last one after it, once that is set up.
 
 Blocks are pinned where they were computed, from the end of the prefill to that of the transfer, or of the lease.
 """
 
 from __future__ import annotations
 
-from sim.engine.clock import ARRIVAL, DEADLINE, REPLICA, Clock, Moment
+from math import inf
+
+from sim.engine.batch import Batch
+from sim.engine.clock import DEADLINE, REPLICA, Clock, Moment
 from sim.engine.kv_source import NOTHING, Offer
 from sim.engine.request import EngineRequest
 from sim.engine.traffic import Load, Traffic
@@ -34,7 +37,6 @@ class KvWires:
         self._clock = clock
         self._protocol = spec.protocol
         self.by_chunks = spec.protocol != "pull"
-        self._hop_s = spec.hop_s
         self._setup_s = transfer.setup_s
         self._recorder = recorder
         self._counts = counts
@@ -59,12 +61,13 @@ class KvWires:
         handoff.first_token, handoff.wanted_tokens = local_tokens, tokens
         handoff.size_bytes = _block_bytes(reader, local_tokens, request.prompt_len)
         if handoff.reserved is not None:
-            self._clock.put(now + self._hop_s, ARRIVAL, handoff.reserved)
-        self._send_layers(handoff)
+            handoff.reserved.happen()
+            handoff.reserved = None
+        self._send_chunk(handoff)
         if handoff.lost:
             self._clock.at(now + self._setup_s, REPLICA, self._cannot_read, handoff)
         elif handoff.prefilled_s is not None:
-            self._send(handoff, handoff.size_bytes, self._setup_s)
+            self._send(handoff, handoff.size_bytes - handoff.sent_bytes, now + self._setup_s)
         return 0.0
 
     def keeps(self, request: EngineRequest) -> bool:
@@ -82,11 +85,11 @@ class KvWires:
         """The prompt is computed, and pinned."""
         now = self._clock.now
         handoff.prefilled_s = now
-        connector = handoff.server.engine.kv_connector
-        if handoff.given_up or not connector.heartbeats:
-            self._clock.at(now + connector.lease_s, DEADLINE, self._lease_ends, handoff)
-        if handoff.wanted_tokens and not handoff.given_up:
-            self.computed(handoff, handoff.leg.prompt_len)
+        server = handoff.server
+        if handoff.given_up or not server.heartbeats:
+            self._clock.at(now + server.engine.kv_connector.lease_s, DEADLINE, self._lease_ends, handoff)
+        if handoff.wanted_tokens and not handoff.given_up and (handoff.sent_bytes < handoff.size_bytes or not handoff.parts):
+            self._send(handoff, handoff.size_bytes - handoff.sent_bytes, now + self._setup_s)
 
     def given_up(self, handoff: Handoff) -> None:
         """The reader wants the prompt no longer, and says so. Its blocks are not free before what is on its way to them has
@@ -113,31 +116,32 @@ class KvWires:
 
     # -- chunks, where they travel on their own ------------------------------------------------------------------------
 
-    def computes(self, handoff: Handoff, tokens: int, from_s: float, to_s: float) -> None:
-        """The prompt's first ``tokens`` will be computed by ``to_s``, the last chunk of them from ``from_s`` on."""
-        handoff.chunk_tokens, handoff.chunk_from_s, handoff.chunk_to_s = tokens, from_s, to_s
-        self._send_layers(handoff)
+    def computes(self, batch: Batch) -> None:
+        """As ``KvSource``: the chunks of ``batch`` will be computed when its first step ends."""
+        for request, n, before in batch.prefills:
+            handoff = request.owner
+            if isinstance(handoff, Handoff):
+                handoff.chunk_tokens = before + n
+                handoff.chunk_from_s, handoff.chunk_to_s = batch.start, batch.start + batch.first
+                self._send_chunk(handoff)
 
-    def _send_layers(self, handoff: Handoff) -> None:
-        """Where it is to travel layer by layer: what the chunk under way leaves, but for its last layer."""
-        begins_s = max(handoff.chunk_from_s, self._clock.now)
-        left_s = handoff.chunk_to_s - begins_s
-        if self._protocol != "push" or not handoff.wanted_tokens or handoff.given_up or left_s <= 0.0:
+    def _send_chunk(self, handoff: Handoff) -> None:
+        """Where chunks travel on their own: the one that is being computed, with what of those before it was not sent. The
+        last one of a reader that takes whole chunks is sent when the prompt is done."""
+        now = self._clock.now
+        begins_s, ends_s = max(handoff.chunk_from_s, now), handoff.chunk_to_s
+        if not self.by_chunks or not handoff.wanted_tokens or handoff.given_up or begins_s >= ends_s:
+            return
+        size_bytes = self._bytes_up_to(handoff, handoff.chunk_tokens) - handoff.sent_bytes
+        if size_bytes <= 0.0:
             return
         layers = handoff.server.kv_layers
-        early = (self._bytes_up_to(handoff, handoff.chunk_tokens) - handoff.sent_bytes) * (layers - 1) / layers
-        if early > 0.0:
-            self._send(handoff, early, begins_s - self._clock.now, early / left_s)
-
-    def computed(self, handoff: Handoff, tokens: int) -> None:
-        """The prompt's first ``tokens`` are computed: what of them has not been sent goes now."""
-        handoff.computed_tokens = max(tokens, handoff.computed_tokens)
-        if not handoff.wanted_tokens or handoff.given_up:
-            return
-        left = self._bytes_up_to(handoff, handoff.computed_tokens) - handoff.sent_bytes
-        last = handoff.computed_tokens == handoff.leg.prompt_len
-        if left > 0.0 or (last and not handoff.parts):
-            self._send(handoff, max(left, 0.0), self._setup_s)
+        if self._protocol == "push" and layers > 1:
+            last_bytes = size_bytes / layers
+            limit_bytes_per_s = (size_bytes - last_bytes) / (ends_s - begins_s)
+            self._send(handoff, size_bytes, begins_s, limit_bytes_per_s, last_bytes, ends_s + self._setup_s)
+        elif handoff.chunk_tokens < handoff.leg.prompt_len:
+            self._send(handoff, size_bytes, ends_s + self._setup_s)
 
     def _bytes_up_to(self, handoff: Handoff, tokens: int) -> float:
         if tokens >= handoff.leg.prompt_len:
@@ -147,18 +151,28 @@ class KvWires:
 
     # -- on the wire ---------------------------------------------------------------------------------------------------
 
-    def _send(self, handoff: Handoff, size_bytes: float, after_s: float, limit_bytes_per_s: float = float("inf")) -> None:
+    def _send(
+        self,
+        handoff: Handoff,
+        size_bytes: float,
+        begins_s: float,
+        limit_bytes_per_s: float = inf,
+        held_bytes: float = 0.0,
+        held_until_s: float = 0.0,
+    ) -> None:
         handoff.sent_bytes += size_bytes
         part = Part(self, handoff)
         handoff.parts.append(part)
         path = (handoff.server.nic_out, handoff.attempt.server.nic_in)
-        begins_s = self._clock.now + max(after_s, 0.0)
-        part.transfer = self._traffic.send(size_bytes, path, limit_bytes_per_s, part, begins_s)
+        part.transfer = self._traffic.send(
+            size_bytes, path, limit_bytes_per_s, part, begins_s, held_bytes, held_until_s
+        )
 
     def arrived(self, part: Part) -> None:
         """``part`` is there."""
         handoff = part.handoff
         handoff.parts.remove(part)
+        part.transfer = None
         if handoff.given_up:
             self.given_up(handoff)
         elif handoff.server.replica.stopped and not handoff.lost:
@@ -193,9 +207,10 @@ class KvWires:
         engine.sampled = 1
         engine.target += 1
         engine.first_token_at = self._clock.now
-        self._recorder.wasted_tokens[handoff.attempt.request.row] -= 1
+        row = handoff.attempt.request.row
+        self._recorder.wasted_tokens[row] -= 1
         handoff.server.wasted_tokens -= 1
-        handoff.token_taken = True
+        self._recorder.worked(handoff.attempt.server.pool, row, 0, -1)
         if engine.announces:
             handoff.attempt.server.replica.listener.first_token(engine)
 
@@ -216,6 +231,7 @@ class KvWires:
         for part in handoff.parts:
             if part.transfer is not None:
                 self._traffic.cancel(part.transfer)
+                part.transfer = None
         handoff.parts.clear()
 
     # -- pins and leases -----------------------------------------------------------------------------------------------
@@ -233,7 +249,7 @@ class KvWires:
         connector = handoff.server.engine.kv_connector
         renewed_s = handoff.prefilled_s or 0.0
         now = self._clock.now
-        if connector.heartbeats and handoff.entered_s < now:
+        if handoff.server.heartbeats and handoff.entered_s < now:
             period_s = connector.lease_s / 6.0
             renewed_s = max(renewed_s, handoff.entered_s + (now - handoff.entered_s) // period_s * period_s)
         return renewed_s + connector.lease_s
@@ -274,5 +290,5 @@ def _read_by(request: EngineRequest) -> Handoff | None:
 
 def _block_bytes(reader: Server, first_token: int, prompt_len: int) -> float:
     """Of the whole blocks from ``first_token`` on, all layers and ranks of ``reader``."""
-    size = reader.engine.block_size
+    size = reader.engines[0].scheduler.limits.block_size
     return (-(-prompt_len // size) * size - first_token) * reader.kv_token_bytes

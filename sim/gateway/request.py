@@ -203,9 +203,9 @@ class Handoff:
     KV cache on its way from there to here."""
 
     __slots__ = (
-        "attempt", "begun_s", "chunk_from_s", "chunk_to_s", "chunk_tokens", "computed_tokens", "entered_s", "first_token",
+        "attempt", "begun_s", "chunk_from_s", "chunk_to_s", "chunk_tokens", "entered_s", "first_token",
         "given_up", "leg", "loaded", "lost", "parts", "pinned", "prefilled_s", "reserved", "sent_bytes", "server",
-        "size_bytes", "token_taken", "wanted_tokens",
+        "size_bytes", "wanted_tokens",
     )  # fmt: skip
 
     def __init__(self, attempt: Attempt, server: Server) -> None:
@@ -222,7 +222,7 @@ class Handoff:
         self.given_up = False
         """Nobody waits for them any more."""
         self.reserved: Moment | None = None
-        """What is to happen one hop after the reader has reserved its blocks."""
+        """What is to happen when the reader has reserved its blocks."""
         self.entered_s = inf
         """When the reader got the request: it sends heartbeats from then on."""
         self.begun_s = 0.0
@@ -239,14 +239,10 @@ class Handoff:
         """Sent, or on their way."""
         self.parts: list[Any] = []
         """Transfers under way."""
-        self.computed_tokens = 0
-        """Tokens of the prompt that are computed, as far as somebody watched."""
         self.chunk_tokens = 0
         self.chunk_from_s = 0.0
         self.chunk_to_s = 0.0
         """The chunk under way: tokens of the prompt when it ends, and when it is computed; where somebody watches."""
-        self.token_taken = False
-        """The first token of the answer is the one that was sampled with the prompt."""
 
 
 class Answer:

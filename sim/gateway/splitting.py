@@ -29,16 +29,18 @@ class Splitting:
         decider says so, or no prefill replica can."""
         if server.role != "decode":
             return None
-        cached = self._cached_tokens(request, server) if self._decider.uses_cache else 0
+        decider = self._decider
+        cached = self._cached_tokens(request, server) if decider is not None and decider.uses_cache else 0
         if not self._prefill:
             self._counts.without_prefill += 1
             return None
         source: Server = self._router.choose(request, self._prefill)
-        load = source.tokens_in_flight / (source.engine.max_num_batched_tokens or 1)
-        held = (server.tokens_in_flight + prompt_tokens) / (server.num_gpu_blocks * server.engine.block_size)
-        if not self._decider.remote(Pair(prompt_tokens, cached, load, held)):
-            self._counts.kept_whole += 1
-            return None
+        if decider is not None:
+            load = source.tokens_in_flight / (source.engine.max_num_batched_tokens or 1)
+            held = (server.tokens_in_flight + prompt_tokens) / (server.num_gpu_blocks * server.engine.block_size)
+            if not decider.remote(Pair(prompt_tokens, cached, load, held)):
+                self._counts.kept_whole += 1
+                return None
         if source.replica.scheduler.refusal(prompt_tokens, 1) is not None:
             self._counts.without_prefill += 1
             return None

@@ -16,10 +16,9 @@ from sim.engine.clock import DEADLINE, Clock, Moment
 from sim.engine.gaps import GapHistogram
 from sim.errors import InvariantError
 from sim.fleet.books import Books
-from sim.fleet.factory import Handover
 from sim.fleet.fleet import Fleet
 from sim.fleet.roster import Roster
-from sim.gateway.engine_side import Chunks, HandoffSource
+from sim.gateway.engine_side import HandoffSource
 from sim.gateway.gateway import Gateway
 from sim.gateway.policies import answering_pools
 from sim.perf.steady import MeanRequest
@@ -70,10 +69,7 @@ def simulate_cell(
     gateway = Gateway(scenario, trace, clock, recorder, roster.endpoints, plugins)
     gaps = GapHistogram()
     steps = StepRecords() if scenario.output.steps else None
-    wires = gateway.wires
-    handover = None
-    if wires is not None:
-        handover = Handover(HandoffSource(wires), Chunks(wires, steps) if wires.by_chunks else steps)
+    handover = HandoffSource(gateway.wires) if gateway.wires is not None else None
     Fleet(scenario, roster, gateway.dispatcher, gaps, _mean_request(trace), plugins, steps, handover)
     books = Books(roster, scenario)
     sampler = None

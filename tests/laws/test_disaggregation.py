@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 from typing import Any
 
@@ -156,6 +157,23 @@ def test_skipped_equals_stepped(
     columns = ["first_token_s", "finish_s", "outcome", "preemptions", "cached_tokens", "replica", "transfer_s", "handover_s"]
     skipped, stepped = (result.requests[columns] for result in found)
     pd.testing.assert_frame_equal(skipped, stepped, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_handover_takes_few_moments_and_leaves_no_cycle(protocol: str) -> None:
+    """A whole request takes four moments of the clock. The collector rests during a run: what only it can free piles up."""
+    left = []
+    gc.collect()
+    gc.disable()
+    try:
+        for n in (300, 900):
+            result = simulate(split(protocol), trace(n, 4.0, (200, 1800), (50, 350)))
+            assert result.kernel_events <= 9 * n
+            del result
+            left.append(gc.collect())
+    finally:
+        gc.enable()
+    assert left[1] - left[0] <= 4 * 600  # contents of the prefix caches; each hand-over was 16 objects more
 
 
 def blocked_decode(heartbeats: bool, policy: str = "fail", lease_s: float = 30.0) -> tuple[Scenario, Trace]:

@@ -13,7 +13,7 @@ SPEC = TypeAdapter(Disaggregation)
 
 def remote(kind: str, prompt: int, cached: int = 0, prefill: float = 0.0, decode: float = 0.0, **options: float) -> bool:
     decider = make_decider(SPEC.validate_python({"kind": kind, **options}))
-    return decider.remote(Pair(prompt, cached, prefill, decode))
+    return decider is None or decider.remote(Pair(prompt, cached, prefill, decode))
 
 
 def test_always_is_always() -> None:

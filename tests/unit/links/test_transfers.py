@@ -72,6 +72,34 @@ def test_what_is_set_up_takes_nothing_of_its_links_before_it_begins() -> None:
     assert (disk.carried_bytes, other.carried_bytes) == (130.0, 0.0)
 
 
+@pytest.mark.parametrize(
+    ("rate", "end"),
+    [
+        pytest.param(10.0, 15.0, id="it_waits_for_what_is_held"),  # 80 at 8/s from 2 to 12, 20 at 10/s from 13 on
+        pytest.param(5.0, 22.0, id="a_slow_link_never_waits"),  # 55 by 13, 45 at 5/s
+    ],
+)
+def test_what_is_held_does_not_travel_before_it_is_there(rate: float, end: float) -> None:
+    disk, transfers = Link("disk", rate), Transfers()
+    first = transfers.start(0.0, 100.0, [disk], 8.0, begins_s=2.0, held_bytes=20.0, held_until_s=13.0)
+    assert transfers.next_end_s() == end
+    assert transfers.take_finished(end) == [first]
+    assert disk.carried_bytes == 100.0
+
+
+def test_what_waits_for_its_last_bytes_leaves_its_share_to_others() -> None:
+    """20 at 2/s until 10; the other has 8/s, then all until 13, then half, then all."""
+    disk, transfers = Link("disk", 10.0), Transfers()
+    first = transfers.start(0.0, 40.0, [disk], 2.0, held_bytes=20.0, held_until_s=13.0)
+    second = transfers.start(0.0, 200.0, [disk])
+    rates = []
+    while transfers.under_way:
+        rates.append((transfers.next_end_s(), first.bytes_per_s, second.bytes_per_s))
+        transfers.take_finished(transfers.next_end_s())
+    assert rates == [(10.0, 2.0, 8.0), (13.0, 0.0, 10.0), (17.0, 5.0, 5.0), (24.0, 0.0, 10.0)]
+    assert disk.carried_bytes == 240.0
+
+
 @given(st.lists(st.tuples(*[st.integers(0, 9)] * 3), min_size=1, max_size=6))
 def test_a_later_beginning_is_a_start_at_that_time(jobs: list[tuple[int, int, int]]) -> None:
     """``(start, set-up, bytes)`` of transfers over one disk."""
@@ -109,15 +137,18 @@ def test_nonsense_is_refused(start: Any) -> None:
 
 RATES = st.floats(0.1, 1e3)
 PLANS = st.lists(
-    st.tuples(st.floats(0, 50), st.floats(0, 1e4), st.sets(st.integers(0, 3), min_size=1), st.one_of(st.none(), RATES)),
+    st.tuples(
+        st.floats(0, 50), st.floats(0, 1e4), st.sets(st.integers(0, 3), min_size=1), st.one_of(st.none(), RATES),
+        st.one_of(st.none(), st.tuples(st.floats(0, 1), st.floats(0, 30))),
+    ),
     min_size=1, max_size=12,
 )  # fmt: skip
 
 
 @given(st.lists(RATES, min_size=4, max_size=4), PLANS)
 def test_bytes_are_conserved_and_no_link_is_faster_than_it_is(rates: list[float], plan: list[Any]) -> None:
-    """Whatever starts when: every transfer delivers its bytes once, no link ever carries more than its rate, and whoever
-    could have more is held back by a full link where it has as much as anybody."""
+    """Whatever starts when, and whatever of it is held for how long: every transfer delivers its bytes once, no link ever
+    carries more than its rate, and whoever could have more is held back by a full link where it has as much as anybody."""
     links = [Link(str(index), rate) for index, rate in enumerate(rates)]
     transfers, done, now = Transfers(), [], 0.0
     waiting = sorted(plan, key=lambda item: item[0])
@@ -126,22 +157,27 @@ def test_bytes_are_conserved_and_no_link_is_faster_than_it_is(rates: list[float]
         before = [link.carried_bytes for link in links]
         done += transfers.take_finished(at_s)
         while waiting and waiting[0][0] <= at_s:
-            _, size, path, limit = waiting.pop(0)
-            transfers.start(at_s, size, [links[i] for i in sorted(path)], math.inf if limit is None else limit)
+            _, size, path, limit, held = waiting.pop(0)
+            share, for_s = held or (0.0, 0.0)
+            transfers.start(
+                at_s, size, [links[i] for i in sorted(path)], math.inf if limit is None else limit,
+                held_bytes=size * share, held_until_s=at_s + for_s if held else 0.0,
+            )  # fmt: skip
         for link, carried in zip(links, before, strict=True):
             assert link.carried_bytes - carried <= link.bytes_per_s * (at_s - now) * (1 + 1e-9) + 1e-6
         now = at_s
-        assert_fair(transfers, links)
+        assert_fair(transfers, links, now)
     assert len(done) == len(plan)
-    assert sum(link.carried_bytes for link in links) == pytest.approx(sum(size * len(path) for _, size, path, _ in plan))
+    assert sum(link.carried_bytes for link in links) == pytest.approx(sum(size * len(path) for _, size, path, *_ in plan))
 
 
-def assert_fair(transfers: Transfers, links: list[Link]) -> None:
+def assert_fair(transfers: Transfers, links: list[Link], now: float) -> None:
     used = {link: sum(t.bytes_per_s for t in transfers.under_way if link in t.path) for link in links}
     for link in links:
         assert used[link] <= link.bytes_per_s * (1 + 1e-9)
     for transfer in transfers.under_way:
-        if transfer.bytes_per_s >= transfer.limit_bytes_per_s * (1 - 1e-9):
+        free = transfer.held_bytes and transfer.held_until_s <= now
+        if transfer.waits(now) or (not free and transfer.bytes_per_s >= transfer.limit_bytes_per_s * (1 - 1e-9)):
             continue
         assert any(
             used[link] >= link.bytes_per_s * (1 - 1e-9)
