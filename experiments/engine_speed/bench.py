@@ -11,6 +11,7 @@ Single tables, in any combination:
     --gateway         a full gateway against the bare one; the week
     --mooncake FILE   prefix caching on Mooncake's conversation trace
     --autoscaled      a fleet that scales against a static one
+    --disaggregated   prefill and decode apart, and ranks in lock step, beside the bare rate (see apart.py)
     --picture         cost a request over output length, stepped and skipped
     --commands        what --help, calc and size take, start to end (see commands.py)
     --month           the same of the size of a month, 1.4 million requests (3 to 4 minutes)
@@ -332,6 +333,7 @@ def conditions() -> str:
 
 
 def main() -> None:
+    import apart
     import commands
 
     parser = argparse.ArgumentParser(description="speed of the simulator")
@@ -345,12 +347,13 @@ def main() -> None:
     parser.add_argument("--gateway", action="store_true", help="what policies cost")
     parser.add_argument("--mooncake", metavar="FILE", help="Mooncake's conversation_trace.jsonl")
     parser.add_argument("--autoscaled", action="store_true", help="a fleet that scales against a static one")
+    parser.add_argument("--disaggregated", action="store_true", help="1P1D and ranks in lock step beside the bare rate")
     parser.add_argument("--picture", action="store_true", help="skipped against stepped; draws skipped.svg")
     parser.add_argument("--commands", action="store_true", help="--help, calc and size, start to end")
     parser.add_argument("--month", action="store_true", help="size of a month of 1.4 million requests")
     parser.add_argument("--large", metavar="N", type=int, nargs="+", help="so many requests")
     parser.add_argument("--against", metavar="PYTHON", help="of an environment with another build, by turns with this one")
-    parser.add_argument("--runs", type=int, help="of every row of --peers (default 3), pairs of --against (default 15)")
+    parser.add_argument("--runs", type=int, help="of every row of --peers (default 3), of --disaggregated (5), pairs of --against (15)")
     asked = vars(parser.parse_args())
     tables: dict[str, tuple[str, Callable[[], None]]] = {
         "peers": ("Beside AISimulate", lambda: side_by_side(asked["runs"] or 3, asked["peer_python"])),
@@ -359,6 +362,7 @@ def main() -> None:
         "gateway": ("Policies", gateways),
         "mooncake": ("Prefix caching", lambda: mooncake(asked["mooncake"])),
         "autoscaled": ("A fleet that scales", autoscaled),
+        "disaggregated": ("Prefill and decode apart, ranks in lock step", lambda: apart.table(asked["runs"] or 5)),
         "picture": ("Skipped against stepped", picture),
         "commands": ("Whole commands", lambda: commands.table(3, "--help", "calc", "size")),
         "month": ("A month", lambda: commands.table(1, "size workload=office_month_synthetic")),
