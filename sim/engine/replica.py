@@ -103,7 +103,7 @@ class Replica(Loop):
         self.scheduler.add(request)
         request.submitted = True
         self._outputs.waiting_tokens += request.prompt_len
-        if not self._queue:
+        if not self._queue or (self.pace is not None and self._open is None):
             self._wake_now(last)
         elif self._open is not None and not blocked and (len(books.running) < limits.seats or self._counts):
             self._cut()

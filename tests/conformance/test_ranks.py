@@ -21,8 +21,9 @@ from tests.laws.test_speculation import METHODS
 NAMES = ["sF1_two_ranks", "sF2_skewed", "sF3_prefill_interval"]
 """From vLLM 0.33.0; ``sF4_local_interval`` is a single engine."""
 SEEDS = range(5000 if os.environ.get("HYPOTHESIS_PROFILE") == "deep" else 400)
-FEATURE_SEEDS = [*range(2500 if os.environ.get("HYPOTHESIS_PROFILE") == "deep" else 150), 1597]
-"""Of the last: a rank that preempts its only request in vain makes a dummy forward, and looks again in the next round."""
+FEATURE_SEEDS = [*range(2500 if os.environ.get("HYPOTHESIS_PROFILE") == "deep" else 150), 1597, 1650]
+"""Of the last two: a rank that preempts its only request in vain makes a dummy forward, and looks again in the next round; a
+request comes to a rank whose last step is in flight while a run of dummy rounds is planned, and cuts it."""
 MAX_ROWS = 1500
 
 
