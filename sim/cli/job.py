@@ -57,7 +57,7 @@ from sim.search import (
     trial_of,
 )
 from sim.spec import Scenario, scenario_to_dict
-from sim.spec.serve_line import serve_line
+from sim.spec.served_fleet import server_lines, server_title
 
 _PLACE = re.compile(r"(?<=[=,:\[{'\" ])/(?!/)[^,'\"\]}]+")
 """What may be an absolute path within an override."""
@@ -100,8 +100,8 @@ class JobOutcome:
     one_replica: dict[str, float] | None = None
     """Highest load of one replica: rate_scale, requests_per_s, output_tokens_per_s, usd_per_1m_output_tokens."""
     targets: dict[str, float] = field(default_factory=dict)
-    server: str = ""
-    """The command line that starts such a server; empty where none stands."""
+    servers: dict[str, str] = field(default_factory=dict)
+    """Command line -> the pools whose servers it starts; empty where none stand."""
     against: str = ""
     """The bill beside the cheapest API's, in words; of single runs."""
     points: int = 0
@@ -129,8 +129,8 @@ class JobOutcome:
             print(json_text(summary | {"run": self.facts()}))
         else:
             print_run_summary(summary, against=self.against)
-            if self.server:
-                print(f"Server: {self.server}")
+            for line, pools in self.servers.items():
+                print(f"{server_title(self.servers, pools)}: {line}")
             print(f"Written to {self.folder}")
         if self.solve == "none":
             return 0
@@ -143,10 +143,11 @@ class JobOutcome:
     def facts(self) -> dict[str, Any]:
         """What a program wants to know of the run besides its summary."""
         names = (
-            "status", "folder", "reason", "solve", "gpu", "max_num_seqs", "replicas", "rate_scale", "seed", "server",
-            "against",
+            "status", "folder", "reason", "solve", "gpu", "max_num_seqs", "replicas", "rate_scale", "seed",
+            "against", "servers",
         )  # fmt: skip
-        return {"answer": "" if self.solve == "none" else self.sentence()} | {name: getattr(self, name) for name in names}
+        answer = {"answer": "" if self.solve == "none" else self.sentence(), "server": next(iter(self.servers), "")}
+        return answer | {name: getattr(self, name) for name in names}
 
     def sentence(self) -> str:
         """The solved answer in one sentence."""
@@ -324,7 +325,7 @@ def _outcome(
         confidence=confidence_of(answer.summary["slo"]),
         one_replica=_one_replica(answer.one_replica),
         targets=dict(point.targets),
-        server=serve_line(scenario.model, scenario.engine) if scenario.has_machines else "",
+        servers=server_lines(scenario) if scenario.has_machines else {},
         against=against,
         points=len(answer.points),
         engine_steps=sum(seen.engine_steps for seen in answer.points),

@@ -22,7 +22,8 @@ What not every engine does is a file of its own that is asked at one named point
     books.external     ``ExternalKv``: KV that others hold or want; its news enters by ``LoadReports``
     admission reserve  ``Reserve``: what else must fit
 
-Other engines' decisions are in ``sim.engine.policies``. Not modelled: multimodal encoders, pipeline micro-batches.
+Other engines' decisions are in ``sim.engine.policies``. Not modelled: multimodal encoders, several batches
+in a pipeline at once (a step's time is that of equal micro-batches, ``sim.perf.tabulated``).
 """
 
 from __future__ import annotations

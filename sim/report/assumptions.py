@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 
 from markupsafe import Markup
@@ -14,7 +15,7 @@ from sim.report.names import traffic_name
 from sim.report.page import NOTHING, paragraph, table
 from sim.report.scale import number
 from sim.spec import Scenario
-from sim.spec.serve_line import serve_line
+from sim.spec.served_fleet import ServedPool, served_pools, server_lines, server_title
 from sim.spec.speculative import MEASURED_RATES, rates_of
 from sim.workload.trace import left_out_sentences
 
@@ -66,17 +67,11 @@ def _transfers(scenario: Scenario) -> set[str]:
 def assumptions(result: Result) -> Markup:
     """What the numbers rest on, with date and source; old prices and unchecked ones are named."""
     scenario = result.scenario
-    gpu, model, workload, cost = scenario.gpu, scenario.model, scenario.workload, scenario.cost
-    on_demand, spot = number(gpu.price.on_demand_usd_per_hour), number(gpu.price.spot_usd_per_hour)
+    workload, cost = scenario.workload, scenario.cost
+    pools = list(served_pools(scenario)) if scenario.has_machines else []
     targets = ", ".join(f"{name} ≤ {limit:g} s" for name, limit in scenario.slo.targets().items())
-    machines = [
-        ["GPU price", f"${on_demand} on demand, ${spot} spot a GPU-hour", f"{gpu.price.source} ({gpu.price.date})"],
-        ["GPU", f"{gpu.name}, {gpu.memory_gib:g} GiB, {gpu.bandwidth_gb_s:g} GB/s", gpu.source],
-        ["Model", f"{model.name}, {model.weight_dtype}", "; ".join([model.source, *model.notes])],
-        ["Server", serve_line(model, scenario.engine), "the command line that starts such a server"],
-    ]
     rows = [
-        *(machines if scenario.has_machines else []),
+        *_machines(scenario, pools),
         [
             "Traffic",
             f"{traffic_name(scenario)}, {len(result.requests):,} requests",
@@ -85,12 +80,32 @@ def assumptions(result: Result) -> Markup:
         ["Other costs", f"{cost.name}: overhead {cost.overhead_fraction:.0%} of compute", cost.source],
         ["SLO", targets, scenario.slo.source],
     ]
-    spec = scenario.engine.speculative
-    if spec.drafts and spec.method is not None:
-        rates = ", ".join(f"{rate:.2f}" for rate in rates_of(spec.acceptance, spec.method, spec.drafts))
-        measured = spec.acceptance.source if spec.acceptance.stated else MEASURED_RATES[spec.method].source
-        rows.append(["Acceptance of drafts", f"{rates} by position, {spec.acceptance.schedule}", measured or "stated"])
     rows += [["Traffic, as read", sentence, ""] for sentence in left_out_sentences(result.left_out)]
-    warning = stated_price_warning(gpu.name, gpu.price.date, date.today()) if scenario.has_machines else ""
-    note = paragraph(f"Note: {warning}.") if warning else NOTHING
-    return table(["what", "value", "source"], rows, text=(0, 1, 2)) + note
+    gpus = {pool.gpu.name: pool.gpu.price.date for pool in pools}
+    warnings = [stated_price_warning(name, priced, date.today()) for name, priced in gpus.items()]
+    notes = [paragraph(f"Note: {warning}.") for warning in warnings if warning]
+    return table(["what", "value", "source"], rows, text=(0, 1, 2)) + NOTHING.join(notes)
+
+
+def _machines(scenario: Scenario, pools: Sequence[ServedPool]) -> list[list[str]]:
+    """Rows of what stands: each GPU, model, server's line and method of drafting once."""
+    rows: list[list[str]] = []
+    for pool in pools:
+        gpu, model, spec = pool.gpu, pool.model, pool.engine.speculative
+        on_demand, spot = number(gpu.price.on_demand_usd_per_hour), number(gpu.price.spot_usd_per_hour)
+        price = f"{gpu.name}: ${on_demand} on demand, ${spot} spot a GPU-hour"
+        rows += [
+            ["GPU price", price, f"{gpu.price.source} ({gpu.price.date})"],
+            ["GPU", f"{gpu.name}, {gpu.memory_gib:g} GiB, {gpu.bandwidth_gb_s:g} GB/s", gpu.source],
+            ["Model", f"{model.name}, {model.weight_dtype}", "; ".join([model.source, *model.notes])],
+        ]
+        if spec.drafts and spec.method is not None:
+            rates = ", ".join(f"{rate:.2f}" for rate in rates_of(spec.acceptance, spec.method, spec.drafts))
+            measured = spec.acceptance.source if spec.acceptance.stated else MEASURED_RATES[spec.method].source
+            rows.append(["Acceptance of drafts", f"{rates} by position, {spec.acceptance.schedule}", measured or "stated"])
+    lines = server_lines(scenario) if pools else {}
+    started = "the command line that starts such a server"
+    rows += [[server_title(lines, names), line, started] for line, names in lines.items()]
+    once = [row for place, row in enumerate(rows) if row not in rows[:place]]
+    order = list(dict.fromkeys(row[0] for row in once))
+    return sorted(once, key=lambda row: order.index(row[0]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from sim.spec.engine import EngineSpec
@@ -58,6 +58,11 @@ def served_pools(scenario: Scenario) -> Iterator[ServedPool]:
             replicas=pool.replicas,
             protocol=None if pool.role == "both" else "pull" if split is None else split.protocol,
         )
+
+
+def server_title(lines: Mapping[str, str], pools: str) -> str:
+    """What stands before a line of ``server_lines`` that starts ``pools``."""
+    return "Server" if len(lines) == 1 else f"Server of {pools}"
 
 
 def server_lines(scenario: Scenario) -> dict[str, str]:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from sim.cli.compose import composed_scenario
 from sim.cli.export import exported
+from sim.cli.job import solve_and_write
 from sim.cli.lines import translate
 from sim.cli.lines.model_names import model_of
 from sim.cli.overrides import as_hydra_reads
@@ -299,3 +300,12 @@ def test_prefill_and_decode_are_deployed_together() -> None:
     two = composed_scenario(["fleet=disaggregated", "gpu=h100", "fleet.pools.more={role: decode}"])
     with pytest.raises(ConfigError, match=r"one prefill and one decode pool, but got .*more \(decode\)"):
         exported(two, "dynamo")
+
+
+def test_a_page_names_every_server_gpu_and_model_of_its_fleet(tmp_path: Path) -> None:
+    words = ["+fleet.pools={big: {gpu: h100, model: qwen3_14b}, small: {gpu: l40s}}", "workload.limit=50"]
+    outcome = solve_and_write(composed_scenario([*words, "search.solve=none"]), "none", tmp_path, tuple(words), "")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert list(outcome.servers.values()) == ["big", "small"] and outcome.facts()["server"] in outcome.servers
+    for said in ("Server of big", "Server of small", "Qwen/Qwen3-14B", "meta-llama/Llama-3.1-8B", "h100: $", "l40s: $"):
+        assert said in page

@@ -34,6 +34,7 @@ from sim.report.scale import number, usd
 from sim.run import simulate
 from sim.search import ScenarioEvaluator, fewest_replicas
 from sim.spec import Scenario
+from sim.spec.served_fleet import served_pools
 
 SHORT = [
     "workload.duration_s=60", "workload.rate_scale=1", "output.timeseries=false", "search.replications=1",
@@ -161,7 +162,8 @@ def shown(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def test_every_dollar_figure_is_an_amount_that_was_computed(shown: tuple[str, Shown]) -> None:
     name, one = shown
     known = {form for amount in amounts(one) for form in forms(amount)}
-    sources = {escape(one.scenario.gpu.price.source), one.scenario.gpu.price.source}
+    stated = {pool.gpu.price.source for pool in served_pools(one.scenario)}
+    sources = stated | {escape(source) for source in stated}
     stray = []
     for place, text in one.texts.items():
         for source in sources - {""}:
@@ -290,11 +292,12 @@ def amounts(one: Shown) -> Iterator[float]:
     result = simulate(one.scenario)
     for node in (price(result), month(result)):
         yield from nodes(node)
-    fleets, gpu = monthly_fleets(one.summary), one.scenario.gpu.price
+    fleets = monthly_fleets(one.summary)
     if fleets is not None:
         perfect, configured, peak = fleets
         yield from (perfect, configured, peak, configured - perfect, abs(peak - configured))
-    yield from (gpu.on_demand_usd_per_hour, gpu.spot_usd_per_hour or 0.0)
+    for pool in served_pools(one.scenario):
+        yield from (pool.gpu.price.on_demand_usd_per_hour, pool.gpu.price.spot_usd_per_hour or 0.0)
     for api in one.scenario.gateway.apis.values():
         yield from (api.input_usd_per_1m, api.output_usd_per_1m)
     for decision in one.decisions:
