@@ -12,6 +12,7 @@ The forms take turns, each run in a process of its own; medians, and ratios of m
 
 from __future__ import annotations
 
+import gc
 import statistics
 from typing import Any
 
@@ -34,10 +35,14 @@ def chat(requests: int) -> Trace:
 
 
 def row(trace: Trace, *overrides: str) -> bench.Row:
-    """A run of the packaged configuration on ``trace``."""
+    """A run of the packaged configuration on ``trace``; what imports made is out of the collector's sight, as in the
+    program."""
     from sim.cli.compose import composed_scenario
 
-    return bench.measure(composed_scenario(["gpu=h100", "output.timeseries=false", *overrides]), trace)
+    asked = composed_scenario(["gpu=h100", "output.timeseries=false", *overrides])
+    gc.collect()
+    gc.freeze()
+    return bench.measure(asked, trace)
 
 
 def by_turns(runs: int, trace: Trace, asked: dict[str, tuple[str, ...]]) -> None:
