@@ -13,10 +13,13 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
+
 from sim.analysis.steady import steady_replica
 from sim.cost.break_even import Economics, break_even_tokens_per_day
 from sim.cost.capacity_curve import CapacityCurve
 from sim.decision.crossing import Crossing
+from sim.record.result import holds
 from sim.search import Answer, ScenarioEvaluator
 from sim.units import SECONDS_PER_DAY
 
@@ -115,18 +118,23 @@ class WholeReplicas:
         return CapacityCurve.of(held, [(n, load) for holds, n, load in loads if not holds])
 
     def _bound(self) -> float:
-        """Output tokens a day that no replica exceeds: the fluid model's. No bound where one step yields several tokens
-        (drafts), a prompt comes from elsewhere, or prompts share their cache: the batch is then larger than the fluid
-        model's."""
+        """Output tokens a day that the fleet's traffic cannot exceed for each replica: the fluid model's of what replicas
+        answer, over their share of all answers (APIs and caches give the others). No bound where one step yields several
+        tokens (drafts), a prompt comes from elsewhere, prompts share their cache (the batch is then larger than the fluid
+        model's), or the APIs' share grows with the load."""
         scenario, summary = self._answer.scenario, self._answer.summary
         engine = scenario.engine
         if engine.speculative.drafts or engine.kv_offloading_size_gib or scenario.fleet.pools:
             return math.inf
-        if (summary["prefix_hit_rate"] or 0.0) > _SHARED:
+        hybrid = scenario.gateway.hybrid
+        if (summary["prefix_hit_rate"] or 0.0) > _SHARED or (hybrid is not None and hybrid.overload_waiting is not None):
             return math.inf
-        requests, tokens = summary["requests"], summary["tokens"]
-        answered = max(requests["completed"] + requests["escalated"], 1)
-        prompt, reply = tokens["input"] / answered, tokens["output"] / answered
+        requests = self._answer.result.requests
+        written = requests["output_tokens"].to_numpy(dtype=float)
+        here = holds(requests["outcome"], "completed") & ~holds(requests["pool"], "cache", "dedupe")
+        if not here.any():
+            return math.inf
+        prompt, reply = float(requests["input_tokens"].to_numpy(dtype=float)[here].mean()), float(written[here].mean())
         steady = steady_replica(scenario, prompt, reply)
         busy_s: float = steady.s_per_output_token * reply + steady.s_per_input_token * prompt
-        return float(reply * SECONDS_PER_DAY / busy_s)
+        return float(reply * SECONDS_PER_DAY / busy_s) * float(np.nansum(written) / written[here].sum())
