@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from sim.cost import gpus_per_replica, usd_per_gpu_hour
 from sim.errors import ConfigError, InfeasibleError
+from sim.perf import resolve_engine
 from sim.record import Result
 from sim.search.alone import missed_alone
 from sim.search.evaluator import ScenarioEvaluator, with_point
@@ -87,7 +88,8 @@ def solve(scenario: Scenario, how: Solve, evaluator: ScenarioEvaluator | None = 
             replicas = min(max(math.ceil(rate_scale / guess), scenario.search.min_replicas), _most_replicas(scenario))
         return _answer(how, evaluate(replicas=replicas, rate_scale=rate_scale), evaluate, one, hopeless)
     if how == "replicas":
-        if scenario.search.one_replica_load and evaluate.decisive(rate_scale) is None and scenario.fleet.cells == 1:
+        asked = scenario.search.one_replica_load and scenario.fleet.cells == 1 and not _fits_one_batch(scenario)
+        if asked and evaluate.decisive(rate_scale) is None:
             one = _load(scenario, evaluate, 1, guess * ALONE)
         alone = one.best.rate_scale if one is not None and one.best is not None else None
         found = _proved(evaluate, lambda: fewest_replicas(
@@ -105,6 +107,13 @@ def solve(scenario: Scenario, how: Solve, evaluator: ScenarioEvaluator | None = 
         if how == "replicas" and scenario.search.one_replica_load:
             searched += "; how much one replica carries was not searched"
     return _answer(how, found.nearest, evaluate, one, "; ".join(filter(None, (found.note, searched))))
+
+
+def _fits_one_batch(scenario: Scenario) -> bool:
+    """Whether ``workload.limit`` leaves no more requests at any load than one replica runs at once: none is its highest."""
+    engine = resolve_engine(scenario.engine, scenario.model, scenario.gpu)
+    limit = scenario.workload.limit
+    return limit is not None and limit <= (engine.max_num_seqs or 0)
 
 
 def _proved(evaluate: ScenarioEvaluator, search: Callable[[], Solution]) -> Solution:

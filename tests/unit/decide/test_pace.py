@@ -10,6 +10,7 @@ from sim.decision import Option, decide_options
 from sim.decision.options import api_options
 from sim.decision.table import pace_words
 from sim.report.options import options_markdown, options_page
+from sim.search import solve
 
 TINY = ["workload.rate_scale=1", "output.timeseries=false", "search.replications=1", "fleet.replicas=1", "workload.limit=3"]
 
@@ -39,3 +40,11 @@ def test_a_trace_that_can_be_repeated_has_one_pace() -> None:
 )
 def test_blanks_within_brackets_do_not_split_an_option(text, words) -> None:
     assert _words(text) == words
+
+
+def test_ten_requests_are_not_asked_what_load_a_replica_carries() -> None:
+    """They fit one batch at any load: 27 points up to 10,000 times the trace, composed whole for each."""
+    scenario = composed_scenario(["workload.limit=10", "workload.duration_s=20", "output.timeseries=false"])
+    answer = solve(scenario, "replicas")
+    assert answer.point.holds and answer.point.replicas == 1
+    assert len(answer.points) < 8
