@@ -25,7 +25,7 @@ def scenario(**changes: object) -> Scenario:
     return parse_scenario(
         {
             "model": LLAMA3_8B, "gpu": L40S, "workload": {"generator": generator}, "output": {"timeseries": False},
-            "search": {"max_replicas": 12, "one_replica_load": False}, **changes,
+            "search": {"max_replicas": 12, "one_replica_load": False, "replications": 1, "max_replications": 1}, **changes,
         }
     )  # fmt: skip
 
