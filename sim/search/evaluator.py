@@ -76,11 +76,13 @@ class ScenarioEvaluator:
         """Every candidate with what was decided of it, all its replications considered."""
         return tuple(self._known.values())
 
-    def trace(self, rate_scale: float) -> Trace:
-        """The arrivals at ``rate_scale``."""
+    def trace(self, rate_scale: float, seed: int | None = None) -> Trace:
+        """The arrivals at ``rate_scale``, as ``seed`` draws them (None: the scenario's own, which are kept)."""
+        scenario = replace(self.scenario, workload=replace(self.scenario.workload, rate_scale=rate_scale))
+        if seed not in (None, scenario.seed):
+            return load_trace(replace(scenario, seed=seed))
         if rate_scale not in self._traces:
-            workload = replace(self.scenario.workload, rate_scale=rate_scale)
-            self._traces[rate_scale] = load_trace(replace(self.scenario, workload=workload))
+            self._traces[rate_scale] = load_trace(scenario)
         return self._traces[rate_scale]
 
     def whole_run(self, point: Point) -> tuple[Point, Result]:
@@ -157,7 +159,7 @@ class ScenarioEvaluator:
     ) -> tuple[Point, Result]:  # fmt: skip
         output = replace(self.scenario.output, timeseries=self.scenario.output.timeseries and series)
         scenario = replace(with_point(self.scenario, replicas, rate_scale, pools), seed=seed, output=output)
-        trace = self.trace(rate_scale) if seed == self.scenario.seed else load_trace(scenario)
+        trace = self.trace(rate_scale, seed)
         watch = watch_of_this_job()
         watch.points, watch.doing = len(self.points), f"{replicas} replicas at {rate_scale:.4g} times the load"
         give_up = CertainMiss(scenario.slo, len(trace)) if early_stop else None

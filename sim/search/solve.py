@@ -24,6 +24,7 @@ from sim.search.load import highest_load
 from sim.search.over_seeds import over_seeds
 from sim.search.pair import cheapest_pair
 from sim.search.point import Point, Solution
+from sim.search.randomness import traffic_is_random
 from sim.search.replicas import fewest_replicas
 from sim.spec import Scenario
 from sim.workload.timeline import load_trace
@@ -81,7 +82,7 @@ def solve(scenario: Scenario, how: Solve, evaluator: ScenarioEvaluator | None = 
         stated = sum(pool.replicas for pool in scenario.fleet.all_pools().values())
         return _answer(how, Point(stated, rate_scale, "undecided", seed=scenario.seed), evaluate, one)
     guess = _guess(scenario, evaluate)
-    hopeless = missed_alone(scenario, evaluate.trace(rate_scale))
+    hopeless = _hopeless(evaluate, rate_scale)
     if hopeless:
         replicas = scenario.fleet.replicas
         if how == "replicas":
@@ -107,6 +108,21 @@ def solve(scenario: Scenario, how: Solve, evaluator: ScenarioEvaluator | None = 
         if how == "replicas" and scenario.search.one_replica_load:
             searched += "; how much one replica carries was not searched"
     return _answer(how, found.nearest, evaluate, one, "; ".join(filter(None, (found.note, searched))))
+
+
+def _hopeless(evaluate: ScenarioEvaluator, rate_scale: float) -> str:
+    """Why no number of replicas meets the objective; "" = nothing is certain. Where another seed draws other requests, a
+    point is judged by most of its replications (``ScenarioEvaluator``), so it has to be certain of most of these."""
+    scenario, search = evaluate.scenario, evaluate.scenario.search
+    why = missed_alone(scenario, evaluate.trace(rate_scale))
+    if not why or not traffic_is_random(scenario) or evaluate.decisive(rate_scale) is not None:
+        return why
+    draws, certain = max(search.replications, search.max_replications), 1
+    for number in range(1, draws):
+        if certain == number and number >= search.replications:
+            return why  # the evaluator stops there, too
+        certain += bool(missed_alone(scenario, evaluate.trace(rate_scale, scenario.seed + number)))
+    return why if 2 * certain >= draws else ""
 
 
 def _fits_one_batch(scenario: Scenario) -> bool:
