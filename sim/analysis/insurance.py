@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from sim.analysis.billing import gpu_of_pool
 from sim.analysis.cost_tree import CostNode, price, window_s
 from sim.analysis.steady import steady_replica
 from sim.columns import slices
@@ -56,7 +57,8 @@ def insurance(result: Result, holds: bool, bin_s: float = BIN_S, window: CostNod
     if len(result.scenario.fleet.all_pools()) == 1:
         steady, first, scenario = _steady(result), replicas.iloc[0], result.scenario
         wanted = _wanted(result, steady, bin_s)
-        hourly = int(first["gpus"]) * usd_per_gpu_hour(scenario.gpu, str(first["market"]), scenario.cost)
+        gpu = gpu_of_pool(scenario, str(first["pool"]))
+        hourly = int(first["gpus"]) * usd_per_gpu_hour(gpu, str(first["market"]), scenario.cost)
         closed = float(wanted.sum()) * bin_s * hourly / SECONDS_PER_HOUR
         figures |= {
             "perfect_usd": min(closed, busy.usd) if holds else closed,

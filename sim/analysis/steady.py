@@ -8,12 +8,16 @@ from sim.perf import memory_plan, resolve_engine
 from sim.perf.steady import MeanRequest, SteadyReplica, steady_engine
 from sim.perf.verification import mean_step_time
 from sim.spec import Scenario
+from sim.spec.served_fleet import served_pools
 
 
 def steady_replica(scenario: Scenario, prompt: float, answer: float) -> SteadyReplica:
-    """The replica of ``scenario`` (its own model, GPU and engine) on mean ``prompt`` and ``answer`` tokens."""
-    model, gpu = scenario.model, scenario.gpu
-    engine = resolve_engine(scenario.engine, model, gpu)
+    """The replica of ``scenario`` on mean ``prompt`` and ``answer`` tokens: of its pool, where it has one; among several
+    that of its own model, GPU and engine."""
+    pools = list(served_pools(scenario))
+    served = pools[0] if len(pools) == 1 else scenario
+    model, gpu = served.model, served.gpu
+    engine = resolve_engine(served.engine, model, gpu)
     plan, mean = memory_plan(model, gpu, engine), max(1, round(prompt + answer))
     targets = scenario.slo.targets()
     rank = steady_engine(

@@ -23,7 +23,7 @@ from sim.decision import Option, Row, apis_of_options, decide_options
 from sim.decision.table import answer_words, pace_words
 from sim.errors import ConfigError
 from sim.report import write_json, write_run, write_text
-from sim.report.names import traffic_name
+from sim.report.names import models_of, traffic_name
 from sim.report.options import options_markdown, options_page, print_options
 from sim.report.run_folder import json_text
 from sim.spec import Scenario, scenario_to_dict
@@ -114,7 +114,7 @@ def run_decide(scenario: Scenario, folder: Path, overrides: Sequence[str]) -> li
         write_json(folder / "decide.json", kept)
         print(f"servecap: the {len(sized)} options sized so far are in {folder / 'decide.json'}", file=sys.stderr)
         raise
-    title = f"{scenario.model.name}, {traffic_name(scenario)}: {len(rows)} options under the SLO {scenario.slo.name}"
+    title = f"{models_of(scenario)}, {traffic_name(scenario)}: {len(rows)} options under the SLO {scenario.slo.name}"
     for row in rows:
         if row.answer is not None:
             config = yaml.safe_dump(scenario_to_dict(row.answer.scenario), sort_keys=False, allow_unicode=True)

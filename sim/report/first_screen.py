@@ -15,17 +15,18 @@ from sim.record.result import Result
 from sim.report.assumptions import regime_badge
 from sim.report.decision import decision_sentence
 from sim.report.frontier import percent
-from sim.report.names import fleet_of, traffic_name
+from sim.report.names import fleet_of, models_of, traffic_name
 from sim.report.page import part, tiles
 from sim.report.rates import shown_rates
 from sim.report.scale import number, usd
 from sim.spec import GatewaySpec, Scenario
+from sim.spec.served_fleet import served_pools
 
 
 def page_title(scenario: Scenario) -> str:
     """``llama3_8b on 6 x l40s: chat_synthetic``."""
     where = "on" if scenario.has_machines else "by"
-    return f"{scenario.model.name} {where} {fleet_of(scenario)}: {traffic_name(scenario)}"
+    return f"{models_of(scenario)} {where} {fleet_of(scenario)}: {traffic_name(scenario)}"
 
 
 def first_screen(result: Result, summary: Mapping[str, Any], decisions: Sequence[Decision]) -> Markup:
@@ -125,13 +126,13 @@ def rests_on(result: Result, decisions: Sequence[Decision]) -> list[str]:
 
 def price_lines(scenario: Scenario) -> list[str]:
     """What a GPU-hour costs, where machines may stand, and what each API asks; with source and date."""
-    price, lines = scenario.gpu.price, []
-    if scenario.has_machines:
-        lines.append(
-            f"{scenario.gpu.name} at ${number(price.on_demand_usd_per_hour)} on demand, "
-            f"${number(price.spot_usd_per_hour)} spot a GPU-hour ({price.source}, {price.date or 'undated'})."
-        )
-    return lines + [
+    pools = served_pools(scenario) if scenario.has_machines else ()
+    prices = {pool.gpu.name: pool.gpu.price for pool in pools}
+    return [
+        f"{name} at ${number(price.on_demand_usd_per_hour)} on demand, ${number(price.spot_usd_per_hour)} spot a GPU-hour "
+        f"({price.source}, {price.date or 'undated'})."
+        for name, price in prices.items()
+    ] + [
         f"{name} at ${number(api.input_usd_per_1m)} in, ${number(api.output_usd_per_1m)} out per 1M tokens "
         f"({api.source or 'stated in the configuration'}, {api.date or 'undated'})."
         for name, api in scenario.gateway.apis.items()

@@ -6,12 +6,18 @@ from pathlib import PurePath
 
 from sim.cost import gpus_per_replica
 from sim.spec import Scenario
+from sim.spec.served_fleet import served_pools
 
 
 def traffic_name(scenario: Scenario) -> str:
     """The file of one's own trace, else the preset's name."""
     workload = scenario.workload
     return PurePath(workload.path).name if workload.path else workload.name
+
+
+def models_of(scenario: Scenario) -> str:
+    """The models that the fleet serves, or would: ``llama3_70b and llama3_8b``."""
+    return " and ".join(dict.fromkeys(pool.model.name for pool in served_pools(scenario)))
 
 
 def fleet_words(gpu: str, replicas: int, gpus_per_replica: int = 1) -> str:

@@ -32,7 +32,7 @@ def stated_in_vain(scenario: Scenario) -> list[str]:
     for key, model, engine in _engines(scenario):
         for sentence in (*_of_engine(key, engine), *_of_drafts(key, model, engine)):
             found[sentence] = None
-    return [*found, *_of_fleet(scenario)]
+    return [*found, *_of_fleet(scenario), *_of_money(scenario)]
 
 
 def _engines(scenario: Scenario) -> Iterator[tuple[str, ModelSpec, EngineSpec]]:
@@ -113,6 +113,19 @@ def _of_fleet(scenario: Scenario) -> Iterator[str]:
         if keys := _changed(engine.kv_connector, KvConnectorSpec()):
             yield f"{_keys(f'{key}.kv_connector', keys)} without effect: no pool has a role (fleet.pools.NAME.role)."
             return
+
+
+def _of_money(scenario: Scenario) -> Iterator[str]:
+    own, pools, cost = scenario.gpu.name, scenario.fleet.all_pools().values(), scenario.cost
+    if cost.purchase is not None and all(pool.gpu is not None for pool in pools):
+        yield (
+            f"cost.purchase without effect: it prices the configuration's own GPU ({own}), and every pool names the GPU "
+            "that it stands on."
+        )
+    if cost.commitment is not None and not any((pool.gpu or scenario.gpu).name == own for pool in pools):
+        yield (
+            f"cost.commitment reserves {own}, the configuration's own GPU, on which no pool stands: paid, it covers nothing."
+        )
 
 
 def _changed(stated: Any, usual: Any, names: tuple[str, ...] | None = None) -> list[str]:

@@ -303,9 +303,10 @@ def test_prefill_and_decode_are_deployed_together() -> None:
 
 
 def test_a_page_names_every_server_gpu_and_model_of_its_fleet(tmp_path: Path) -> None:
-    words = ["+fleet.pools={big: {gpu: h100, model: qwen3_14b}, small: {gpu: l40s}}", "workload.limit=50"]
+    words = ["+fleet.pools={big: {gpu: h100, model: qwen3_14b}, small: {gpu: a100_80}}", "workload.limit=50"]
     outcome = solve_and_write(composed_scenario([*words, "search.solve=none"]), "none", tmp_path, tuple(words), "")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert list(outcome.servers.values()) == ["big", "small"] and outcome.facts()["server"] in outcome.servers
-    for said in ("Server of big", "Server of small", "Qwen/Qwen3-14B", "meta-llama/Llama-3.1-8B", "h100: $", "l40s: $"):
+    for said in ("Server of big", "Server of small", "Qwen/Qwen3-14B", "meta-llama/Llama-3.1-8B", "h100: $", "a100_80: $"):
         assert said in page
+    assert "<h1>qwen3_14b and llama3_8b on big: 1 x h100 + small: 1 x a100_80" in page and "l40s" not in page

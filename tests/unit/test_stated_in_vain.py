@@ -15,6 +15,7 @@ from sim.spec.in_vain import stated_in_vain
 from sim.workload import Trace
 
 DRAFTS = ["engine.speculative.method=eagle3", "engine.speculative.num_speculative_tokens=3"]
+POOL_OF_H100 = "+fleet.pools={only: {gpu: h100}}"
 RANKS = ["model=qwen3_30b_a3b", "gpu=h100"]
 
 
@@ -36,6 +37,8 @@ RANKS = ["model=qwen3_30b_a3b", "gpu=h100"]
     ([*RANKS, "engine.enable_dbo=true", "engine.all2all_backend=deepep_low_latency"], "enable_dbo is stated without effect"),
     (["fleet=disaggregated", "gateway.disaggregation={kind: prefix}"], "non_cached_tokens=0 means never"),
     (["+fleet.pools={a: {engine: {max_lora_rank: 32}}, b: {}}"], "fleet.pools.a.engine.max_lora_rank is stated without"),
+    ([POOL_OF_H100, "cost.purchase={machine_usd: 90000, machine_gpus: 4}"], "cost.purchase without effect: it prices .*l40s"),
+    ([POOL_OF_H100, "cost.commitment={gpus: 2, years: 1}"], "cost.commitment reserves l40s.*on which no pool stands"),
     (["timeline=[{kind: deploy, at_s: 1, engine: {speculative: {method: mtp}}}]"], "timeline.0.engine.speculative.method=mtp"),
 ])  # fmt: skip
 def test_what_has_no_effect_is_said(overrides: list[str], said: str) -> None:
@@ -48,6 +51,8 @@ def test_what_has_no_effect_is_said(overrides: list[str], said: str) -> None:
     [], ["fleet=disaggregated", "kv_transfer=tcp"], ["speculative=eagle3_llama3_8b_sharegpt"], DRAFTS,
     ["engine.max_loras=4", "engine.max_cpu_loras=8"], ["fleet=disaggregated", "gateway=llm_d_pd"],
     ["engine.kv_offloading_size_gib=8", "engine.kv_offload.eviction_policy=arc"],
+    ["gpu=h100", POOL_OF_H100, "cost.commitment={gpus: 2, years: 1}"],
+    ["+fleet.pools={a: {}, b: {gpu: h100}}", "cost.purchase={machine_usd: 90000, machine_gpus: 4}"],
 ])  # fmt: skip
 def test_what_has_an_effect_is_not(overrides: list[str]) -> None:
     assert stated_in_vain(composed_scenario(overrides)) == []

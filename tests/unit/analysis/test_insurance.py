@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -108,3 +109,13 @@ def test_the_perfect_fleet_never_costs_more_than_one_that_passes(fleet, rate, sh
     assert fleets["perfect_usd"] > 0
     if summary["slo"]["verdict"] == "pass":
         assert fleets["perfect_usd"] <= fleets["configured_usd"] * (1 + 1e-12)
+
+
+def test_a_pool_that_names_what_it_stands_on_is_judged_as_the_fleet_that_it_is() -> None:
+    """The static peak was sized and priced by the scenario's own GPU, on which nobody stood."""
+    named = "+fleet.pools={main: {gpu: h100, model: qwen3_14b, engine: {max_num_seqs: 64}, replicas: 2}}"
+    own = ["gpu=h100", "model=qwen3_14b", "engine.max_num_seqs=64", "fleet.replicas=2"]
+    trace = steady_trace(10.0, 60.0)
+    first, second = (summarize(simulate(composed_scenario(words), trace)) for words in (own, [named]))
+    assert first.pop("simulation") and second.pop("simulation")
+    assert json.dumps(first) == json.dumps(second)
