@@ -33,7 +33,7 @@ def random_case(seed: int) -> dict[str, Any]:
     budget = engine["max_num_scheduled_tokens"] or engine["max_num_batched_tokens"]
     fits = rng.random() < 0.97
     usable = (engine["num_gpu_blocks"] - 1) * size
-    by_step = rng.random() < 0.1
+    by_step = rng.random() < 0.1 and engine["policy"] == "fcfs"  # an arrival by step has no time that priority could go by
     spread = pick([0, 20, 60, 200])
     requests: list[dict[str, Any]] = []
     for number in range(rng.randint(2, 16)):
