@@ -32,6 +32,9 @@ class Limits:
         """Nobody is admitted into a step with those who run already."""
         self.long_prefill_tokens = engine.long_prefill_token_threshold
         self._adaptive = engine.long_prefill_token_threshold_adaptive
+        self.crowd_shortens = self._adaptive and self.long_prefill_tokens > 0
+        """With every request that comes, a step gives each of them fewer tokens: who found no room for a chunk may find it
+        for a shorter one."""
 
     def longest_chunk(self, live: int) -> int:
         """Tokens that a step gives one request at the most when ``live`` requests are here; 0 = as many as there are."""

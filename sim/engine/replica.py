@@ -98,7 +98,7 @@ class Replica(Loop):
             return
         self.catch_up()
         books, limits = self.scheduler.books, self.scheduler.limits
-        blocked = books.waiting.size and not limits.by_priority
+        blocked = books.waiting.size and not limits.by_priority and not limits.crowd_shortens
         blocked = blocked and not (books.adapters is not None and books.adapters.set_aside)
         self.scheduler.add(request)
         request.submitted = True

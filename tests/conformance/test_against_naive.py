@@ -43,6 +43,12 @@ def compare(case: dict[str, Any]) -> None:
     assert skipping.replica.work.steps == len(theirs)
 
 
+def test_a_newcomer_behind_a_blocked_head_shortens_its_chunk() -> None:
+    """With an adaptive threshold of long prompts everybody's chunk depends on how many are here: skipped runs that went on
+    when somebody came behind a head without room missed that a shorter chunk of it had some."""
+    compare(random_case(3619))
+
+
 @pytest.mark.parametrize("batch", range(BATCHES))
 def test_row_for_row(batch: int) -> None:
     for seed in range(batch * CASES_A_BATCH, (batch + 1) * CASES_A_BATCH):
