@@ -14,7 +14,7 @@ from sim.record.result import Result
 from sim.report.names import traffic_name
 from sim.report.page import NOTHING, paragraph, table
 from sim.report.scale import number
-from sim.spec import Scenario
+from sim.spec import GpuPrice, Scenario
 from sim.spec.served_fleet import ServedPool, served_pools, server_lines, server_title
 from sim.spec.speculative import MEASURED_RATES, rates_of
 from sim.workload.trace import left_out_sentences
@@ -29,10 +29,10 @@ _TRUST = {
 def regime_badge(scenario: Scenario) -> str:
     """How far the step times behind a run are to be trusted, in one line."""
     regimes = set()
-    for pool in scenario.fleet.all_pools().values():
-        model, gpu = pool.model or scenario.model, pool.gpu or scenario.gpu
+    for pool in served_pools(scenario):
         try:
-            regimes.add(str(step_time_model(model, gpu, resolve_engine(pool.engine or scenario.engine, model, gpu)).regime))
+            engine = resolve_engine(pool.engine, pool.model, pool.gpu)
+            regimes.add(str(step_time_model(pool.model, pool.gpu, engine).regime))
         except SimError:
             continue
     words = "; ".join(f"{regime}: {_TRUST.get(regime, regime)}" for regime in sorted(regimes))
@@ -50,8 +50,8 @@ def regime_badge(scenario: Scenario) -> str:
 def _transfers(scenario: Scenario) -> set[str]:
     """Of each pool whose GPU was calibrated on another model or parallelism: what its multipliers carry over."""
     found = set()
-    for pool in scenario.fleet.all_pools().values():
-        model, gpu, engine = pool.model or scenario.model, pool.gpu or scenario.gpu, pool.engine or scenario.engine
+    for pool in served_pools(scenario):
+        model, gpu, engine = pool.model, pool.gpu, pool.engine
         here = f"{model.name} {model.weight_dtype} TP{engine.tensor_parallel_size} {engine.name}"
         if gpu.calibrated_on in ("", here):
             continue
@@ -62,6 +62,11 @@ def _transfers(scenario: Scenario) -> set[str]:
             f"GPU, CPU and API server, not how this model's shapes fit them.{link}"
         )
     return found
+
+
+def hourly_words(price: GpuPrice) -> str:
+    """``$1.37 on demand, $0.941 spot a GPU-hour``."""
+    return f"${number(price.on_demand_usd_per_hour)} on demand, ${number(price.spot_usd_per_hour)} spot a GPU-hour"
 
 
 def assumptions(result: Result) -> Markup:
@@ -92,10 +97,8 @@ def _machines(scenario: Scenario, pools: Sequence[ServedPool]) -> list[list[str]
     rows: list[list[str]] = []
     for pool in pools:
         gpu, model, spec = pool.gpu, pool.model, pool.engine.speculative
-        on_demand, spot = number(gpu.price.on_demand_usd_per_hour), number(gpu.price.spot_usd_per_hour)
-        price = f"{gpu.name}: ${on_demand} on demand, ${spot} spot a GPU-hour"
         rows += [
-            ["GPU price", price, f"{gpu.price.source} ({gpu.price.date})"],
+            ["GPU price", f"{gpu.name}: {hourly_words(gpu.price)}", f"{gpu.price.source} ({gpu.price.date})"],
             ["GPU", f"{gpu.name}, {gpu.memory_gib:g} GiB, {gpu.bandwidth_gb_s:g} GB/s", gpu.source],
             ["Model", f"{model.name}, {model.weight_dtype}", "; ".join([model.source, *model.notes])],
         ]

@@ -12,7 +12,7 @@ from sim.analysis.closed_formula import formula_words
 from sim.analysis.economics import Decision
 from sim.analysis.judge import verdict_words
 from sim.record.result import Result
-from sim.report.assumptions import regime_badge
+from sim.report.assumptions import hourly_words, regime_badge
 from sim.report.decision import decision_sentence
 from sim.report.frontier import percent
 from sim.report.names import fleet_of, models_of, traffic_name
@@ -129,8 +129,7 @@ def price_lines(scenario: Scenario) -> list[str]:
     pools = served_pools(scenario) if scenario.has_machines else ()
     prices = {pool.gpu.name: pool.gpu.price for pool in pools}
     return [
-        f"{name} at ${number(price.on_demand_usd_per_hour)} on demand, ${number(price.spot_usd_per_hour)} spot a GPU-hour "
-        f"({price.source}, {price.date or 'undated'})."
+        f"{name} at {hourly_words(price)} ({price.source}, {price.date or 'undated'})."
         for name, price in prices.items()
     ] + [
         f"{name} at ${number(api.input_usd_per_1m)} in, ${number(api.output_usd_per_1m)} out per 1M tokens "

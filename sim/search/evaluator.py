@@ -78,12 +78,14 @@ class ScenarioEvaluator:
 
     def trace(self, rate_scale: float, seed: int | None = None) -> Trace:
         """The arrivals at ``rate_scale``, as ``seed`` draws them (None: the scenario's own, which are kept)."""
-        scenario = replace(self.scenario, workload=replace(self.scenario.workload, rate_scale=rate_scale))
-        if seed not in (None, scenario.seed):
-            return load_trace(replace(scenario, seed=seed))
-        if rate_scale not in self._traces:
-            self._traces[rate_scale] = load_trace(scenario)
-        return self._traces[rate_scale]
+        own = seed is None or seed == self.scenario.seed
+        if own and rate_scale in self._traces:
+            return self._traces[rate_scale]
+        workload = replace(self.scenario.workload, rate_scale=rate_scale)
+        trace = load_trace(replace(self.scenario, workload=workload, seed=self.scenario.seed if seed is None else seed))
+        if own:
+            self._traces[rate_scale] = trace
+        return trace
 
     def whole_run(self, point: Point) -> tuple[Point, Result]:
         """``point`` and its result, run to the end if it was given up before."""
