@@ -81,6 +81,10 @@ def exported(scenario: Scenario, form: str) -> str:
             raise ConfigError(f"engine={engine.name}: export writes vLLM, SGLang and TensorRT-LLM servers")
         if form != "kubernetes" and engine.name != "vllm":
             raise ConfigError(f"engine={engine.name}: export --format {form} writes vLLM servers")
+        if pool.protocol is not None and engine.name != "vllm":
+            raise ConfigError(
+                f"engine={engine.name}: export writes pools with roles ({pool.name}: {pool.role}) for vLLM alone"
+            )
         if pool.protocol == "reserve_first":
             raise ConfigError(
                 "gateway.disaggregation.protocol=reserve_first: export writes vLLM's servers, which hand KV over by pull or "

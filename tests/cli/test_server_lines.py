@@ -280,6 +280,8 @@ def test_a_pool_that_hands_kv_over_is_started_with_its_role() -> None:
     assert all("no option of it: KV handed over reserve_first" in line for line in server_lines(composed_scenario(first)))
     with pytest.raises(ConfigError, match="reserve_first: export writes vLLM's"):
         exported(composed_scenario(first), "kubernetes")
+    with pytest.raises(ConfigError, match=r"engine=sglang: export writes pools with roles .prefill: prefill. for vLLM alone"):
+        exported(composed_scenario(["fleet=disaggregated", "gpu=h100", "engine=sglang"]), "kubernetes")
 
 
 def test_equal_pools_are_one_line() -> None:
